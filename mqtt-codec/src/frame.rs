@@ -1,0 +1,373 @@
+//! Framing: the fixed header, and how much of a packet is there.
+
+use core::fmt;
+
+use crate::packet::Packet;
+use crate::wire::{Context, Reader};
+use crate::{Connect, DecodeError, DecodeErrorKind, Field, ProtocolVersion};
+
+/// The type of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+#[expect(
+    missing_docs,
+    reason = "the packets have the names that the standard gives them"
+)]
+#[expect(clippy::exhaustive_enums, reason = "four bits, and all are given out")]
+pub enum PacketType {
+    Connect = 1,
+    ConnAck = 2,
+    Publish = 3,
+    PubAck = 4,
+    PubRec = 5,
+    PubRel = 6,
+    PubComp = 7,
+    Subscribe = 8,
+    SubAck = 9,
+    Unsubscribe = 10,
+    UnsubAck = 11,
+    PingReq = 12,
+    PingResp = 13,
+    Disconnect = 14,
+    Auth = 15,
+}
+
+impl PacketType {
+    /// Every type, in the order of the numbers.
+    pub const ALL: [Self; 15] = [
+        Self::Connect,
+        Self::ConnAck,
+        Self::Publish,
+        Self::PubAck,
+        Self::PubRec,
+        Self::PubRel,
+        Self::PubComp,
+        Self::Subscribe,
+        Self::SubAck,
+        Self::Unsubscribe,
+        Self::UnsubAck,
+        Self::PingReq,
+        Self::PingResp,
+        Self::Disconnect,
+        Self::Auth,
+    ];
+
+    /// The number, 1 to 15.
+    #[must_use]
+    pub const fn value(self) -> u8 {
+        self as u8
+    }
+
+    /// The flags that every packet of this type has; `None` for PUBLISH, where they mean
+    /// something.
+    pub(crate) const fn fixed_flags(self) -> Option<u8> {
+        match self {
+            Self::Publish => None,
+            Self::PubRel | Self::Subscribe | Self::Unsubscribe => Some(0b0010),
+            Self::Connect
+            | Self::ConnAck
+            | Self::PubAck
+            | Self::PubRec
+            | Self::PubComp
+            | Self::SubAck
+            | Self::UnsubAck
+            | Self::PingReq
+            | Self::PingResp
+            | Self::Disconnect
+            | Self::Auth => Some(0),
+        }
+    }
+}
+
+/// The number of no packet type: 0, or above 15.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "nothing to add")]
+pub struct InvalidPacketType;
+
+impl fmt::Display for InvalidPacketType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("packet types are 1 to 15")
+    }
+}
+
+impl core::error::Error for InvalidPacketType {}
+
+impl TryFrom<u8> for PacketType {
+    type Error = InvalidPacketType;
+
+    fn try_from(value: u8) -> Result<Self, InvalidPacketType> {
+        let place = value.checked_sub(1).ok_or(InvalidPacketType)?;
+        Self::ALL
+            .get(usize::from(place))
+            .copied()
+            .ok_or(InvalidPacketType)
+    }
+}
+
+impl fmt::Display for PacketType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Connect => "CONNECT",
+            Self::ConnAck => "CONNACK",
+            Self::Publish => "PUBLISH",
+            Self::PubAck => "PUBACK",
+            Self::PubRec => "PUBREC",
+            Self::PubRel => "PUBREL",
+            Self::PubComp => "PUBCOMP",
+            Self::Subscribe => "SUBSCRIBE",
+            Self::SubAck => "SUBACK",
+            Self::Unsubscribe => "UNSUBSCRIBE",
+            Self::UnsubAck => "UNSUBACK",
+            Self::PingReq => "PINGREQ",
+            Self::PingResp => "PINGRESP",
+            Self::Disconnect => "DISCONNECT",
+            Self::Auth => "AUTH",
+        })
+    }
+}
+
+/// What is at the front of some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "callers match both")]
+pub enum Parsed<T> {
+    /// Not all of it yet. Not an error.
+    Partial {
+        /// At least so many more bytes are needed. A peer's claim: a hint for reading, never a
+        /// reason to reserve memory.
+        needed: usize,
+    },
+    /// All of it.
+    Complete(T),
+}
+
+/// One packet with its fixed header read and nothing else.
+///
+/// ```
+/// use mqtt_codec::{Frame, PacketType, Parsed, ProtocolVersion};
+///
+/// let bytes = [0xC0, 0x00, 0x30]; // PINGREQ, and the first byte of a PUBLISH
+/// let Parsed::Complete(frame) = Frame::parse(&bytes, Some(ProtocolVersion::V5_0), 1024)? else { unreachable!() };
+/// assert_eq!((frame.packet_type(), frame.size()), (PacketType::PingReq, 2));
+/// assert_eq!(Frame::parse(&bytes[2..], Some(ProtocolVersion::V5_0), 1024)?, Parsed::Partial { needed: 1 });
+/// # Ok::<(), mqtt_codec::DecodeError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    packet_type: PacketType,
+    flags: u8,
+    header_len: u8,
+    /// The remaining length had the shortest form.
+    minimal: bool,
+    body: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Reads the fixed header at the front of `input`.
+    ///
+    /// Wrong flags are found with the first byte, and a packet larger than `packet_size_max` (in
+    /// bytes, with its header) as soon as the header is complete, before its body has come.
+    /// `version` is `None` before CONNECT has said it.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`]; the connection cannot go on then.
+    pub fn parse(
+        input: &'a [u8],
+        version: Option<ProtocolVersion>,
+        packet_size_max: u32,
+    ) -> Result<Parsed<Self>, DecodeError> {
+        let Some((&first, rest)) = input.split_first() else {
+            return Ok(Parsed::Partial { needed: 2 });
+        };
+        let (packet_type, flags) = first_byte(first, version)?;
+        let fault = |kind, offset| {
+            DecodeError::new(
+                kind,
+                Field::RemainingLength,
+                offset,
+                Some(packet_type),
+                version,
+            )
+        };
+        let mut remaining = 0_u32;
+        let mut complete = None;
+        for ((&byte, shift), len) in rest.iter().zip([0_u32, 7, 14, 21]).zip(1_u8..) {
+            remaining |= u32::from(byte & 0x7F) << shift;
+            if byte & 0x80 == 0 {
+                complete = Some((len, byte != 0 || shift == 0));
+                break;
+            }
+            if shift == 21 {
+                return Err(fault(DecodeErrorKind::VarIntTooLong, 1));
+            }
+        }
+        let Some((length_len, minimal)) = complete else {
+            return Ok(Parsed::Partial { needed: 1 });
+        };
+        // [5:MQTT-1.5.5-1] 3.1.1 does not ask for the shortest form.
+        if !minimal && version == Some(ProtocolVersion::V5_0) {
+            return Err(fault(DecodeErrorKind::VarIntNotMinimal, 1));
+        }
+        let header_len = length_len.saturating_add(1);
+        let size = remaining.saturating_add(header_len.into());
+        if size > packet_size_max {
+            return Err(fault(
+                DecodeErrorKind::PacketTooLarge {
+                    size,
+                    maximum: packet_size_max,
+                },
+                1,
+            ));
+        }
+        let start = usize::from(header_len);
+        let end = usize::try_from(size).unwrap_or(usize::MAX);
+        match input.get(start..end) {
+            Some(body) => Ok(Parsed::Complete(Self {
+                packet_type,
+                flags,
+                header_len,
+                minimal,
+                body,
+            })),
+            None => Ok(Parsed::Partial {
+                needed: end.saturating_sub(input.len()),
+            }),
+        }
+    }
+
+    /// Reads the packet, once and completely, without allocating.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for whatever the standard forbids.
+    pub fn decode(&self, version: ProtocolVersion) -> Result<Packet<'a>, DecodeError> {
+        if self.packet_type == PacketType::Connect {
+            return self.decode_connect().map(Packet::Connect);
+        }
+        Packet::decode(
+            self.packet_type,
+            self.flags,
+            self.reader(Some(version)),
+            version,
+        )
+    }
+
+    /// Reads a CONNECT, which says its version itself.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`]; of kind [`DecodeErrorKind::NotConnect`] when it is another packet.
+    pub fn decode_connect(&self) -> Result<Connect<'a>, DecodeError> {
+        let reader = self.reader(None);
+        if self.packet_type != PacketType::Connect {
+            return Err(reader.error_at(DecodeErrorKind::NotConnect, Field::FixedHeader, 0));
+        }
+        let connect = Connect::decode(reader)?;
+        if !self.minimal && connect.version == ProtocolVersion::V5_0 {
+            let reader = self.reader(Some(ProtocolVersion::V5_0));
+            return Err(reader.error_at(
+                DecodeErrorKind::VarIntNotMinimal,
+                Field::RemainingLength,
+                1,
+            ));
+        }
+        Ok(connect)
+    }
+
+    /// The type.
+    #[must_use]
+    pub const fn packet_type(&self) -> PacketType {
+        self.packet_type
+    }
+
+    /// The lower four bits of the first byte.
+    #[must_use]
+    pub const fn flags(&self) -> u8 {
+        self.flags
+    }
+
+    /// Everything behind the fixed header.
+    #[must_use]
+    pub const fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// The length of the fixed header, 2 to 5 bytes.
+    #[must_use]
+    pub const fn header_len(&self) -> usize {
+        self.header_len as usize
+    }
+
+    /// The length of the whole packet in bytes.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.body.len().saturating_add(self.header_len())
+    }
+
+    fn reader(&self, version: Option<ProtocolVersion>) -> Reader<'a> {
+        Reader::new(
+            self.body,
+            self.header_len(),
+            Context {
+                packet_type: self.packet_type,
+                version,
+            },
+        )
+    }
+}
+
+/// Checks what the first byte alone can tell.
+fn first_byte(byte: u8, version: Option<ProtocolVersion>) -> Result<(PacketType, u8), DecodeError> {
+    let (value, flags) = (byte >> 4, byte & 0x0F);
+    let fault =
+        |kind, packet_type| DecodeError::new(kind, Field::FixedHeader, 0, packet_type, version);
+    let packet_type = match PacketType::try_from(value) {
+        Ok(PacketType::Auth) if version == Some(ProtocolVersion::V3_1_1) => None,
+        Ok(packet_type) => Some(packet_type),
+        Err(InvalidPacketType) => None,
+    };
+    let packet_type =
+        packet_type.ok_or_else(|| fault(DecodeErrorKind::ReservedPacketType(value), None))?;
+    match packet_type.fixed_flags() {
+        // [5:MQTT-2.1.3-1] [3:MQTT-2.2.2-1] [3:MQTT-2.2.2-2]
+        Some(expected) if flags != expected => {
+            Err(fault(DecodeErrorKind::Flags(flags), Some(packet_type)))
+        }
+        Some(_) => Ok((packet_type, flags)),
+        // [5:MQTT-3.3.1-4] [3:MQTT-3.3.1-4]
+        None if flags & 0b0110 == 0b0110 => Err(fault(DecodeErrorKind::QoS3, Some(packet_type))),
+        // [5:MQTT-3.3.1-2] [3:MQTT-3.3.1-2]
+        None if flags & 0b1110 == 0b1000 => {
+            Err(fault(DecodeErrorKind::DupAtQoS0, Some(packet_type)))
+        }
+        None => Ok((packet_type, flags)),
+    }
+}
+
+/// Reads the packet at the front of `input`; answers it and its length in bytes.
+///
+/// ```
+/// use mqtt_codec::{decode, Packet, Parsed, ProtocolVersion};
+///
+/// let bytes = [0x30, 0x07, 0x00, 0x03, b'a', b'/', b'b', b'h', b'i'];
+/// let Parsed::Complete((packet, size)) = decode(&bytes, ProtocolVersion::V3_1_1, 1024)? else { unreachable!() };
+/// let Packet::Publish(publish) = packet else { unreachable!() };
+/// assert_eq!(publish.payload, b"hi");
+/// assert_eq!(size, bytes.len());
+/// # Ok::<(), mqtt_codec::DecodeError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`DecodeError`] for whatever the standard forbids, and for packets larger than
+/// `packet_size_max` bytes.
+pub fn decode(
+    input: &[u8],
+    version: ProtocolVersion,
+    packet_size_max: u32,
+) -> Result<Parsed<(Packet<'_>, usize)>, DecodeError> {
+    match Frame::parse(input, Some(version), packet_size_max)? {
+        Parsed::Complete(frame) => Ok(Parsed::Complete((frame.decode(version)?, frame.size()))),
+        Parsed::Partial { needed } => Ok(Parsed::Partial { needed }),
+    }
+}

@@ -1,0 +1,93 @@
+//! MQTT 5.0 and 3.1.1 packets: bytes to packets and back.
+//!
+//! One packet model serves both versions: which one is spoken is an argument
+//! ([`ProtocolVersion`]), and a 3.1.1 packet is the same value without properties. Decoding
+//! borrows, allocates nothing and checks everything once, as strictly as the standard says.
+//! Encoding knows its exact length before it writes the first byte.
+//!
+//! This crate knows nothing of connections: whether a packet may come now is for `mqtt-state` to
+//! say.
+//!
+//! - [`Frame::parse`]: the fixed header, and whether the packet is there; a size limit is looked
+//!   at before the body has come.
+//! - [`Packet`]: [`decode`] and [`Frame::decode`] read it, [`Packet::encode`] and
+//!   [`Packet::encode_to`] write it.
+//! - [`Message`]: an application message that owns its bytes (feature `alloc`).
+//!
+//! ```
+//! use mqtt_codec::{decode, Packet, Parsed, ProtocolVersion, Publish, TopicName};
+//!
+//! let publish = Publish::new(TopicName::new("house/light")?, b"on");
+//! let mut buf = [0; 64];
+//! let len = Packet::from(publish).encode(ProtocolVersion::V5_0, &mut buf)?;
+//!
+//! // One byte is missing: not an error, but a reason to read on.
+//! assert_eq!(decode(&buf[..len - 1], ProtocolVersion::V5_0, 1024)?, Parsed::Partial { needed: 1 });
+//!
+//! let Parsed::Complete((packet, size)) = decode(&buf[..len], ProtocolVersion::V5_0, 1024)? else { unreachable!() };
+//! assert_eq!(packet, Packet::Publish(publish));
+//! assert_eq!(size, len);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Features
+//!
+//! | feature | |
+//! |---|---|
+//! | `std` (default) | forwards to `bytes`; the code is the same |
+//! | `alloc` | [`Message`], [`Packet::encode_to`]; needs `bytes` |
+//!
+//! Without either, borrowed decoding and encoding into a slice need no allocator.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+mod error;
+mod frame;
+mod id;
+mod list;
+#[cfg(feature = "alloc")]
+mod message;
+mod packet;
+mod property;
+mod qos;
+mod reason;
+mod text;
+mod version;
+mod wire;
+
+pub use mqtt_topic::{SharedFilter, TopicError, TopicErrorKind, TopicFilter, TopicName};
+
+pub use error::{DecodeError, DecodeErrorKind, EncodeError, ErrorClass, Field, NotInVersion};
+pub use frame::{Frame, InvalidPacketType, PacketType, Parsed, decode};
+pub use id::{PacketId, SubscriptionId, TopicAlias};
+pub use list::{Item, List, ListIter};
+#[cfg(feature = "alloc")]
+pub use message::Message;
+pub use packet::Packet;
+pub use packet::ack::{Ack, AckProperties, PubAck, PubComp, PubRec, PubRel};
+pub use packet::auth::{Auth, Authentication};
+pub use packet::connack::{ConnAck, ConnAckOutcome, ConnAckProperties, MaximumQoS};
+pub use packet::connect::{Connect, ConnectProperties, Will, WillProperties};
+pub use packet::disconnect::{Disconnect, DisconnectProperties};
+pub use packet::publish::{Delivery, PayloadFormat, Publish, PublishProperties, PublishTopic};
+pub use packet::suback::{SubAck, SubAckReasons};
+pub use packet::subscribe::{
+    FiltersError, RetainHandling, Subscribe, SubscribeFilter, SubscribeFilters,
+    SubscribeProperties, SubscriptionOptions,
+};
+pub use packet::unsuback::{UnsubAck, UnsubAckReasons};
+pub use packet::unsubscribe::{Unsubscribe, UnsubscribeFilters};
+pub use property::{PropertyId, SubscriptionIds, UserProperties, UserProperty};
+pub use qos::{InvalidQoS, QoS};
+pub use reason::{
+    AuthReason, ConnectReason, DisconnectReason, InvalidReason, PublishReason, ReasonCode,
+    ReleaseReason, SubscribeReason, UnsubscribeReason,
+};
+pub use text::{Binary, BinaryTooLong, Str, StrError};
+pub use version::ProtocolVersion;

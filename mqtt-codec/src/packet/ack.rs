@@ -1,0 +1,157 @@
+//! PUBACK, PUBREC, PUBREL and PUBCOMP: one shape, four names.
+//!
+//! ```text
+//! | packet identifier | reason code (5.0, may be left out) | properties (5.0, may be left out) |
+//! ```
+
+use crate::property::{Block5, PropertySink, Slot, block_len, read_block, write_block};
+use crate::reason::Reason;
+use crate::text::Str;
+use crate::wire::{Reader, Sink};
+use crate::{
+    DecodeError, DecodeErrorKind, Field, PacketId, PacketType, PropertyId, ProtocolVersion,
+    PublishReason, ReasonCode, ReleaseReason, UserProperties,
+};
+
+/// An acknowledgement. Which of the four it is says the [`Packet`](crate::Packet) around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by struct update; the standard fixes the fields"
+)]
+pub struct Ack<'a, R> {
+    /// Of the PUBLISH.
+    pub id: PacketId,
+    /// 5.0 only; 3.1.1 knows nothing but success.
+    pub reason: R,
+    /// 5.0 only.
+    pub properties: AckProperties<'a>,
+}
+
+/// PUBACK: a QoS 1 message has arrived.
+pub type PubAck<'a> = Ack<'a, PublishReason>;
+/// PUBREC: a QoS 2 message has arrived.
+pub type PubRec<'a> = Ack<'a, PublishReason>;
+/// PUBREL: a QoS 2 message may be forgotten.
+pub type PubRel<'a> = Ack<'a, ReleaseReason>;
+/// PUBCOMP: a QoS 2 message is forgotten.
+pub type PubComp<'a> = Ack<'a, ReleaseReason>;
+
+/// The properties of an acknowledgement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by struct update; the standard fixes the fields"
+)]
+pub struct AckProperties<'a> {
+    /// For people.
+    pub reason_string: Option<Str<'a>>,
+    /// For the applications.
+    pub user_properties: UserProperties<'a>,
+}
+
+impl<R> Ack<'_, R> {
+    /// An acknowledgement without properties.
+    #[must_use]
+    pub fn new(id: PacketId, reason: R) -> Self {
+        Self {
+            id,
+            reason,
+            properties: AckProperties::default(),
+        }
+    }
+}
+
+/// Writes the shortest form.
+// [5:MQTT-2.2.2-1] Only here, in DISCONNECT and in AUTH may the property length be left out.
+pub(crate) fn write<R: Reason, S: Sink>(ack: &Ack<'_, R>, version: ProtocolVersion, out: &mut S) {
+    out.u16(ack.id.get());
+    if version == ProtocolVersion::V3_1_1 {
+        return;
+    }
+    let reason: ReasonCode = ack.reason.into();
+    let has_properties = block_len(&ack.properties) > 0;
+    if reason != ReasonCode::Success || has_properties {
+        out.u8(reason.value());
+    }
+    if has_properties {
+        write_block(version, out, ack.properties);
+    }
+}
+
+pub(crate) fn decode<'a, R: Reason>(
+    packet_type: PacketType,
+    reader: &mut Reader<'a>,
+    version: ProtocolVersion,
+) -> Result<Ack<'a, R>, DecodeError> {
+    let id = reader.packet_id()?;
+    let success = R::read(0)
+        .ok_or_else(|| reader.error(DecodeErrorKind::ReasonCode(0), Field::ReasonCode))?;
+    if version == ProtocolVersion::V3_1_1 || reader.is_empty() {
+        return Ok(Ack::new(id, success));
+    }
+    let reason = read_reason(reader)?;
+    let properties = if reader.is_empty() {
+        AckProperties::default()
+    } else {
+        AckProperties::decode(reader, slot(packet_type), version)?
+    };
+    Ok(Ack {
+        id,
+        reason,
+        properties,
+    })
+}
+
+/// Reads a reason code that the packet may carry.
+pub(crate) fn read_reason<R: Reason>(reader: &mut Reader<'_>) -> Result<R, DecodeError> {
+    let start = reader.offset();
+    let value = reader.u8(Field::ReasonCode)?;
+    R::read(value).ok_or_else(|| {
+        reader.error_at(DecodeErrorKind::ReasonCode(value), Field::ReasonCode, start)
+    })
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "called for the four acknowledgements only"
+)]
+const fn slot(packet_type: PacketType) -> Slot {
+    match packet_type {
+        PacketType::PubRec => Slot::PubRec,
+        PacketType::PubRel => Slot::PubRel,
+        PacketType::PubComp => Slot::PubComp,
+        _ => Slot::PubAck,
+    }
+}
+
+impl<'a> AckProperties<'a> {
+    pub(crate) fn decode(
+        reader: &mut Reader<'a>,
+        slot: Slot,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        let mut reason_string = None;
+        let block = read_block(reader, slot, version, |id, reader| {
+            if id != PropertyId::ReasonString {
+                return Err(reader.misplaced(id));
+            }
+            reason_string = Some(reader.str(Field::Property(id))?);
+            Ok(())
+        })?;
+        Ok(Self {
+            reason_string,
+            user_properties: block.user_properties(),
+        })
+    }
+}
+
+impl Block5 for AckProperties<'_> {
+    fn write<S: Sink>(&self, out: &mut S) {
+        out.bytes_property(
+            PropertyId::ReasonString,
+            self.reason_string.map(Str::as_bytes),
+        );
+        out.user_properties(self.user_properties);
+    }
+}

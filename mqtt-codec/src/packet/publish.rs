@@ -1,0 +1,390 @@
+//! PUBLISH, a message on its way.
+//!
+//! ```text
+//! flags: DUP, QoS (2), RETAIN
+//! | topic name | packet identifier (QoS 1 and 2) | properties (5.0) | payload |
+//! ```
+
+use core::fmt;
+
+use mqtt_topic::TopicName;
+
+use crate::error::NotInVersion;
+use crate::property::{
+    Block5, PropertySink, Slot, SubscriptionIds, read_block, read_properties, write_block,
+};
+use crate::text::{Binary, Str};
+use crate::wire::{Context, Reader, Sink};
+use crate::{
+    DecodeError, DecodeErrorKind, EncodeError, Field, PacketId, PacketType, PropertyId,
+    ProtocolVersion, QoS, TopicAlias, UserProperties,
+};
+
+/// PUBLISH: one message.
+///
+/// `Debug` shows the length of the payload, not the payload.
+#[derive(Clone, Copy, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by struct update; the standard fixes the fields"
+)]
+pub struct Publish<'a> {
+    /// QoS, packet identifier and DUP.
+    pub delivery: Delivery,
+    /// To a server: keep it for later subscribers. To a client: it had been kept.
+    pub retain: bool,
+    /// Where to.
+    pub topic: PublishTopic<'a>,
+    /// 5.0 only.
+    pub properties: PublishProperties<'a>,
+    /// What.
+    pub payload: &'a [u8],
+}
+
+/// How a PUBLISH is delivered. A packet identifier and DUP exist only above QoS 0.
+// [5:MQTT-2.2.1-2] [3:MQTT-2.3.1-5] [5:MQTT-3.3.1-2] [3:MQTT-3.3.1-2]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "the standard has these three")]
+pub enum Delivery {
+    /// QoS 0.
+    AtMostOnce,
+    /// QoS 1.
+    AtLeastOnce {
+        /// Comes back in PUBACK.
+        id: PacketId,
+        /// Sent before.
+        dup: bool,
+    },
+    /// QoS 2.
+    ExactlyOnce {
+        /// Comes back in PUBREC.
+        id: PacketId,
+        /// Sent before.
+        dup: bool,
+    },
+}
+
+impl Delivery {
+    /// The QoS.
+    #[must_use]
+    pub const fn qos(self) -> QoS {
+        match self {
+            Self::AtMostOnce => QoS::AtMostOnce,
+            Self::AtLeastOnce { .. } => QoS::AtLeastOnce,
+            Self::ExactlyOnce { .. } => QoS::ExactlyOnce,
+        }
+    }
+
+    /// The packet identifier; `None` at QoS 0.
+    #[must_use]
+    pub const fn id(self) -> Option<PacketId> {
+        match self {
+            Self::AtMostOnce => None,
+            Self::AtLeastOnce { id, .. } | Self::ExactlyOnce { id, .. } => Some(id),
+        }
+    }
+
+    /// Whether it was sent before.
+    #[must_use]
+    pub const fn dup(self) -> bool {
+        match self {
+            Self::AtMostOnce => false,
+            Self::AtLeastOnce { dup, .. } | Self::ExactlyOnce { dup, .. } => dup,
+        }
+    }
+}
+
+/// The topic of a PUBLISH, a number for it, or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a PUBLISH with neither does not exist"
+)]
+pub enum PublishTopic<'a> {
+    /// The topic.
+    Name(TopicName<'a>),
+    /// The topic, and from now on on this connection the alias for it (5.0).
+    NameAndAlias(TopicName<'a>, TopicAlias),
+    /// The topic that an earlier PUBLISH on this connection set the alias for (5.0).
+    Alias(TopicAlias),
+}
+
+impl<'a> PublishTopic<'a> {
+    /// The topic, if it is in the packet.
+    #[must_use]
+    pub const fn name(self) -> Option<TopicName<'a>> {
+        match self {
+            Self::Name(name) | Self::NameAndAlias(name, _) => Some(name),
+            Self::Alias(_) => None,
+        }
+    }
+
+    /// The alias, if there is one.
+    #[must_use]
+    pub const fn alias(self) -> Option<TopicAlias> {
+        match self {
+            Self::Name(_) => None,
+            Self::NameAndAlias(_, alias) | Self::Alias(alias) => Some(alias),
+        }
+    }
+}
+
+/// The properties of PUBLISH, but for the alias, which is a form of the topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by struct update; the standard fixes the fields"
+)]
+pub struct PublishProperties<'a> {
+    /// Whether the payload is text.
+    pub payload_format: Option<PayloadFormat>,
+    /// How long the message is worth delivering, in seconds; absent is for ever.
+    pub message_expiry_secs: Option<u32>,
+    /// Where an answer should go.
+    pub response_topic: Option<TopicName<'a>>,
+    /// What an answer should carry.
+    pub correlation_data: Option<Binary<'a>>,
+    /// What the payload is.
+    pub content_type: Option<Str<'a>>,
+    /// The identifiers of the subscriptions that matched. Only from a server.
+    pub subscription_ids: SubscriptionIds<'a>,
+    /// For the applications.
+    pub user_properties: UserProperties<'a>,
+}
+
+/// What a payload is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "the standard has these two")]
+pub enum PayloadFormat {
+    /// Bytes.
+    Unspecified,
+    /// UTF-8.
+    Utf8,
+}
+
+impl PayloadFormat {
+    pub(crate) const fn value(self) -> u8 {
+        match self {
+            Self::Unspecified => 0,
+            Self::Utf8 => 1,
+        }
+    }
+
+    // Silent in the standard for a value above 1; a protocol error here.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(if reader.flag(PropertyId::PayloadFormatIndicator)? {
+            Self::Utf8
+        } else {
+            Self::Unspecified
+        })
+    }
+}
+
+impl<'a> Publish<'a> {
+    /// A message at QoS 0 without properties.
+    #[must_use]
+    pub fn new(topic: TopicName<'a>, payload: &'a [u8]) -> Self {
+        Self {
+            delivery: Delivery::AtMostOnce,
+            retain: false,
+            topic: PublishTopic::Name(topic),
+            properties: PublishProperties::default(),
+            payload,
+        }
+    }
+
+    pub(crate) fn decode(
+        flags: u8,
+        reader: &mut Reader<'a>,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        // [5:MQTT-3.3.2-1] [3:MQTT-3.3.2-1] The topic is first.
+        let topic_bytes = reader.bytes(Field::TopicName)?;
+        let topic_end = reader.offset();
+        // An empty topic can be made good by an alias, in 5.0.
+        let name = match (topic_bytes.is_empty(), version) {
+            (true, ProtocolVersion::V5_0) => None,
+            (_, ProtocolVersion::V5_0 | ProtocolVersion::V3_1_1) => {
+                Some(reader.parse_topic_name(topic_bytes, Field::TopicName)?)
+            }
+        };
+        let dup = flags & 0b1000 != 0;
+        let delivery = match (flags >> 1) & 0b11 {
+            0 => Delivery::AtMostOnce,
+            1 => Delivery::AtLeastOnce {
+                id: reader.packet_id()?,
+                dup,
+            },
+            // 3 was refused with the first byte.
+            _ => Delivery::ExactlyOnce {
+                id: reader.packet_id()?,
+                dup,
+            },
+        };
+        let (properties, alias) = PublishProperties::decode(reader, version)?;
+        let topic = match (name, alias) {
+            (Some(name), None) => PublishTopic::Name(name),
+            (Some(name), Some(alias)) => PublishTopic::NameAndAlias(name, alias),
+            (None, Some(alias)) => PublishTopic::Alias(alias),
+            (None, None) => {
+                return Err(reader.error_at(DecodeErrorKind::NoTopic, Field::TopicName, topic_end));
+            }
+        };
+        Ok(Self {
+            delivery,
+            retain: flags & 1 != 0,
+            topic,
+            properties,
+            payload: reader.take_rest(),
+        })
+    }
+
+    pub(crate) fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
+        match (self.topic, version) {
+            (PublishTopic::Alias(_), ProtocolVersion::V3_1_1) => {
+                Err(EncodeError::NotInVersion(NotInVersion::TopicAlias))
+            }
+            (
+                PublishTopic::Alias(_) | PublishTopic::Name(_) | PublishTopic::NameAndAlias(..),
+                _,
+            ) => Ok(()),
+        }
+    }
+
+    pub(crate) fn flags(&self) -> u8 {
+        let qos = u8::from(self.delivery.qos());
+        (u8::from(self.delivery.dup()) << 3) | (qos << 1) | u8::from(self.retain)
+    }
+
+    pub(crate) fn write<S: Sink>(&self, version: ProtocolVersion, out: &mut S) {
+        out.bytes(
+            self.topic
+                .name()
+                .map(TopicName::as_bytes)
+                .unwrap_or_default(),
+        );
+        if let Some(id) = self.delivery.id() {
+            out.u16(id.get());
+        }
+        write_block(
+            version,
+            out,
+            WithAlias {
+                properties: self.properties,
+                alias: self.topic.alias(),
+            },
+        );
+        out.put(self.payload);
+    }
+}
+
+impl fmt::Debug for Publish<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publish")
+            .field("delivery", &self.delivery)
+            .field("retain", &self.retain)
+            .field("topic", &self.topic)
+            .field("properties", &self.properties)
+            .field("payload_len", &self.payload.len())
+            .finish()
+    }
+}
+
+impl<'a> PublishProperties<'a> {
+    fn decode(
+        reader: &mut Reader<'a>,
+        version: ProtocolVersion,
+    ) -> Result<(Self, Option<TopicAlias>), DecodeError> {
+        let (mut properties, mut alias) = (Self::default(), None);
+        let block = read_block(reader, Slot::Publish, version, |id, reader| {
+            properties.read(id, reader, &mut alias)
+        })?;
+        properties.user_properties = block.user_properties();
+        properties.subscription_ids = block.subscription_ids();
+        Ok((properties, alias))
+    }
+
+    /// Reads a block, without its length, that was part of a packet before.
+    pub(crate) fn from_block(bytes: &'a [u8]) -> Self {
+        let context = Context {
+            packet_type: PacketType::Publish,
+            version: Some(ProtocolVersion::V5_0),
+        };
+        let (mut properties, mut alias) = (Self::default(), None);
+        let reader = Reader::new(bytes, 0, context);
+        match read_properties(reader, Slot::Publish, |id, reader| {
+            properties.read(id, reader, &mut alias)
+        }) {
+            Ok(block) => {
+                properties.user_properties = block.user_properties();
+                properties.subscription_ids = block.subscription_ids();
+            }
+            Err(_) => debug_assert!(false, "the block was checked when it was decoded"),
+        }
+        properties
+    }
+
+    fn read(
+        &mut self,
+        id: PropertyId,
+        reader: &mut Reader<'a>,
+        alias: &mut Option<TopicAlias>,
+    ) -> Result<(), DecodeError> {
+        let field = Field::Property(id);
+        match id {
+            PropertyId::PayloadFormatIndicator => {
+                self.payload_format = Some(PayloadFormat::read(reader)?)
+            }
+            PropertyId::MessageExpiryInterval => {
+                self.message_expiry_secs = Some(reader.u32(field)?)
+            }
+            // [5:MQTT-3.3.2-13] [5:MQTT-3.3.2-14]
+            PropertyId::ResponseTopic => self.response_topic = Some(reader.topic_name(field)?),
+            PropertyId::CorrelationData => self.correlation_data = Some(reader.binary(field)?),
+            // [5:MQTT-3.3.2-19]
+            PropertyId::ContentType => self.content_type = Some(reader.str(field)?),
+            // [5:MQTT-3.3.2-8]
+            PropertyId::TopicAlias => *alias = TopicAlias::new(reader.non_zero_u16(id)?.get()),
+            _ => return Err(reader.misplaced(id)),
+        }
+        Ok(())
+    }
+}
+
+/// The properties as they are written: the alias is one of them there.
+pub(crate) struct WithAlias<'a> {
+    pub(crate) properties: PublishProperties<'a>,
+    pub(crate) alias: Option<TopicAlias>,
+}
+
+impl Block5 for WithAlias<'_> {
+    fn write<S: Sink>(&self, out: &mut S) {
+        let properties = &self.properties;
+        out.byte_property(
+            PropertyId::PayloadFormatIndicator,
+            properties.payload_format.map(PayloadFormat::value),
+        );
+        out.u32_property(
+            PropertyId::MessageExpiryInterval,
+            properties.message_expiry_secs,
+        );
+        out.u16_property(PropertyId::TopicAlias, self.alias.map(TopicAlias::get));
+        out.bytes_property(
+            PropertyId::ResponseTopic,
+            properties.response_topic.map(TopicName::as_bytes),
+        );
+        out.bytes_property(
+            PropertyId::CorrelationData,
+            properties.correlation_data.map(Binary::as_bytes),
+        );
+        out.bytes_property(
+            PropertyId::ContentType,
+            properties.content_type.map(Str::as_bytes),
+        );
+        for id in properties.subscription_ids.iter() {
+            out.u8(PropertyId::SubscriptionIdentifier.value());
+            out.var_int(id.get());
+        }
+        out.user_properties(properties.user_properties);
+    }
+}

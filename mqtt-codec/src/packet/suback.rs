@@ -1,0 +1,101 @@
+//! SUBACK: the server's answer to SUBSCRIBE.
+//!
+//! ```text
+//! | packet identifier | properties (5.0) | reason code x n |
+//! ```
+
+use crate::list::{Item, List, sealed, take_byte};
+use crate::packet::ack::{AckProperties, read_reason};
+use crate::property::{Slot, write_block};
+use crate::reason::Reason;
+use crate::wire::{Reader, Sink};
+use crate::{
+    DecodeError, DecodeErrorKind, Field, FiltersError, PacketId, ProtocolVersion, ReasonCode,
+    SubscribeReason,
+};
+
+/// SUBACK: what became of each filter of a SUBSCRIBE.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by struct update; the standard fixes the fields"
+)]
+pub struct SubAck<'a> {
+    /// Of the SUBSCRIBE.
+    pub id: PacketId,
+    /// One for each filter, in their order.
+    pub reasons: SubAckReasons<'a>,
+    /// 5.0 only.
+    pub properties: AckProperties<'a>,
+}
+
+/// The reason codes of a SUBACK, at least one.
+pub type SubAckReasons<'a> = List<'a, SubscribeReason>;
+
+impl<'a> List<'a, SubscribeReason> {
+    /// These reason codes.
+    ///
+    /// # Errors
+    ///
+    /// [`FiltersError::Empty`] when there is none.
+    pub const fn new(reasons: &'a [SubscribeReason]) -> Result<Self, FiltersError> {
+        if reasons.is_empty() {
+            Err(FiltersError::Empty)
+        } else {
+            Ok(Self::from_slice(reasons))
+        }
+    }
+}
+
+impl sealed::Sealed for SubscribeReason {}
+
+impl<'a> Item<'a> for SubscribeReason {
+    fn next(rest: &mut &'a [u8]) -> Option<Self> {
+        Self::read(take_byte(rest)?)
+    }
+}
+
+impl<'a> SubAck<'a> {
+    pub(crate) fn decode(
+        reader: &mut Reader<'a>,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        let id = reader.packet_id()?;
+        let properties = AckProperties::decode(reader, Slot::SubAck, version)?;
+        let reasons = SubAckReasons::from_wire(reader.rest());
+        if reader.is_empty() {
+            return Err(reader.error(DecodeErrorKind::NoReasonCodes, Field::ReasonCode));
+        }
+        while !reader.is_empty() {
+            let start = reader.offset();
+            let reason: SubscribeReason = read_reason(reader)?;
+            let value = ReasonCode::from(reason).value();
+            // [3:MQTT-3.9.3-2]
+            if version == ProtocolVersion::V3_1_1 && value > 0x80 {
+                return Err(reader.error_at(
+                    DecodeErrorKind::ReasonCode(value),
+                    Field::ReasonCode,
+                    start,
+                ));
+            }
+        }
+        Ok(Self {
+            id,
+            reasons,
+            properties,
+        })
+    }
+
+    pub(crate) fn write<S: Sink>(&self, version: ProtocolVersion, out: &mut S) {
+        out.u16(self.id.get());
+        write_block(version, out, self.properties);
+        for reason in self.reasons.iter() {
+            let value = ReasonCode::from(reason).value();
+            out.u8(match version {
+                // [3:MQTT-3.9.3-2] Every failure is the one that 3.1.1 has.
+                ProtocolVersion::V3_1_1 => value.min(0x80),
+                ProtocolVersion::V5_0 => value,
+            });
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! UNSUBACK: the server's answer to UNSUBSCRIBE.
+//!
+//! ```text
+//! | packet identifier | properties (5.0) | reason code x n (5.0) |
+//! ```
+
+use crate::error::NotInVersion;
+use crate::list::{Item, List, sealed, take_byte};
+use crate::packet::ack::{AckProperties, read_reason};
+use crate::property::{Slot, write_block};
+use crate::reason::Reason;
+use crate::wire::{Reader, Sink};
+use crate::{
+    DecodeError, DecodeErrorKind, EncodeError, Field, PacketId, ProtocolVersion, ReasonCode,
+    UnsubscribeReason,
+};
+
+/// UNSUBACK: what became of each filter of an UNSUBSCRIBE.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by struct update; the standard fixes the fields"
+)]
+pub struct UnsubAck<'a> {
+    /// Of the UNSUBSCRIBE.
+    pub id: PacketId,
+    /// One for each filter, in their order; 3.1.1 has none.
+    pub reasons: UnsubAckReasons<'a>,
+    /// 5.0 only.
+    pub properties: AckProperties<'a>,
+}
+
+/// The reason codes of an UNSUBACK.
+pub type UnsubAckReasons<'a> = List<'a, UnsubscribeReason>;
+
+impl<'a> List<'a, UnsubscribeReason> {
+    /// These reason codes; none is enough for 3.1.1 alone.
+    #[must_use]
+    pub const fn new(reasons: &'a [UnsubscribeReason]) -> Self {
+        Self::from_slice(reasons)
+    }
+}
+
+impl sealed::Sealed for UnsubscribeReason {}
+
+impl<'a> Item<'a> for UnsubscribeReason {
+    fn next(rest: &mut &'a [u8]) -> Option<Self> {
+        Self::read(take_byte(rest)?)
+    }
+}
+
+impl<'a> UnsubAck<'a> {
+    pub(crate) fn decode(
+        reader: &mut Reader<'a>,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        let id = reader.packet_id()?;
+        let properties = AckProperties::decode(reader, Slot::UnsubAck, version)?;
+        if version == ProtocolVersion::V3_1_1 {
+            reader.finish()?;
+            return Ok(Self {
+                id,
+                reasons: UnsubAckReasons::default(),
+                properties,
+            });
+        }
+        let reasons = UnsubAckReasons::from_wire(reader.rest());
+        if reader.is_empty() {
+            return Err(reader.error(DecodeErrorKind::NoReasonCodes, Field::ReasonCode));
+        }
+        while !reader.is_empty() {
+            read_reason::<UnsubscribeReason>(reader)?;
+        }
+        Ok(Self {
+            id,
+            reasons,
+            properties,
+        })
+    }
+
+    pub(crate) fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
+        if version == ProtocolVersion::V5_0 && self.reasons.is_empty() {
+            return Err(EncodeError::NotInVersion(NotInVersion::NoReasonCodes));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write<S: Sink>(&self, version: ProtocolVersion, out: &mut S) {
+        out.u16(self.id.get());
+        write_block(version, out, self.properties);
+        if version == ProtocolVersion::V5_0 {
+            for reason in self.reasons.iter() {
+                out.u8(ReasonCode::from(reason).value());
+            }
+        }
+    }
+}

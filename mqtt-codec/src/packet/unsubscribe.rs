@@ -1,0 +1,98 @@
+//! UNSUBSCRIBE: a client wants no more of it.
+//!
+//! ```text
+//! | packet identifier | properties (5.0) | topic filter x n |
+//! ```
+
+use mqtt_topic::TopicFilter;
+
+use crate::list::{Item, List, sealed, take_bytes};
+use crate::property::{Block5, PropertySink, Slot, read_block, write_block};
+use crate::wire::{Reader, Sink};
+use crate::{
+    DecodeError, DecodeErrorKind, Field, FiltersError, PacketId, ProtocolVersion, UserProperties,
+};
+
+/// UNSUBSCRIBE: filters that were subscribed to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by struct update; the standard fixes the fields"
+)]
+pub struct Unsubscribe<'a> {
+    /// Comes back in UNSUBACK.
+    pub id: PacketId,
+    /// At least one.
+    pub filters: UnsubscribeFilters<'a>,
+    /// For the applications (5.0).
+    pub user_properties: UserProperties<'a>,
+}
+
+/// The filters of an UNSUBSCRIBE, in their order.
+pub type UnsubscribeFilters<'a> = List<'a, TopicFilter<'a>>;
+
+impl<'a> List<'a, TopicFilter<'a>> {
+    /// These filters.
+    ///
+    /// # Errors
+    ///
+    /// [`FiltersError::Empty`] when there is none.
+    // [5:MQTT-3.10.3-2] [3:MQTT-3.10.3-2]
+    pub const fn new(filters: &'a [TopicFilter<'a>]) -> Result<Self, FiltersError> {
+        if filters.is_empty() {
+            Err(FiltersError::Empty)
+        } else {
+            Ok(Self::from_slice(filters))
+        }
+    }
+}
+
+impl sealed::Sealed for TopicFilter<'_> {}
+
+impl<'a> Item<'a> for TopicFilter<'a> {
+    fn next(rest: &mut &'a [u8]) -> Option<Self> {
+        Some(Self::assume_valid(take_bytes(rest)?))
+    }
+}
+
+impl<'a> Unsubscribe<'a> {
+    pub(crate) fn decode(
+        reader: &mut Reader<'a>,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        let id = reader.packet_id()?;
+        let block = read_block(reader, Slot::Unsubscribe, version, |id, reader| {
+            Err(reader.misplaced(id))
+        })?;
+        let filters = UnsubscribeFilters::from_wire(reader.rest());
+        // [5:MQTT-3.10.3-2] [3:MQTT-3.10.3-2]
+        if reader.is_empty() {
+            return Err(reader.error(DecodeErrorKind::NoFilters, Field::TopicFilter));
+        }
+        while !reader.is_empty() {
+            // [5:MQTT-3.10.3-1] [3:MQTT-3.10.3-1]
+            reader.topic_filter()?;
+        }
+        Ok(Self {
+            id,
+            filters,
+            user_properties: block.user_properties(),
+        })
+    }
+
+    pub(crate) fn write<S: Sink>(&self, version: ProtocolVersion, out: &mut S) {
+        out.u16(self.id.get());
+        write_block(version, out, Users(self.user_properties));
+        for filter in self.filters.iter() {
+            out.bytes(filter.as_bytes());
+        }
+    }
+}
+
+struct Users<'a>(UserProperties<'a>);
+
+impl Block5 for Users<'_> {
+    fn write<S: Sink>(&self, out: &mut S) {
+        out.user_properties(self.0);
+    }
+}

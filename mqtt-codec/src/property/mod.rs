@@ -1,0 +1,232 @@
+//! Properties of MQTT 5.0: which there are, where they may stand, and how a block is read.
+
+mod id;
+mod user;
+
+pub use id::PropertyId;
+pub use user::{SubscriptionIds, UserProperties, UserProperty};
+
+pub(crate) use id::Slot;
+pub(crate) use user::read_subscription_id;
+
+use crate::list::List;
+use crate::wire::{Counter, Reader, Sink};
+use crate::{DecodeError, DecodeErrorKind, Field, ProtocolVersion};
+
+/// What is left of a property block after its single values were taken out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Block<'a> {
+    bytes: &'a [u8],
+    has_user_properties: bool,
+    has_subscription_ids: bool,
+}
+
+impl<'a> Block<'a> {
+    pub(crate) fn user_properties(&self) -> UserProperties<'a> {
+        if self.has_user_properties {
+            List::from_wire(self.bytes)
+        } else {
+            List::default()
+        }
+    }
+
+    pub(crate) fn subscription_ids(&self) -> SubscriptionIds<'a> {
+        if self.has_subscription_ids {
+            List::from_wire(self.bytes)
+        } else {
+            List::default()
+        }
+    }
+}
+
+/// Reads a property block with its length in front, in one walk.
+///
+/// `each` takes the value of every property that can stand only once. Repeated ones are checked
+/// and stay in the block. In 3.1.1 there is no block.
+pub(crate) fn read_block<'a>(
+    reader: &mut Reader<'a>,
+    slot: Slot,
+    version: ProtocolVersion,
+    each: impl FnMut(PropertyId, &mut Reader<'a>) -> Result<(), DecodeError>,
+) -> Result<Block<'a>, DecodeError> {
+    if version == ProtocolVersion::V3_1_1 {
+        return Ok(Block {
+            bytes: &[],
+            has_user_properties: false,
+            has_subscription_ids: false,
+        });
+    }
+    let length = reader.var_int(Field::PropertyLength)?;
+    let mut block = reader.clone();
+    let bytes = reader.take(
+        usize::try_from(length).unwrap_or(usize::MAX),
+        Field::PropertyLength,
+    )?;
+    block.narrow_to(bytes);
+    read_properties(block, slot, each)
+}
+
+/// Reads the properties of a block without its length.
+pub(crate) fn read_properties<'a>(
+    mut reader: Reader<'a>,
+    slot: Slot,
+    mut each: impl FnMut(PropertyId, &mut Reader<'a>) -> Result<(), DecodeError>,
+) -> Result<Block<'a>, DecodeError> {
+    let bytes = reader.rest();
+    let mut seen = 0_u64;
+    let mut block = Block {
+        bytes,
+        has_user_properties: false,
+        has_subscription_ids: false,
+    };
+    while !reader.is_empty() {
+        let start = reader.offset();
+        let value = reader.var_int(Field::PropertyId)?;
+        let id = u8::try_from(value).ok().and_then(PropertyId::from_value);
+        let Some(id) = id else {
+            return Err(reader.error_at(
+                DecodeErrorKind::UnknownProperty(value),
+                Field::PropertyId,
+                start,
+            ));
+        };
+        let field = Field::Property(id);
+        if !id.stands_in(slot) {
+            return Err(reader.error_at(DecodeErrorKind::MisplacedProperty, field, start));
+        }
+        let bit = 1_u64.checked_shl(id.value().into()).unwrap_or_default();
+        if seen & bit != 0 && !id.repeats_in(slot) {
+            return Err(reader.error_at(DecodeErrorKind::RepeatedProperty, field, start));
+        }
+        seen |= bit;
+        match id {
+            // [5:MQTT-1.5.7-1] Name and value are strings like any other.
+            PropertyId::UserProperty => {
+                reader.str(field)?;
+                reader.str(field)?;
+                block.has_user_properties = true;
+            }
+            PropertyId::SubscriptionIdentifier if id.repeats_in(slot) => {
+                read_subscription_id(&mut reader)?;
+                block.has_subscription_ids = true;
+            }
+            _ => each(id, &mut reader)?,
+        }
+    }
+    Ok(block)
+}
+
+/// Writes a property block with its length in front. In 3.1.1 there is none.
+pub(crate) fn write_block<S: Sink>(version: ProtocolVersion, out: &mut S, block: impl Block5) {
+    if version == ProtocolVersion::V5_0 {
+        out.var_int(u32::try_from(block_len(&block)).unwrap_or(u32::MAX));
+        block.write(out);
+    }
+}
+
+/// The length of a property block, without the length in front.
+pub(crate) fn block_len(block: &impl Block5) -> usize {
+    let mut counter = Counter::default();
+    block.write(&mut counter);
+    counter.len
+}
+
+/// Properties that can write themselves.
+pub(crate) trait Block5 {
+    fn write<S: Sink>(&self, out: &mut S);
+}
+
+impl<B: Block5> Block5 for &B {
+    fn write<S: Sink>(&self, out: &mut S) {
+        (*self).write(out);
+    }
+}
+
+/// Properties with one value each, as they are written.
+pub(crate) trait PropertySink: Sink {
+    fn byte_property(&mut self, id: PropertyId, value: Option<u8>) {
+        if let Some(value) = value {
+            self.u8(id.value());
+            self.u8(value);
+        }
+    }
+
+    fn flag_property(&mut self, id: PropertyId, value: Option<bool>) {
+        self.byte_property(id, value.map(u8::from));
+    }
+
+    fn u16_property(&mut self, id: PropertyId, value: Option<u16>) {
+        if let Some(value) = value {
+            self.u8(id.value());
+            self.u16(value);
+        }
+    }
+
+    fn u32_property(&mut self, id: PropertyId, value: Option<u32>) {
+        if let Some(value) = value {
+            self.u8(id.value());
+            self.u32(value);
+        }
+    }
+
+    fn bytes_property(&mut self, id: PropertyId, value: Option<&[u8]>) {
+        if let Some(value) = value {
+            self.u8(id.value());
+            self.bytes(value);
+        }
+    }
+
+    fn user_properties(&mut self, properties: UserProperties<'_>) {
+        for property in properties.iter() {
+            self.u8(PropertyId::UserProperty.value());
+            self.bytes(property.name.as_bytes());
+            self.bytes(property.value.as_bytes());
+        }
+    }
+}
+
+impl<S: Sink> PropertySink for S {}
+
+/// Values that more than one packet has.
+impl<'a> Reader<'a> {
+    /// A byte that is 0 or 1.
+    pub(crate) fn flag(&mut self, id: PropertyId) -> Result<bool, DecodeError> {
+        let field = Field::Property(id);
+        let start = self.offset();
+        match self.u8(field)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            value => Err(self.error_at(DecodeErrorKind::PropertyValue(value.into()), field, start)),
+        }
+    }
+
+    /// A number of two bytes that is not 0.
+    pub(crate) fn non_zero_u16(
+        &mut self,
+        id: PropertyId,
+    ) -> Result<core::num::NonZeroU16, DecodeError> {
+        let field = Field::Property(id);
+        let start = self.offset();
+        let value = self.u16(field)?;
+        core::num::NonZeroU16::new(value)
+            .ok_or_else(|| self.error_at(DecodeErrorKind::PropertyValue(0), field, start))
+    }
+
+    /// A number of four bytes that is not 0.
+    pub(crate) fn non_zero_u32(
+        &mut self,
+        id: PropertyId,
+    ) -> Result<core::num::NonZeroU32, DecodeError> {
+        let field = Field::Property(id);
+        let start = self.offset();
+        let value = self.u32(field)?;
+        core::num::NonZeroU32::new(value)
+            .ok_or_else(|| self.error_at(DecodeErrorKind::PropertyValue(0), field, start))
+    }
+
+    /// A property that the table lets stand here, but the packet has no place for: cannot happen
+    /// while the table and the packets agree, and the tests walk through all pairs.
+    pub(crate) fn misplaced(&self, id: PropertyId) -> DecodeError {
+        self.error(DecodeErrorKind::MisplacedProperty, Field::Property(id))
+    }
+}

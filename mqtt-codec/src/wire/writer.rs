@@ -1,0 +1,96 @@
+//! Where encoded bytes go. The same code first counts them and then writes them, so that the
+//! predicted length and the bytes cannot drift apart.
+
+/// Something that takes bytes. It has room for all that was counted before.
+pub(crate) trait Sink {
+    fn put(&mut self, bytes: &[u8]);
+
+    fn u8(&mut self, value: u8) {
+        self.put(&[value]);
+    }
+
+    fn u16(&mut self, value: u16) {
+        self.put(&value.to_be_bytes());
+    }
+
+    fn u32(&mut self, value: u32) {
+        self.put(&value.to_be_bytes());
+    }
+
+    /// Always in the shortest form. The caller has checked the range.
+    // [5:MQTT-1.5.5-1]
+    fn var_int(&mut self, value: u32) {
+        let mut rest = value;
+        loop {
+            let [low, ..] = (rest & 0x7F).to_le_bytes();
+            rest >>= 7;
+            if rest == 0 {
+                return self.u8(low);
+            }
+            self.u8(low | 0x80);
+        }
+    }
+
+    /// Bytes with their length in front. Types see to it that they are at most 65,535.
+    fn bytes(&mut self, bytes: &[u8]) {
+        let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+        self.u16(len);
+        self.put(bytes.get(..len.into()).unwrap_or_default());
+    }
+}
+
+/// Bytes of a variable byte integer.
+pub(crate) const fn var_int_len(value: u32) -> usize {
+    match value {
+        0..=0x7F => 1,
+        0x80..=0x3FFF => 2,
+        0x4000..=0x1F_FFFF => 3,
+        _ => 4,
+    }
+}
+
+/// Counts.
+#[derive(Debug, Default)]
+pub(crate) struct Counter {
+    pub(crate) len: usize,
+}
+
+impl Sink for Counter {
+    fn put(&mut self, bytes: &[u8]) {
+        self.len = self.len.saturating_add(bytes.len());
+    }
+}
+
+/// Writes into a slice.
+#[derive(Debug)]
+pub(crate) struct SliceWriter<'b> {
+    rest: &'b mut [u8],
+}
+
+impl<'b> SliceWriter<'b> {
+    pub(crate) fn new(buf: &'b mut [u8]) -> Self {
+        Self { rest: buf }
+    }
+}
+
+impl Sink for SliceWriter<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        let rest = core::mem::take(&mut self.rest);
+        if let Some((room, rest)) = rest.split_at_mut_checked(bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.rest = rest;
+        }
+    }
+}
+
+/// Writes into a growable buffer, or one with room for what was counted.
+#[cfg(feature = "alloc")]
+#[derive(Debug)]
+pub(crate) struct BufWriter<'b, B>(pub(crate) &'b mut B);
+
+#[cfg(feature = "alloc")]
+impl<B: bytes::BufMut> Sink for BufWriter<'_, B> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.0.put_slice(bytes);
+    }
+}

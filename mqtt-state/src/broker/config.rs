@@ -1,0 +1,63 @@
+//! How much a broker serves and keeps.
+
+use crate::server;
+
+/// Limits and choices of one [`Broker`](super::Broker).
+///
+/// ```
+/// use mqtt_state::broker::Config;
+///
+/// let config = Config { connections_max: 100, ..Config::default() };
+/// assert_eq!(config.server.receive_maximum, 20);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by struct update from the default"
+)]
+pub struct Config {
+    /// What holds for each connection, and for what waits for each session: one message above it
+    /// is dropped, with an event.
+    pub server: server::Config,
+    /// Connections at once, accepted or still before CONNECT. 10,000.
+    pub connections_max: usize,
+    /// Sessions, connected or not. A CONNECT above it gets 0x89 Server busy. 100,000.
+    pub sessions_max: usize,
+    /// Subscriptions of one session. One above it gets 0x97 Quota exceeded. 1,000.
+    pub subscriptions_per_session_max: usize,
+    /// Retained messages. 100,000.
+    pub retained_len_max: usize,
+    /// Bytes of the retained messages. 256 MiB.
+    pub retained_bytes_max: usize,
+    /// Levels of a topic filter. One with more gets 0x8F Topic Filter invalid. 128.
+    pub levels_max: usize,
+    /// Events that wait for the embedder. Those above it are dropped and counted: events only
+    /// report. 10,000.
+    pub events_max: usize,
+    /// Whether each message is an event. False: what is not asked costs nothing.
+    pub message_events: bool,
+    /// Whether `$share/{group}/{filter}` is a shared subscription for 3.1.1 clients too, as in the
+    /// brokers people know. The standard has it as an ordinary filter there. True.
+    pub shared_subscriptions_in_3_1_1: bool,
+    /// Source of everything random, which is the client identifiers that are assigned. Different
+    /// for each run, unless runs have to be repeatable. 0.
+    pub seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: server::Config::default(),
+            connections_max: 10_000,
+            sessions_max: 100_000,
+            subscriptions_per_session_max: 1000,
+            retained_len_max: 100_000,
+            retained_bytes_max: 256 * 1024 * 1024,
+            levels_max: 128,
+            events_max: 10_000,
+            message_events: false,
+            shared_subscriptions_in_3_1_1: true,
+            seed: 0,
+        }
+    }
+}

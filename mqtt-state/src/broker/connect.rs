@@ -1,0 +1,270 @@
+//! CONNECT, take-over, and what happens to a session when its connection ends.
+
+use alloc::format;
+use alloc::string::String;
+
+use mqtt_codec::{Connect, ConnectReason, Disconnect, DisconnectReason, Str};
+
+use super::event::Event;
+use super::sessions::SessionKey;
+use super::timers::Timer;
+use super::{Broker, ConnectionId};
+use crate::server::{Welcome, WillRequest, check_connect, session_expiry_secs};
+use crate::session::Lost;
+use crate::{CloseCause, Timestamp};
+
+/// A session without an end.
+const FOR_EVER: u32 = u32::MAX;
+
+impl Broker {
+    /// A well-formed CONNECT: accepts or refuses it.
+    pub(super) fn connect(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+    ) -> Result<(), CloseCause> {
+        check_connect(connect, &self.config.server).map_err(CloseCause::Refused)?;
+        // [5:MQTT-3.1.3-6] [3:MQTT-3.1.3-6] A client without an identifier gets one.
+        let assigned = connect
+            .client_id
+            .is_empty()
+            .then(|| self.assign_client_id());
+        let client_id = assigned.as_deref().unwrap_or(connect.client_id.as_str());
+        // [5:MQTT-3.1.4-3] [3:MQTT-3.1.4-2] The older connection of the same client ends.
+        if let Some(older) = self
+            .sessions
+            .find(client_id)
+            .and_then(|key| self.sessions.get(key)?.connection)
+        {
+            self.end_connection(
+                now,
+                older,
+                CloseCause::Disconnected(DisconnectReason::SessionTakenOver),
+                None,
+            );
+        }
+        // [5:MQTT-3.1.2-4] [3:MQTT-3.1.2-6] A clean start ends the session that was there.
+        if connect.clean_start
+            && let Some(key) = self.sessions.find(client_id)
+        {
+            self.end_session(now, key);
+        }
+        // [5:MQTT-3.1.2-5] [3:MQTT-3.1.2-4] Resumed if it is there, [5:MQTT-3.1.2-6] created if not.
+        let existing = self.sessions.find(client_id);
+        let session_present = existing.is_some();
+        let key = match existing {
+            Some(key) => key,
+            None if self.sessions.len() >= self.config.sessions_max => {
+                return Err(CloseCause::Refused(ConnectReason::ServerBusy));
+            }
+            None => self
+                .sessions
+                .create(client_id)
+                .ok_or(CloseCause::Refused(ConnectReason::ServerBusy))?,
+        };
+        // [5:MQTT-3.1.3-9] The client is back before the delay of its will was over.
+        self.cancel_timers(key);
+        let expiry_secs = session_expiry_secs(connect, &self.config.server);
+        let (Some(connection), Some(entry)) =
+            (self.connections.get_mut(id), self.sessions.get_mut(key))
+        else {
+            return Ok(());
+        };
+        entry.connection = Some(id);
+        entry.expiry_secs = expiry_secs;
+        // [5:MQTT-3.1.2-7] [3:MQTT-3.1.2-8] [3:MQTT-3.1.2-12] A new CONNECT brings its own will, or none.
+        entry.will = connect.will.as_ref().map(WillRequest::new);
+        connection.session = Some(key);
+        self.events.push(Event::Connected {
+            connection: id,
+            client_id: entry.client_id.clone(),
+            version: connect.version,
+            session_present,
+        });
+        let told = assigned.as_deref().and_then(|text| Str::new(text).ok());
+        let welcome = Welcome {
+            session_present,
+            session_expiry_secs: expiry_secs,
+            assigned_client_id: told,
+        };
+        connection
+            .link
+            .accept(&welcome, &mut entry.session, &self.config.server)
+            .map_err(|_| CloseCause::AnswerTooLarge)
+    }
+
+    /// The client says goodbye.
+    pub(super) fn client_disconnects(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        disconnect: &Disconnect<'_>,
+    ) {
+        let session = self
+            .connections
+            .get(id)
+            .and_then(|connection| connection.session);
+        if let Some(entry) = session.and_then(|key| self.sessions.get_mut(key)) {
+            if let Some(asked) = disconnect.properties.session_expiry_secs {
+                let maximum = self
+                    .config
+                    .server
+                    .session_expiry_max_secs
+                    .unwrap_or(u32::MAX);
+                entry.expiry_secs = asked.min(maximum);
+            }
+            // [5:MQTT-3.14.4-3] [5:MQTT-3.1.2-10] [3:MQTT-3.14.4-3] [3:MQTT-3.1.2-10] Only a normal end deletes the will;
+            // in 3.1.1 there is no other.
+            if disconnect.reason == DisconnectReason::NormalDisconnection {
+                entry.will = None;
+            }
+        }
+        self.end_connection(
+            now,
+            id,
+            CloseCause::DisconnectedByPeer(disconnect.reason),
+            None,
+        );
+    }
+
+    /// A connection is over. Its session goes its own way; its last bytes still go out.
+    pub(super) fn end_connection(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        cause: CloseCause,
+        text: Option<String>,
+    ) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if connection.link.is_ended() {
+            return;
+        }
+        connection.link.end(now, cause, &self.config.server);
+        let session = connection.session.take();
+        let client_id = session
+            .and_then(|key| self.sessions.get(key))
+            .map(|entry| entry.client_id.clone());
+        self.events.push(Event::Closed {
+            connection: id,
+            client_id,
+            cause,
+            text,
+        });
+        self.connections.mark_ready(id);
+        self.arm(id);
+        if let Some(key) = session {
+            self.leave_session(now, key);
+        }
+    }
+
+    /// The client of a session is gone.
+    fn leave_session(&mut self, now: Timestamp, key: SessionKey) {
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
+        entry.connection = None;
+        // QoS 0 messages wait for nobody who is away.
+        for held in entry.session.outbound.take_waiting_qos0() {
+            self.store.release(held.message.message);
+        }
+        let expiry_secs = entry.expiry_secs;
+        let delay_secs = entry.will.as_ref().map(|will| will.delay_secs);
+        // [5:MQTT-3.1.2-8] The will goes when its delay is over or the session ends, whichever is first.
+        match delay_secs {
+            Some(delay_secs) if delay_secs > 0 && expiry_secs > 0 => {
+                let at = now.plus_secs(delay_secs.min(expiry_secs));
+                entry.will_at = Some(at);
+                self.timers.set(at, Timer::Will(key));
+            }
+            Some(_) => self.publish_will(now, key),
+            None => {}
+        }
+        // [5:MQTT-3.1.2-23] [5:MQTT-4.1.0-2] [3:MQTT-3.1.2-6]
+        match expiry_secs {
+            0 => self.end_session(now, key),
+            FOR_EVER => {}
+            secs => {
+                let at = now.plus_secs(secs);
+                self.timers.set(at, Timer::Session(key));
+                if let Some(entry) = self.sessions.get_mut(key) {
+                    entry.expires_at = Some(at);
+                }
+            }
+        }
+    }
+
+    /// Publishes the will of a session, at most once.
+    // [5:MQTT-3.1.2-10] [3:MQTT-3.1.2-10] Afterwards it is gone.
+    pub(super) fn publish_will(&mut self, now: Timestamp, key: SessionKey) {
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
+        if let Some(at) = entry.will_at.take() {
+            self.timers.cancel(at, Timer::Will(key));
+        }
+        let Some(will) = entry.will.take() else {
+            return;
+        };
+        let client_id = entry.client_id.clone();
+        let topic = String::from(will.message.topic().as_str());
+        // [5:MQTT-3.1.2-14] [5:MQTT-3.1.2-15] [3:MQTT-3.1.2-16] [3:MQTT-3.1.2-17] With its own RETAIN flag.
+        self.route_message(now, Some(key), will.message);
+        self.events.push(Event::WillPublished { client_id, topic });
+    }
+
+    /// Ends a session: nothing of it stays but retained messages. [3:MQTT-3.1.2-7]
+    pub(super) fn end_session(&mut self, now: Timestamp, key: SessionKey) {
+        // A will that still waits for its delay is published when the session ends.
+        self.publish_will(now, key);
+        self.cancel_timers(key);
+        self.drop_subscriptions(key);
+        let Some(mut entry) = self.sessions.remove(key) else {
+            return;
+        };
+        for held in entry.session.outbound.take_waiting() {
+            self.store.release(held.message.message);
+        }
+        for lost in entry.session.outbound.take_in_flight() {
+            match lost {
+                Lost::Message(held) => self.store.release(held.message.message),
+                Lost::Release { .. } => {}
+            }
+        }
+        self.events.push(Event::SessionEnded {
+            client_id: entry.client_id,
+        });
+    }
+
+    fn cancel_timers(&mut self, key: SessionKey) {
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
+        if let Some(at) = entry.will_at.take() {
+            self.timers.cancel(at, Timer::Will(key));
+        }
+        if let Some(at) = entry.expires_at.take() {
+            self.timers.cancel(at, Timer::Session(key));
+        }
+    }
+
+    // [5:MQTT-3.2.2-16] An identifier that no other session uses.
+    fn assign_client_id(&mut self) -> String {
+        loop {
+            self.assigned = self.assigned.wrapping_add(1);
+            let id = format!("auto-{:016x}", mix(self.config.seed ^ self.assigned));
+            if self.sessions.find(&id).is_none() {
+                return id;
+            }
+        }
+    }
+}
+
+/// The finalizer of SplitMix64: a bijection, so that different counts give different identifiers.
+fn mix(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}

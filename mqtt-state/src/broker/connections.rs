@@ -1,0 +1,122 @@
+//! The connections of a broker, and which of them have output.
+
+use alloc::collections::VecDeque;
+use core::fmt;
+
+use super::sessions::SessionKey;
+use super::slab::{Key, Slab};
+use crate::Timestamp;
+use crate::server::ServerLink;
+
+/// Names one connection; never a later one in the same place, so that a late call about a
+/// connection that is gone cannot hurt another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(Key);
+
+impl fmt::Debug for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnectionId({self})")
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0.slot(), self.0.generation())
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) link: ServerLink,
+    /// From CONNACK until the connection is over.
+    pub(super) session: Option<SessionKey>,
+    /// When its timer fires.
+    pub(super) timer_at: Option<Timestamp>,
+    ready: Ready,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ready {
+    No,
+    /// Waits in the queue.
+    Queued,
+    /// Was handed out and has not been drained.
+    HandedOut,
+}
+
+/// All connections.
+#[derive(Debug)]
+pub(super) struct Connections {
+    entries: Slab<Connection>,
+    ready: VecDeque<ConnectionId>,
+}
+
+impl Connections {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: Slab::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn insert(&mut self, link: ServerLink) -> Option<ConnectionId> {
+        self.entries
+            .insert(Connection {
+                link,
+                session: None,
+                timer_at: None,
+                ready: Ready::No,
+            })
+            .map(ConnectionId)
+    }
+
+    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        self.entries.remove(id.0)
+    }
+
+    pub(super) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        self.entries.get(id.0)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.entries.get_mut(id.0)
+    }
+
+    /// The connection has output: it is handed out once until it is drained.
+    pub(super) fn mark_ready(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.entries.get_mut(id.0)
+            && connection.ready == Ready::No
+        {
+            connection.ready = Ready::Queued;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// The connection has been drained.
+    pub(super) fn mark_drained(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.entries.get_mut(id.0)
+            && connection.ready == Ready::HandedOut
+        {
+            connection.ready = Ready::No;
+        }
+    }
+
+    pub(super) fn pop_ready(&mut self) -> Option<ConnectionId> {
+        while let Some(id) = self.ready.pop_front() {
+            if let Some(connection) = self.entries.get_mut(id.0) {
+                connection.ready = Ready::HandedOut;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = ConnectionId> {
+        self.entries.keys().map(ConnectionId)
+    }
+}

@@ -1,0 +1,144 @@
+//! What a broker reports. Nothing waits for these: an embedder may ignore them all.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+
+use mqtt_codec::{ProtocolVersion, QoS, SubscribeReason};
+
+use super::ConnectionId;
+use crate::CloseCause;
+
+/// Something that happened in a [`Broker`](super::Broker).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A CONNECT was accepted.
+    Connected {
+        /// The connection.
+        connection: ConnectionId,
+        /// The client's identifier, or the one it was assigned.
+        client_id: Box<str>,
+        /// The version it speaks.
+        version: ProtocolVersion,
+        /// Whether it found its session.
+        session_present: bool,
+    },
+    /// A connection is over; its last bytes may still have to go out.
+    Closed {
+        /// The connection.
+        connection: ConnectionId,
+        /// The client's identifier, if its CONNECT had been accepted.
+        client_id: Option<Box<str>>,
+        /// Why.
+        cause: CloseCause,
+        /// The topic name or filter that was at fault, where one was.
+        text: Option<String>,
+    },
+    /// A filter of a SUBSCRIBE was granted or refused.
+    Subscribed {
+        /// The client's identifier.
+        client_id: Box<str>,
+        /// As in the packet.
+        filter: String,
+        /// The answer.
+        reason: SubscribeReason,
+    },
+    /// A filter was unsubscribed from.
+    Unsubscribed {
+        /// The client's identifier.
+        client_id: Box<str>,
+        /// As in the packet.
+        filter: String,
+        /// Whether there was such a subscription.
+        existed: bool,
+    },
+    /// A message came in, if [`Config::message_events`](super::Config::message_events) asks for
+    /// these.
+    Published {
+        /// The publisher's client identifier; `None` for a message of the embedder.
+        client_id: Option<Box<str>>,
+        /// Its topic.
+        topic: String,
+        /// Its QoS.
+        qos: QoS,
+        /// Its RETAIN flag.
+        retain: bool,
+        /// The size of its payload, in bytes.
+        payload_len: usize,
+        /// Sessions it goes to.
+        receivers: usize,
+    },
+    /// A message will not reach a client.
+    Dropped {
+        /// The receiver's client identifier.
+        client_id: Box<str>,
+        /// The topic of the message.
+        topic: String,
+        /// Why.
+        cause: DropCause,
+    },
+    /// A retained message was not kept: the store of retained messages is full.
+    NotRetained {
+        /// Its topic.
+        topic: String,
+    },
+    /// A will was published.
+    WillPublished {
+        /// The client whose will it was.
+        client_id: Box<str>,
+        /// The topic of the will.
+        topic: String,
+    },
+    /// A session ended, with everything in it.
+    SessionEnded {
+        /// Whose.
+        client_id: Box<str>,
+    },
+}
+
+/// Why a message will not reach a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DropCause {
+    /// As many messages, or bytes, wait for the client as [`Config`](super::Config) allows.
+    QueueFull,
+    /// Its expiry passed before it could be sent.
+    Expired,
+    /// It is larger than the client takes.
+    TooLarge,
+}
+
+/// Events up to a limit.
+#[derive(Debug)]
+pub(super) struct EventQueue {
+    events: VecDeque<Event>,
+    limit: usize,
+    dropped: u64,
+}
+
+impl EventQueue {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            events: VecDeque::new(),
+            limit,
+            dropped: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, event: Event) {
+        if self.events.len() < self.limit {
+            self.events.push_back(event);
+        } else {
+            self.dropped = self.dropped.saturating_add(1);
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}

@@ -1,0 +1,347 @@
+//! From one message to all who get it.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use mqtt_codec::{Message, Publish, PublishReason, QoS, SubscriptionId, TopicName};
+use mqtt_topic::{Group, GroupId, Match, Scratch};
+
+use super::event::{DropCause, Event};
+use super::sessions::{SessionKey, Sessions};
+use super::store::{Delivery, MessageRef};
+use super::{Broker, ConnectionId};
+use crate::link::{AckEffect, Origin, Topic};
+use crate::session::{Held, QueueLimits};
+use crate::{CloseCause, Timestamp};
+
+/// One subscription, as the index keeps it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subscription {
+    pub(super) qos: QoS,
+    pub(super) no_local: bool,
+    pub(super) retain_as_published: bool,
+    pub(super) id: Option<SubscriptionId>,
+}
+
+/// What one session gets of a message.
+#[derive(Debug)]
+struct Plan {
+    session: SessionKey,
+    /// Its turn in a shared subscription, apart from what its own subscriptions bring.
+    group: Option<GroupId>,
+    qos: QoS,
+    retain_as_published: bool,
+    subscription_ids: Vec<SubscriptionId>,
+}
+
+/// Memory that routing uses again and again, and whose turn it is in shared subscriptions.
+#[derive(Debug, Default)]
+pub(super) struct Router {
+    scratch: Scratch,
+    plans: Vec<Plan>,
+    turns: BTreeMap<GroupId, usize>,
+}
+
+impl Router {
+    /// The group has lost its last member.
+    pub(super) fn forget_group(&mut self, group: GroupId) {
+        self.turns.remove(&group);
+    }
+
+    /// Adds what one matching subscription brings.
+    fn plan(&mut self, session: SessionKey, group: Option<GroupId>, subscription: &Subscription) {
+        self.plans.push(Plan {
+            session,
+            group,
+            qos: subscription.qos,
+            retain_as_published: subscription.retain_as_published,
+            subscription_ids: subscription.id.into_iter().collect(),
+        });
+    }
+
+    /// One copy for each session: the highest QoS, all identifiers. A turn in a shared
+    /// subscription is a copy of its own.
+    // [5:MQTT-3.3.4-2] [3:MQTT-3.3.5-1] [5:MQTT-3.3.4-3] [5:MQTT-3.3.4-4]
+    fn merge(&mut self) {
+        self.plans.sort_by_key(|plan| (plan.session, plan.group));
+        self.plans.dedup_by(|later, earlier| {
+            let same = later.session == earlier.session && later.group == earlier.group;
+            if same {
+                earlier.qos = earlier.qos.max(later.qos);
+                earlier.retain_as_published |= later.retain_as_published;
+                earlier.subscription_ids.append(&mut later.subscription_ids);
+            }
+            same
+        });
+    }
+}
+
+/// Whose turn it is in a group: one member after the other, those who are connected first.
+fn choose(
+    turns: &mut BTreeMap<GroupId, usize>,
+    group: &Group<'_, SessionKey, Subscription>,
+    sessions: &Sessions,
+) -> Option<(SessionKey, Subscription)> {
+    let turn = turns.entry(group.id()).or_default();
+    let len = group.len();
+    let member = |place: usize| {
+        let place = place.checked_rem(len)?;
+        group
+            .get(place)
+            .map(|(session, subscription)| (place, session, *subscription))
+    };
+    let connected = (*turn..turn.saturating_add(len))
+        .filter_map(member)
+        .find(|(_, session, _)| {
+            sessions
+                .get(*session)
+                .is_some_and(|entry| entry.connection.is_some())
+        });
+    let (place, session, subscription) = connected.or_else(|| member(*turn))?;
+    *turn = place.saturating_add(1);
+    Some((session, subscription))
+}
+
+impl Broker {
+    /// A client's PUBLISH.
+    pub(super) fn publish_from(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        topic: &Topic<'_>,
+        origin: Origin<'_>,
+    ) -> Result<(), CloseCause> {
+        let Some(key) = self
+            .connections
+            .get(id)
+            .and_then(|connection| connection.session)
+        else {
+            return Ok(());
+        };
+        let name = topic.name();
+        let reason = if is_reserved(name) {
+            // The broker speaks there, its clients do not.
+            PublishReason::NotAuthorized
+        } else {
+            let expires_at = publish
+                .properties
+                .message_expiry_secs
+                .map(|secs| now.plus_secs(secs));
+            let summary = Summary {
+                name,
+                qos: publish.delivery.qos(),
+                retain: publish.retain,
+                expires_at,
+            };
+            let receivers = self.route(Some(key), &summary, publish.payload, || {
+                origin.message(publish, name)
+            });
+            if receivers == 0 {
+                PublishReason::NoMatchingSubscribers
+            } else {
+                PublishReason::Success
+            }
+        };
+        let (Some(connection), Some(entry)) =
+            (self.connections.get_mut(id), self.sessions.get_mut(key))
+        else {
+            return Ok(());
+        };
+        connection
+            .link
+            .acknowledge(publish.delivery, reason, &mut entry.session)
+            .map_err(|_| CloseCause::AnswerTooLarge)
+    }
+
+    /// An acknowledgement of a subscriber.
+    pub(super) fn note_delivery(&mut self, effect: AckEffect<Delivery>) {
+        match effect {
+            AckEffect::Released(held)
+            | AckEffect::Completed {
+                held: Some(held), ..
+            } => {
+                self.store.release(held.message.message);
+            }
+            AckEffect::Nothing | AckEffect::Completed { held: None, .. } => {}
+        }
+    }
+
+    /// A message of the embedder or a will.
+    pub(super) fn route_message(
+        &mut self,
+        now: Timestamp,
+        publisher: Option<SessionKey>,
+        message: Message,
+    ) -> usize {
+        let expires_at = message
+            .properties()
+            .message_expiry_secs
+            .map(|secs| now.plus_secs(secs));
+        // The message is moved into the store; what routing reads of it is small.
+        let copy = message.clone();
+        let summary = Summary {
+            name: copy.topic(),
+            qos: copy.qos(),
+            retain: copy.retain(),
+            expires_at,
+        };
+        self.route(publisher, &summary, copy.payload(), || message)
+    }
+
+    /// Gives a message to all who want it, and to the retained messages. Answers how many
+    /// sessions it goes to. The message is made only when somebody wants it.
+    // [5:MQTT-4.5.0-1] [3:MQTT-4.5.0-1]
+    fn route(
+        &mut self,
+        publisher: Option<SessionKey>,
+        summary: &Summary<'_>,
+        payload: &[u8],
+        message: impl FnOnce() -> Message,
+    ) -> usize {
+        self.plan(publisher, summary.name);
+        let mut plans = core::mem::take(&mut self.router.plans);
+        let keeps = summary.retain && !payload.is_empty();
+        if summary.retain && payload.is_empty() {
+            // [5:MQTT-3.3.1-6] [5:MQTT-3.3.1-7] [3:MQTT-3.3.1-10] [3:MQTT-3.3.1-11]
+            self.clear_retained(summary.name);
+        }
+        let mut receivers = 0_usize;
+        if keeps || !plans.is_empty() {
+            if let Some(reference) = self.store.insert(message(), summary.expires_at) {
+                if keeps {
+                    self.retain(summary.name, &reference);
+                }
+                for plan in plans.drain(..) {
+                    // [5:MQTT-3.8.4-8] [3:MQTT-3.8.4-6] The lower of published and granted QoS.
+                    let qos = summary.qos.min(plan.qos);
+                    // [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13] [3:MQTT-3.3.1-9]
+                    let retain = summary.retain && plan.retain_as_published;
+                    let delivered =
+                        self.deliver(plan.session, &reference, qos, retain, plan.subscription_ids);
+                    receivers = receivers.saturating_add(usize::from(delivered));
+                }
+                self.store.release(reference);
+            }
+        }
+        plans.clear();
+        self.router.plans = plans;
+        if self.config.message_events {
+            let client_id = publisher
+                .and_then(|key| self.sessions.get(key))
+                .map(|entry| entry.client_id.clone());
+            self.events.push(Event::Published {
+                client_id,
+                topic: String::from(summary.name.as_str()),
+                qos: summary.qos,
+                retain: summary.retain,
+                payload_len: payload.len(),
+                receivers,
+            });
+        }
+        receivers
+    }
+
+    /// Finds who gets a message.
+    fn plan(&mut self, publisher: Option<SessionKey>, name: TopicName<'_>) {
+        let Self {
+            router,
+            subscriptions,
+            sessions,
+            ..
+        } = self;
+        let mut scratch = core::mem::take(&mut router.scratch);
+        for found in subscriptions.matches(name, &mut scratch) {
+            match found {
+                Match::Subscriber { key, value } => {
+                    // [5:MQTT-3.8.3-3] Not back to the client that published it.
+                    if !(value.no_local && publisher == Some(key)) {
+                        router.plan(key, None, value);
+                    }
+                }
+                Match::Group(group) => {
+                    if let Some((key, subscription)) = choose(&mut router.turns, &group, sessions) {
+                        router.plan(key, Some(group.id()), &subscription);
+                    }
+                }
+                _other => {}
+            }
+        }
+        router.scratch = scratch;
+        router.merge();
+    }
+
+    /// Gives a message to one session. `false` when it is dropped.
+    pub(super) fn deliver(
+        &mut self,
+        key: SessionKey,
+        reference: &MessageRef,
+        qos: QoS,
+        retain: bool,
+        subscription_ids: Vec<SubscriptionId>,
+    ) -> bool {
+        let limits = QueueLimits {
+            len_max: self.config.server.waiting_len_max,
+            bytes_max: self.config.server.waiting_bytes_max,
+        };
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return false;
+        };
+        if entry.connection.is_none() && qos == QoS::AtMostOnce {
+            // [3:MQTT-3.1.2-5] Only QoS 1 and 2 wait for a client that is away.
+            return false;
+        }
+        let bytes = self.store.message(reference).map_or(0, Message::len_held);
+        let delivery = Delivery {
+            message: self.store.share(reference),
+            retain,
+            subscription_ids,
+        };
+        match entry.session.outbound.enqueue(
+            qos,
+            Held {
+                message: delivery,
+                tag: 0,
+                bytes,
+            },
+            limits,
+        ) {
+            Ok(()) => {
+                if let Some(connection) = entry.connection {
+                    self.connections.mark_ready(connection);
+                }
+                true
+            }
+            Err(held) => {
+                let client_id = entry.client_id.clone();
+                let topic = self
+                    .store
+                    .message(reference)
+                    .map(|message| String::from(message.topic().as_str()));
+                self.events.push(Event::Dropped {
+                    client_id,
+                    topic: topic.unwrap_or_default(),
+                    cause: DropCause::QueueFull,
+                });
+                self.store.release(held.message.message);
+                false
+            }
+        }
+    }
+}
+
+/// What routing has to know of a message before there is one.
+#[derive(Debug)]
+struct Summary<'a> {
+    name: TopicName<'a>,
+    qos: QoS,
+    retain: bool,
+    expires_at: Option<Timestamp>,
+}
+
+/// Topics that belong to the broker itself.
+fn is_reserved(name: TopicName<'_>) -> bool {
+    let bytes = name.as_bytes();
+    bytes == b"$SYS" || bytes.starts_with(b"$SYS/")
+}

@@ -1,0 +1,98 @@
+//! The sessions of a broker, connected or not, found by client identifier.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+
+use mqtt_codec::{QoS, SubscriptionId};
+use mqtt_topic::Cursor;
+
+use super::ConnectionId;
+use super::slab::{Key, Slab};
+use super::store::Delivery;
+use crate::Timestamp;
+use crate::server::WillRequest;
+use crate::session::Session;
+
+/// Names a session; never a later one in the same place.
+pub(super) type SessionKey = Key;
+
+/// One session and what the broker knows about its client.
+#[derive(Debug)]
+pub(super) struct SessionEntry {
+    pub(super) client_id: Box<str>,
+    pub(super) session: Session<Delivery>,
+    pub(super) connection: Option<ConnectionId>,
+    /// In seconds from the end of the connection; `u32::MAX` is never.
+    pub(super) expiry_secs: u32,
+    /// When the session ends, while its client is away.
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) will: Option<WillRequest>,
+    /// When the will is published, while its client is away.
+    pub(super) will_at: Option<Timestamp>,
+    /// Retained messages that new subscriptions still have to get.
+    pub(super) replays: VecDeque<Replay>,
+}
+
+/// Where the replay of the retained messages of one subscription stands.
+#[derive(Debug)]
+pub(super) struct Replay {
+    pub(super) filter: Box<[u8]>,
+    pub(super) qos: QoS,
+    pub(super) subscription_id: Option<SubscriptionId>,
+    pub(super) cursor: Cursor,
+}
+
+/// All sessions.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    entries: Slab<SessionEntry>,
+    // [5:MQTT-3.1.3-2] [3:MQTT-3.1.3-2] The client identifier is the key.
+    by_client_id: BTreeMap<Box<str>, SessionKey>,
+}
+
+impl Sessions {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: Slab::new(),
+            by_client_id: BTreeMap::new(),
+        }
+    }
+
+    /// Makes a session without history; `None` when no more can be named.
+    pub(super) fn create(&mut self, client_id: &str) -> Option<SessionKey> {
+        let key = self.entries.insert(SessionEntry {
+            client_id: client_id.into(),
+            session: Session::new(),
+            connection: None,
+            expiry_secs: 0,
+            expires_at: None,
+            will: None,
+            will_at: None,
+            replays: VecDeque::new(),
+        })?;
+        self.by_client_id.insert(client_id.into(), key);
+        Some(key)
+    }
+
+    pub(super) fn remove(&mut self, key: SessionKey) -> Option<SessionEntry> {
+        let entry = self.entries.remove(key)?;
+        self.by_client_id.remove(&entry.client_id);
+        Some(entry)
+    }
+
+    pub(super) fn find(&self, client_id: &str) -> Option<SessionKey> {
+        self.by_client_id.get(client_id).copied()
+    }
+
+    pub(super) fn get(&self, key: SessionKey) -> Option<&SessionEntry> {
+        self.entries.get(key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: SessionKey) -> Option<&mut SessionEntry> {
+        self.entries.get_mut(key)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}

@@ -1,0 +1,172 @@
+//! The one place where messages are kept, however many sessions wait for them.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use mqtt_codec::{Message, SubscriptionId};
+
+use super::event::{DropCause, Event, EventQueue};
+use super::slab::{Key, Slab};
+use crate::Timestamp;
+use crate::link::{Outgoing, OutgoingIds, Settled, Store};
+use crate::session::Held;
+
+/// Messages with a count of those who refer to them.
+#[derive(Debug)]
+pub(super) struct MessageStore {
+    messages: Slab<Stored>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    message: Message,
+    expires_at: Option<Timestamp>,
+    references: usize,
+}
+
+/// A counted reference to a stored message. It must end in [`MessageStore::release`].
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[must_use = "a reference that is not released keeps its message for ever"]
+pub(super) struct MessageRef(Key);
+
+impl MessageRef {
+    /// The name of the message, which holds nothing.
+    pub(super) fn name(&self) -> MessageName {
+        MessageName(self.0)
+    }
+}
+
+/// Names a stored message without keeping it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MessageName(Key);
+
+/// A message as one session gets it.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub(super) message: MessageRef,
+    pub(super) retain: bool,
+    /// Of the matching subscriptions. Most have none, which takes no memory.
+    pub(super) subscription_ids: Vec<SubscriptionId>,
+}
+
+impl MessageStore {
+    pub(super) fn new() -> Self {
+        Self {
+            messages: Slab::new(),
+        }
+    }
+
+    /// Takes a message; `None` when no more can be named.
+    pub(super) fn insert(
+        &mut self,
+        message: Message,
+        expires_at: Option<Timestamp>,
+    ) -> Option<MessageRef> {
+        self.messages
+            .insert(Stored {
+                message,
+                expires_at,
+                references: 1,
+            })
+            .map(MessageRef)
+    }
+
+    /// One more reference to the same message.
+    pub(super) fn share(&mut self, reference: &MessageRef) -> MessageRef {
+        if let Some(stored) = self.messages.get_mut(reference.0) {
+            stored.references = stored.references.saturating_add(1);
+        }
+        MessageRef(reference.0)
+    }
+
+    /// Gives a reference back; the last one frees the message.
+    pub(super) fn release(&mut self, reference: MessageRef) {
+        let Some(stored) = self.messages.get_mut(reference.0) else {
+            return;
+        };
+        stored.references = stored.references.saturating_sub(1);
+        if stored.references == 0 {
+            self.messages.remove(reference.0);
+        }
+    }
+
+    pub(super) fn message(&self, reference: &MessageRef) -> Option<&Message> {
+        self.messages.get(reference.0).map(|stored| &stored.message)
+    }
+
+    pub(super) fn expires_at(&self, reference: &MessageRef) -> Option<Timestamp> {
+        self.messages.get(reference.0)?.expires_at
+    }
+
+    /// The message that a name meant, while somebody still refers to it.
+    pub(super) fn named(&self, name: MessageName) -> Option<&Message> {
+        self.messages.get(name.0).map(|stored| &stored.message)
+    }
+
+    /// Messages kept.
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+}
+
+/// The store as the link of one session sees it.
+#[derive(Debug)]
+pub(super) struct Deliveries<'b> {
+    pub(super) store: &'b mut MessageStore,
+    pub(super) events: &'b mut EventQueue,
+    pub(super) client_id: &'b str,
+}
+
+impl Store for Deliveries<'_> {
+    type Handle = Delivery;
+
+    fn outgoing<'s>(&'s self, handle: &'s Delivery) -> Option<Outgoing<'s>> {
+        let stored = self.store.messages.get(handle.message.0)?;
+        Some(Outgoing {
+            message: &stored.message,
+            retain: handle.retain,
+            subscription_ids: OutgoingIds::These(&handle.subscription_ids),
+            expires_at: stored.expires_at,
+        })
+    }
+
+    fn settle(&mut self, held: Held<Delivery>, outcome: Settled) {
+        let cause = match outcome {
+            Settled::Sent => None,
+            Settled::Expired => Some(DropCause::Expired),
+            Settled::TooLarge | Settled::QoSNotSupported | Settled::RetainNotSupported => {
+                Some(DropCause::TooLarge)
+            }
+        };
+        if let Some(cause) = cause
+            && let Some(message) = self.store.message(&held.message.message)
+        {
+            self.events.push(Event::Dropped {
+                client_id: self.client_id.into(),
+                topic: String::from(message.topic().as_str()),
+                cause,
+            });
+        }
+        self.store.release(held.message.message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_lives_as_long_as_its_last_reference() {
+        let mut store = MessageStore::new();
+        let first = store
+            .insert(Message::new("a", "payload").unwrap(), None)
+            .unwrap();
+        let second = store.share(&first);
+        let name = first.name();
+        store.release(first);
+        assert_eq!(store.message(&second).unwrap().payload(), b"payload");
+        store.release(second);
+        assert!(store.named(name).is_none());
+        assert_eq!(store.len(), 0);
+    }
+}

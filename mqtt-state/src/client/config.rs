@@ -1,0 +1,65 @@
+//! What a client allows its server, and how much it keeps.
+
+use core::time::Duration;
+
+/// Limits of one [`Client`](super::Client).
+///
+/// ```
+/// use mqtt_state::client::Config;
+///
+/// let config = Config { waiting_len_max: 10, ..Config::default() };
+/// assert!(config.receive_maximum > 0);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by struct update from the default"
+)]
+pub struct Config {
+    /// Largest packet taken, in bytes with its header; announced in CONNECT. 1 MiB.
+    pub packet_size_max: u32,
+    /// QoS 1 and 2 PUBLISH packets the server may have unacknowledged; announced in CONNECT. At
+    /// least 1. 100.
+    pub receive_maximum: u16,
+    /// QoS 1 and 2 PUBLISH packets unacknowledged towards the server, besides the server's own
+    /// Receive Maximum. At least 1. 100.
+    pub in_flight_max: u16,
+    /// Topic aliases the server may set; announced in CONNECT. 10.
+    pub topic_alias_maximum: u16,
+    /// Topic aliases used towards the server, besides the server's own maximum. 10.
+    pub outbound_topic_aliases_max: u16,
+    /// Messages that wait for their first sending. 1,000.
+    pub waiting_len_max: usize,
+    /// Bytes of the messages that wait: topic, properties and payload. 16 MiB.
+    pub waiting_bytes_max: usize,
+    /// Events that wait for the application. Above it no more input is taken. 1,000.
+    pub events_max: usize,
+    /// Answers that wait because the server does not read them, in bytes. Above it no more input
+    /// is taken. 64 KiB.
+    pub answers_bytes_max: usize,
+    /// CONNACK has to be there so long after CONNECT. 20 s.
+    pub connect_timeout: Duration,
+    /// So long may nothing come after PINGREQ. 10 s.
+    pub ping_timeout: Duration,
+    /// The last bytes of a connection that ends have to be gone after so long. 5 s.
+    pub close_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            packet_size_max: 1024 * 1024,
+            receive_maximum: 100,
+            in_flight_max: 100,
+            topic_alias_maximum: 10,
+            outbound_topic_aliases_max: 10,
+            waiting_len_max: 1000,
+            waiting_bytes_max: 16 * 1024 * 1024,
+            events_max: 1000,
+            answers_bytes_max: 64 * 1024,
+            connect_timeout: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+        }
+    }
+}

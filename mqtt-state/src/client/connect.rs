@@ -1,0 +1,345 @@
+//! The handshake and the end of a connection in the client role.
+
+use alloc::string::{String, ToString};
+use core::fmt;
+
+use mqtt_codec::{
+    ConnAck, ConnAckOutcome, Connect, Disconnect, DisconnectReason, EncodeError, MaximumQoS,
+    Packet, ProtocolVersion, QoS,
+};
+
+use super::keep_alive::KeepAlive;
+use super::{Client, Event, LostCause, Negotiated, Phase, PublishToken, RequestToken};
+use crate::link::{Link, LinkLimits};
+use crate::session::Lost;
+use crate::{CloseCause, ProtocolError, Timestamp};
+
+/// What CONNECT said, as far as CONNACK is read in its light.
+#[derive(Clone, Debug)]
+pub(super) struct Offer {
+    version: ProtocolVersion,
+    client_id: String,
+    clean_start: bool,
+    keep_alive_secs: u16,
+    session_expiry_secs: u32,
+    pub(super) request_problem_information: bool,
+}
+
+/// Why a `connect` was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// A connection exists; end it, or report its end with `handle_close`, before the next.
+    AlreadyConnected,
+    /// Enhanced authentication is not supported yet.
+    AuthenticationNotSupported,
+    /// The packet cannot be written in its version.
+    Encode(EncodeError),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyConnected => f.write_str("a connection exists already"),
+            Self::AuthenticationNotSupported => {
+                f.write_str("enhanced authentication is not supported yet")
+            }
+            Self::Encode(error) => write!(f, "CONNECT: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for ConnectError {}
+
+/// Why a `disconnect` was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DisconnectError {
+    /// There is no connection to end.
+    NotConnected,
+    /// A Session Expiry Interval above 0, after CONNECT had none.
+    SessionExpiryRaised,
+}
+
+impl fmt::Display for DisconnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotConnected => "there is no connection",
+            Self::SessionExpiryRaised => {
+                "the session expiry cannot be raised after CONNECT had none"
+            }
+        })
+    }
+}
+
+impl core::error::Error for DisconnectError {}
+
+impl Client {
+    /// Begins a connection on a transport that has just been opened: queues CONNECT.
+    ///
+    /// Receive Maximum, Maximum Packet Size and Topic Alias Maximum are filled in from the
+    /// [`Config`](super::Config). With `clean_start` what was in flight is lost at once, with an
+    /// event for each message; messages that were never sent stay and go out on this connection.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]; nothing has changed then.
+    // [5:MQTT-3.1.0-1] [3:MQTT-3.1.0-1] CONNECT is the first packet.
+    pub fn connect(&mut self, now: Timestamp, connect: &Connect<'_>) -> Result<(), ConnectError> {
+        let now = self.clock.advance(now);
+        if self.link.is_some() {
+            return Err(ConnectError::AlreadyConnected);
+        }
+        if connect.properties.authentication.is_some() {
+            return Err(ConnectError::AuthenticationNotSupported);
+        }
+        let mut connect = *connect;
+        let properties = &mut connect.properties;
+        properties.receive_maximum = core::num::NonZeroU16::new(self.config.receive_maximum.max(1));
+        properties.packet_size_max = core::num::NonZeroU32::new(self.config.packet_size_max);
+        properties.topic_alias_maximum =
+            (self.config.topic_alias_maximum > 0).then_some(self.config.topic_alias_maximum);
+        let mut link = Link::new(connect.version, self.config.answers_bytes_max);
+        link.send(&Packet::Connect(connect))
+            .map_err(ConnectError::Encode)?;
+        self.link = Some(link);
+        // [5:MQTT-3.1.2-4] [3:MQTT-3.1.2-6] A clean start drops the state of any earlier session.
+        if connect.clean_start {
+            self.lose_session();
+        }
+        let offer = Offer {
+            version: connect.version,
+            client_id: connect.client_id.as_str().to_string(),
+            clean_start: connect.clean_start,
+            keep_alive_secs: connect.keep_alive_secs,
+            session_expiry_secs: match connect.version {
+                ProtocolVersion::V5_0 => connect.properties.session_expiry_secs.unwrap_or(0),
+                ProtocolVersion::V3_1_1 if connect.clean_start => 0,
+                ProtocolVersion::V3_1_1 => u32::MAX,
+            },
+            request_problem_information: connect
+                .properties
+                .request_problem_information
+                .unwrap_or(true),
+        };
+        self.keep_alive = KeepAlive::new(now, 0);
+        self.phase = Phase::Connecting {
+            deadline: now + self.config.connect_timeout,
+            offer,
+        };
+        Ok(())
+    }
+
+    /// Ends the connection with DISCONNECT. Messages that have not been acknowledged stay in the
+    /// session, if it outlives the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`DisconnectError::NotConnected`].
+    pub fn disconnect(
+        &mut self,
+        now: Timestamp,
+        reason: DisconnectReason,
+    ) -> Result<(), DisconnectError> {
+        self.disconnect_with(now, &Disconnect::new(reason))
+    }
+
+    /// Ends the connection with a DISCONNECT that carries properties (5.0).
+    ///
+    /// # Errors
+    ///
+    /// [`DisconnectError`]; nothing has changed then.
+    pub fn disconnect_with(
+        &mut self,
+        now: Timestamp,
+        disconnect: &Disconnect<'_>,
+    ) -> Result<(), DisconnectError> {
+        let now = self.clock.advance(now);
+        let agreed_expiry_secs = match &self.phase {
+            Phase::Connecting { offer, .. } => offer.session_expiry_secs,
+            Phase::Connected {
+                session_expiry_asked_secs,
+                ..
+            } => *session_expiry_asked_secs,
+            Phase::Disconnected | Phase::Ending { .. } => {
+                return Err(DisconnectError::NotConnected);
+            }
+        };
+        if let Some(expiry_secs) = disconnect.properties.session_expiry_secs {
+            if expiry_secs > 0 && agreed_expiry_secs == 0 {
+                return Err(DisconnectError::SessionExpiryRaised);
+            }
+            self.session_survives = expiry_secs > 0;
+        }
+        if let Some(link) = &mut self.link {
+            link.disconnect(disconnect);
+        }
+        self.end(now, CloseCause::Disconnected(disconnect.reason), None, None);
+        Ok(())
+    }
+
+    pub(super) fn handle_connack(
+        &mut self,
+        now: Timestamp,
+        connack: &ConnAck<'_>,
+        offer: &Offer,
+    ) -> Result<(), ProtocolError> {
+        let properties = &connack.properties;
+        let session_present = match connack.outcome {
+            ConnAckOutcome::Accepted { session_present } => session_present,
+            ConnAckOutcome::Refused(reason) => {
+                let reason_string = properties
+                    .reason_string
+                    .map(|text| text.as_str().to_string());
+                let server_reference = properties
+                    .server_reference
+                    .map(|text| text.as_str().to_string());
+                if let Some(link) = &mut self.link {
+                    link.close();
+                }
+                self.end(
+                    now,
+                    CloseCause::Refused(reason),
+                    reason_string,
+                    server_reference,
+                );
+                return Ok(());
+            }
+        };
+        // No authentication method was offered, so none may come back. [5:MQTT-4.12.0-6]
+        if properties.authentication.is_some() {
+            return Err(ProtocolError::UnexpectedAuthentication);
+        }
+        // [5:MQTT-3.2.2-4] 3.1.1 leaves it to the client, except that a clean start cannot find a session.
+        let unknown =
+            !self.session_known && (offer.version == ProtocolVersion::V5_0 || offer.clean_start);
+        if session_present && unknown {
+            return Err(ProtocolError::UnknownSessionPresent);
+        }
+        // [5:MQTT-3.2.2-5] The server has lost the session: so has this side.
+        if !session_present {
+            self.lose_session();
+        }
+        let negotiated = negotiate(offer, connack);
+        self.session_known = true;
+        self.session_survives = negotiated.session_expiry_secs > 0;
+        self.keep_alive = KeepAlive::new(now, negotiated.keep_alive_secs);
+        if let Some(link) = &mut self.link {
+            link.open(LinkLimits {
+                version: offer.version,
+                receive_maximum: self.config.receive_maximum.max(1),
+                topic_alias_maximum: self.config.topic_alias_maximum,
+                send_quota: negotiated.receive_maximum.min(self.config.in_flight_max),
+                peer_packet_size_max: negotiated
+                    .packet_size_max
+                    .and_then(|size| usize::try_from(size).ok())
+                    .unwrap_or(usize::MAX),
+                peer_maximum_qos: negotiated.maximum_qos,
+                peer_retain_available: negotiated.retain_available,
+                peer_topic_alias_maximum: negotiated.topic_alias_maximum,
+                outbound_aliases_max: self.config.outbound_topic_aliases_max,
+            });
+            // A PUBREL is four bytes; a server that takes less than that cannot be served.
+            if link.resume(&mut self.session).is_err() {
+                self.end_with_answer_too_large(now);
+                return Ok(());
+            }
+        }
+        self.phase = Phase::Connected {
+            negotiated,
+            session_expiry_asked_secs: offer.session_expiry_secs,
+            request_problem_information: offer.request_problem_information,
+        };
+        self.events.push(Event::Connected { session_present });
+        Ok(())
+    }
+
+    /// The connection is over, as far as this machine is concerned. What is in the link's outbox
+    /// still goes out.
+    pub(super) fn end(
+        &mut self,
+        now: Timestamp,
+        cause: CloseCause,
+        reason_string: Option<String>,
+        server_reference: Option<String>,
+    ) {
+        self.phase = Phase::Ending {
+            deadline: now + self.config.close_timeout,
+        };
+        for tag in self.session.outbound.take_requests() {
+            self.events.push(Event::RequestLost {
+                token: RequestToken(tag),
+            });
+        }
+        if !self.session_survives {
+            self.lose_session();
+        }
+        self.events.push(Event::Closed {
+            cause,
+            reason_string,
+            server_reference,
+        });
+    }
+
+    pub(super) fn end_with_answer_too_large(&mut self, now: Timestamp) {
+        if let Some(link) = &mut self.link {
+            match link.version() {
+                ProtocolVersion::V5_0 => {
+                    link.disconnect(&Disconnect::new(DisconnectReason::PacketTooLarge))
+                }
+                ProtocolVersion::V3_1_1 => link.close(),
+            }
+        }
+        self.end(now, CloseCause::AnswerTooLarge, None, None);
+    }
+
+    /// What was in flight died with the session.
+    fn lose_session(&mut self) {
+        self.session_known = false;
+        self.session.inbound.clear();
+        for lost in self.session.outbound.take_in_flight() {
+            let (tag, message) = match lost {
+                Lost::Message(held) => (held.tag, Some(held.message.message)),
+                Lost::Release { tag } => (tag, None),
+            };
+            self.events.push(Event::PublishLost {
+                token: PublishToken(tag),
+                message,
+                cause: LostCause::SessionLost,
+            });
+        }
+    }
+}
+
+/// What holds on this connection: CONNACK where it says something, CONNECT elsewhere.
+fn negotiate(offer: &Offer, connack: &ConnAck<'_>) -> Negotiated {
+    let properties = &connack.properties;
+    Negotiated {
+        version: offer.version,
+        client_id: properties
+            .assigned_client_id
+            .map_or_else(|| offer.client_id.clone(), |id| id.as_str().to_string()),
+        // [5:MQTT-3.1.2-21] [5:MQTT-3.2.2-21]
+        keep_alive_secs: properties
+            .server_keep_alive_secs
+            .unwrap_or(offer.keep_alive_secs),
+        session_expiry_secs: properties
+            .session_expiry_secs
+            .unwrap_or(offer.session_expiry_secs),
+        receive_maximum: properties.receive_maximum.map_or(u16::MAX, Into::into),
+        packet_size_max: properties.packet_size_max.map(Into::into),
+        topic_alias_maximum: properties.topic_alias_maximum.unwrap_or(0),
+        maximum_qos: match properties.maximum_qos {
+            Some(MaximumQoS::AtMostOnce) => QoS::AtMostOnce,
+            Some(MaximumQoS::AtLeastOnce) => QoS::AtLeastOnce,
+            None => QoS::ExactlyOnce,
+        },
+        retain_available: properties.retain_available.unwrap_or(true),
+        wildcard_subscription_available: properties.wildcard_subscription_available.unwrap_or(true),
+        subscription_id_available: properties.subscription_id_available.unwrap_or(true),
+        shared_subscription_available: properties.shared_subscription_available.unwrap_or(true),
+        response_information: properties
+            .response_information
+            .map(|text| text.as_str().to_string()),
+    }
+}

@@ -1,0 +1,493 @@
+//! The client role: one connection after another, and the session that outlives them.
+//!
+//! ```
+//! use mqtt_codec::{Connect, Message, ProtocolVersion, QoS, Str};
+//! use mqtt_state::client::{Client, Config};
+//! use mqtt_state::{Timestamp, Transmit};
+//!
+//! let mut client = Client::new(Config::default());
+//! let now = Timestamp::ZERO;
+//! client.connect(now, &Connect::new(ProtocolVersion::V5_0, Str::new("publisher-1")?))?;
+//!
+//! // Taken at once; it goes out when the server has accepted the connection.
+//! let token = client.publish(now, Message::new("house/light", "on")?.with_qos(QoS::AtLeastOnce))?;
+//!
+//! let mut out = Vec::new();
+//! assert_eq!(client.poll_transmit(now, 1024, &mut out), Transmit::Idle);
+//! assert_eq!(out[0], 0x10, "CONNECT, and nothing else before CONNACK");
+//! # let _ = token;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod config;
+mod connect;
+mod event;
+mod keep_alive;
+mod publish;
+mod subscribe;
+
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+use mqtt_codec::{Frame, Packet, PacketType, Parsed, ProtocolVersion};
+
+pub use config::Config;
+pub use connect::{ConnectError, DisconnectError};
+pub use event::{Event, LostCause, Negotiated, PublishToken, RequestToken};
+pub use publish::{PublishError, PublishErrorKind};
+pub use subscribe::RequestError;
+
+use connect::Offer;
+use keep_alive::{Due, KeepAlive};
+use publish::{Events, OwnMessage};
+
+use crate::link::{Link, Origin, ReceiveError, split_frame};
+use crate::session::Session;
+use crate::time::Clock;
+use crate::{CloseCause, Consumed, ProtocolError, Timeout, TimeoutReason, Timestamp, Transmit};
+
+/// An MQTT client: commands from above, bytes from below.
+///
+/// After any call that takes `&mut self`, drain [`poll_event`](Self::poll_event), write out
+/// [`poll_transmit`](Self::poll_transmit), then wait for bytes or for
+/// [`poll_timeout`](Self::poll_timeout).
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    clock: Clock,
+    session: Session<OwnMessage>,
+    /// The server may have this session.
+    session_known: bool,
+    /// The session outlives the connection.
+    session_survives: bool,
+    /// From `connect` until `Close` was handed out or the transport ended.
+    link: Option<Link>,
+    phase: Phase,
+    keep_alive: KeepAlive,
+    events: Events,
+    next_token: u64,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Disconnected,
+    Connecting {
+        deadline: Timestamp,
+        offer: Offer,
+    },
+    Connected {
+        negotiated: Negotiated,
+        /// As in CONNECT: the check of DISCONNECT uses the value as written.
+        session_expiry_asked_secs: u32,
+        request_problem_information: bool,
+    },
+    Ending {
+        deadline: Timestamp,
+    },
+}
+
+/// Where a client is, from [`state`](Client::state).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// No connection; `connect` begins one.
+    Disconnected,
+    /// CONNECT is on its way, or CONNACK is.
+    Connecting,
+    /// The server accepted the connection.
+    Connected,
+    /// The connection is over; its last bytes may still have to go out.
+    Ending,
+}
+
+impl Client {
+    /// A client without a session.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            clock: Clock::default(),
+            session: Session::new(),
+            session_known: false,
+            session_survives: false,
+            link: None,
+            phase: Phase::Disconnected,
+            keep_alive: KeepAlive::new(Timestamp::ZERO, 0),
+            events: Events::default(),
+            next_token: 1,
+        }
+    }
+
+    /// Says that the server may hold a session for this client identifier in which nothing of this
+    /// side is in flight, for instance from an earlier run of the program.
+    ///
+    /// Without it a 5.0 client that never had a session must close the connection when the server
+    /// answers Session Present, and this one does.
+    // [5:MQTT-3.2.2-4]
+    pub fn assume_session(&mut self) {
+        self.session_known = true;
+    }
+
+    /// Takes whole packets from the front of `input`. What is not consumed has to be offered
+    /// again, with what has come since. Stops at a packet boundary while
+    /// [`wants_input`](Self::wants_input) says no.
+    pub fn handle_input(&mut self, now: Timestamp, input: &[u8]) -> Consumed {
+        let now = self.note_input(now, input.len());
+        let mut bytes = 0_usize;
+        loop {
+            let rest = input.get(bytes..).unwrap_or_default();
+            match self.next_frame(now, rest) {
+                Step::Frame { size } => {
+                    let Some(frame) = rest.get(..size) else {
+                        return Consumed { bytes, need: 0 };
+                    };
+                    self.handle_frame(now, frame, Origin::Borrowed);
+                    bytes = bytes.saturating_add(size);
+                }
+                Step::Need(need) => return Consumed { bytes, need },
+                Step::Ignore => {
+                    return Consumed {
+                        bytes: input.len(),
+                        need: 0,
+                    };
+                }
+            }
+        }
+    }
+
+    /// Like [`handle_input`](Self::handle_input), but takes the bytes out of a buffer whose memory
+    /// messages may share instead of being copied. A message shares it only where it is most of
+    /// the buffer, so that a small one never pins a large one.
+    pub fn handle_input_shared(&mut self, now: Timestamp, input: &mut BytesMut) -> Consumed {
+        let now = self.note_input(now, input.len());
+        let mut bytes = 0_usize;
+        loop {
+            match self.next_frame(now, input) {
+                Step::Frame { size } => {
+                    let (frame, may_share) = split_frame(input, size);
+                    let origin = if may_share {
+                        Origin::Shared(&frame)
+                    } else {
+                        Origin::Borrowed
+                    };
+                    self.handle_frame(now, &frame, origin);
+                    bytes = bytes.saturating_add(size);
+                }
+                Step::Need(need) => return Consumed { bytes, need },
+                Step::Ignore => {
+                    bytes = bytes.saturating_add(input.len());
+                    input.clear();
+                    return Consumed { bytes, need: 0 };
+                }
+            }
+        }
+    }
+
+    /// A deadline of [`poll_timeout`](Self::poll_timeout) may have come. Early and repeated calls
+    /// do nothing.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        let now = self.clock.advance(now);
+        match &self.phase {
+            Phase::Disconnected | Phase::Ending { .. } => {}
+            Phase::Connecting { deadline, .. } => {
+                if now >= *deadline {
+                    self.close_link();
+                    self.end(now, CloseCause::ConnectTimeout, None, None);
+                }
+            }
+            Phase::Connected { .. } => match self.keep_alive.due(now, self.config.ping_timeout) {
+                Some(Due::Ping) => {
+                    self.keep_alive.note_ping(now);
+                    // Two bytes always fit what a server takes; if not, silence tells.
+                    let _too_large = self.link.as_mut().map(|link| link.send(&Packet::PingReq));
+                }
+                Some(Due::Silence) => {
+                    self.close_link();
+                    self.end(now, CloseCause::PingTimeout, None, None);
+                }
+                None => {}
+            },
+        }
+    }
+
+    /// The transport has ended, from whichever side. Without a connection this does nothing.
+    pub fn handle_close(&mut self, now: Timestamp) {
+        let now = self.clock.advance(now);
+        match self.phase {
+            Phase::Connecting { .. } | Phase::Connected { .. } => {
+                self.end(now, CloseCause::ConnectionLost, None, None);
+            }
+            Phase::Disconnected | Phase::Ending { .. } => {}
+        }
+        self.link = None;
+        self.phase = Phase::Disconnected;
+    }
+
+    /// The next thing that happened. Call until it answers `None`.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// Appends bytes for the transport to `buf`: whole PUBLISH packets, about `max_bytes` in all,
+    /// and more only where a single packet is larger.
+    ///
+    /// With [`Transmit::Close`] the last byte of the connection has been handed out.
+    pub fn poll_transmit(
+        &mut self,
+        now: Timestamp,
+        max_bytes: usize,
+        buf: &mut Vec<u8>,
+    ) -> Transmit {
+        let now = self.clock.advance(now);
+        let Some(link) = &mut self.link else {
+            return Transmit::Idle;
+        };
+        if let Phase::Ending { deadline } = self.phase
+            && now >= deadline
+        {
+            // The server does not read the last packet; it has had its time.
+            link.abort();
+        }
+        let before = buf.len();
+        let session = matches!(self.phase, Phase::Connected { .. }).then_some(&mut self.session);
+        let transmit = link.transmit(now, max_bytes, buf, session, &mut self.events);
+        if buf.len() > before {
+            self.keep_alive.note_sent(now);
+        }
+        if transmit == Transmit::Close {
+            self.link = None;
+            self.phase = Phase::Disconnected;
+        }
+        transmit
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Timeout> {
+        match &self.phase {
+            Phase::Disconnected => None,
+            Phase::Connecting { deadline, .. } => Some(Timeout {
+                at: *deadline,
+                reason: TimeoutReason::Connect,
+            }),
+            Phase::Connected { .. } => self.keep_alive.timeout(self.config.ping_timeout),
+            Phase::Ending { deadline } => Some(Timeout {
+                at: *deadline,
+                reason: TimeoutReason::Close,
+            }),
+        }
+    }
+
+    /// Whether input is taken now. No means: drain events, or send output, first.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        match self.phase {
+            Phase::Disconnected | Phase::Ending { .. } => true,
+            Phase::Connecting { .. } | Phase::Connected { .. } => {
+                self.events.len() < self.config.events_max
+                    && !self.link.as_ref().is_some_and(Link::is_blocked)
+            }
+        }
+    }
+
+    /// Where this client is.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.phase {
+            Phase::Disconnected => State::Disconnected,
+            Phase::Connecting { .. } => State::Connecting,
+            Phase::Connected { .. } => State::Connected,
+            Phase::Ending { .. } => State::Ending,
+        }
+    }
+
+    /// Messages taken by `publish` that were not sent yet.
+    #[must_use]
+    pub fn waiting_len(&self) -> usize {
+        self.session.waiting_len()
+    }
+
+    /// QoS 1 and 2 messages sent and not fully acknowledged.
+    #[must_use]
+    pub fn in_flight_len(&self) -> usize {
+        self.session.in_flight_len()
+    }
+
+    fn next_token(&mut self) -> u64 {
+        let token = self.next_token;
+        self.next_token = token.saturating_add(1);
+        token
+    }
+
+    fn note_input(&mut self, now: Timestamp, len: usize) -> Timestamp {
+        let now = self.clock.advance(now);
+        if len > 0 {
+            self.keep_alive.note_received(now);
+        }
+        now
+    }
+
+    /// Looks at the front of the input.
+    fn next_frame(&mut self, now: Timestamp, input: &[u8]) -> Step {
+        let version = match (&self.phase, &self.link) {
+            (Phase::Connecting { .. } | Phase::Connected { .. }, Some(link)) => link.version(),
+            _ => return Step::Ignore,
+        };
+        if !self.wants_input() {
+            return Step::Need(0);
+        }
+        match Frame::parse(input, Some(version), self.config.packet_size_max) {
+            Ok(Parsed::Complete(frame)) => Step::Frame { size: frame.size() },
+            Ok(Parsed::Partial { needed }) => Step::Need(needed),
+            Err(error) => {
+                self.fail(now, error.into());
+                Step::Ignore
+            }
+        }
+    }
+
+    fn handle_frame(&mut self, now: Timestamp, bytes: &[u8], origin: Origin<'_>) {
+        let Some(version) = self.link.as_ref().map(Link::version) else {
+            return;
+        };
+        let packet = match Frame::parse(bytes, Some(version), self.config.packet_size_max) {
+            Ok(Parsed::Complete(frame)) => frame.decode(version),
+            Ok(Parsed::Partial { .. }) => return,
+            Err(error) => Err(error),
+        };
+        let handled = packet.map_err(|error| ProtocolError::from(error).into());
+        let handled = handled.and_then(|packet| self.handle_packet(now, &packet, origin));
+        match handled {
+            Ok(()) => {}
+            Err(ReceiveError::Protocol(error)) => self.fail(now, error),
+            Err(ReceiveError::AnswerTooLarge) => self.end_with_answer_too_large(now),
+        }
+    }
+
+    fn handle_packet(
+        &mut self,
+        now: Timestamp,
+        packet: &Packet<'_>,
+        origin: Origin<'_>,
+    ) -> Result<(), ReceiveError> {
+        let unexpected = ProtocolError::UnexpectedPacket(packet.packet_type());
+        match (&self.phase, packet) {
+            (Phase::Connecting { offer, .. }, Packet::ConnAck(connack)) => {
+                let offer = offer.clone();
+                return Ok(self.handle_connack(now, connack, &offer)?);
+            }
+            (_, Packet::Auth(_)) => return Err(ProtocolError::UnexpectedAuthentication.into()),
+            (
+                Phase::Connected {
+                    request_problem_information,
+                    ..
+                },
+                _,
+            ) => {
+                if !request_problem_information && has_problem_information(packet) {
+                    return Err(
+                        ProtocolError::UnwantedProblemInformation(packet.packet_type()).into(),
+                    );
+                }
+            }
+            (Phase::Connecting { .. } | Phase::Disconnected | Phase::Ending { .. }, _) => {
+                return Err(unexpected.into());
+            }
+        }
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        match packet {
+            Packet::Publish(publish) => self.handle_publish(publish, origin),
+            Packet::PubAck(ack) => {
+                let effect = link.receive_puback(ack, &mut self.session)?;
+                self.note_delivery(&effect);
+                Ok(())
+            }
+            Packet::PubRec(ack) => {
+                let effect = link.receive_pubrec(ack, &mut self.session)?;
+                self.note_delivery(&effect);
+                Ok(())
+            }
+            Packet::PubRel(ack) => link.receive_pubrel(ack, &mut self.session.inbound),
+            Packet::PubComp(ack) => {
+                let effect = link.receive_pubcomp(ack, &mut self.session)?;
+                self.note_delivery(&effect);
+                Ok(())
+            }
+            Packet::SubAck(suback) => Ok(self.handle_suback(suback)?),
+            Packet::UnsubAck(unsuback) => Ok(self.handle_unsuback(unsuback)?),
+            Packet::PingResp => {
+                self.keep_alive.note_pong();
+                Ok(())
+            }
+            // In 3.1.1 only the client sends DISCONNECT.
+            Packet::Disconnect(disconnect) if link.version() == ProtocolVersion::V5_0 => {
+                // [5:MQTT-3.14.2-2]
+                if disconnect.properties.session_expiry_secs.is_some() {
+                    return Err(ProtocolError::SessionExpiryFromServer.into());
+                }
+                link.close();
+                let text =
+                    |text: Option<mqtt_codec::Str<'_>>| text.map(|text| text.as_str().into());
+                let properties = &disconnect.properties;
+                let (reason_string, reference) = (
+                    text(properties.reason_string),
+                    text(properties.server_reference),
+                );
+                self.end(
+                    now,
+                    CloseCause::DisconnectedByPeer(disconnect.reason),
+                    reason_string,
+                    reference,
+                );
+                Ok(())
+            }
+            _other_direction => Err(unexpected.into()),
+        }
+    }
+
+    /// The server broke the rules: from here on this client *is* that error.
+    fn fail(&mut self, now: Timestamp, error: ProtocolError) {
+        if let Some(link) = &mut self.link {
+            match self.phase {
+                // Before CONNACK the server is not known to speak this version at all.
+                Phase::Connecting { .. } => link.close(),
+                Phase::Disconnected | Phase::Connected { .. } | Phase::Ending { .. } => {
+                    link.fail(&error)
+                }
+            }
+        }
+        self.end(now, CloseCause::ProtocolError(error), None, None);
+    }
+
+    fn close_link(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.close();
+        }
+    }
+}
+
+/// What is at the front of the input.
+enum Step {
+    Frame {
+        size: usize,
+    },
+    Need(usize),
+    /// The connection is over; whatever comes is thrown away.
+    Ignore,
+}
+
+/// Whether a packet has what only a client that asked for it may get.
+// [5:MQTT-3.1.2-29] PUBLISH, CONNACK and DISCONNECT may have it always.
+fn has_problem_information(packet: &Packet<'_>) -> bool {
+    let properties = match packet {
+        Packet::PubAck(ack) | Packet::PubRec(ack) => &ack.properties,
+        Packet::PubRel(ack) | Packet::PubComp(ack) => &ack.properties,
+        Packet::SubAck(suback) => &suback.properties,
+        Packet::UnsubAck(unsuback) => &unsuback.properties,
+        _without => return false,
+    };
+    debug_assert_ne!(packet.packet_type(), PacketType::Publish);
+    properties.reason_string.is_some() || !properties.user_properties.is_empty()
+}

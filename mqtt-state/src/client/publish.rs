@@ -1,0 +1,263 @@
+//! Messages in both directions, in the client role.
+
+use alloc::collections::VecDeque;
+use core::fmt;
+
+use mqtt_codec::{Delivery, Message, PacketId, Publish, PublishReason, QoS, ReasonCode};
+
+use super::{Client, Event, LostCause, Phase, PublishToken};
+use crate::Timestamp;
+use crate::link::{
+    AckEffect, Arrival, Origin, Outgoing, OutgoingIds, ReceiveError, Settled, Store,
+};
+use crate::session::{Held, QueueLimits};
+
+/// A message of this client on its way to the server.
+#[derive(Clone, Debug)]
+pub(super) struct OwnMessage {
+    pub(super) message: Message,
+    expires_at: Option<Timestamp>,
+}
+
+/// A `publish` that was not accepted; the message comes back.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the message and the reason, nothing else"
+)]
+pub struct PublishError {
+    /// Why.
+    pub kind: PublishErrorKind,
+    /// The message, unchanged.
+    pub message: Message,
+}
+
+/// Why a `publish` was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishErrorKind {
+    /// As many messages, or bytes, wait as [`Config`](super::Config) allows.
+    QueueFull,
+    /// The packet would be larger than this server takes.
+    TooLarge {
+        /// What the server takes, in bytes.
+        packet_size_max: usize,
+    },
+    /// The QoS is above the Maximum QoS of this server.
+    QoSNotSupported {
+        /// What the server takes.
+        maximum: QoS,
+    },
+    /// The message has the RETAIN flag, and this server retains nothing.
+    RetainNotSupported,
+    /// The message has subscription identifiers, which only a server may send.
+    SubscriptionIds,
+}
+
+impl fmt::Display for PublishErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QueueFull => f.write_str("the queue of waiting messages is full"),
+            Self::TooLarge { packet_size_max } => {
+                write!(
+                    f,
+                    "the packet would be larger than the {packet_size_max} bytes that the server takes"
+                )
+            }
+            Self::QoSNotSupported { maximum } => {
+                write!(f, "the server takes at most QoS {}", u8::from(*maximum))
+            }
+            Self::RetainNotSupported => f.write_str("the server does not retain messages"),
+            Self::SubscriptionIds => f.write_str("only a server may send subscription identifiers"),
+        }
+    }
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot publish to {}: {}",
+            self.message.topic(),
+            self.kind
+        )
+    }
+}
+
+impl core::error::Error for PublishError {}
+
+impl Client {
+    /// Takes a message for delivery. From here on it belongs to the session, connected or not, and
+    /// exactly one [`Event::Published`] or [`Event::PublishLost`] tells what became of it.
+    ///
+    /// It waits for its turn and for the server's Receive Maximum; that is no error. A Message
+    /// Expiry Interval counts from `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`] with the message, when the queue is full or this server would not take it.
+    pub fn publish(
+        &mut self,
+        now: Timestamp,
+        message: Message,
+    ) -> Result<PublishToken, PublishError> {
+        let now = self.clock.advance(now);
+        if let Err(kind) = self.check_publish(&message) {
+            return Err(PublishError { kind, message });
+        }
+        let limits = QueueLimits {
+            len_max: self.config.waiting_len_max,
+            bytes_max: self.config.waiting_bytes_max,
+        };
+        let qos = message.qos();
+        let bytes = message.len_held();
+        let expires_at = message
+            .properties()
+            .message_expiry_secs
+            .map(|secs| now.plus_secs(secs));
+        let tag = self.next_token();
+        let held = Held {
+            message: OwnMessage {
+                message,
+                expires_at,
+            },
+            tag,
+            bytes,
+        };
+        match self.session.outbound.enqueue(qos, held, limits) {
+            Ok(()) => Ok(PublishToken(tag)),
+            Err(held) => Err(PublishError {
+                kind: PublishErrorKind::QueueFull,
+                message: held.message.message,
+            }),
+        }
+    }
+
+    fn check_publish(&self, message: &Message) -> Result<(), PublishErrorKind> {
+        if message
+            .properties()
+            .subscription_ids
+            .iter()
+            .next()
+            .is_some()
+        {
+            return Err(PublishErrorKind::SubscriptionIds);
+        }
+        let (Phase::Connected { negotiated, .. }, Some(link)) = (&self.phase, &self.link) else {
+            return Ok(());
+        };
+        // Any identifier has the same size.
+        let id = PacketId::MIN;
+        let delivery = match message.qos() {
+            QoS::AtMostOnce => Delivery::AtMostOnce,
+            QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup: false },
+            QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup: false },
+        };
+        match link.check(&message.publish(delivery)) {
+            Ok(_) => Ok(()),
+            Err(Settled::QoSNotSupported) => Err(PublishErrorKind::QoSNotSupported {
+                maximum: negotiated.maximum_qos,
+            }),
+            Err(Settled::RetainNotSupported) => Err(PublishErrorKind::RetainNotSupported),
+            Err(Settled::TooLarge | Settled::Expired | Settled::Sent) => {
+                Err(PublishErrorKind::TooLarge {
+                    packet_size_max: link.packet_size_max(),
+                })
+            }
+        }
+    }
+
+    // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2] Acknowledged by its QoS whatever the application does with it.
+    pub(super) fn handle_publish(
+        &mut self,
+        publish: &Publish<'_>,
+        origin: Origin<'_>,
+    ) -> Result<(), ReceiveError> {
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        let topic = match link.receive_publish(publish, &self.session.inbound)? {
+            Arrival::New(topic) => topic,
+            Arrival::Repeated => return Ok(()),
+        };
+        let message = origin.message(publish, topic.name());
+        link.acknowledge(
+            publish.delivery,
+            PublishReason::Success,
+            &mut self.session.inbound,
+        )?;
+        self.events.push(Event::Message {
+            message,
+            dup: publish.delivery.dup(),
+        });
+        Ok(())
+    }
+
+    pub(super) fn note_delivery(&mut self, effect: &AckEffect<OwnMessage>) {
+        match effect {
+            // A QoS 2 message is published when PUBCOMP has come, not before.
+            AckEffect::Nothing | AckEffect::Released(_) => {}
+            AckEffect::Completed { tag, reason, .. } => {
+                self.events.push(Event::Published {
+                    token: PublishToken(*tag),
+                    reason: *reason,
+                });
+            }
+        }
+    }
+}
+
+/// The queue of events. It also hears from the link what became of messages that no
+/// acknowledgement will tell about.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    queue: VecDeque<Event>,
+}
+
+impl Events {
+    pub(super) fn push(&mut self, event: Event) {
+        self.queue.push_back(event);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Event> {
+        self.queue.pop_front()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+}
+
+impl Store for Events {
+    type Handle = OwnMessage;
+
+    fn outgoing<'s>(&'s self, handle: &'s OwnMessage) -> Option<Outgoing<'s>> {
+        Some(Outgoing {
+            message: &handle.message,
+            retain: handle.message.retain(),
+            subscription_ids: OutgoingIds::OfMessage,
+            expires_at: handle.expires_at,
+        })
+    }
+
+    fn settle(&mut self, held: Held<OwnMessage>, outcome: Settled) {
+        let token = PublishToken(held.tag);
+        let cause = match outcome {
+            Settled::Sent => {
+                return self.push(Event::Published {
+                    token,
+                    reason: ReasonCode::Success,
+                });
+            }
+            Settled::Expired => LostCause::Expired,
+            Settled::TooLarge => LostCause::TooLarge,
+            Settled::QoSNotSupported => LostCause::QoSNotSupported,
+            Settled::RetainNotSupported => LostCause::RetainNotSupported,
+        };
+        self.push(Event::PublishLost {
+            token,
+            message: Some(held.message.message),
+            cause,
+        });
+    }
+}

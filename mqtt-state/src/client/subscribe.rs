@@ -1,0 +1,240 @@
+//! Subscribing and unsubscribing in the client role.
+
+use core::fmt;
+
+use mqtt_codec::{
+    EncodeError, Packet, PacketId, PacketType, ProtocolVersion, SubAck, Subscribe, SubscribeFilter,
+    SubscribeFilters, SubscribeProperties, SubscriptionId, TopicFilter, UnsubAck, Unsubscribe,
+    UnsubscribeFilters, UserProperties,
+};
+
+use super::{Client, Event, Negotiated, Phase, RequestToken};
+use crate::ProtocolError;
+use crate::session::RequestKind;
+
+/// Why a `subscribe` or `unsubscribe` was not sent. Nothing has changed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// There is no connection that has been accepted.
+    NotConnected,
+    /// The request has no filter, or a combination of filter and options that the standard forbids.
+    Filters,
+    /// A shared filter with No Local.
+    SharedWithNoLocal,
+    /// The server takes no wildcard subscriptions.
+    WildcardSubscriptionsNotSupported,
+    /// The server takes no subscription identifiers.
+    SubscriptionIdsNotSupported,
+    /// The server takes no shared subscriptions.
+    SharedSubscriptionsNotSupported,
+    /// All 65,535 packet identifiers are in use.
+    PacketIdsExhausted,
+    /// Too much waits for the server to read it; try again when output has been sent.
+    Busy,
+    /// The packet cannot be written in this version, or is larger than the server takes.
+    Encode(EncodeError),
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConnected => f.write_str("not connected"),
+            Self::Filters => f.write_str("the request has no filter"),
+            Self::SharedWithNoLocal => f.write_str("a shared subscription cannot have No Local"),
+            Self::WildcardSubscriptionsNotSupported => {
+                f.write_str("the server takes no wildcard subscriptions")
+            }
+            Self::SubscriptionIdsNotSupported => {
+                f.write_str("the server takes no subscription identifiers")
+            }
+            Self::SharedSubscriptionsNotSupported => {
+                f.write_str("the server takes no shared subscriptions")
+            }
+            Self::PacketIdsExhausted => f.write_str("all packet identifiers are in use"),
+            Self::Busy => f.write_str("too much waits for the server to read it"),
+            Self::Encode(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl core::error::Error for RequestError {}
+
+impl Client {
+    /// Subscribes to one or more filters. [`Event::Subscribed`] brings the server's answer for
+    /// each.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`], before a byte is sent.
+    pub fn subscribe(
+        &mut self,
+        filters: &[SubscribeFilter<'_>],
+    ) -> Result<RequestToken, RequestError> {
+        self.subscribe_with(filters, None, UserProperties::default())
+    }
+
+    /// Subscribes with a subscription identifier or user properties (5.0).
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`], before a byte is sent.
+    pub fn subscribe_with(
+        &mut self,
+        filters: &[SubscribeFilter<'_>],
+        subscription_id: Option<SubscriptionId>,
+        user_properties: UserProperties<'_>,
+    ) -> Result<RequestToken, RequestError> {
+        let negotiated = self.negotiated().ok_or(RequestError::NotConnected)?;
+        if filters.is_empty() {
+            return Err(RequestError::Filters);
+        }
+        let list = SubscribeFilters::new(filters).map_err(|_| RequestError::SharedWithNoLocal)?;
+        for entry in filters {
+            check(entry.filter, negotiated)?;
+        }
+        if subscription_id.is_some() && !negotiated.subscription_id_available {
+            return Err(RequestError::SubscriptionIdsNotSupported);
+        }
+        let properties = SubscribeProperties {
+            subscription_id,
+            user_properties,
+        };
+        self.request(RequestKind::Subscribe, filters.len(), |id| {
+            Packet::Subscribe(Subscribe {
+                id,
+                filters: list,
+                properties,
+            })
+        })
+    }
+
+    /// Unsubscribes from filters, which are compared character by character with those subscribed
+    /// to. [`Event::Unsubscribed`] brings the server's answer.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`], before a byte is sent.
+    pub fn unsubscribe(
+        &mut self,
+        filters: &[TopicFilter<'_>],
+    ) -> Result<RequestToken, RequestError> {
+        if self.negotiated().is_none() {
+            return Err(RequestError::NotConnected);
+        }
+        let list = UnsubscribeFilters::new(filters).map_err(|_| RequestError::Filters)?;
+        self.request(RequestKind::Unsubscribe, filters.len(), |id| {
+            Packet::Unsubscribe(Unsubscribe {
+                id,
+                filters: list,
+                user_properties: UserProperties::default(),
+            })
+        })
+    }
+
+    // [5:MQTT-2.2.1-3] [3:MQTT-2.3.1-2] Requests share the identifiers of messages.
+    fn request<'p>(
+        &mut self,
+        kind: RequestKind,
+        filters_len: usize,
+        packet: impl FnOnce(PacketId) -> Packet<'p>,
+    ) -> Result<RequestToken, RequestError> {
+        let Some(link) = &mut self.link else {
+            return Err(RequestError::NotConnected);
+        };
+        if link.is_blocked() {
+            return Err(RequestError::Busy);
+        }
+        let tag = self.next_token;
+        let id = self
+            .session
+            .outbound
+            .start_request(kind, tag, filters_len)
+            .ok_or(RequestError::PacketIdsExhausted)?;
+        if let Err(error) = link.send(&packet(id)) {
+            // The identifier comes back; it was reserved one line above, so this cannot fail.
+            let _reserved = self.session.outbound.finish_request(kind, id);
+            return Err(RequestError::Encode(error));
+        }
+        self.next_token = self.next_token.saturating_add(1);
+        Ok(RequestToken(tag))
+    }
+
+    pub(super) fn handle_suback(&mut self, suback: &SubAck<'_>) -> Result<(), ProtocolError> {
+        let token = self.finish(
+            RequestKind::Subscribe,
+            suback.id,
+            suback.reasons.iter().count(),
+        )?;
+        self.events.push(Event::Subscribed {
+            token,
+            reasons: suback.reasons.iter().collect(),
+        });
+        Ok(())
+    }
+
+    pub(super) fn handle_unsuback(&mut self, unsuback: &UnsubAck<'_>) -> Result<(), ProtocolError> {
+        let found = unsuback.reasons.iter().count();
+        let token = self.finish(RequestKind::Unsubscribe, unsuback.id, found)?;
+        self.events.push(Event::Unsubscribed {
+            token,
+            reasons: unsuback.reasons.iter().collect(),
+        });
+        Ok(())
+    }
+
+    /// Silent in both standards for an unknown identifier and for another number of codes; both
+    /// are taken as protocol errors here, since neither side can know what is subscribed then.
+    fn finish(
+        &mut self,
+        kind: RequestKind,
+        id: PacketId,
+        found: usize,
+    ) -> Result<RequestToken, ProtocolError> {
+        let packet_type = match kind {
+            RequestKind::Subscribe => PacketType::SubAck,
+            RequestKind::Unsubscribe => PacketType::UnsubAck,
+        };
+        let (tag, expected) = self
+            .session
+            .outbound
+            .finish_request(kind, id)
+            .map_err(|_| ProtocolError::UnknownRequest(packet_type))?;
+        let without_codes = kind == RequestKind::Unsubscribe
+            && self
+                .negotiated()
+                .is_some_and(|negotiated| negotiated.version == ProtocolVersion::V3_1_1);
+        if found != expected && !without_codes {
+            return Err(ProtocolError::ReasonCountMismatch {
+                packet_type,
+                expected,
+                found,
+            });
+        }
+        Ok(RequestToken(tag))
+    }
+
+    /// What was agreed, while a connection is up.
+    #[must_use]
+    pub fn negotiated(&self) -> Option<&Negotiated> {
+        match &self.phase {
+            Phase::Connected { negotiated, .. } => Some(negotiated),
+            Phase::Disconnected | Phase::Connecting { .. } | Phase::Ending { .. } => None,
+        }
+    }
+}
+
+fn check(filter: TopicFilter<'_>, negotiated: &Negotiated) -> Result<(), RequestError> {
+    let shared = match negotiated.version {
+        ProtocolVersion::V3_1_1 => None,
+        ProtocolVersion::V5_0 => filter.shared().map_err(|_| RequestError::Filters)?,
+    };
+    if shared.is_some() && !negotiated.shared_subscription_available {
+        return Err(RequestError::SharedSubscriptionsNotSupported);
+    }
+    let filter = shared.map_or(filter, |shared| shared.filter());
+    if filter.has_wildcards() && !negotiated.wildcard_subscription_available {
+        return Err(RequestError::WildcardSubscriptionsNotSupported);
+    }
+    Ok(())
+}

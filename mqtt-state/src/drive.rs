@@ -1,0 +1,69 @@
+//! The vocabulary in which every machine is driven.
+
+use crate::Timestamp;
+
+/// What [`handle_input`](crate::client::Client::handle_input) took from the front of the bytes.
+///
+/// The bytes behind stay with the caller, who offers them again, together with what has arrived
+/// since, in the next call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "bytes that were not consumed have to be offered again"]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "these two figures are the whole answer"
+)]
+pub struct Consumed {
+    /// Bytes taken; always whole packets.
+    pub bytes: usize,
+    /// At least so many more bytes complete the packet at the front. A hint for the size of the
+    /// next read, never a reason to reserve memory: the figure is a peer's claim. 0 when the
+    /// machine does not want input now.
+    pub need: usize,
+}
+
+/// What [`poll_transmit`](crate::client::Client::poll_transmit) has to say beside the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "`Close` asks the caller to close the connection"]
+#[expect(clippy::exhaustive_enums, reason = "drivers match all three")]
+pub enum Transmit {
+    /// Nothing is left to send now.
+    Idle,
+    /// There is more to send; call again when the bytes of this call are on their way.
+    More,
+    /// The last byte of this connection has been handed out: write it, then close the connection.
+    Close,
+}
+
+/// A deadline, and why it is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a moment and its reason, nothing else"
+)]
+pub struct Timeout {
+    /// When [`handle_timeout`](crate::client::Client::handle_timeout) is due.
+    pub at: Timestamp,
+    /// What happens then.
+    pub reason: TimeoutReason,
+}
+
+/// Why a machine wants to be called at a certain time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum TimeoutReason {
+    /// CONNECT (at a server) or CONNACK (at a client) has to be there by then.
+    Connect,
+    /// A client has to send something, or a server has heard nothing for one and a half times the
+    /// keep alive.
+    KeepAlive,
+    /// PINGRESP has to be there by then.
+    PingResponse,
+    /// The last bytes of a connection that is ending have to be gone by then.
+    Close,
+    /// A session of a client that went away ends.
+    SessionExpiry,
+    /// A will that waits is published.
+    WillDelay,
+    /// A retained message expires.
+    RetainedExpiry,
+}

@@ -1,0 +1,243 @@
+//! The rules of one network connection that hold for both roles.
+//!
+//! A [`Link`] lives as long as its connection and holds what dies with it: the negotiated limits,
+//! the quotas, the alias tables, and answers on their way out. It has no queue of messages and no
+//! events: what it finds out it returns, and what outlives it is passed in as a
+//! [`Session`](crate::session::Session). What one role alone does is in `client` and `server`.
+
+mod alias;
+mod outbox;
+mod receive;
+mod transmit;
+
+use alloc::collections::BTreeSet;
+
+use bytes::{Bytes, BytesMut};
+use mqtt_codec::{
+    Ack, Disconnect, EncodeError, Message, Packet, PacketId, ProtocolVersion, Publish, QoS,
+    ReleaseReason, TopicName,
+};
+
+pub(crate) use alias::{InboundAliases, OutboundAliases, Topic};
+pub(crate) use outbox::Outbox;
+pub(crate) use receive::{AckEffect, Arrival, ReceiveError};
+pub(crate) use transmit::{Outgoing, OutgoingIds, Settled, Store};
+
+use crate::ProtocolError;
+use crate::session::Session;
+
+/// One network connection, from the first packet after the handshake to the last byte.
+#[derive(Debug)]
+pub(crate) struct Link {
+    version: ProtocolVersion,
+    outbox: Outbox,
+    phase: Phase,
+    receive: ReceiveSide,
+    send: SendSide,
+}
+
+/// What this side allows the peer.
+#[derive(Debug)]
+struct ReceiveSide {
+    receive_maximum: u16,
+    /// QoS 2 identifiers received on this connection whose PUBCOMP has not been sent. QoS 1 is
+    /// answered at once and never counts.
+    open: BTreeSet<PacketId>,
+    aliases: InboundAliases,
+}
+
+/// What the peer allows this side.
+#[derive(Debug)]
+struct SendSide {
+    /// PUBLISH packets at QoS 1 and 2 that may still go.
+    quota: u16,
+    quota_max: u16,
+    packet_size_max: usize,
+    maximum_qos: QoS,
+    retain_available: bool,
+    aliases: OutboundAliases,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// What is in the outbox still goes, nothing else does.
+    Closing,
+    /// `Close` was handed out.
+    Closed,
+}
+
+/// The limits of one connection, as both sides have stated them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkLimits {
+    pub(crate) version: ProtocolVersion,
+    /// Announced by this side.
+    pub(crate) receive_maximum: u16,
+    /// Announced by this side.
+    pub(crate) topic_alias_maximum: u16,
+    /// Announced by the peer, and never above what this side wants in flight.
+    pub(crate) send_quota: u16,
+    /// Announced by the peer.
+    pub(crate) peer_packet_size_max: usize,
+    /// Announced by the peer.
+    pub(crate) peer_maximum_qos: QoS,
+    /// Announced by the peer.
+    pub(crate) peer_retain_available: bool,
+    /// Announced by the peer.
+    pub(crate) peer_topic_alias_maximum: u16,
+    /// Aliases this side wants to use.
+    pub(crate) outbound_aliases_max: u16,
+}
+
+impl Link {
+    /// A connection whose handshake has not happened yet: only control packets can be sent.
+    pub(crate) fn new(version: ProtocolVersion, outbox_bytes_max: usize) -> Self {
+        Self {
+            version,
+            outbox: Outbox::new(outbox_bytes_max),
+            phase: Phase::Open,
+            receive: ReceiveSide {
+                receive_maximum: 0,
+                open: BTreeSet::new(),
+                aliases: InboundAliases::new(0),
+            },
+            send: SendSide {
+                quota: 0,
+                quota_max: 0,
+                packet_size_max: usize::MAX,
+                maximum_qos: QoS::ExactlyOnce,
+                retain_available: true,
+                aliases: OutboundAliases::new(version, 0, 0),
+            },
+        }
+    }
+
+    /// The handshake is done: from here on the negotiated limits hold.
+    // [5:MQTT-3.3.2-7] Aliases and quotas start anew with every connection.
+    pub(crate) fn open(&mut self, limits: LinkLimits) {
+        self.version = limits.version;
+        self.receive = ReceiveSide {
+            receive_maximum: match limits.version {
+                // Nothing of the kind can be announced in 3.1.1, so only the identifiers bound it.
+                ProtocolVersion::V3_1_1 => u16::MAX,
+                ProtocolVersion::V5_0 => limits.receive_maximum,
+            },
+            open: BTreeSet::new(),
+            aliases: InboundAliases::new(limits.topic_alias_maximum),
+        };
+        self.send = SendSide {
+            // [5:MQTT-4.9.0-1] The quota starts above zero and not above the peer's Receive Maximum.
+            quota: limits.send_quota.max(1),
+            quota_max: limits.send_quota.max(1),
+            packet_size_max: limits.peer_packet_size_max,
+            maximum_qos: limits.peer_maximum_qos,
+            retain_available: limits.peer_retain_available,
+            aliases: OutboundAliases::new(
+                limits.version,
+                limits.peer_topic_alias_maximum,
+                limits.outbound_aliases_max,
+            ),
+        };
+    }
+
+    /// Sends again what a resumed session has in flight: PUBREL at once, PUBLISH through the quota.
+    pub(crate) fn resume<M>(&mut self, session: &mut Session<M>) -> Result<(), EncodeError> {
+        for id in session.outbound.resume() {
+            let release = Packet::PubRel(Ack::new(id, ReleaseReason::Success));
+            self.outbox
+                .push(&release, self.version, self.send.packet_size_max)?;
+        }
+        Ok(())
+    }
+
+    /// Queues a packet other than PUBLISH.
+    pub(crate) fn send(&mut self, packet: &Packet<'_>) -> Result<(), EncodeError> {
+        if self.phase != Phase::Open {
+            return Ok(());
+        }
+        self.outbox
+            .push(packet, self.version, self.send.packet_size_max)
+    }
+
+    /// Queues DISCONNECT, where the version lets this role send it, and ends the connection.
+    // [5:MQTT-3.14.4-1] [3:MQTT-3.14.4-2] Nothing is sent after it.
+    pub(crate) fn disconnect(&mut self, disconnect: &Disconnect<'_>) {
+        if self.phase == Phase::Open {
+            // One that is too large for the peer is left out; the connection is closed all the same.
+            // [5:MQTT-4.13.2-1]
+            let full = Packet::Disconnect(*disconnect);
+            if self.send(&full).is_err() {
+                let _left_out = self.send(&Packet::Disconnect(Disconnect::new(disconnect.reason)));
+            }
+            self.phase = Phase::Closing;
+        }
+    }
+
+    /// Ends the connection after what is queued.
+    pub(crate) fn close(&mut self) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Closing;
+        }
+    }
+
+    /// Ends the connection at once; nothing more is sent.
+    pub(crate) fn abort(&mut self) {
+        self.outbox.clear();
+        self.close();
+    }
+
+    /// Ends the connection because the peer broke the rules.
+    // [5:MQTT-4.13.1-1] [3:MQTT-4.8.0-1] A protocol error closes the connection it came in on.
+    pub(crate) fn fail(&mut self, error: &ProtocolError) {
+        match self.version {
+            ProtocolVersion::V5_0 => self.disconnect(&Disconnect::new(error.disconnect_reason())),
+            ProtocolVersion::V3_1_1 => self.close(),
+        }
+    }
+
+    /// Whether answers pile up because the peer does not read them.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.outbox.is_full()
+    }
+
+    pub(crate) fn has_control_output(&self) -> bool {
+        !self.outbox.is_empty() || self.phase == Phase::Closing
+    }
+
+    pub(crate) fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// The largest packet the peer takes, in bytes.
+    pub(crate) fn packet_size_max(&self) -> usize {
+        self.send.packet_size_max
+    }
+}
+
+/// Where the bytes of an input packet are, so that a message can share them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin<'a> {
+    /// In a slice of the caller's: what is kept has to be copied.
+    Borrowed,
+    /// In a frame of its own that may be shared.
+    Shared(&'a Bytes),
+}
+
+impl Origin<'_> {
+    /// The owned form of a received PUBLISH.
+    pub(crate) fn message(self, publish: &Publish<'_>, topic: TopicName<'_>) -> Message {
+        match self {
+            Self::Shared(frame) => Message::from_frame(frame, publish, topic),
+            Self::Borrowed => Message::from_publish(publish, topic),
+        }
+    }
+}
+
+/// Splits a whole packet of `size` bytes off the front of `input`.
+///
+/// Answers the frame, and whether it may be shared: a packet that is a small part of a large read
+/// buffer is copied when kept, so that it never pins the buffer.
+pub(crate) fn split_frame(input: &mut BytesMut, size: usize) -> (Bytes, bool) {
+    let may_share = size.saturating_mul(2) >= input.capacity();
+    (input.split_to(size.min(input.len())).freeze(), may_share)
+}

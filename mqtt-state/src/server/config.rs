@@ -1,0 +1,91 @@
+//! What a server allows on one connection.
+
+use core::time::Duration;
+
+use mqtt_codec::QoS;
+
+/// Limits and capabilities of one connection in the server role.
+///
+/// ```
+/// use mqtt_state::server::Config;
+///
+/// let config = Config { packet_size_max: 64 * 1024, ..Config::default() };
+/// assert!(config.retain_available);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by struct update from the default"
+)]
+pub struct Config {
+    /// Largest packet taken, in bytes with its header; announced in CONNACK. 1 MiB.
+    pub packet_size_max: u32,
+    /// Largest CONNECT taken, in bytes with its header: what anybody can make this side hold.
+    /// 32 KiB.
+    pub connect_packet_size_max: u32,
+    /// QoS 1 and 2 PUBLISH packets a client may have unacknowledged; announced in CONNACK. At
+    /// least 1. 20.
+    pub receive_maximum: u16,
+    /// QoS 1 and 2 PUBLISH packets unacknowledged towards a client, besides the client's own
+    /// Receive Maximum. At least 1. 20.
+    pub in_flight_max: u16,
+    /// Topic aliases a client may set; announced in CONNACK. 10.
+    pub topic_alias_maximum: u16,
+    /// Topic aliases used towards a client, besides the client's own maximum. 10.
+    pub outbound_topic_aliases_max: u16,
+    /// Highest QoS a client may publish with; announced in CONNACK. 2.
+    pub maximum_qos: QoS,
+    /// Whether messages are retained; announced in CONNACK. True.
+    pub retain_available: bool,
+    /// Whether filters may hold wildcards; announced in CONNACK. True.
+    pub wildcard_subscription_available: bool,
+    /// Whether subscriptions may have identifiers; announced in CONNACK. True.
+    pub subscription_id_available: bool,
+    /// Whether shared subscriptions are served; announced in CONNACK. True.
+    pub shared_subscription_available: bool,
+    /// Longest keep alive, in seconds. A 5.0 client that asks for more, or for none, gets this as
+    /// Server Keep Alive. A 3.1.1 client cannot be told, so its own value holds. None.
+    pub keep_alive_max_secs: Option<u16>,
+    /// Longest session expiry, in seconds; a client that asks for more gets this. None.
+    pub session_expiry_max_secs: Option<u32>,
+    /// CONNECT has to be there so long after the connection was opened. 10 s.
+    pub connect_timeout: Duration,
+    /// The last bytes of a connection that ends have to be gone after so long. 5 s.
+    pub close_timeout: Duration,
+    /// Answers that wait because the peer does not read them, in bytes. Above it no more input is
+    /// taken. 64 KiB.
+    pub answers_bytes_max: usize,
+    /// Messages that wait for one client. 1,000.
+    pub waiting_len_max: usize,
+    /// Bytes of the messages that wait: topic, properties and payload. 16 MiB.
+    pub waiting_bytes_max: usize,
+    /// Events of a [`Connection`](super::Connection) that wait for its owner. Above it no more
+    /// input is taken. 1,000.
+    pub events_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            packet_size_max: 1024 * 1024,
+            connect_packet_size_max: 32 * 1024,
+            receive_maximum: 20,
+            in_flight_max: 20,
+            topic_alias_maximum: 10,
+            outbound_topic_aliases_max: 10,
+            maximum_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            wildcard_subscription_available: true,
+            subscription_id_available: true,
+            shared_subscription_available: true,
+            keep_alive_max_secs: None,
+            session_expiry_max_secs: None,
+            connect_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            answers_bytes_max: 64 * 1024,
+            waiting_len_max: 1000,
+            waiting_bytes_max: 16 * 1024 * 1024,
+            events_max: 1000,
+        }
+    }
+}

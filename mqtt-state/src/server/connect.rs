@@ -1,0 +1,225 @@
+//! The handshake in the server role: what CONNECT must fulfil, and both ways to answer it.
+
+use mqtt_codec::{
+    ConnAck, ConnAckOutcome, ConnAckProperties, Connect, ConnectReason, EncodeError, MaximumQoS,
+    Packet, PacketType, ProtocolVersion, QoS, Str,
+};
+
+use super::Config;
+use super::link::{Action, Phase, ServerLink, Terms};
+use crate::link::{Link, LinkLimits};
+use crate::session::Session;
+use crate::{CloseCause, ProtocolError};
+
+/// What CONNECT asked for, as far as the answer depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offer {
+    version: ProtocolVersion,
+    keep_alive_secs: u16,
+    session_expiry_asked_secs: u32,
+    receive_maximum: u16,
+    packet_size_max: usize,
+    topic_alias_maximum: u16,
+}
+
+/// What goes with a successful CONNACK.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Welcome<'a> {
+    pub(crate) session_present: bool,
+    /// In force from now on.
+    pub(crate) session_expiry_secs: u32,
+    /// For a client that left its identifier empty.
+    pub(crate) assigned_client_id: Option<Str<'a>>,
+}
+
+/// The session expiry in force for a CONNECT, in seconds; `u32::MAX` is for ever.
+pub(crate) fn session_expiry_secs(connect: &Connect<'_>, config: &Config) -> u32 {
+    let asked = match (connect.version, connect.clean_start) {
+        (ProtocolVersion::V5_0, _) => connect.properties.session_expiry_secs.unwrap_or(0),
+        // [3:MQTT-3.1.2-6] CleanSession 1: as long as the connection. [3:MQTT-3.1.2-4] 0: kept.
+        (ProtocolVersion::V3_1_1, true) => 0,
+        (ProtocolVersion::V3_1_1, false) => u32::MAX,
+    };
+    config
+        .session_expiry_max_secs
+        .map_or(asked, |maximum| asked.min(maximum))
+}
+
+/// What makes a well-formed CONNECT unacceptable to this server.
+pub(crate) fn check(connect: &Connect<'_>, config: &Config) -> Result<(), ConnectReason> {
+    // [3:MQTT-3.1.3-8] An empty identifier needs CleanSession 1. 5.0 has no such rule.
+    if connect.version == ProtocolVersion::V3_1_1
+        && connect.client_id.is_empty()
+        && !connect.clean_start
+    {
+        return Err(ConnectReason::ClientIdNotValid);
+    }
+    if let Some(will) = &connect.will {
+        // [5:MQTT-3.2.2-12]
+        if will.qos > config.maximum_qos {
+            return Err(ConnectReason::QoSNotSupported);
+        }
+        // [5:MQTT-3.2.2-13]
+        if will.retain && !config.retain_available {
+            return Err(ConnectReason::RetainNotSupported);
+        }
+    }
+    // [5:MQTT-4.12.0-1] No authentication method is supported.
+    if connect.properties.authentication.is_some() {
+        return Err(ConnectReason::BadAuthenticationMethod);
+    }
+    Ok(())
+}
+
+impl ServerLink {
+    pub(super) fn receive_connect<'p, M>(
+        &mut self,
+        packet: &Packet<'p>,
+        config: &Config,
+    ) -> Result<Action<'p, M>, ProtocolError> {
+        let Packet::Connect(connect) = packet else {
+            return Err(ProtocolError::FirstPacketNotConnect(packet.packet_type()));
+        };
+        let properties = &connect.properties;
+        let offer = Offer {
+            version: connect.version,
+            keep_alive_secs: connect.keep_alive_secs,
+            session_expiry_asked_secs: properties.session_expiry_secs.unwrap_or(0),
+            receive_maximum: properties.receive_maximum.map_or(u16::MAX, Into::into),
+            packet_size_max: properties
+                .packet_size_max
+                .and_then(|size| usize::try_from(size.get()).ok())
+                .unwrap_or(usize::MAX),
+            topic_alias_maximum: properties.topic_alias_maximum.unwrap_or(0),
+        };
+        self.link = Link::new(connect.version, config.answers_bytes_max);
+        self.phase = Phase::AwaitDecision(offer);
+        Ok(Action::Connect(*connect))
+    }
+
+    /// Answers CONNECT with success and opens the connection.
+    // [5:MQTT-3.1.4-5] [3:MQTT-3.1.4-4] [5:MQTT-3.2.0-1] [3:MQTT-3.2.0-1] CONNACK is the first packet of the server.
+    pub(crate) fn accept<M>(
+        &mut self,
+        welcome: &Welcome<'_>,
+        session: &mut Session<M>,
+        config: &Config,
+    ) -> Result<(), EncodeError> {
+        let Phase::AwaitDecision(offer) = self.phase else {
+            return Ok(());
+        };
+        let keep_alive_secs =
+            super::keep_alive::in_force(offer.version, offer.keep_alive_secs, config);
+        self.link.open(LinkLimits {
+            version: offer.version,
+            receive_maximum: config.receive_maximum,
+            topic_alias_maximum: config.topic_alias_maximum,
+            send_quota: offer.receive_maximum.min(config.in_flight_max),
+            peer_packet_size_max: offer.packet_size_max,
+            // A client has no such limits to announce.
+            peer_maximum_qos: QoS::ExactlyOnce,
+            peer_retain_available: true,
+            peer_topic_alias_maximum: offer.topic_alias_maximum,
+            outbound_aliases_max: config.outbound_topic_aliases_max,
+        });
+        let connack = ConnAck {
+            // [5:MQTT-3.2.2-2] [5:MQTT-3.2.2-3] [3:MQTT-3.2.2-1] [3:MQTT-3.2.2-2] [3:MQTT-3.2.2-3]
+            outcome: ConnAckOutcome::Accepted {
+                session_present: welcome.session_present,
+            },
+            properties: match offer.version {
+                ProtocolVersion::V3_1_1 => ConnAckProperties::default(),
+                ProtocolVersion::V5_0 => properties(&offer, welcome, keep_alive_secs, config),
+            },
+        };
+        self.link.send(&Packet::ConnAck(connack))?;
+        self.phase = Phase::Connected(Terms {
+            session_expiry_asked_secs: offer.session_expiry_asked_secs,
+            keep_alive_secs,
+        });
+        if welcome.session_present {
+            self.link.resume(session)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a connection that never was accepted, with CONNACK where there is one to send.
+    pub(super) fn refuse(&mut self, cause: CloseCause) {
+        let refusal = match cause {
+            CloseCause::Refused(reason) => Some(reason),
+            CloseCause::ProtocolError(error) => self.answer_to(&error),
+            CloseCause::Disconnected(reason) => {
+                ConnectReason::try_from(mqtt_codec::ReasonCode::from(reason)).ok()
+            }
+            _silent => None,
+        };
+        if let Some(reason) = refusal {
+            // [5:MQTT-3.1.4-2] [5:MQTT-3.2.2-7] [3:MQTT-3.2.2-5] CONNACK with the code, then close.
+            // [3:MQTT-3.2.2-6] Where no return code fits, CONNACK is left out: it does not encode.
+            let connack = ConnAck {
+                outcome: ConnAckOutcome::Refused(reason),
+                properties: ConnAckProperties::default(),
+            };
+            let _silent = self.link.send(&Packet::ConnAck(connack));
+        }
+        self.link.close();
+    }
+
+    /// The code for a CONNECT that breaks the rules; `None` closes in silence.
+    fn answer_to(&mut self, error: &ProtocolError) -> Option<ConnectReason> {
+        let ProtocolError::Decode(error) = error else {
+            // Packets after CONNECT are not looked at before it is decided, so this is a first packet
+            // of another kind.
+            return None;
+        };
+        if error.packet_type() != Some(PacketType::Connect) {
+            return None;
+        }
+        match error.unsupported_level() {
+            // [3:MQTT-3.1.2-2] Levels below 5 understand the old form, [5:MQTT-3.1.2-2] those above the new one.
+            Some(level) if level < 5 => self.link = Link::new(ProtocolVersion::V3_1_1, usize::MAX),
+            Some(_) => self.link = Link::new(ProtocolVersion::V5_0, usize::MAX),
+            None => match error.version() {
+                Some(ProtocolVersion::V5_0) => {
+                    self.link = Link::new(ProtocolVersion::V5_0, usize::MAX)
+                }
+                // [3:MQTT-3.1.4-1] A bad CONNECT of 3.1.1 gets no CONNACK.
+                Some(ProtocolVersion::V3_1_1) | None => return None,
+            },
+        }
+        // [5:MQTT-3.1.4-1]
+        Some(ProtocolError::Decode(*error).connect_reason())
+    }
+}
+
+fn properties<'a>(
+    offer: &Offer,
+    welcome: &Welcome<'a>,
+    keep_alive_secs: u16,
+    config: &Config,
+) -> ConnAckProperties<'a> {
+    let unavailable = |available: bool| (!available).then_some(false);
+    ConnAckProperties {
+        session_expiry_secs: (welcome.session_expiry_secs != offer.session_expiry_asked_secs)
+            .then_some(welcome.session_expiry_secs),
+        receive_maximum: core::num::NonZeroU16::new(config.receive_maximum),
+        // [5:MQTT-3.2.2-9]
+        maximum_qos: match config.maximum_qos {
+            QoS::AtMostOnce => Some(MaximumQoS::AtMostOnce),
+            QoS::AtLeastOnce => Some(MaximumQoS::AtLeastOnce),
+            QoS::ExactlyOnce => None,
+        },
+        retain_available: unavailable(config.retain_available),
+        packet_size_max: core::num::NonZeroU32::new(config.packet_size_max),
+        // [5:MQTT-3.1.3-7] [5:MQTT-3.2.2-16]
+        assigned_client_id: welcome.assigned_client_id,
+        topic_alias_maximum: (config.topic_alias_maximum > 0).then_some(config.topic_alias_maximum),
+        wildcard_subscription_available: unavailable(config.wildcard_subscription_available),
+        subscription_id_available: unavailable(config.subscription_id_available),
+        shared_subscription_available: unavailable(config.shared_subscription_available),
+        // [5:MQTT-3.2.2-22] Without it the client's own keep alive holds.
+        server_keep_alive_secs: (keep_alive_secs != offer.keep_alive_secs)
+            .then_some(keep_alive_secs),
+        ..ConnAckProperties::default()
+    }
+}

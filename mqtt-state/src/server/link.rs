@@ -1,0 +1,328 @@
+//! The rules of one connection in the server role, without queues and events.
+//!
+//! [`Connection`](super::Connection) is this plus a queue of events for one connection; the
+//! [`Broker`](crate::broker::Broker) has a slab of these. Both ask
+//! [`receive`](ServerLink::receive) what a packet means and carry it out.
+
+use alloc::vec::Vec;
+
+use mqtt_codec::{
+    Connect, DecodeError, Delivery, Disconnect, DisconnectReason, EncodeError, Frame, Packet,
+    PacketType, Parsed, ProtocolVersion, Publish, PublishReason, Subscribe, Unsubscribe,
+};
+
+use super::Config;
+use super::connect::Offer;
+use crate::link::{AckEffect, Arrival, Link, ReceiveError, Store, Topic};
+use crate::session::Session;
+use crate::{CloseCause, ProtocolError, Timeout, TimeoutReason, Timestamp, Transmit};
+
+/// One connection in the server role.
+#[derive(Debug)]
+pub(crate) struct ServerLink {
+    pub(super) link: Link,
+    pub(super) phase: Phase,
+    pub(super) last_received: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Phase {
+    /// Nothing but CONNECT is taken.
+    AwaitConnect {
+        deadline: Timestamp,
+    },
+    /// CONNECT is there; nothing is taken before it is accepted or rejected.
+    AwaitDecision(Offer),
+    Connected(Terms),
+    /// Ended by this side or by the peer; the last bytes may still wait.
+    Ended {
+        deadline: Timestamp,
+    },
+}
+
+/// What was agreed in the handshake and is needed later.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// As in CONNECT, 0 where absent: the check of DISCONNECT uses the value as written.
+    pub(super) session_expiry_asked_secs: u32,
+    /// In force on this connection; 0 is off.
+    pub(super) keep_alive_secs: u16,
+}
+
+/// What a packet asks for.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack while one packet is carried out"
+)]
+pub(crate) enum Action<'p, M> {
+    /// Nothing more: it has been answered.
+    Nothing,
+    /// Accept or reject.
+    Connect(Connect<'p>),
+    /// Route it, then acknowledge.
+    Publish(Publish<'p>, Topic<'p>),
+    /// A delivery went on.
+    Delivery(AckEffect<M>),
+    /// Subscribe, then answer with SUBACK.
+    Subscribe(Subscribe<'p>),
+    /// Unsubscribe, then answer with UNSUBACK.
+    Unsubscribe(Unsubscribe<'p>),
+    /// The client says goodbye.
+    Disconnect(Disconnect<'p>),
+}
+
+impl ServerLink {
+    pub(crate) fn new(now: Timestamp, config: &Config) -> Self {
+        Self {
+            // The version is known with CONNECT; until then nothing is sent in any version's form.
+            link: Link::new(ProtocolVersion::V3_1_1, config.answers_bytes_max),
+            phase: Phase::AwaitConnect {
+                deadline: now + config.connect_timeout,
+            },
+            last_received: now,
+        }
+    }
+
+    /// Finds the packet at the front of `input`.
+    pub(crate) fn parse<'p>(
+        &self,
+        input: &'p [u8],
+        config: &Config,
+    ) -> Result<Parsed<Frame<'p>>, ProtocolError> {
+        let (version, packet_size_max) = match self.phase {
+            Phase::AwaitConnect { .. } => {
+                // [5:MQTT-3.1.0-1] [3:MQTT-3.1.0-1] The first packet is CONNECT. The first byte tells.
+                if let Some(other) = input
+                    .first()
+                    .and_then(|byte| PacketType::try_from(byte >> 4).ok())
+                    && other != PacketType::Connect
+                {
+                    return Err(ProtocolError::FirstPacketNotConnect(other));
+                }
+                (None, config.connect_packet_size_max)
+            }
+            Phase::AwaitDecision(_) | Phase::Connected(_) | Phase::Ended { .. } => {
+                (Some(self.link.version()), config.packet_size_max)
+            }
+        };
+        Ok(Frame::parse(input, version, packet_size_max)?)
+    }
+
+    /// Reads the packet in a frame.
+    pub(crate) fn decode<'p>(&self, frame: &Frame<'p>) -> Result<Packet<'p>, DecodeError> {
+        match self.phase {
+            Phase::AwaitConnect { .. } => frame.decode_connect().map(Packet::Connect),
+            Phase::AwaitDecision(_) | Phase::Connected(_) | Phase::Ended { .. } => {
+                frame.decode(self.link.version())
+            }
+        }
+    }
+
+    /// Takes a packet: checks it against the rules of this connection, answers what needs no
+    /// decision, and says what is left to do.
+    pub(crate) fn receive<'p, M>(
+        &mut self,
+        now: Timestamp,
+        packet: &Packet<'p>,
+        session: Option<&mut Session<M>>,
+        config: &Config,
+    ) -> Result<Action<'p, M>, ReceiveError> {
+        self.last_received = now;
+        let unexpected = ProtocolError::UnexpectedPacket(packet.packet_type());
+        let (terms, session) = match (self.phase, session) {
+            (Phase::AwaitConnect { .. }, _) => {
+                return self.receive_connect(packet, config).map_err(Into::into);
+            }
+            (Phase::Connected(terms), Some(session)) => (terms, session),
+            (Phase::AwaitDecision(_) | Phase::Connected(_) | Phase::Ended { .. }, _) => {
+                return Err(unexpected.into());
+            }
+        };
+        match packet {
+            // [5:MQTT-3.1.0-2] [3:MQTT-3.1.0-2] A second CONNECT ends the connection.
+            Packet::Connect(_) => Err(ProtocolError::SecondConnect.into()),
+            Packet::Publish(publish) => {
+                super::publish::check(publish, config)?;
+                match self.link.receive_publish(publish, &session.inbound)? {
+                    Arrival::New(topic) => Ok(Action::Publish(*publish, topic)),
+                    Arrival::Repeated => Ok(Action::Nothing),
+                }
+            }
+            Packet::PubAck(ack) => self.link.receive_puback(ack, session).map(Action::Delivery),
+            Packet::PubRec(ack) => self.link.receive_pubrec(ack, session).map(Action::Delivery),
+            Packet::PubRel(ack) => {
+                self.link.receive_pubrel(ack, &mut session.inbound)?;
+                Ok(Action::Nothing)
+            }
+            Packet::PubComp(ack) => self
+                .link
+                .receive_pubcomp(ack, session)
+                .map(Action::Delivery),
+            Packet::Subscribe(subscribe) => {
+                super::subscribe::check(subscribe, self.link.version(), config)?;
+                Ok(Action::Subscribe(*subscribe))
+            }
+            Packet::Unsubscribe(unsubscribe) => Ok(Action::Unsubscribe(*unsubscribe)),
+            Packet::PingReq => {
+                // [5:MQTT-3.12.4-1] [3:MQTT-3.12.4-1]
+                self.link.send(&Packet::PingResp)?;
+                Ok(Action::Nothing)
+            }
+            Packet::Disconnect(disconnect) => {
+                let expiry = disconnect.properties.session_expiry_secs.unwrap_or(0);
+                if expiry > 0 && terms.session_expiry_asked_secs == 0 {
+                    return Err(ProtocolError::SessionExpiryRaised.into());
+                }
+                Ok(Action::Disconnect(*disconnect))
+            }
+            // No enhanced authentication goes on: CONNECT with a method was refused.
+            Packet::Auth(_) => Err(ProtocolError::UnexpectedAuthentication.into()),
+            _other_direction => Err(unexpected.into()),
+        }
+    }
+
+    /// Answers a PUBLISH that [`receive`](Self::receive) handed out.
+    pub(crate) fn acknowledge<M>(
+        &mut self,
+        delivery: Delivery,
+        reason: PublishReason,
+        session: &mut Session<M>,
+    ) -> Result<(), EncodeError> {
+        self.link
+            .acknowledge(delivery, reason, &mut session.inbound)
+    }
+
+    /// Queues an answer.
+    pub(crate) fn send(&mut self, packet: &Packet<'_>) -> Result<(), EncodeError> {
+        self.link.send(packet)
+    }
+
+    /// Ends the connection, with the last packet that the cause calls for.
+    pub(crate) fn end(&mut self, now: Timestamp, cause: CloseCause, config: &Config) {
+        let deadline = now + config.close_timeout;
+        let phase = core::mem::replace(&mut self.phase, Phase::Ended { deadline });
+        match (phase, cause) {
+            (Phase::Ended { deadline }, _) => self.phase = Phase::Ended { deadline },
+            (Phase::AwaitConnect { .. } | Phase::AwaitDecision(_), cause) => self.refuse(cause),
+            (Phase::Connected(_), CloseCause::ProtocolError(error)) => self.link.fail(&error),
+            (Phase::Connected(_), CloseCause::KeepAliveTimeout) => {
+                self.disconnect(DisconnectReason::KeepAliveTimeout)
+            }
+            (Phase::Connected(_), CloseCause::AnswerTooLarge) => {
+                self.disconnect(DisconnectReason::PacketTooLarge)
+            }
+            (Phase::Connected(_), CloseCause::Disconnected(reason)) => self.disconnect(reason),
+            (Phase::Connected(_), CloseCause::ConnectionLost) => self.link.abort(),
+            (Phase::Connected(_), _without_packet) => self.link.close(),
+        }
+    }
+
+    /// What can go out now.
+    pub(crate) fn transmit<S: Store>(
+        &mut self,
+        now: Timestamp,
+        max_bytes: usize,
+        buf: &mut Vec<u8>,
+        session: Option<&mut Session<S::Handle>>,
+        store: &mut S,
+    ) -> Transmit {
+        if let Phase::Ended { deadline } = self.phase
+            && now >= deadline
+        {
+            // The peer does not read its last packet; it has had its time.
+            self.link.abort();
+        }
+        self.link.transmit(now, max_bytes, buf, session, store)
+    }
+
+    /// Whether [`transmit`](Self::transmit) has anything to say.
+    pub(crate) fn has_output<M>(&self, session: Option<&Session<M>>) -> bool {
+        self.link.has_control_output()
+            || (self.is_connected()
+                && session.is_some_and(|session| self.link.has_publish(session)))
+    }
+
+    /// Whether input is taken now. Ended connections take everything and ignore it.
+    pub(crate) fn wants_input(&self) -> bool {
+        match self.phase {
+            Phase::AwaitDecision(_) => false,
+            Phase::AwaitConnect { .. } | Phase::Connected(_) => !self.link.is_blocked(),
+            Phase::Ended { .. } => true,
+        }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Connected(_))
+    }
+
+    /// CONNECT is there and has not been answered.
+    pub(crate) fn awaits_decision(&self) -> bool {
+        matches!(self.phase, Phase::AwaitDecision(_))
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended { .. })
+    }
+
+    pub(crate) fn version(&self) -> ProtocolVersion {
+        self.link.version()
+    }
+
+    /// When something has to happen without input.
+    pub(crate) fn deadline(&self) -> Option<Timeout> {
+        match self.phase {
+            Phase::AwaitConnect { deadline } => Some(Timeout {
+                at: deadline,
+                reason: TimeoutReason::Connect,
+            }),
+            Phase::AwaitDecision(_) => None,
+            Phase::Connected(terms) => {
+                let at = super::keep_alive::deadline(self.last_received, terms.keep_alive_secs)?;
+                Some(Timeout {
+                    at,
+                    reason: TimeoutReason::KeepAlive,
+                })
+            }
+            Phase::Ended { deadline } => Some(Timeout {
+                at: deadline,
+                reason: TimeoutReason::Close,
+            }),
+        }
+    }
+
+    /// Why the connection has to end now, if a deadline has passed.
+    pub(crate) fn expired(&self, now: Timestamp) -> Option<CloseCause> {
+        let due = self.deadline()?;
+        if due.at > now {
+            return None;
+        }
+        match self.phase {
+            Phase::AwaitConnect { .. } => Some(CloseCause::ConnectTimeout),
+            Phase::Connected(_) => Some(CloseCause::KeepAliveTimeout),
+            Phase::AwaitDecision(_) | Phase::Ended { .. } => None,
+        }
+    }
+
+    /// Bytes that arrive count as a sign of life, whole packet or not.
+    pub(crate) fn note_input(&mut self, now: Timestamp) {
+        self.last_received = now;
+    }
+
+    // [5:MQTT-3.14.0-1] DISCONNECT goes out only after a successful CONNACK, and only in 5.0.
+    fn disconnect(&mut self, reason: DisconnectReason) {
+        match self.link.version() {
+            ProtocolVersion::V5_0 => self.link.disconnect(&Disconnect::new(reason)),
+            ProtocolVersion::V3_1_1 => self.link.close(),
+        }
+    }
+}
+
+impl From<ReceiveError> for CloseCause {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Protocol(error) => Self::ProtocolError(error),
+            ReceiveError::AnswerTooLarge => Self::AnswerTooLarge,
+        }
+    }
+}

@@ -1,0 +1,583 @@
+//! The server role for one connection: for those who have a broker, a gateway or a proxy of their
+//! own above it.
+//!
+//! A [`Connection`] does everything of the standard that concerns one connection, and leaves to
+//! its owner what concerns several: who may connect, which session a client finds, who gets a
+//! message.
+//!
+//! ```
+//! use mqtt_codec::{Connect, Packet, ProtocolVersion, Str};
+//! use mqtt_state::server::{Acceptance, Config, Connection, Event};
+//! use mqtt_state::{Timestamp, Transmit};
+//!
+//! let now = Timestamp::ZERO;
+//! let mut connection = Connection::new(now, Config::default());
+//!
+//! // Bytes that came from a socket, here a CONNECT.
+//! let mut input = Vec::new();
+//! let connect = Connect::new(ProtocolVersion::V5_0, Str::new("sensor-7")?);
+//! Packet::Connect(connect).encode_to(ProtocolVersion::V5_0, &mut input)?;
+//! assert_eq!(connection.handle_input(now, &input).bytes, input.len());
+//!
+//! let Some(Event::Connect(request)) = connection.poll_event() else { unreachable!() };
+//! assert_eq!(request.client_id, "sensor-7");
+//! connection.accept(now, Acceptance::default())?;
+//!
+//! let mut output = Vec::new();
+//! assert_eq!(connection.poll_transmit(now, 4096, &mut output), Transmit::Idle);
+//! assert_eq!(output[0], 0x20, "CONNACK");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod config;
+mod connect;
+mod event;
+mod keep_alive;
+mod link;
+mod publish;
+mod subscribe;
+
+use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::BytesMut;
+use mqtt_codec::{
+    AckProperties, ConnectReason, DisconnectReason, Message, Packet, Parsed, PublishReason, Str,
+    SubAck, SubAckReasons, SubscribeReason, UnsubAck, UnsubAckReasons, UnsubscribeReason,
+};
+
+pub use config::Config;
+pub use event::{ConnectRequest, DeliveryToken, Event, RequestToken, WillRequest};
+pub use publish::OwnDelivery;
+
+pub(crate) use connect::{Welcome, check as check_connect, session_expiry_secs};
+pub(crate) use link::{Action, ServerLink};
+
+use crate::link::{AckEffect, Origin, split_frame};
+use crate::session::{Held, QueueLimits};
+use crate::time::Clock;
+use crate::{CloseCause, Consumed, ProtocolError, Timeout, Timestamp, Transmit};
+
+/// The session of one client, to be kept while it is away.
+pub type Session = crate::session::Session<OwnDelivery>;
+
+/// One connection in the server role.
+///
+/// After any call that takes `&mut self`, drain [`poll_event`](Self::poll_event), write out
+/// [`poll_transmit`](Self::poll_transmit), then wait for bytes or for
+/// [`poll_timeout`](Self::poll_timeout).
+#[derive(Debug)]
+pub struct Connection {
+    config: Config,
+    clock: Clock,
+    link: ServerLink,
+    session: Session,
+    will: Option<alloc::boxed::Box<WillRequest>>,
+    session_expiry_secs: u32,
+    outbox: Outbox,
+    next_token: u64,
+}
+
+/// Events, and what becomes of deliveries that no acknowledgement will tell about.
+#[derive(Debug, Default)]
+struct Outbox {
+    events: VecDeque<Event>,
+}
+
+/// How a CONNECT is accepted.
+#[derive(Debug, Default)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by struct update from the default"
+)]
+pub struct Acceptance {
+    /// The session that was kept for this client, if there is one and it did not ask for a clean
+    /// start.
+    pub session: Option<Session>,
+    /// For a client that left its identifier empty.
+    pub assigned_client_id: Option<String>,
+}
+
+/// Why a command was not carried out. Nothing has changed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The connection is not in a state for it: no CONNECT waits for an answer, or the connection
+    /// is not open.
+    WrongState,
+    /// The assigned client identifier is no string of MQTT.
+    ClientId,
+    /// The answer has another number of reason codes than the request had filters, or is for the
+    /// other kind of request.
+    Reasons,
+    /// The answer is larger than the client takes; the connection has been closed.
+    AnswerTooLarge,
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WrongState => "the connection is not in a state for this command",
+            Self::ClientId => "the assigned client identifier is no string of MQTT",
+            Self::Reasons => "the reason codes do not fit the request",
+            Self::AnswerTooLarge => "the answer is larger than the client takes",
+        })
+    }
+}
+
+impl core::error::Error for CommandError {}
+
+/// A `deliver` that was not accepted: as much waits as [`Config`] allows. The message comes back.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "there is one reason")]
+pub struct DeliverError {
+    /// The message, unchanged.
+    pub message: Message,
+}
+
+impl fmt::Display for DeliverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot deliver {}: too much waits for this client",
+            self.message.topic()
+        )
+    }
+}
+
+impl core::error::Error for DeliverError {}
+
+impl Connection {
+    /// A transport has been opened by a client.
+    #[must_use]
+    pub fn new(now: Timestamp, config: Config) -> Self {
+        let mut clock = Clock::default();
+        let now = clock.advance(now);
+        Self {
+            link: ServerLink::new(now, &config),
+            config,
+            clock,
+            session: Session::new(),
+            will: None,
+            session_expiry_secs: 0,
+            outbox: Outbox::default(),
+            next_token: 1,
+        }
+    }
+
+    /// Accepts the CONNECT of [`Event::Connect`]. What the session has in flight is sent again.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`].
+    pub fn accept(&mut self, now: Timestamp, acceptance: Acceptance) -> Result<(), CommandError> {
+        let now = self.clock.advance(now);
+        if !self.link.awaits_decision() {
+            return Err(CommandError::WrongState);
+        }
+        let assigned = acceptance
+            .assigned_client_id
+            .as_deref()
+            .map(Str::new)
+            .transpose();
+        let assigned_client_id = assigned.map_err(|_| CommandError::ClientId)?;
+        let session_present = acceptance.session.is_some();
+        self.session = acceptance.session.unwrap_or_default();
+        let welcome = Welcome {
+            session_present,
+            session_expiry_secs: self.session_expiry_secs,
+            assigned_client_id,
+        };
+        if self
+            .link
+            .accept(&welcome, &mut self.session, &self.config)
+            .is_err()
+        {
+            self.end(now, CloseCause::AnswerTooLarge);
+            return Err(CommandError::AnswerTooLarge);
+        }
+        Ok(())
+    }
+
+    /// Refuses the CONNECT of [`Event::Connect`], with CONNACK where the version has a code for
+    /// the reason.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::WrongState`].
+    pub fn reject(&mut self, now: Timestamp, reason: ConnectReason) -> Result<(), CommandError> {
+        let now = self.clock.advance(now);
+        if !self.link.awaits_decision() {
+            return Err(CommandError::WrongState);
+        }
+        self.will = None;
+        self.end(now, CloseCause::Refused(reason));
+        Ok(())
+    }
+
+    /// Takes a message for delivery to the client, at the message's own QoS and with its RETAIN
+    /// flag and subscription identifiers. A Message Expiry Interval counts from `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`DeliverError`] with the message, when as much waits as [`Config`] allows.
+    pub fn deliver(
+        &mut self,
+        now: Timestamp,
+        message: Message,
+    ) -> Result<DeliveryToken, DeliverError> {
+        let now = self.clock.advance(now);
+        let limits = QueueLimits {
+            len_max: self.config.waiting_len_max,
+            bytes_max: self.config.waiting_bytes_max,
+        };
+        let (qos, bytes, tag) = (message.qos(), message.len_held(), self.next_token);
+        let held = Held {
+            message: OwnDelivery::new(now, message),
+            tag,
+            bytes,
+        };
+        match self.session.outbound.enqueue(qos, held, limits) {
+            Ok(()) => {
+                self.next_token = tag.saturating_add(1);
+                Ok(DeliveryToken(tag))
+            }
+            Err(held) => Err(DeliverError {
+                message: held.message.into_message(),
+            }),
+        }
+    }
+
+    /// Answers [`Event::Subscribe`], one reason for each filter, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`].
+    pub fn answer_subscribe(
+        &mut self,
+        now: Timestamp,
+        token: RequestToken,
+        reasons: &[SubscribeReason],
+    ) -> Result<(), CommandError> {
+        let fits = token.subscribes && reasons.len() == token.filters_len;
+        let (true, Ok(reasons)) = (fits, SubAckReasons::new(reasons)) else {
+            return Err(CommandError::Reasons);
+        };
+        self.answer(
+            now,
+            &Packet::SubAck(SubAck {
+                id: token.id,
+                reasons,
+                properties: AckProperties::default(),
+            }),
+        )
+    }
+
+    /// Answers [`Event::Unsubscribe`], one reason for each filter, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`].
+    pub fn answer_unsubscribe(
+        &mut self,
+        now: Timestamp,
+        token: RequestToken,
+        reasons: &[UnsubscribeReason],
+    ) -> Result<(), CommandError> {
+        if token.subscribes || reasons.len() != token.filters_len {
+            return Err(CommandError::Reasons);
+        }
+        let reasons = UnsubAckReasons::new(reasons);
+        self.answer(
+            now,
+            &Packet::UnsubAck(UnsubAck {
+                id: token.id,
+                reasons,
+                properties: AckProperties::default(),
+            }),
+        )
+    }
+
+    /// Ends the connection, with DISCONNECT where the version has one for a server.
+    pub fn disconnect(&mut self, now: Timestamp, reason: DisconnectReason) {
+        let now = self.clock.advance(now);
+        self.end(now, CloseCause::Disconnected(reason));
+    }
+
+    /// Takes whole packets from the front of `input`. What is not consumed has to be offered
+    /// again, with what has come since. Stops at a packet boundary while
+    /// [`wants_input`](Self::wants_input) says no.
+    pub fn handle_input(&mut self, now: Timestamp, input: &[u8]) -> Consumed {
+        let now = self.note_input(now, input.len());
+        let mut bytes = 0_usize;
+        loop {
+            let rest = input.get(bytes..).unwrap_or_default();
+            match self.next_frame(now, rest) {
+                Step::Frame { size } => {
+                    let Some(frame) = rest.get(..size) else {
+                        return Consumed { bytes, need: 0 };
+                    };
+                    self.handle_frame(now, frame, Origin::Borrowed);
+                    bytes = bytes.saturating_add(size);
+                }
+                Step::Need(need) => return Consumed { bytes, need },
+                Step::Ignore => {
+                    return Consumed {
+                        bytes: input.len(),
+                        need: 0,
+                    };
+                }
+            }
+        }
+    }
+
+    /// Like [`handle_input`](Self::handle_input), but takes the bytes out of a buffer whose memory
+    /// messages may share instead of being copied. A message shares it only where it is most of
+    /// the buffer, so that a small one never pins a large one.
+    pub fn handle_input_shared(&mut self, now: Timestamp, input: &mut BytesMut) -> Consumed {
+        let now = self.note_input(now, input.len());
+        let mut bytes = 0_usize;
+        loop {
+            match self.next_frame(now, input) {
+                Step::Frame { size } => {
+                    let (frame, may_share) = split_frame(input, size);
+                    let origin = if may_share {
+                        Origin::Shared(&frame)
+                    } else {
+                        Origin::Borrowed
+                    };
+                    self.handle_frame(now, &frame, origin);
+                    bytes = bytes.saturating_add(size);
+                }
+                Step::Need(need) => return Consumed { bytes, need },
+                Step::Ignore => {
+                    bytes = bytes.saturating_add(input.len());
+                    input.clear();
+                    return Consumed { bytes, need: 0 };
+                }
+            }
+        }
+    }
+
+    /// A deadline of [`poll_timeout`](Self::poll_timeout) may have come. Early and repeated calls
+    /// do nothing.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        let now = self.clock.advance(now);
+        if let Some(cause) = self.link.expired(now) {
+            self.end(now, cause);
+        }
+    }
+
+    /// The transport has ended, from whichever side.
+    pub fn handle_close(&mut self, now: Timestamp) {
+        let now = self.clock.advance(now);
+        self.end(now, CloseCause::ConnectionLost);
+    }
+
+    /// The next thing that happened. Call until it answers `None`.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.outbox.events.pop_front()
+    }
+
+    /// Appends bytes for the transport to `buf`: whole PUBLISH packets, about `max_bytes` in all,
+    /// and more only where a single packet is larger.
+    ///
+    /// With [`Transmit::Close`] the last byte of the connection has been handed out.
+    pub fn poll_transmit(
+        &mut self,
+        now: Timestamp,
+        max_bytes: usize,
+        buf: &mut Vec<u8>,
+    ) -> Transmit {
+        let now = self.clock.advance(now);
+        let session = self.link.is_connected().then_some(&mut self.session);
+        self.link
+            .transmit(now, max_bytes, buf, session, &mut self.outbox)
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Timeout> {
+        self.link.deadline()
+    }
+
+    /// Whether input is taken now. No means: drain events, send output, or answer CONNECT, first.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.link.wants_input()
+            && (self.link.is_ended() || self.outbox.events.len() < self.config.events_max)
+    }
+
+    /// Whether the client has been accepted and the connection is not over.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.link.is_connected()
+    }
+
+    /// The session; of use when the connection is over.
+    #[must_use]
+    pub fn into_session(self) -> Session {
+        self.session
+    }
+
+    fn note_input(&mut self, now: Timestamp, len: usize) -> Timestamp {
+        let now = self.clock.advance(now);
+        if len > 0 {
+            self.link.note_input(now);
+        }
+        now
+    }
+
+    fn next_frame(&mut self, now: Timestamp, input: &[u8]) -> Step {
+        if self.link.is_ended() {
+            return Step::Ignore;
+        }
+        if !self.wants_input() {
+            return Step::Need(0);
+        }
+        match self.link.parse(input, &self.config) {
+            Ok(Parsed::Complete(frame)) => Step::Frame { size: frame.size() },
+            Ok(Parsed::Partial { needed }) => Step::Need(needed),
+            Err(error) => {
+                self.end(now, CloseCause::ProtocolError(error));
+                Step::Ignore
+            }
+        }
+    }
+
+    fn handle_frame(&mut self, now: Timestamp, bytes: &[u8], origin: Origin<'_>) {
+        let packet = match self.link.parse(bytes, &self.config) {
+            Ok(Parsed::Complete(frame)) => self.link.decode(&frame).map_err(ProtocolError::from),
+            Ok(Parsed::Partial { .. }) => return,
+            Err(error) => Err(error),
+        };
+        let handled = packet.map_err(CloseCause::ProtocolError);
+        if let Err(cause) = handled.and_then(|packet| self.carry_out(now, &packet, origin)) {
+            self.end(now, cause);
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Timestamp,
+        packet: &Packet<'_>,
+        origin: Origin<'_>,
+    ) -> Result<(), CloseCause> {
+        let session = self.link.is_connected().then_some(&mut self.session);
+        match self.link.receive(now, packet, session, &self.config)? {
+            Action::Nothing => {}
+            Action::Connect(connect) => {
+                check_connect(&connect, &self.config).map_err(CloseCause::Refused)?;
+                let request = ConnectRequest::new(&connect, &self.config);
+                self.session_expiry_secs = request.session_expiry_secs;
+                self.will.clone_from(&request.will);
+                self.push(Event::Connect(request.into()));
+            }
+            Action::Publish(publish, topic) => {
+                let message = origin.message(&publish, topic.name());
+                self.link
+                    .acknowledge(publish.delivery, PublishReason::Success, &mut self.session)
+                    .map_err(|_| CloseCause::AnswerTooLarge)?;
+                self.push(Event::Publish {
+                    message,
+                    dup: publish.delivery.dup(),
+                });
+            }
+            Action::Delivery(AckEffect::Completed { tag, reason, .. }) => {
+                self.push(Event::Delivered {
+                    token: DeliveryToken(tag),
+                    reason,
+                });
+            }
+            Action::Delivery(AckEffect::Nothing | AckEffect::Released(_)) => {}
+            Action::Subscribe(subscribe) => {
+                let filters: Vec<_> = subscribe
+                    .filters
+                    .iter()
+                    .map(|entry| (entry.filter.as_str().to_string(), entry.options))
+                    .collect();
+                let token = RequestToken {
+                    id: subscribe.id,
+                    filters_len: filters.len(),
+                    subscribes: true,
+                };
+                let subscription_id = subscribe.properties.subscription_id;
+                self.push(Event::Subscribe {
+                    token,
+                    filters,
+                    subscription_id,
+                });
+            }
+            Action::Unsubscribe(unsubscribe) => {
+                let filters: Vec<_> = unsubscribe
+                    .filters
+                    .iter()
+                    .map(|filter| filter.as_str().to_string())
+                    .collect();
+                let token = RequestToken {
+                    id: unsubscribe.id,
+                    filters_len: filters.len(),
+                    subscribes: false,
+                };
+                self.push(Event::Unsubscribe { token, filters });
+            }
+            Action::Disconnect(disconnect) => {
+                if let Some(asked) = disconnect.properties.session_expiry_secs {
+                    self.session_expiry_secs =
+                        asked.min(self.config.session_expiry_max_secs.unwrap_or(u32::MAX));
+                }
+                // [5:MQTT-3.14.4-3] [3:MQTT-3.14.4-3]
+                if disconnect.reason == DisconnectReason::NormalDisconnection {
+                    self.will = None;
+                }
+                self.end(now, CloseCause::DisconnectedByPeer(disconnect.reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, now: Timestamp, packet: &Packet<'_>) -> Result<(), CommandError> {
+        let now = self.clock.advance(now);
+        if !self.link.is_connected() {
+            return Err(CommandError::WrongState);
+        }
+        self.link.send(packet).map_err(|_| {
+            self.end(now, CloseCause::AnswerTooLarge);
+            CommandError::AnswerTooLarge
+        })
+    }
+
+    fn end(&mut self, now: Timestamp, cause: CloseCause) {
+        if self.link.is_ended() {
+            return;
+        }
+        // The will is part of an accepted connection only.
+        let will = if self.link.is_connected() {
+            self.will.take()
+        } else {
+            None
+        };
+        self.link.end(now, cause, &self.config);
+        self.push(Event::Closed {
+            cause,
+            will,
+            session_expiry_secs: self.session_expiry_secs,
+        });
+    }
+
+    fn push(&mut self, event: Event) {
+        self.outbox.events.push_back(event);
+    }
+}
+
+/// What is at the front of the input.
+enum Step {
+    Frame {
+        size: usize,
+    },
+    Need(usize),
+    /// The connection is over; whatever comes is thrown away.
+    Ignore,
+}

@@ -1,0 +1,61 @@
+//! The receiving half of a session: QoS 2 messages whose PUBREL has not come yet.
+
+use alloc::collections::BTreeSet;
+
+use mqtt_codec::PacketId;
+
+/// The identifiers of QoS 2 messages that were received and not released.
+///
+/// Never more than 65,535, and on one connection never more than the Receive Maximum that this
+/// side announced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Inbound {
+    unreleased: BTreeSet<PacketId>,
+}
+
+impl Inbound {
+    /// Whether a PUBLISH with this identifier is a repetition.
+    // [5:MQTT-4.3.3-10] [3:MQTT-4.3.3-2] Until PUBREL the identifier alone says so; DUP has no part in it.
+    pub(crate) fn is_known(&self, id: PacketId) -> bool {
+        self.unreleased.contains(&id)
+    }
+
+    /// This side owns the message now, and says so with PUBREC.
+    pub(crate) fn remember(&mut self, id: PacketId) {
+        self.unreleased.insert(id);
+    }
+
+    /// PUBREL has come; `false` when the identifier was not known.
+    // [5:MQTT-4.3.3-12] [3:MQTT-4.3.3-2] Afterwards the same identifier is a new message.
+    pub(crate) fn release(&mut self, id: PacketId) -> bool {
+        self.unreleased.remove(&id)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.unreleased.clear();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.unreleased.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_is_a_repetition_until_it_is_released() {
+        // [5:MQTT-4.3.3-10] [5:MQTT-4.3.3-12] [3:MQTT-4.3.3-2]
+        let mut inbound = Inbound::default();
+        let id = PacketId::new(7).unwrap();
+        assert!(!inbound.is_known(id));
+        inbound.remember(id);
+        inbound.remember(id);
+        assert!(inbound.is_known(id));
+        assert_eq!(inbound.len(), 1, "a repetition takes no second place");
+        assert!(inbound.release(id));
+        assert!(!inbound.is_known(id));
+        assert!(!inbound.release(id));
+    }
+}

@@ -1,0 +1,73 @@
+//! What outlives a connection: packet identifiers, messages in flight in both directions, and
+//! messages that wait.
+//!
+//! One [`Session`] serves both roles. It does not know how a message is held: a client holds
+//! messages of its own, the broker holds references into its one store. Nothing here knows a
+//! socket, a version or a time; what belongs to one connection (quotas, aliases, limits) lives in
+//! the link and dies with it.
+
+mod inbound;
+mod outbound;
+mod packet_id;
+
+pub(crate) use inbound::Inbound;
+pub(crate) use outbound::{
+    Held, Lost, Mismatch, Outbound, Place, QueueLimits, Received, RequestKind,
+};
+
+/// The state that a client and a server keep for each other under one client identifier.
+///
+/// `M` is how a message is held.
+// [5:MQTT-4.1.0-1] [3:MQTT-4.1.0-1] It is never discarded while a connection uses it.
+#[derive(Clone, Debug)]
+pub struct Session<M> {
+    pub(crate) outbound: Outbound<M>,
+    pub(crate) inbound: Inbound,
+}
+
+impl<M> Session<M> {
+    /// A session without any history.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            outbound: Outbound::new(),
+            inbound: Inbound::default(),
+        }
+    }
+
+    /// QoS 1 and 2 messages that were sent and are not fully acknowledged.
+    #[must_use]
+    pub fn in_flight_len(&self) -> usize {
+        self.outbound.in_flight_len()
+    }
+
+    /// Messages that wait for their first sending.
+    #[must_use]
+    pub fn waiting_len(&self) -> usize {
+        self.outbound.waiting_len()
+    }
+
+    /// The bytes of the messages that wait: topic, properties and payload.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.outbound.waiting_bytes()
+    }
+
+    /// QoS 2 messages that were received and whose PUBREL has not come.
+    #[must_use]
+    pub fn unreleased_len(&self) -> usize {
+        self.inbound.len()
+    }
+
+    /// Packet identifiers this side has in use, for messages and for requests.
+    #[must_use]
+    pub fn packet_ids_in_use(&self) -> usize {
+        self.outbound.ids_len()
+    }
+}
+
+impl<M> Default for Session<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,35 @@
+//! The levels of a topic.
+
+/// The levels of a topic name or filter, from the front, as bytes without the separators.
+///
+/// Empty levels are levels: `/a` has two, `a//b` three.
+#[derive(Clone, Debug)]
+pub struct Levels<'a> {
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Levels<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: Some(bytes) }
+    }
+}
+
+impl<'a> Iterator for Levels<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest?;
+        match rest.iter().position(|&byte| byte == b'/') {
+            Some(end) => {
+                self.rest = rest.get(end.saturating_add(1)..);
+                rest.get(..end)
+            }
+            None => {
+                self.rest = None;
+                Some(rest)
+            }
+        }
+    }
+}
+
+impl core::iter::FusedIterator for Levels<'_> {}

@@ -1,0 +1,86 @@
+//! What matches what. Each function walks its arguments once and allocates nothing.
+
+use crate::{TopicFilter, TopicName};
+
+const PLUS: &[u8] = b"+";
+const HASH: &[u8] = b"#";
+
+/// Whether a filter matches a name.
+// [5:MQTT-4.7.3-4] [3:MQTT-4.7.3-4] Levels are compared byte by byte.
+pub(crate) fn matches(filter: TopicFilter<'_>, name: TopicName<'_>) -> bool {
+    let mut names = name.levels();
+    for (place, level) in filter.levels().enumerate() {
+        // [5:MQTT-4.7.2-1] [3:MQTT-4.7.2-1] A leading wildcard matches no name that starts with '$'.
+        if place == 0 && is_wildcard(level) && name.starts_with_dollar() {
+            return false;
+        }
+        if level == HASH {
+            // The levels before have matched: the parent, or anything below it.
+            return true;
+        }
+        match names.next() {
+            Some(found) if level == PLUS || level == found => {}
+            Some(_) | None => return false,
+        }
+    }
+    names.next().is_none()
+}
+
+/// Whether every name that `inner` matches is matched by `outer` too.
+pub(crate) fn covers(outer: TopicFilter<'_>, inner: TopicFilter<'_>) -> bool {
+    // Every name has a first level, so these two mean the same.
+    if outer == "+/#" && inner == "#" {
+        return true;
+    }
+    let mut inners = inner.levels();
+    for (place, level) in outer.levels().enumerate() {
+        let other = inners.next();
+        if place == 0
+            && is_wildcard(level)
+            && other.is_some_and(|other| other.first() == Some(&b'$'))
+        {
+            return false;
+        }
+        if level == HASH {
+            return true;
+        }
+        match other {
+            // '#' is more than any one level; of literal and '+' only the same literal is less.
+            Some(HASH) | None => return false,
+            Some(other) if level == PLUS || level == other => {}
+            Some(_) => return false,
+        }
+    }
+    // `a/b/#` matches the parent, but also more than `a/b`.
+    inners.next().is_none()
+}
+
+/// Whether some name is matched by both.
+pub(crate) fn overlaps(left: TopicFilter<'_>, right: TopicFilter<'_>) -> bool {
+    let (mut lefts, mut rights) = (left.levels(), right.levels());
+    let mut place = 0_usize;
+    loop {
+        let pair = (lefts.next(), rights.next());
+        if place == 0
+            && let (Some(one), Some(other)) = pair
+        {
+            let dollar = |level: &[u8]| level.first() == Some(&b'$');
+            if (is_wildcard(one) && dollar(other)) || (is_wildcard(other) && dollar(one)) {
+                return false;
+            }
+        }
+        place = 1;
+        match pair {
+            (None, None) => return true,
+            // The rest of the other filter can be anything, or nothing.
+            (Some(HASH), _) | (_, Some(HASH)) => return true,
+            (None, Some(_)) | (Some(_), None) => return false,
+            (Some(one), Some(other)) if one == PLUS || other == PLUS || one == other => {}
+            (Some(_), Some(_)) => return false,
+        }
+    }
+}
+
+fn is_wildcard(level: &[u8]) -> bool {
+    level == PLUS || level == HASH
+}
