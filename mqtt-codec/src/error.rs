@@ -193,7 +193,6 @@ impl DecodeError {
     /// The level of a CONNECT that no version of this codec has. Levels below 5 understand CONNACK
     /// in the form of 3.1.1, those above in the form of 5.0.
     #[must_use]
-    #[expect(clippy::wildcard_enum_match_arm, reason = "one kind is asked for")]
     pub const fn unsupported_level(&self) -> Option<u8> {
         match self.kind {
             DecodeErrorKind::ProtocolLevel(level) => Some(level),
@@ -203,7 +202,6 @@ impl DecodeError {
 
     /// What is wrong with a topic name or filter, where that is the fault.
     #[must_use]
-    #[expect(clippy::wildcard_enum_match_arm, reason = "one kind is asked for")]
     pub const fn topic_error(&self) -> Option<TopicError> {
         match self.kind {
             DecodeErrorKind::Topic(error) => Some(error),
@@ -266,10 +264,6 @@ impl DecodeError {
 
     /// The reason code to answer with, in 5.0.
     #[must_use]
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "all others have the code of their class"
-    )]
     pub const fn reason_code(&self) -> ReasonCode {
         match (self.kind, self.field) {
             (DecodeErrorKind::PacketTooLarge { .. }, _) => ReasonCode::PacketTooLarge,
@@ -298,10 +292,6 @@ impl DecodeError {
         }
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "not every fault breaks a numbered statement"
-    )]
     fn statement_v5(&self) -> Option<&'static str> {
         Some(match (self.kind, self.packet_type?, self.field) {
             (DecodeErrorKind::NotConnect, _, _) => "MQTT-3.1.0-1",
@@ -363,10 +353,6 @@ impl DecodeError {
         })
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "not every fault breaks a numbered statement"
-    )]
     fn statement_v3(&self) -> Option<&'static str> {
         Some(match (self.kind, self.packet_type?) {
             (DecodeErrorKind::NotConnect, _) => "MQTT-3.1.0-1",

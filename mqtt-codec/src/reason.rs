@@ -139,7 +139,6 @@ macro_rules! reasons_of_a_packet {
         impl TryFrom<ReasonCode> for $type {
             type Error = InvalidReason;
 
-            #[expect(clippy::wildcard_enum_match_arm, reason = "the codes of other packets")]
             fn try_from(code: ReasonCode) -> Result<Self, InvalidReason> {
                 match code { $(ReasonCode::$code => Ok(Self::$name),)* _ => Err(InvalidReason) }
             }
@@ -230,10 +229,6 @@ reasons_of_a_packet! {
 impl SubscribeReason {
     /// The QoS that was granted; `None` for a failure.
     #[must_use]
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "everything else is a failure"
-    )]
     pub const fn granted(self) -> Option<QoS> {
         match self {
             Self::GrantedQoS0 => Some(QoS::AtMostOnce),

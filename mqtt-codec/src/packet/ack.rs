@@ -112,10 +112,6 @@ pub(crate) fn read_reason<R: Reason>(reader: &mut Reader<'_>) -> Result<R, Decod
     })
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "called for the four acknowledgements only"
-)]
 const fn slot(packet_type: PacketType) -> Slot {
     match packet_type {
         PacketType::PubRec => Slot::PubRec,

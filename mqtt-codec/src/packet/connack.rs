@@ -208,10 +208,6 @@ fn from_return_code(code: u8) -> Option<ConnectReason> {
 
 /// The return code of 3.1.1 for a reason. Where none fits, the server closes without CONNACK.
 // [3:MQTT-3.2.2-6]
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "nothing else has a return code"
-)]
 fn return_code(reason: ConnectReason) -> Option<u8> {
     Some(match reason {
         ConnectReason::UnsupportedProtocolVersion => 1,

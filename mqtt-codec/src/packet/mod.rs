@@ -24,10 +24,6 @@ use crate::{
     reason = "the packets have the names that the standard gives them"
 )]
 #[expect(clippy::exhaustive_enums, reason = "four bits, and all are given out")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a view that lives on the stack for the time of one packet"
-)]
 pub enum Packet<'a> {
     Connect(Connect<'a>),
     ConnAck(ConnAck<'a>),

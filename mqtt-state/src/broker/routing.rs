@@ -208,22 +208,26 @@ impl Broker {
             self.clear_retained(summary.name);
         }
         let mut receivers = 0_usize;
-        if keeps || !plans.is_empty() {
-            if let Some(reference) = self.store.insert(message(), summary.expires_at) {
-                if keeps {
-                    self.retain(summary.name, &reference);
-                }
-                for plan in plans.drain(..) {
-                    // [5:MQTT-3.8.4-8] [3:MQTT-3.8.4-6] The lower of published and granted QoS.
-                    let qos = summary.qos.min(plan.qos);
-                    // [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13] [3:MQTT-3.3.1-9]
-                    let retain = summary.retain && plan.retain_as_published;
-                    let delivered =
-                        self.deliver(plan.session, &reference, qos, retain, plan.subscription_ids);
-                    receivers = receivers.saturating_add(usize::from(delivered));
-                }
-                self.store.release(reference);
+        let wanted = keeps || !plans.is_empty();
+        let reference = if wanted {
+            self.store.insert(message(), summary.expires_at)
+        } else {
+            None
+        };
+        if let Some(reference) = reference {
+            if keeps {
+                self.retain(summary.name, &reference);
             }
+            for plan in plans.drain(..) {
+                // [5:MQTT-3.8.4-8] [3:MQTT-3.8.4-6] The lower of published and granted QoS.
+                let qos = summary.qos.min(plan.qos);
+                // [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13] [3:MQTT-3.3.1-9]
+                let retain = summary.retain && plan.retain_as_published;
+                let delivered =
+                    self.deliver(plan.session, &reference, qos, retain, plan.subscription_ids);
+                receivers = receivers.saturating_add(usize::from(delivered));
+            }
+            self.store.release(reference);
         }
         plans.clear();
         self.router.plans = plans;
@@ -256,7 +260,8 @@ impl Broker {
             match found {
                 Match::Subscriber { key, value } => {
                     // [5:MQTT-3.8.3-3] Not back to the client that published it.
-                    if !(value.no_local && publisher == Some(key)) {
+                    let own = publisher == Some(key);
+                    if !(own && value.no_local) {
                         router.plan(key, None, value);
                     }
                 }

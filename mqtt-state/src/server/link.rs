@@ -51,10 +51,6 @@ pub(super) struct Terms {
 
 /// What a packet asks for.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives on the stack while one packet is carried out"
-)]
 pub(crate) enum Action<'p, M> {
     /// Nothing more: it has been answered.
     Nothing,
