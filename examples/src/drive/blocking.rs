@@ -1,0 +1,216 @@
+//! The client machine on `std::net`, without any runtime.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::ops::ControlFlow;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use mqtt_codec::DisconnectReason;
+use mqtt_state::client::{Client, Event};
+use mqtt_state::{Timestamp, Transmit};
+
+use super::CHUNK;
+use crate::clock::Clock;
+use crate::settings::{Backoff, Settings};
+
+/// A client with a socket and a clock.
+#[derive(Debug)]
+pub struct Driver {
+    /// The machine: commands go to it directly.
+    pub client: Client,
+    settings: Settings,
+    clock: Clock,
+    stream: Option<TcpStream>,
+    /// Came in and was not taken yet.
+    input: Vec<u8>,
+}
+
+/// Something to do with the client of a [`Background`] driver.
+type Command = Box<dyn FnOnce(&mut Client, Timestamp) + Send>;
+
+impl Driver {
+    /// A driver without a connection.
+    pub fn new(client: Client, settings: Settings) -> Self {
+        Self {
+            client,
+            settings,
+            clock: Clock::new(),
+            stream: None,
+            input: Vec::new(),
+        }
+    }
+
+    /// The time, for commands that want it.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Opens a socket and begins the handshake.
+    pub fn open(&mut self) -> anyhow::Result<()> {
+        let address = &self.settings.address;
+        let stream =
+            TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        self.input.clear();
+        self.client.handle_close(self.clock.now());
+        self.settings.connect(&mut self.client, self.clock.now())?;
+        self.stream = Some(stream);
+        self.flush();
+        Ok(())
+    }
+
+    /// One step: sends what is due, and waits for bytes, for a deadline or for `wait`, whichever
+    /// comes first. Drain [`Client::poll_event`] afterwards. `false` without a connection.
+    pub fn step(&mut self, wait: Duration) -> bool {
+        self.client.handle_timeout(self.clock.now());
+        self.flush();
+        self.receive(wait);
+        self.flush();
+        self.stream.is_some()
+    }
+
+    /// Runs until `on_event` breaks, with a new connection whenever one ends.
+    pub fn run_forever(&mut self, mut on_event: impl FnMut(&mut Client, Event) -> ControlFlow<()>) {
+        let mut backoff = Backoff::new();
+        loop {
+            let mut connected = self.open().is_ok();
+            while connected {
+                connected = self.step(Duration::from_secs(1));
+                while let Some(event) = self.client.poll_event() {
+                    if matches!(event, Event::Connected { .. }) {
+                        backoff.reset();
+                    }
+                    if on_event(&mut self.client, event).is_break() {
+                        return self.close();
+                    }
+                }
+            }
+            thread::sleep(backoff.wait());
+        }
+    }
+
+    /// Runs in a thread of its own until [`Background::stop`].
+    pub fn spawn(
+        mut self,
+        mut on_event: impl FnMut(&mut Client, Event) + Send + 'static,
+    ) -> Background {
+        let (commands, inbox) = mpsc::channel::<Command>();
+        let thread = thread::spawn(move || {
+            let mut backoff = Backoff::new();
+            let mut on = |client: &mut Client, backoff: &mut Backoff| {
+                while let Some(event) = client.poll_event() {
+                    if matches!(event, Event::Connected { .. }) {
+                        backoff.reset();
+                    }
+                    on_event(client, event);
+                }
+            };
+            loop {
+                if self.stream.is_none() && self.open().is_err() {
+                    thread::sleep(backoff.wait());
+                }
+                self.step(Duration::from_millis(20));
+                on(&mut self.client, &mut backoff);
+                loop {
+                    match inbox.try_recv() {
+                        Ok(command) => command(&mut self.client, self.clock.now()),
+                        Err(mpsc::TryRecvError::Empty) => break,
+                        Err(mpsc::TryRecvError::Disconnected) => {
+                            self.close();
+                            return on(&mut self.client, &mut backoff);
+                        }
+                    }
+                }
+            }
+        });
+        Background { commands, thread }
+    }
+
+    /// Says goodbye and closes the socket.
+    pub fn close(&mut self) {
+        let _not_connected = self
+            .client
+            .disconnect(self.clock.now(), DisconnectReason::NormalDisconnection);
+        self.flush();
+        self.drop_stream();
+    }
+
+    /// Writes what the machine has to say.
+    fn flush(&mut self) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        let mut out = Vec::new();
+        loop {
+            out.clear();
+            let transmit = self.client.poll_transmit(self.clock.now(), CHUNK, &mut out);
+            let written = stream.write_all(&out);
+            match transmit {
+                Transmit::More if written.is_ok() => {}
+                Transmit::Idle if written.is_ok() => return,
+                Transmit::Close | Transmit::More | Transmit::Idle => return self.drop_stream(),
+            }
+        }
+    }
+
+    /// Reads what has come and hands it to the machine.
+    fn receive(&mut self, wait: Duration) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        if self.client.wants_input() {
+            let now = self.clock.now();
+            let due = self
+                .client
+                .poll_timeout()
+                .map_or(wait, |timeout| timeout.at.saturating_since(now).min(wait));
+            // A timeout of zero would mean to wait for ever.
+            let _kept = stream.set_read_timeout(Some(due.max(Duration::from_millis(1))));
+            let mut chunk = [0; CHUNK];
+            match stream.read(&mut chunk) {
+                Ok(0) => return self.drop_stream(),
+                Ok(len) => self
+                    .input
+                    .extend_from_slice(chunk.get(..len).unwrap_or_default()),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) => {}
+                Err(_) => return self.drop_stream(),
+            }
+        }
+        let taken = self.client.handle_input(self.clock.now(), &self.input);
+        self.input.drain(..taken.bytes);
+    }
+
+    fn drop_stream(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            let _closed_already = stream.shutdown(Shutdown::Both);
+        }
+        self.client.handle_close(self.clock.now());
+    }
+}
+
+/// A driver in a thread of its own.
+#[derive(Debug)]
+pub struct Background {
+    commands: mpsc::Sender<Command>,
+    thread: JoinHandle<()>,
+}
+
+impl Background {
+    /// Does something with the client, there. `false` when the thread is gone.
+    pub fn call(&self, command: impl FnOnce(&mut Client, Timestamp) + Send + 'static) -> bool {
+        self.commands.send(Box::new(command)).is_ok()
+    }
+
+    /// Says goodbye and waits for the thread.
+    pub fn stop(self) {
+        drop(self.commands);
+        let _panicked = self.thread.join();
+    }
+}

@@ -1,0 +1,142 @@
+//! The options that `publish` and `subscribe` share, with the letters people know.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+
+use anyhow::Context as _;
+use clap::Args;
+use mqtt_codec::{Message, ProtocolVersion, QoS, ReasonCode};
+use mqtt_state::CloseCause;
+use mqtt_state::client::Event;
+
+use crate::settings::Settings;
+
+/// How to connect.
+#[derive(Clone, Debug, Args)]
+pub struct ConnectOptions {
+    /// Host of the broker
+    #[arg(short = 'h', long, default_value = "127.0.0.1")]
+    host: String,
+    /// Port of the broker
+    #[arg(short, long, default_value_t = 1883)]
+    port: u16,
+    /// Version of MQTT: 5 or 311
+    #[arg(short = 'V', long, value_name = "VERSION", default_value = "5", value_parser = version)]
+    protocol_version: ProtocolVersion,
+    /// Client identifier; a random one if not given
+    #[arg(short, long)]
+    id: Option<String>,
+    /// Client identifier with the process number behind it
+    #[arg(short = 'I', long, value_name = "PREFIX", conflicts_with = "id")]
+    id_prefix: Option<String>,
+    /// Keep alive in seconds; 0 is off
+    #[arg(short, long, value_name = "SECS", default_value_t = 60)]
+    keepalive: u16,
+    /// User name
+    #[arg(short, long)]
+    username: Option<String>,
+    /// Password
+    #[arg(short = 'P', long = "pw", value_name = "PASSWORD")]
+    password: Option<String>,
+    /// Keep the session on the broker, and resume it; needs -i
+    #[arg(short = 'c', long, requires = "id")]
+    disable_clean_session: bool,
+    /// How long the broker keeps the session, in seconds (5.0); for ever with -c if not given
+    #[arg(short = 'x', long, value_name = "SECS")]
+    session_expiry_interval: Option<u32>,
+    /// Topic of the will
+    #[arg(long, value_name = "TOPIC")]
+    will_topic: Option<String>,
+    /// Payload of the will
+    #[arg(
+        long,
+        value_name = "MESSAGE",
+        requires = "will_topic",
+        default_value = ""
+    )]
+    will_payload: String,
+    /// QoS of the will
+    #[arg(long, value_name = "QOS", requires = "will_topic", default_value = "0", value_parser = qos)]
+    will_qos: QoS,
+    /// Whether the will is retained
+    #[arg(long, requires = "will_topic")]
+    will_retain: bool,
+}
+
+impl ConnectOptions {
+    /// What these options say, as settings of a driver.
+    pub fn settings(&self, name: &str) -> anyhow::Result<Settings> {
+        let random = RandomState::new().build_hasher().finish();
+        let client_id = match (&self.id, &self.id_prefix) {
+            (Some(id), _) => id.clone(),
+            (None, Some(prefix)) => format!("{prefix}{}", std::process::id()),
+            (None, None) => format!("{name}-{random:016x}"),
+        };
+        let will = match &self.will_topic {
+            Some(topic) => {
+                let message =
+                    Message::new(topic, self.will_payload.clone()).context("will topic")?;
+                Some(
+                    message
+                        .with_qos(self.will_qos)
+                        .with_retain(self.will_retain),
+                )
+            }
+            None => None,
+        };
+        let kept = self.disable_clean_session.then_some(u32::MAX);
+        Ok(Settings {
+            clean_start: !self.disable_clean_session,
+            keep_alive_secs: self.keepalive,
+            session_expiry_secs: self.session_expiry_interval.or(kept),
+            user_name: self.username.clone(),
+            password: self.password.clone(),
+            will,
+            ..Settings::new(
+                format!("{}:{}", self.host, self.port),
+                self.protocol_version,
+                client_id,
+            )
+        })
+    }
+
+    /// Whether the broker may have a session from an earlier run.
+    pub fn resumes(&self) -> bool {
+        self.disable_clean_session
+    }
+}
+
+/// Reads a QoS.
+pub fn qos(text: &str) -> Result<QoS, String> {
+    text.parse::<u8>()
+        .ok()
+        .and_then(|value| QoS::try_from(value).ok())
+        .ok_or_else(|| "QoS is 0, 1 or 2".to_owned())
+}
+
+fn version(text: &str) -> Result<ProtocolVersion, String> {
+    match text {
+        "5" | "5.0" | "mqttv5" => Ok(ProtocolVersion::V5_0),
+        "311" | "3.1.1" | "4" | "mqttv311" => Ok(ProtocolVersion::V3_1_1),
+        _ => Err("the version is 5 or 311".to_owned()),
+    }
+}
+
+/// The end of a connection as an error in words, unless this side wanted it.
+pub fn failure(event: &Event) -> Option<anyhow::Error> {
+    let Event::Closed {
+        cause,
+        reason_string,
+        ..
+    } = event
+    else {
+        return None;
+    };
+    let explanation = reason_string
+        .as_ref()
+        .map_or(String::new(), |text| format!(": {text}"));
+    match cause {
+        CloseCause::Disconnected(reason) if !ReasonCode::from(*reason).is_error() => None,
+        cause => Some(anyhow::anyhow!("{cause}{explanation}")),
+    }
+}
