@@ -61,6 +61,9 @@ pub struct ConnectOptions {
     /// Whether the will is retained
     #[arg(long, requires = "will_topic")]
     will_retain: bool,
+    /// Print what happens, to standard error
+    #[arg(short, long)]
+    debug: bool,
 }
 
 impl ConnectOptions {
@@ -98,6 +101,32 @@ impl ConnectOptions {
                 client_id,
             )
         })
+    }
+
+    /// Prints an event, if asked to.
+    pub fn trace(&self, event: &Event) {
+        if !self.debug {
+            return;
+        }
+        match event {
+            Event::Connected { session_present } => {
+                eprintln!("connected, session present: {session_present}")
+            }
+            Event::Message { message, dup } => {
+                let (topic, qos, retain) = (message.topic(), message.qos(), message.retain());
+                eprintln!(
+                    "message on {topic}, QoS {qos}, retain {retain}, dup {dup}, {} bytes",
+                    message.payload().len()
+                );
+            }
+            Event::Published { reason, .. } => eprintln!("published: {reason}"),
+            Event::Subscribed { reasons, .. } => {
+                let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+                eprintln!("subscribed: {}", reasons.join(", "));
+            }
+            Event::Closed { cause, .. } => eprintln!("closed: {cause}"),
+            other => eprintln!("{other:?}"),
+        }
     }
 
     /// Whether the broker may have a session from an earlier run.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use mqtt_codec::{
-    Ack, Binary, ConnAckOutcome, Connect, Frame, Message, Packet, Parsed, ProtocolVersion, Publish, QoS, ReasonCode, Str,
-    SubscribeFilter, TopicName, Will,
+    Ack, Binary, ConnAckOutcome, Connect, Frame, Message, Packet, Parsed, ProtocolVersion, Publish,
+    QoS, ReasonCode, Str, SubscribeFilter, TopicName, Will,
 };
 use mqtt_state::broker::{self, Broker, ConnectionId};
 use mqtt_state::client::{self, Client, Event};
@@ -67,7 +67,11 @@ fn story(options: &Options) -> anyhow::Result<()> {
         Protocol::V5 => ProtocolVersion::V5_0,
         Protocol::V3 => ProtocolVersion::V3_1_1,
     };
-    let actor = |name| Actor { name, client: Client::new(client::Config::default()), connection: None };
+    let actor = |name| Actor {
+        name,
+        client: Client::new(client::Config::default()),
+        connection: None,
+    };
     let mut stage = Stage {
         version,
         show_bytes: options.bytes,
@@ -76,12 +80,19 @@ fn story(options: &Options) -> anyhow::Result<()> {
         clients: [actor("publisher-1"), actor("subscriber-1")],
     };
 
-    title("Both clients connect. The publisher leaves a will: a message for the case that it disappears.");
-    let will = Will::new(TopicName::new("home/publisher-1/status")?, Binary::new(b"gone")?);
+    title(
+        "Both clients connect. The publisher leaves a will: a message for the case that it disappears.",
+    );
+    let will = Will::new(
+        TopicName::new("home/publisher-1/status")?,
+        Binary::new(b"gone")?,
+    );
     stage.connect(SUBSCRIBER, None)?;
     stage.connect(PUBLISHER, Some(will))?;
 
-    title("The subscriber asks for the temperature of every room, with `+` for any one level, and for the status.");
+    title(
+        "The subscriber asks for the temperature of every room, with `+` for any one level, and for the status.",
+    );
     let filters = [
         SubscribeFilter::new("home/+/temperature", QoS::ExactlyOnce)?,
         SubscribeFilter::new("home/publisher-1/status", QoS::AtLeastOnce)?,
@@ -92,10 +103,14 @@ fn story(options: &Options) -> anyhow::Result<()> {
     title("A message at QoS 0: sent once, never answered.");
     stage.publish("home/kitchen/temperature", "21.5", QoS::AtMostOnce)?;
 
-    title("A message at QoS 1: repeated until PUBACK comes. The broker delivers it at QoS 1 as well.");
+    title(
+        "A message at QoS 1: repeated until PUBACK comes. The broker delivers it at QoS 1 as well.",
+    );
     stage.publish("home/bedroom/temperature", "18.0", QoS::AtLeastOnce)?;
 
-    title("A message at QoS 2: PUBLISH, PUBREC, PUBREL, PUBCOMP. Nobody gets it twice, whatever is lost between.");
+    title(
+        "A message at QoS 2: PUBLISH, PUBREC, PUBREL, PUBCOMP. Nobody gets it twice, whatever is lost between.",
+    );
     stage.publish("home/study-room/temperature", "19.5", QoS::ExactlyOnce)?;
 
     title("A topic that no filter matches: `home/+/temperature` has three levels, this has four.");
@@ -104,12 +119,18 @@ fn story(options: &Options) -> anyhow::Result<()> {
     title("A minute of silence. The clients have promised a sign of life every 60 seconds.");
     stage.wait(Duration::from_secs(60));
 
-    title("The connection of the publisher breaks, without a goodbye. The broker publishes its will.");
+    title(
+        "The connection of the publisher breaks, without a goodbye. The broker publishes its will.",
+    );
     stage.cut(PUBLISHER);
 
-    title("The subscriber says goodbye. With that its own will, had it left one, would be forgotten.");
+    title(
+        "The subscriber says goodbye. With that its own will, had it left one, would be forgotten.",
+    );
     let now = stage.now;
-    stage.client(SUBSCRIBER).disconnect(now, mqtt_codec::DisconnectReason::NormalDisconnection)?;
+    stage
+        .client(SUBSCRIBER)
+        .disconnect(now, mqtt_codec::DisconnectReason::NormalDisconnection)?;
     stage.run();
     Ok(())
 }
@@ -117,16 +138,28 @@ fn story(options: &Options) -> anyhow::Result<()> {
 impl Stage {
     fn client(&mut self, who: usize) -> &mut Client {
         let [publisher, subscriber] = &mut self.clients;
-        if who == PUBLISHER { &mut publisher.client } else { &mut subscriber.client }
+        if who == PUBLISHER {
+            &mut publisher.client
+        } else {
+            &mut subscriber.client
+        }
     }
 
     fn connect(&mut self, who: usize, will: Option<Will<'_>>) -> anyhow::Result<()> {
         let (version, now) = (self.version, self.now);
         let connection = self.broker.accept(now)?;
-        for (place, actor) in self.clients.iter_mut().enumerate().filter(|(place, _)| *place == who) {
+        for (place, actor) in self
+            .clients
+            .iter_mut()
+            .enumerate()
+            .filter(|(place, _)| *place == who)
+        {
             debug_assert_eq!(place, who);
             actor.connection = Some(connection);
-            let connect = Connect { will, ..Connect::new(version, Str::new(actor.name)?) };
+            let connect = Connect {
+                will,
+                ..Connect::new(version, Str::new(actor.name)?)
+            };
             actor.client.connect(now, &connect)?;
         }
         self.run();
@@ -150,8 +183,16 @@ impl Stage {
     }
 
     fn cut(&mut self, who: usize) {
-        for (_, actor) in self.clients.iter_mut().enumerate().filter(|(place, _)| *place == who) {
-            println!("  {:>12} --x                   the connection is gone", actor.name);
+        for (_, actor) in self
+            .clients
+            .iter_mut()
+            .enumerate()
+            .filter(|(place, _)| *place == who)
+        {
+            println!(
+                "  {:>12} --x                   the connection is gone",
+                actor.name
+            );
             actor.client.handle_close(self.now);
             if let Some(connection) = actor.connection.take() {
                 self.broker.handle_close(self.now, connection);
@@ -168,17 +209,39 @@ impl Stage {
             for actor in &mut self.clients {
                 let mut up = Vec::new();
                 while actor.client.poll_transmit(self.now, 4096, &mut up) == Transmit::More {}
-                let Some(connection) = actor.connection else { continue };
+                let Some(connection) = actor.connection else {
+                    continue;
+                };
                 silent &= up.is_empty();
-                narrate(&up, self.version, self.show_bytes, actor.name, "-->", "broker");
+                narrate(
+                    &up,
+                    self.version,
+                    self.show_bytes,
+                    actor.name,
+                    "-->",
+                    "broker",
+                );
                 let _whole_packets = self.broker.handle_input(self.now, connection, &up);
             }
             while let Some(ready) = self.broker.poll_ready() {
                 let mut down = Vec::new();
-                while self.broker.poll_transmit(self.now, ready, 4096, &mut down) == Transmit::More {}
-                for actor in self.clients.iter_mut().filter(|actor| actor.connection == Some(ready)) {
+                while self.broker.poll_transmit(self.now, ready, 4096, &mut down) == Transmit::More
+                {
+                }
+                for actor in self
+                    .clients
+                    .iter_mut()
+                    .filter(|actor| actor.connection == Some(ready))
+                {
                     silent &= down.is_empty();
-                    narrate(&down, self.version, self.show_bytes, actor.name, "<--", "broker");
+                    narrate(
+                        &down,
+                        self.version,
+                        self.show_bytes,
+                        actor.name,
+                        "<--",
+                        "broker",
+                    );
                     let _whole_packets = actor.client.handle_input(self.now, &down);
                 }
             }
@@ -200,12 +263,23 @@ fn title(text: &str) {
 }
 
 /// Prints every packet in some bytes.
-fn narrate(mut bytes: &[u8], version: ProtocolVersion, show_bytes: bool, from: &str, arrow: &str, to: &str) {
+fn narrate(
+    mut bytes: &[u8],
+    version: ProtocolVersion,
+    show_bytes: bool,
+    from: &str,
+    arrow: &str,
+    to: &str,
+) {
     while let Ok(Parsed::Complete(frame)) = Frame::parse(bytes, Some(version), u32::MAX) {
         let (packet, rest) = bytes.split_at(frame.size());
         bytes = rest;
         match frame.decode(version) {
-            Ok(decoded) => println!("  {from:>12} {arrow} {to}  {:<11} {}", decoded.packet_type(), describe(&decoded)),
+            Ok(decoded) => println!(
+                "  {from:>12} {arrow} {to}  {:<11} {}",
+                decoded.packet_type(),
+                describe(&decoded)
+            ),
             Err(error) => println!("  {from:>12} {arrow} {to}  {error}"),
         }
         if show_bytes {
@@ -220,12 +294,21 @@ fn describe(packet: &Packet<'_>) -> String {
     let ack = |id: u16, reason: ReasonCode| format!("packet {id}: {reason}");
     match packet {
         Packet::Connect(connect) => {
-            let will = connect.will.map_or(String::new(), |will| format!(", will to {}", will.topic));
-            format!("I am {}, MQTT {}, keep alive {} s{will}", connect.client_id, connect.version, connect.keep_alive_secs)
+            let will = connect
+                .will
+                .map_or(String::new(), |will| format!(", will to {}", will.topic));
+            format!(
+                "I am {}, MQTT {}, keep alive {} s{will}",
+                connect.client_id, connect.version, connect.keep_alive_secs
+            )
         }
         Packet::ConnAck(connack) => match connack.outcome {
-            ConnAckOutcome::Accepted { session_present: true } => "welcome back".to_owned(),
-            ConnAckOutcome::Accepted { session_present: false } => "welcome".to_owned(),
+            ConnAckOutcome::Accepted {
+                session_present: true,
+            } => "welcome back".to_owned(),
+            ConnAckOutcome::Accepted {
+                session_present: false,
+            } => "welcome".to_owned(),
             ConnAckOutcome::Refused(reason) => format!("refused: {reason}"),
         },
         Packet::Publish(publish) => describe_publish(publish),
@@ -236,8 +319,11 @@ fn describe(packet: &Packet<'_>) -> String {
             ack(id.get(), ReasonCode::from(*reason))
         }
         Packet::Subscribe(subscribe) => {
-            let filters: Vec<_> =
-                subscribe.filters.iter().map(|entry| format!("{} at QoS {}", entry.filter, entry.options.qos)).collect();
+            let filters: Vec<_> = subscribe
+                .filters
+                .iter()
+                .map(|entry| format!("{} at QoS {}", entry.filter, entry.options.qos))
+                .collect();
             format!("packet {}: {}", subscribe.id, filters.join(", "))
         }
         Packet::SubAck(suback) => {
@@ -262,7 +348,10 @@ fn describe(packet: &Packet<'_>) -> String {
 }
 
 fn describe_publish(publish: &Publish<'_>) -> String {
-    let id = publish.delivery.id().map_or(String::new(), |id| format!("packet {id}, "));
+    let id = publish
+        .delivery
+        .id()
+        .map_or(String::new(), |id| format!("packet {id}, "));
     let topic = match (publish.topic.name(), publish.topic.alias()) {
         (Some(name), None) => name.to_string(),
         (Some(name), Some(alias)) => format!("{name} (from now on number {})", alias.get()),
@@ -279,7 +368,12 @@ fn tell(who: &str, event: &Event) {
         Event::Connected { .. } => "connected".to_owned(),
         Event::Message { message, .. } => {
             let payload = String::from_utf8_lossy(message.payload());
-            format!("got {payload:?} on {}, QoS {}, retain {}", message.topic(), message.qos(), message.retain())
+            format!(
+                "got {payload:?} on {}, QoS {}, retain {}",
+                message.topic(),
+                message.qos(),
+                message.retain()
+            )
         }
         Event::Published { reason, .. } => format!("its message is delivered: {reason}"),
         Event::Subscribed { .. } => "subscribed".to_owned(),

@@ -99,6 +99,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
         }
         driver.step(STEP);
         while let Some(event) = driver.client.poll_event() {
+            options.connect.trace(&event);
             settle(&event, &mut open)?;
         }
     }

@@ -107,6 +107,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
 async fn listen(driver: &mut Driver, options: &Options) -> anyhow::Result<()> {
     let mut left = options.count;
     while let Some(event) = driver.next_event().await {
+        options.connect.trace(&event);
         if let Some(error) = failure(&event) {
             return Err(error);
         }

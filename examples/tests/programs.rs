@@ -1,0 +1,380 @@
+//! The programs as a person runs them, without any other peer.
+
+mod support;
+
+use support::{OurBroker, Program, free_port, publish, subscribe};
+
+const VERSIONS: [&str; 2] = ["5", "311"];
+
+#[test]
+fn messages_go_through_at_every_qos_and_in_both_versions() {
+    let broker = OurBroker::start();
+    for version in VERSIONS {
+        for qos in ["0", "1", "2"] {
+            let topic = format!("house/light/{version}/{qos}");
+            let mut subscriber = subscribe(&[
+                "-p",
+                &broker.port,
+                "-V",
+                version,
+                "-t",
+                "house/#",
+                "-q",
+                qos,
+                "-v",
+                "--flags",
+                "-C",
+                "1",
+            ]);
+            publish(&[
+                "-p",
+                &broker.port,
+                "-V",
+                version,
+                "-t",
+                &topic,
+                "-m",
+                "on",
+                "-q",
+                qos,
+            ])
+            .succeed();
+            subscriber.wait_for(&format!("{topic} q{qos} r0 on"));
+            subscriber.succeed();
+        }
+    }
+}
+
+#[test]
+fn four_rooms_reach_both_wildcards() {
+    let broker = OurBroker::start();
+    let rooms = ["bedroom", "kitchen", "dining-room", "study-room"];
+    let mut one = subscribe(&["-p", &broker.port, "-t", "home/+/temperature", "-C", "4"]);
+    let mut all = subscribe(&["-p", &broker.port, "-t", "home/#", "-C", "4"]);
+    for room in rooms {
+        publish(&[
+            "-p",
+            &broker.port,
+            "-t",
+            &format!("home/{room}/temperature"),
+            "-m",
+            room,
+            "-q",
+            "1",
+        ])
+        .succeed();
+    }
+    for room in rooms {
+        one.wait_for(room);
+        all.wait_for(room);
+    }
+    one.succeed();
+    all.succeed();
+}
+
+#[test]
+fn an_invalid_filter_is_refused_before_a_byte_is_sent() {
+    // Nobody listens there: the fault is found without asking anybody.
+    let (code, lines) = Program::start(
+        env!("CARGO_BIN_EXE_subscribe"),
+        &["-p", &free_port(), "-t", "school/#/group-1/#"],
+    )
+    .finish();
+    assert_eq!(code, Some(2));
+    let text = lines.join("\n");
+    assert!(
+        text.contains("school/#/group-1/#") && text.contains("'#' must be the last level"),
+        "{text}"
+    );
+    assert!(text.contains("at byte 8"), "{text}");
+}
+
+#[test]
+fn wrong_options_are_answered_with_usage_and_exit_code_2() {
+    for (program, arguments) in [
+        (env!("CARGO_BIN_EXE_publish"), &["--no-such-option"][..]),
+        (env!("CARGO_BIN_EXE_publish"), &["-t", "a"]),
+        (env!("CARGO_BIN_EXE_publish"), &["-t", "a/+", "-m", "x"]),
+        (
+            env!("CARGO_BIN_EXE_publish"),
+            &["-t", "a", "-m", "x", "-q", "3"],
+        ),
+        (env!("CARGO_BIN_EXE_subscribe"), &[]),
+        (env!("CARGO_BIN_EXE_subscribe"), &["-t", "a", "-V", "6"]),
+        (env!("CARGO_BIN_EXE_subscribe"), &["-t", "a", "-c"]),
+        (env!("CARGO_BIN_EXE_broker"), &["--bind"]),
+        (env!("CARGO_BIN_EXE_broker"), &["extra"]),
+        (env!("CARGO_BIN_EXE_demo"), &["--protocol", "6"]),
+    ] {
+        let (code, lines) = Program::start(program, arguments).finish();
+        let text = lines.join("\n");
+        assert_eq!(code, Some(2), "{program} {arguments:?}: {text}");
+        assert!(
+            text.contains("Usage") || text.contains("--help"),
+            "{program} {arguments:?}: {text}"
+        );
+        assert!(!text.contains("panicked"), "{text}");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_one_clear_line_and_exit_code_1() {
+    let broker = OurBroker::start();
+    let nobody = free_port();
+    for (name, program, arguments, expected) in [
+        (
+            "port taken",
+            env!("CARGO_BIN_EXE_broker"),
+            vec!["--bind", &broker.address()],
+            "cannot listen on",
+        ),
+        (
+            "nobody there",
+            env!("CARGO_BIN_EXE_publish"),
+            vec!["-p", &nobody, "-t", "a", "-m", "x"],
+            "cannot connect to",
+        ),
+        (
+            "nobody there",
+            env!("CARGO_BIN_EXE_subscribe"),
+            vec!["-p", &nobody, "-t", "a"],
+            "cannot connect to",
+        ),
+        (
+            "no such host",
+            env!("CARGO_BIN_EXE_subscribe"),
+            vec!["-h", "no-such-host.invalid", "-t", "a"],
+            "cannot connect to",
+        ),
+        (
+            "refused",
+            env!("CARGO_BIN_EXE_publish"),
+            vec!["-p", &broker.port, "-t", "$SYS/x", "-m", "x", "-q", "1"],
+            "Not authorized (0x87)",
+        ),
+        (
+            "no such file",
+            env!("CARGO_BIN_EXE_publish"),
+            vec!["-p", &broker.port, "-t", "a", "-f", "no-such-file"],
+            "cannot read no-such-file",
+        ),
+    ] {
+        let (code, lines) = Program::start(program, &arguments).finish();
+        assert_eq!(code, Some(1), "{name}: {lines:?}");
+        assert_eq!(lines.len(), 1, "{name}: {lines:?}");
+        assert!(lines[0].contains(expected), "{name}: {lines:?}");
+    }
+}
+
+#[test]
+fn help_is_printed_for_every_program() {
+    for program in [
+        env!("CARGO_BIN_EXE_broker"),
+        env!("CARGO_BIN_EXE_publish"),
+        env!("CARGO_BIN_EXE_subscribe"),
+        env!("CARGO_BIN_EXE_demo"),
+    ] {
+        let lines = Program::start(program, &["--help"]).succeed();
+        assert!(
+            lines.iter().any(|line| line.starts_with("Usage:")),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
+fn lines_of_standard_input_become_messages_in_order() {
+    let broker = OurBroker::start();
+    for (version, qos) in [("5", "2"), ("311", "1")] {
+        let mut subscriber = subscribe(&[
+            "-p",
+            &broker.port,
+            "-V",
+            version,
+            "-t",
+            "log",
+            "-q",
+            qos,
+            "-C",
+            "200",
+        ]);
+        let mut publisher = publish(&[
+            "-p",
+            &broker.port,
+            "-V",
+            version,
+            "-t",
+            "log",
+            "-q",
+            qos,
+            "-l",
+        ]);
+        for number in 0..200 {
+            publisher.type_line(&format!("line {number}"));
+        }
+        publisher.succeed();
+        for number in 0..200 {
+            subscriber.wait_for(&format!("line {number}"));
+        }
+        subscriber.succeed();
+    }
+}
+
+#[test]
+fn a_session_gets_what_it_missed_once_and_in_order() {
+    let broker = OurBroker::start();
+    for version in VERSIONS {
+        for qos in ["1", "2"] {
+            let id = format!("away-{version}-{qos}");
+            let topic = format!("news/{version}/{qos}");
+            let session = [
+                "-p",
+                &broker.port,
+                "-V",
+                version,
+                "-i",
+                &id,
+                "-c",
+                "-t",
+                &topic,
+                "-q",
+                qos,
+            ];
+            subscribe(&[&session[..], &["-E"]].concat()).succeed();
+            for number in 0..20 {
+                let text = format!("missed {number}");
+                publish(&[
+                    "-p",
+                    &broker.port,
+                    "-V",
+                    version,
+                    "-t",
+                    &topic,
+                    "-m",
+                    &text,
+                    "-q",
+                    qos,
+                ])
+                .succeed();
+            }
+            // What was missed comes before the answer to the new SUBSCRIBE, so that is not waited for.
+            let program = env!("CARGO_BIN_EXE_subscribe");
+            let lines =
+                Program::start(program, &[&session[..], &["-d", "-C", "20"]].concat()).succeed();
+            let got: Vec<_> = lines
+                .iter()
+                .filter(|line| line.starts_with("missed"))
+                .cloned()
+                .collect();
+            let expected: Vec<_> = (0..20).map(|number| format!("missed {number}")).collect();
+            assert_eq!(got, expected, "MQTT {version} at QoS {qos}");
+            assert!(
+                lines
+                    .iter()
+                    .any(|line| line.contains("session present: true")),
+                "{lines:?}"
+            );
+            // Nothing comes a second time.
+            let again = subscribe(&[&session[..], &["-E"]].concat()).succeed();
+            assert!(
+                !again.iter().any(|line| line.starts_with("missed")),
+                "{again:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_will_of_a_killed_publisher_arrives() {
+    let broker = OurBroker::start();
+    for version in VERSIONS {
+        let mut subscriber = subscribe(&["-p", &broker.port, "-t", "status", "-C", "1"]);
+        let mut publisher = publish(&[
+            "-p",
+            &broker.port,
+            "-V",
+            version,
+            "-t",
+            "a",
+            "-l",
+            "-d",
+            "--will-topic",
+            "status",
+            "--will-payload",
+            "gone",
+        ]);
+        publisher.wait_for("connected");
+        publisher.kill();
+        subscriber.wait_for("gone");
+        subscriber.succeed();
+    }
+}
+
+#[test]
+fn a_retained_message_greets_a_late_subscriber_until_it_is_cleared() {
+    let broker = OurBroker::start();
+    for version in VERSIONS {
+        let base = ["-p", &broker.port, "-V", version];
+        publish(&[&base[..], &["-t", "door", "-m", "open", "-r", "-q", "1"]].concat()).succeed();
+        let lines = subscribe(
+            &[
+                &base[..],
+                &["-t", "door", "-v", "--flags", "-q", "1", "-C", "1"],
+            ]
+            .concat(),
+        )
+        .succeed();
+        assert!(lines.contains(&"door q1 r1 open".to_owned()), "{lines:?}");
+        publish(&[&base[..], &["-t", "door", "-n", "-r", "-q", "1"]].concat()).succeed();
+        let lines = subscribe(&[&base[..], &["-t", "door", "-t", "other", "-C", "1"]].concat());
+        publish(&[&base[..], &["-t", "other", "-m", "only this"]].concat()).succeed();
+        let lines = lines.succeed();
+        assert!(
+            lines.contains(&"only this".to_owned()) && !lines.contains(&"open".to_owned()),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
+fn an_interrupted_broker_says_goodbye_and_ends_well() {
+    let broker = OurBroker::start();
+    let mut subscriber = subscribe(&["-p", &broker.port, "-t", "#"]);
+    let (code, lines) = broker.program.interrupt();
+    assert_eq!(code, Some(0));
+    assert!(
+        lines.iter().any(|line| line.contains("shutting down")),
+        "{lines:?}"
+    );
+    subscriber.wait_for("Server shutting down (0x8B)");
+    assert_eq!(subscriber.finish().0, Some(1));
+}
+
+#[test]
+fn the_demo_tells_the_whole_story() {
+    for version in VERSIONS {
+        let lines = Program::start(env!("CARGO_BIN_EXE_demo"), &["--protocol", version]).succeed();
+        let mut story = lines.iter();
+        for step in [
+            "CONNECT ",
+            "CONNACK",
+            "SUBSCRIBE",
+            "SUBACK",
+            "PUBLISH",
+            "PUBREC",
+            "PUBREL",
+            "PUBCOMP",
+            "oven",
+            "PINGREQ",
+            "PINGRESP",
+            "the connection is gone",
+            "\"gone\"",
+            "DISCONNECT",
+        ] {
+            assert!(
+                story.any(|line| line.contains(step)),
+                "MQTT {version}: no {step} in its place in {lines:#?}"
+            );
+        }
+    }
+}
