@@ -1,0 +1,275 @@
+//! The three ways of driving a client, with both drivers, against our broker.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod support;
+
+use std::ops::ControlFlow;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use mqtt_codec::{Message, ProtocolVersion, QoS, SubscribeFilter, TopicFilter};
+use mqtt_examples::drive::{blocking, tokio as on_tokio};
+use mqtt_examples::settings::Settings;
+use mqtt_state::Timestamp;
+use mqtt_state::client::{Client, Config, Event};
+
+use support::{OurBroker, PATIENCE};
+
+fn settings(broker: &OurBroker, version: ProtocolVersion, name: &str) -> Settings {
+    Settings::new(broker.address(), version, name)
+}
+
+/// The introduction of every tutorial as a reaction to events: subscribe, publish, unsubscribe,
+/// disconnect. Answers the name of each event, as people know them from elsewhere.
+fn react(client: &mut Client, now: Timestamp, event: &Event) -> &'static str {
+    let filter = "house/light";
+    match event {
+        Event::Connected { .. } => {
+            client
+                .subscribe(&[SubscribeFilter::new(filter, QoS::AtLeastOnce).unwrap()])
+                .unwrap();
+            "on_connect"
+        }
+        Event::Subscribed { .. } => {
+            client
+                .publish(
+                    now,
+                    Message::new(filter, "on")
+                        .unwrap()
+                        .with_qos(QoS::AtLeastOnce),
+                )
+                .unwrap();
+            "on_subscribe"
+        }
+        Event::Published { .. } => "on_publish",
+        Event::Message { message, .. } => {
+            assert_eq!(
+                (message.topic().as_str(), message.payload()),
+                (filter, &b"on"[..])
+            );
+            client
+                .unsubscribe(&[TopicFilter::new(filter).unwrap()])
+                .unwrap();
+            "on_message"
+        }
+        Event::Unsubscribed { .. } => "on_unsubscribe",
+        Event::Closed { .. } => "on_disconnect",
+        other => panic!("unexpected: {other:?}"),
+    }
+}
+
+const ALL_BUT_THE_LAST: [&str; 5] = [
+    "on_connect",
+    "on_message",
+    "on_publish",
+    "on_subscribe",
+    "on_unsubscribe",
+];
+
+fn sorted(mut names: Vec<&'static str>) -> Vec<&'static str> {
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn blocking_one_step_at_a_time() {
+    let broker = OurBroker::start();
+    for version in [ProtocolVersion::V5_0, ProtocolVersion::V3_1_1] {
+        let mut driver = blocking::Driver::new(
+            Client::new(Config::default()),
+            settings(&broker, version, "stepper"),
+        );
+        driver.open().unwrap();
+        let mut names = Vec::new();
+        while names.last() != Some(&"on_unsubscribe") {
+            assert!(driver.step(PATIENCE), "the connection stays: {names:?}");
+            while let Some(event) = driver.client.poll_event() {
+                let now = driver.now();
+                names.push(react(&mut driver.client, now, &event));
+            }
+        }
+        assert_eq!(sorted(names), ALL_BUT_THE_LAST);
+        driver.close();
+        assert!(matches!(
+            driver.client.poll_event(),
+            Some(Event::Closed { .. })
+        ));
+    }
+}
+
+#[test]
+fn blocking_for_ever_comes_back_after_the_broker_is_gone() {
+    let broker = OurBroker::start();
+    let address = broker.address();
+    let mut broker = Some(broker);
+    let mut driver = blocking::Driver::new(
+        Client::new(Config::default()),
+        Settings::new(address.clone(), ProtocolVersion::V5_0, "returner"),
+    );
+    let (mut connected, mut closed) = (0, 0);
+    let mut second = None;
+    driver.run_forever(|_, event| {
+        match event {
+            Event::Connected { .. } => {
+                connected += 1;
+                // Gone without a goodbye, and back on the same port.
+                if let Some(first) = broker.take() {
+                    first.program.kill();
+                    second = Some(support::Program::start(
+                        env!("CARGO_BIN_EXE_broker"),
+                        &["--bind", &address],
+                    ));
+                }
+            }
+            Event::Closed { .. } => closed += 1,
+            _ => {}
+        }
+        if connected == 2 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    assert_eq!((connected, closed), (2, 1));
+}
+
+#[test]
+fn blocking_in_the_background() {
+    let broker = OurBroker::start();
+    let driver = blocking::Driver::new(
+        Client::new(Config::default()),
+        settings(&broker, ProtocolVersion::V5_0, "background"),
+    );
+    let (sender, events) = mpsc::channel();
+    let background = driver.spawn(move |_, event| sender.send(event).unwrap());
+    let mut names = Vec::new();
+    while names.last() != Some(&"on_unsubscribe") {
+        let event = events.recv_timeout(PATIENCE).expect("an event");
+        let (reply, name) = mpsc::channel();
+        assert!(
+            background.call(move |client, now| reply.send(react(client, now, &event)).unwrap())
+        );
+        names.push(name.recv_timeout(PATIENCE).expect("the command runs"));
+    }
+    assert_eq!(sorted(names), ALL_BUT_THE_LAST);
+    background.stop();
+    assert!(matches!(
+        events.recv_timeout(PATIENCE),
+        Ok(Event::Closed { .. })
+    ));
+}
+
+#[tokio::test]
+async fn tokio_one_event_at_a_time() {
+    let broker = OurBroker::start();
+    for version in [ProtocolVersion::V5_0, ProtocolVersion::V3_1_1] {
+        let mut driver = on_tokio::Driver::new(
+            Client::new(Config::default()),
+            settings(&broker, version, "stepper"),
+        );
+        driver.open().await.unwrap();
+        let mut names = Vec::new();
+        while names.last() != Some(&"on_unsubscribe") {
+            let event = driver.next_event().await.expect("the connection stays");
+            let now = driver.now();
+            names.push(react(&mut driver.client, now, &event));
+        }
+        assert_eq!(sorted(names), ALL_BUT_THE_LAST);
+        driver.close().await;
+        assert!(matches!(
+            driver.client.poll_event(),
+            Some(Event::Closed { .. })
+        ));
+    }
+}
+
+#[tokio::test]
+async fn tokio_for_ever_comes_back_after_the_broker_is_gone() {
+    let broker = OurBroker::start();
+    let address = broker.address();
+    let mut broker = Some(broker);
+    let mut driver = on_tokio::Driver::new(
+        Client::new(Config::default()),
+        Settings::new(address.clone(), ProtocolVersion::V5_0, "returner"),
+    );
+    let (mut connected, mut closed) = (0, 0);
+    let mut second = None;
+    driver
+        .run_forever(|_, event| {
+            match event {
+                Event::Connected { .. } => {
+                    connected += 1;
+                    if let Some(first) = broker.take() {
+                        first.program.kill();
+                        second = Some(support::Program::start(
+                            env!("CARGO_BIN_EXE_broker"),
+                            &["--bind", &address],
+                        ));
+                    }
+                }
+                Event::Closed { .. } => closed += 1,
+                _ => {}
+            }
+            if connected == 2 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })
+        .await;
+    assert_eq!((connected, closed), (2, 1));
+}
+
+#[tokio::test]
+async fn tokio_in_the_background() {
+    let broker = OurBroker::start();
+    let driver = on_tokio::Driver::new(
+        Client::new(Config::default()),
+        settings(&broker, ProtocolVersion::V5_0, "background"),
+    );
+    let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let background = driver.spawn(move |_, event| sender.send(event).unwrap());
+    let mut names = Vec::new();
+    while names.last() != Some(&"on_unsubscribe") {
+        let event = tokio::time::timeout(PATIENCE, events.recv())
+            .await
+            .unwrap()
+            .expect("an event");
+        let (reply, name) = tokio::sync::oneshot::channel();
+        assert!(
+            background
+                .call(move |client, now| reply.send(react(client, now, &event)).unwrap())
+                .await
+        );
+        names.push(name.await.expect("the command runs"));
+    }
+    assert_eq!(sorted(names), ALL_BUT_THE_LAST);
+    background.stop().await;
+    assert!(matches!(events.recv().await, Some(Event::Closed { .. })));
+}
+
+#[test]
+fn an_idle_client_stays_connected_through_its_keep_alive() {
+    let broker = OurBroker::start();
+    let mut driver = blocking::Driver::new(
+        Client::new(Config::default()),
+        Settings {
+            keep_alive_secs: 1,
+            ..settings(&broker, ProtocolVersion::V5_0, "idle")
+        },
+    );
+    driver.open().unwrap();
+    // Three intervals: the broker would have closed after one and a half.
+    let until = driver.now() + Duration::from_secs(3);
+    while driver.now() < until {
+        assert!(driver.step(Duration::from_secs(1)), "the connection stays");
+        while let Some(event) = driver.client.poll_event() {
+            assert!(matches!(event, Event::Connected { .. }), "{event:?}");
+        }
+    }
+}
