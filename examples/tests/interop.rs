@@ -15,7 +15,11 @@ const VERSIONS: [(&str, &str); 2] = [("mqttv5", "5"), ("mqttv311", "311")];
 
 /// mosquitto_sub, once the broker has answered its SUBSCRIBE.
 fn mosquitto_sub(arguments: &[&str]) -> Program {
-    let mut program = Program::start("mosquitto_sub", &[arguments, &["-d"]].concat());
+    // Left alone it would print to a pipe only when it ends.
+    let mut program = Program::start(
+        "stdbuf",
+        &[&["-oL", "mosquitto_sub", "-d"], arguments].concat(),
+    );
     program.wait_for("Subscribed (mid:");
     program
 }

@@ -9,7 +9,7 @@ from common import VERSION, publish, start, stop
 publisher, _ = start("publisher-1")
 
 for qos in (1, 2):
-    name, topic = f"away-{qos}", f"news/{qos}"
+    name, topic = f"away-{VERSION}-{qos}", f"news/{VERSION}/{qos}"
     subscriber, inbox = start(name, [topic], clean=False, expiry=1000, qos=qos)
     assert not inbox.connected.session_present
     stop(subscriber)
