@@ -225,6 +225,13 @@ impl DecodeError {
     #[must_use]
     pub const fn class(&self) -> ErrorClass {
         match self.kind {
+            // In the options of 5.0, QoS 3 is in one class with Retain Handling 3.
+            DecodeErrorKind::QoS3
+                if matches!(self.field, Field::SubscriptionOptions)
+                    && matches!(self.version, Some(ProtocolVersion::V5_0)) =>
+            {
+                ErrorClass::ProtocolError
+            }
             DecodeErrorKind::ReservedPacketType(_)
             | DecodeErrorKind::Flags(_)
             | DecodeErrorKind::QoS3

@@ -244,6 +244,8 @@ impl<'a> Frame<'a> {
         if self.packet_type == PacketType::Connect {
             return self.decode_connect().map(Packet::Connect);
         }
+        // Known only now, if `parse` was not told the version.
+        self.check_in(version)?;
         Packet::decode(
             self.packet_type,
             self.flags,
@@ -263,15 +265,23 @@ impl<'a> Frame<'a> {
             return Err(reader.error_at(DecodeErrorKind::NotConnect, Field::FixedHeader, 0));
         }
         let connect = Connect::decode(reader)?;
-        if !self.minimal && connect.version == ProtocolVersion::V5_0 {
-            let reader = self.reader(Some(ProtocolVersion::V5_0));
+        self.check_in(connect.version)?;
+        Ok(connect)
+    }
+
+    /// Checks what depends on the version in the header.
+    fn check_in(&self, version: ProtocolVersion) -> Result<(), DecodeError> {
+        let first = (self.packet_type.value() << 4) | self.flags;
+        first_byte(first, Some(version))?;
+        if !self.minimal && version == ProtocolVersion::V5_0 {
+            let reader = self.reader(Some(version));
             return Err(reader.error_at(
                 DecodeErrorKind::VarIntNotMinimal,
                 Field::RemainingLength,
                 1,
             ));
         }
-        Ok(connect)
+        Ok(())
     }
 
     /// The type.

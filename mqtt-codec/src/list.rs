@@ -88,13 +88,6 @@ impl<T> Clone for Source<'_, T> {
 
 impl<T> Copy for Source<'_, T> {}
 
-/// No entries.
-impl<'a, T: Item<'a>> Default for List<'a, T> {
-    fn default() -> Self {
-        Self::from_slice(&[])
-    }
-}
-
 impl<'a, T: Item<'a> + PartialEq> PartialEq for List<'a, T> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())

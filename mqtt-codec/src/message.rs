@@ -97,7 +97,7 @@ impl Message {
         let start = frame.len().saturating_sub(publish.payload.len());
         let payload = frame.slice(start..);
         // The payload is the end of the packet.
-        if !core::ptr::eq(payload.as_ptr(), publish.payload.as_ptr()) {
+        if !core::ptr::eq::<[u8]>(payload.as_ref(), publish.payload) {
             return Self::from_publish(publish, topic);
         }
         let mut message = Self::from_publish(

@@ -95,6 +95,11 @@ mod error;
 mod link;
 mod time;
 
+/// The code in the README is compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 pub use drive::{Consumed, Timeout, TimeoutReason, Transmit};
 pub use error::{CloseCause, ProtocolError};
 pub use time::Timestamp;

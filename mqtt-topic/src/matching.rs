@@ -29,7 +29,8 @@ pub(crate) fn matches(filter: TopicFilter<'_>, name: TopicName<'_>) -> bool {
 /// Whether every name that `inner` matches is matched by `outer` too.
 pub(crate) fn covers(outer: TopicFilter<'_>, inner: TopicFilter<'_>) -> bool {
     // Every name has a first level, so these two mean the same.
-    if outer == "+/#" && inner == "#" {
+    if (outer == "+/#" && inner == "#") || (inner == "/#" && (outer == "/+/#" || outer == "+/+/#"))
+    {
         return true;
     }
     let mut inners = inner.levels();
@@ -73,7 +74,10 @@ pub(crate) fn overlaps(left: TopicFilter<'_>, right: TopicFilter<'_>) -> bool {
         match pair {
             (None, None) => return true,
             // The rest of the other filter can be anything, or nothing.
-            (Some(HASH), _) | (_, Some(HASH)) => return true,
+            // `/#` without a level below it is the empty text, which is no name.
+            (Some(HASH), rest) | (rest, Some(HASH)) => {
+                return rest.is_some() || !(left == "/#" || right == "/#");
+            }
             (None, Some(_)) | (Some(_), None) => return false,
             (Some(one), Some(other)) if one == PLUS || other == PLUS || one == other => {}
             (Some(_), Some(_)) => return false,

@@ -17,6 +17,9 @@ use crate::{
     PubAck, PubComp, PubRec, PubRel, Publish, SubAck, Subscribe, UnsubAck, Unsubscribe,
 };
 
+/// The first byte, and a remaining length in four.
+const HEADER_LEN_MAX: usize = 5;
+
 /// A packet of MQTT, borrowed from the bytes it was decoded from or from the caller's values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(
@@ -160,7 +163,9 @@ impl<'a> Packet<'a> {
         let remaining = u32::try_from(counter.len)
             .ok()
             .filter(|&len| len <= VAR_INT_MAX);
-        let remaining = remaining.ok_or(EncodeError::PacketTooLarge { size: counter.len })?;
+        let remaining = remaining.ok_or(EncodeError::PacketTooLarge {
+            size: counter.len.saturating_add(HEADER_LEN_MAX),
+        })?;
         let header = var_int_len(remaining).saturating_add(1);
         Ok((remaining, counter.len.saturating_add(header)))
     }

@@ -41,6 +41,13 @@ impl<'a> List<'a, UnsubscribeReason> {
     }
 }
 
+/// No reason codes. Lists that need an entry, such as the filters of a SUBSCRIBE, have no default.
+impl Default for List<'_, UnsubscribeReason> {
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
 impl sealed::Sealed for UnsubscribeReason {}
 
 impl<'a> Item<'a> for UnsubscribeReason {

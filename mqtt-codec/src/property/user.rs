@@ -38,11 +38,25 @@ impl<'a> List<'a, UserProperty<'a>> {
     }
 }
 
+/// No user properties.
+impl<'a> Default for List<'a, UserProperty<'a>> {
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
 impl<'a> List<'a, SubscriptionId> {
     /// These identifiers.
     #[must_use]
     pub const fn new(ids: &'a [SubscriptionId]) -> Self {
         Self::from_slice(ids)
+    }
+}
+
+/// No identifiers.
+impl Default for List<'_, SubscriptionId> {
+    fn default() -> Self {
+        Self::new(&[])
     }
 }
 
