@@ -271,8 +271,16 @@ impl<'a> Frame<'a> {
 
     /// Checks what depends on the version in the header.
     fn check_in(&self, version: ProtocolVersion) -> Result<(), DecodeError> {
-        let first = (self.packet_type.value() << 4) | self.flags;
-        first_byte(first, Some(version))?;
+        if self.packet_type == PacketType::Auth && version == ProtocolVersion::V3_1_1 {
+            let kind = DecodeErrorKind::ReservedPacketType(self.packet_type.value());
+            return Err(DecodeError::new(
+                kind,
+                Field::FixedHeader,
+                0,
+                None,
+                Some(version),
+            ));
+        }
         if !self.minimal && version == ProtocolVersion::V5_0 {
             let reader = self.reader(Some(version));
             return Err(reader.error_at(

@@ -93,6 +93,7 @@ pub mod session;
 mod drive;
 mod error;
 mod link;
+mod look;
 mod time;
 
 /// The code in the README is compiled as a test.
@@ -102,4 +103,5 @@ struct Readme;
 
 pub use drive::{Consumed, Timeout, TimeoutReason, Transmit};
 pub use error::{CloseCause, ProtocolError};
+pub use look::{Explanation, InputWaits, OutputWaits, Traffic};
 pub use time::Timestamp;

@@ -61,7 +61,9 @@ use timers::{Timer, Timers};
 use crate::link::{Origin, split_frame};
 use crate::server::{Action, ServerLink};
 use crate::time::Clock;
-use crate::{CloseCause, Consumed, Timeout, TimeoutReason, Timestamp, Transmit};
+use crate::{
+    CloseCause, Consumed, Explanation, Timeout, TimeoutReason, Timestamp, Traffic, Transmit,
+};
 
 /// A broker.
 ///
@@ -81,6 +83,7 @@ pub struct Broker {
     router: Router,
     timers: Timers,
     events: EventQueue,
+    traffic: Traffic,
     /// Client identifiers assigned so far.
     assigned: u64,
 }
@@ -119,6 +122,8 @@ pub struct Stats {
     pub timers: usize,
     /// Events that nobody fetched in time.
     pub events_dropped: u64,
+    /// What went through, over all connections.
+    pub traffic: Traffic,
 }
 
 impl Broker {
@@ -140,6 +145,7 @@ impl Broker {
             router: Router::default(),
             timers: Timers::default(),
             events: EventQueue::new(config.events_max),
+            traffic: Traffic::default(),
             assigned: 0,
             config,
         }
@@ -324,32 +330,22 @@ impl Broker {
                 return Transmit::Close;
             };
             let key = connection.session;
-            let transmit = match key.and_then(|key| self.sessions.get_mut(key)) {
-                Some(entry) => {
-                    let mut deliveries = Deliveries {
-                        store: &mut self.store,
-                        events: &mut self.events,
-                        client_id: &entry.client_id,
-                    };
-                    connection.link.transmit(
-                        now,
-                        room,
-                        buf,
-                        Some(&mut entry.session),
-                        &mut deliveries,
-                    )
-                }
-                None => {
-                    let mut deliveries = Deliveries {
-                        store: &mut self.store,
-                        events: &mut self.events,
-                        client_id: "",
-                    };
-                    connection
-                        .link
-                        .transmit(now, room, buf, None, &mut deliveries)
-                }
+            let entry = key.and_then(|key| self.sessions.get_mut(key));
+            let (client_id, session) = match entry {
+                Some(entry) => (&*entry.client_id, Some(&mut entry.session)),
+                None => ("", None),
             };
+            let mut deliveries = Deliveries {
+                store: &mut self.store,
+                events: &mut self.events,
+                traffic: &mut self.traffic,
+                client_id,
+            };
+            let before = buf.len();
+            let transmit = connection
+                .link
+                .transmit(now, room, buf, session, &mut deliveries);
+            self.traffic.note_sent(buf.len().saturating_sub(before));
             // Retained messages that a new subscription still has to get follow in slices.
             let goes_on =
                 transmit == Transmit::Idle && key.is_some_and(|key| self.advance_replays(now, key));
@@ -402,7 +398,16 @@ impl Broker {
             messages: self.store.len(),
             timers: self.timers.len(),
             events_dropped: self.events.dropped(),
+            traffic: self.traffic,
         }
+    }
+
+    /// What a connection and its session wait for; `None` for a connection that is gone.
+    #[must_use]
+    pub fn explain(&self, id: ConnectionId) -> Option<Explanation> {
+        let connection = self.connections.get(id)?;
+        let session = connection.session.and_then(|key| self.sessions.get(key));
+        Some(connection.link.explain(session.map(|entry| &entry.session)))
     }
 
     fn note_input(&mut self, now: Timestamp, id: ConnectionId, len: usize) -> Timestamp {
@@ -437,6 +442,7 @@ impl Broker {
     }
 
     fn handle_frame(&mut self, now: Timestamp, id: ConnectionId, bytes: &[u8], origin: Origin<'_>) {
+        self.traffic.note_received(bytes.len());
         let Some(connection) = self.connections.get(id) else {
             return;
         };

@@ -7,9 +7,9 @@ use mqtt_codec::{Message, SubscriptionId};
 
 use super::event::{DropCause, Event, EventQueue};
 use super::slab::{Key, Slab};
-use crate::Timestamp;
 use crate::link::{Outgoing, OutgoingIds, Settled, Store};
 use crate::session::Held;
+use crate::{Timestamp, Traffic};
 
 /// Messages with a count of those who refer to them.
 #[derive(Debug)]
@@ -114,6 +114,7 @@ impl MessageStore {
 pub(super) struct Deliveries<'b> {
     pub(super) store: &'b mut MessageStore,
     pub(super) events: &'b mut EventQueue,
+    pub(super) traffic: &'b mut Traffic,
     pub(super) client_id: &'b str,
 }
 
@@ -128,6 +129,10 @@ impl Store for Deliveries<'_> {
             subscription_ids: OutgoingIds::These(&handle.subscription_ids),
             expires_at: stored.expires_at,
         })
+    }
+
+    fn note_publish(&mut self, repeated: bool) {
+        self.traffic.note_publish(repeated);
     }
 
     fn settle(&mut self, held: Held<Delivery>, outcome: Settled) {

@@ -44,7 +44,10 @@ use publish::{Events, OwnMessage};
 use crate::link::{Link, Origin, ReceiveError, split_frame};
 use crate::session::Session;
 use crate::time::Clock;
-use crate::{CloseCause, Consumed, ProtocolError, Timeout, TimeoutReason, Timestamp, Transmit};
+use crate::{
+    CloseCause, Consumed, Explanation, InputWaits, OutputWaits, ProtocolError, Timeout,
+    TimeoutReason, Timestamp, Traffic, Transmit,
+};
 
 /// An MQTT client: commands from above, bytes from below.
 ///
@@ -253,6 +256,9 @@ impl Client {
         let transmit = link.transmit(now, max_bytes, buf, session, &mut self.events);
         if buf.len() > before {
             self.keep_alive.note_sent(now);
+            self.events
+                .traffic
+                .note_sent(buf.len().saturating_sub(before));
         }
         if transmit == Transmit::Close {
             self.link = None;
@@ -313,6 +319,37 @@ impl Client {
         self.session.in_flight_len()
     }
 
+    /// What went through this client, over all its connections.
+    #[must_use]
+    pub fn stats(&self) -> Traffic {
+        self.events.traffic
+    }
+
+    /// What this client waits for.
+    #[must_use]
+    pub fn explain(&self) -> Explanation {
+        let connected = matches!(self.phase, Phase::Connected { .. });
+        let link = self.link.as_ref().filter(|_| connected);
+        let input = if self.wants_input() {
+            None
+        } else if self.events.len() >= self.config.events_max {
+            Some(InputWaits::ForEvents)
+        } else {
+            Some(InputWaits::ForAnswers)
+        };
+        Explanation {
+            waiting_len: self.session.waiting_len(),
+            in_flight_len: self.session.in_flight_len(),
+            send_quota: link.map_or(0, Link::send_quota),
+            output: match link {
+                Some(link) => link.output_waits(&self.session),
+                None => (self.session.waiting_len() > 0).then_some(OutputWaits::ForConnection),
+            },
+            input,
+            timeout: self.poll_timeout(),
+        }
+    }
+
     fn next_token(&mut self) -> u64 {
         let token = self.next_token;
         self.next_token = token.saturating_add(1);
@@ -347,6 +384,7 @@ impl Client {
     }
 
     fn handle_frame(&mut self, now: Timestamp, bytes: &[u8], origin: Origin<'_>) {
+        self.events.traffic.note_received(bytes.len());
         let Some(version) = self.link.as_ref().map(Link::version) else {
             return;
         };

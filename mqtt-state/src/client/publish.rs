@@ -6,11 +6,11 @@ use core::fmt;
 use mqtt_codec::{Delivery, Message, PacketId, Publish, PublishReason, QoS, ReasonCode};
 
 use super::{Client, Event, LostCause, Phase, PublishToken};
-use crate::Timestamp;
 use crate::link::{
     AckEffect, Arrival, Origin, Outgoing, OutgoingIds, ReceiveError, Settled, Store,
 };
 use crate::session::{Held, QueueLimits};
+use crate::{Timestamp, Traffic};
 
 /// A message of this client on its way to the server.
 #[derive(Clone, Debug)]
@@ -212,6 +212,7 @@ impl Client {
 #[derive(Debug, Default)]
 pub(super) struct Events {
     queue: VecDeque<Event>,
+    pub(super) traffic: Traffic,
 }
 
 impl Events {
@@ -238,6 +239,10 @@ impl Store for Events {
             subscription_ids: OutgoingIds::OfMessage,
             expires_at: handle.expires_at,
         })
+    }
+
+    fn note_publish(&mut self, repeated: bool) {
+        self.traffic.note_publish(repeated);
     }
 
     fn settle(&mut self, held: Held<OwnMessage>, outcome: Settled) {

@@ -208,6 +208,11 @@ impl Link {
         self.version
     }
 
+    /// QoS 1 and 2 PUBLISH packets that may still go.
+    pub(crate) fn send_quota(&self) -> u16 {
+        self.send.quota
+    }
+
     /// The largest packet the peer takes, in bytes.
     pub(crate) fn packet_size_max(&self) -> usize {
         self.send.packet_size_max

@@ -10,7 +10,7 @@ use mqtt_codec::{
 use super::alias::AliasUse;
 use super::{Link, Phase};
 use crate::session::{Held, Place, Session};
-use crate::{Timestamp, Transmit};
+use crate::{OutputWaits, Timestamp, Transmit};
 
 /// Who holds the messages of a session, and hears what becomes of them.
 pub(crate) trait Store {
@@ -19,6 +19,9 @@ pub(crate) trait Store {
 
     /// The message behind a handle; `None` drops the delivery.
     fn outgoing<'s>(&'s self, handle: &'s Self::Handle) -> Option<Outgoing<'s>>;
+
+    /// A PUBLISH has been handed out, for the first time or again.
+    fn note_publish(&mut self, repeated: bool);
 
     /// The session is done with a message that needed no acknowledgement, or will not send it.
     fn settle(&mut self, held: Held<Self::Handle>, outcome: Settled);
@@ -88,6 +91,17 @@ impl Link {
         self.phase == Phase::Open && session.outbound.next(self.send.quota > 0).is_some()
     }
 
+    /// Why messages of the session wait, if they do.
+    pub(crate) fn output_waits<M>(&self, session: &Session<M>) -> Option<OutputWaits> {
+        if self.has_control_output() || self.has_publish(session) {
+            Some(OutputWaits::ForPoll)
+        } else if session.waiting_len() > 0 {
+            Some(OutputWaits::ForAcknowledgement)
+        } else {
+            None
+        }
+    }
+
     fn transmit_publishes<S: Store>(
         &mut self,
         now: Timestamp,
@@ -145,13 +159,17 @@ impl Link {
                 .is_err()
             {
                 // Cannot happen after `check`; a message that cannot be encoded must not block the rest.
-                session.outbound.discard(place);
+                if let Some(held) = session.outbound.discard(place) {
+                    store.settle(held, Settled::TooLarge);
+                }
                 continue;
             }
+            let repeated = publish.delivery.dup();
             self.send.aliases.commit(alias, topic);
             if counts {
                 self.send.quota = self.send.quota.saturating_sub(1);
             }
+            store.note_publish(repeated);
             if let Some(held) = session.outbound.sent(place) {
                 store.settle(held, Settled::Sent);
             }

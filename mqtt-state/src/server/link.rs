@@ -15,7 +15,9 @@ use super::Config;
 use super::connect::Offer;
 use crate::link::{AckEffect, Arrival, Link, ReceiveError, Store, Topic};
 use crate::session::Session;
-use crate::{CloseCause, ProtocolError, Timeout, TimeoutReason, Timestamp, Transmit};
+use crate::{
+    CloseCause, Explanation, InputWaits, ProtocolError, Timeout, TimeoutReason, Timestamp, Transmit,
+};
 
 /// One connection in the server role.
 #[derive(Debug)]
@@ -263,6 +265,28 @@ impl ServerLink {
 
     pub(crate) fn version(&self) -> ProtocolVersion {
         self.link.version()
+    }
+
+    /// What the connection and its session wait for.
+    pub(crate) fn explain<M>(&self, session: Option<&Session<M>>) -> Explanation {
+        let input = match self.phase {
+            Phase::AwaitDecision(_) => Some(InputWaits::ForDecision),
+            Phase::AwaitConnect { .. } | Phase::Connected(_) | Phase::Ended { .. } => {
+                (!self.wants_input()).then_some(InputWaits::ForAnswers)
+            }
+        };
+        Explanation {
+            waiting_len: session.map_or(0, Session::waiting_len),
+            in_flight_len: session.map_or(0, Session::in_flight_len),
+            send_quota: if self.is_connected() {
+                self.link.send_quota()
+            } else {
+                0
+            },
+            output: session.and_then(|session| self.link.output_waits(session)),
+            input,
+            timeout: self.deadline(),
+        }
     }
 
     /// When something has to happen without input.

@@ -58,7 +58,10 @@ pub(crate) use link::{Action, ServerLink};
 use crate::link::{AckEffect, Origin, split_frame};
 use crate::session::{Held, QueueLimits};
 use crate::time::Clock;
-use crate::{CloseCause, Consumed, ProtocolError, Timeout, Timestamp, Transmit};
+use crate::{
+    CloseCause, Consumed, Explanation, InputWaits, ProtocolError, Timeout, Timestamp, Traffic,
+    Transmit,
+};
 
 /// The session of one client, to be kept while it is away.
 pub type Session = crate::session::Session<OwnDelivery>;
@@ -84,6 +87,7 @@ pub struct Connection {
 #[derive(Debug, Default)]
 struct Outbox {
     events: VecDeque<Event>,
+    traffic: Traffic,
 }
 
 /// How a CONNECT is accepted.
@@ -393,8 +397,14 @@ impl Connection {
     ) -> Transmit {
         let now = self.clock.advance(now);
         let session = self.link.is_connected().then_some(&mut self.session);
-        self.link
-            .transmit(now, max_bytes, buf, session, &mut self.outbox)
+        let before = buf.len();
+        let transmit = self
+            .link
+            .transmit(now, max_bytes, buf, session, &mut self.outbox);
+        self.outbox
+            .traffic
+            .note_sent(buf.len().saturating_sub(before));
+        transmit
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
@@ -414,6 +424,23 @@ impl Connection {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.link.is_connected()
+    }
+
+    /// What went through this connection.
+    #[must_use]
+    pub fn stats(&self) -> Traffic {
+        self.outbox.traffic
+    }
+
+    /// What this connection and its session wait for.
+    #[must_use]
+    pub fn explain(&self) -> Explanation {
+        let explanation = self.link.explain(Some(&self.session));
+        let events = (!self.wants_input()).then_some(InputWaits::ForEvents);
+        Explanation {
+            input: explanation.input.or(events),
+            ..explanation
+        }
     }
 
     /// The session; of use when the connection is over.
@@ -448,6 +475,7 @@ impl Connection {
     }
 
     fn handle_frame(&mut self, now: Timestamp, bytes: &[u8], origin: Origin<'_>) {
+        self.outbox.traffic.note_received(bytes.len());
         let packet = match self.link.parse(bytes, &self.config) {
             Ok(Parsed::Complete(frame)) => self.link.decode(&frame).map_err(ProtocolError::from),
             Ok(Parsed::Partial { .. }) => return,

@@ -59,6 +59,10 @@ impl Store for Outbox {
         })
     }
 
+    fn note_publish(&mut self, repeated: bool) {
+        self.traffic.note_publish(repeated);
+    }
+
     fn settle(&mut self, held: Held<OwnDelivery>, outcome: Settled) {
         let token = DeliveryToken(held.tag);
         self.events.push_back(match outcome {

@@ -1,0 +1,122 @@
+//! What can be seen of a machine from outside: figures, and what waits for what.
+
+use core::fmt;
+
+use crate::Timeout;
+
+/// What went through a machine since it was made, over all its connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Packets taken.
+    pub packets_received: u64,
+    /// Bytes taken, in whole packets.
+    pub bytes_received: u64,
+    /// Bytes handed out.
+    pub bytes_sent: u64,
+    /// PUBLISH packets handed out, repeated ones included.
+    pub publishes_sent: u64,
+    /// PUBLISH packets handed out again after a reconnect.
+    pub publishes_repeated: u64,
+}
+
+impl Traffic {
+    pub(crate) fn note_received(&mut self, bytes: usize) {
+        self.packets_received = self.packets_received.saturating_add(1);
+        self.bytes_received = self.bytes_received.saturating_add(as_count(bytes));
+    }
+
+    pub(crate) fn note_sent(&mut self, bytes: usize) {
+        self.bytes_sent = self.bytes_sent.saturating_add(as_count(bytes));
+    }
+
+    pub(crate) fn note_publish(&mut self, repeated: bool) {
+        self.publishes_sent = self.publishes_sent.saturating_add(1);
+        self.publishes_repeated = self.publishes_repeated.saturating_add(u64::from(repeated));
+    }
+}
+
+fn as_count(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// What one connection and its session wait for. `Display` says it in a sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// Messages that were never sent.
+    pub waiting_len: usize,
+    /// QoS 1 and 2 messages sent and not fully acknowledged.
+    pub in_flight_len: usize,
+    /// QoS 1 and 2 PUBLISH packets that may still go before the peer acknowledges one.
+    pub send_quota: u16,
+    /// Why messages wait, if they do.
+    pub output: Option<OutputWaits>,
+    /// Why no input is taken, if none is.
+    pub input: Option<InputWaits>,
+    /// The next deadline, and why it is one.
+    pub timeout: Option<Timeout>,
+}
+
+/// Why messages wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutputWaits {
+    /// There is no connection.
+    ForConnection,
+    /// The peer has as many unacknowledged messages as it takes.
+    ForAcknowledgement,
+    /// `poll_transmit` has not been called.
+    ForPoll,
+}
+
+/// Why no input is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InputWaits {
+    /// Events have not been fetched.
+    ForEvents,
+    /// The peer does not read its answers.
+    ForAnswers,
+    /// CONNECT has not been accepted or rejected.
+    ForDecision,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            waiting_len,
+            in_flight_len,
+            send_quota,
+            ..
+        } = self;
+        write!(
+            f,
+            "{waiting_len} messages wait, {in_flight_len} are in flight, {send_quota} more may go"
+        )?;
+        match self.output {
+            Some(OutputWaits::ForConnection) => f.write_str("; there is no connection")?,
+            Some(OutputWaits::ForAcknowledgement) => {
+                f.write_str("; the peer has to acknowledge first")?
+            }
+            Some(OutputWaits::ForPoll) => f.write_str("; output has to be polled")?,
+            None => {}
+        }
+        match self.input {
+            Some(InputWaits::ForEvents) => {
+                f.write_str("; no input is taken until events are fetched")?
+            }
+            Some(InputWaits::ForAnswers) => {
+                f.write_str("; no input is taken until the peer reads its answers")?
+            }
+            Some(InputWaits::ForDecision) => {
+                f.write_str("; no input is taken until CONNECT is decided")?
+            }
+            None => {}
+        }
+        match self.timeout {
+            Some(Timeout { at, reason }) => write!(f, "; next deadline at {at} ({reason:?})"),
+            None => f.write_str("; no deadline"),
+        }
+    }
+}
