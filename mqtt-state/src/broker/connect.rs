@@ -24,6 +24,8 @@ impl Broker {
         id: ConnectionId,
         connect: &Connect<'_>,
     ) -> Result<(), CloseCause> {
+        // A session that has ended is not resumed, however late the embedder tells the time.
+        self.fire_due(now);
         check_connect(connect, &self.config.server).map_err(CloseCause::Refused)?;
         // [5:MQTT-3.1.3-6] [3:MQTT-3.1.3-6] A client without an identifier gets one.
         let assigned = connect

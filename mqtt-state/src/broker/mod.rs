@@ -247,24 +247,7 @@ impl Broker {
     /// do nothing.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         let now = self.clock.advance(now);
-        while let Some(timer) = self.timers.pop_due(now) {
-            match timer {
-                Timer::Connection(id) => self.connection_timer(now, id),
-                Timer::Will(key) => {
-                    if let Some(entry) = self.sessions.get_mut(key) {
-                        entry.will_at = None;
-                    }
-                    self.publish_will(now, key);
-                }
-                Timer::Session(key) => {
-                    if let Some(entry) = self.sessions.get_mut(key) {
-                        entry.expires_at = None;
-                    }
-                    self.end_session(now, key);
-                }
-                Timer::Retained(name) => self.expire_retained(name),
-            }
-        }
+        self.fire_due(now);
     }
 
     /// Publishes a message of the embedder's own, to whatever topic. Answers how many sessions it
@@ -408,6 +391,28 @@ impl Broker {
         let connection = self.connections.get(id)?;
         let session = connection.session.and_then(|key| self.sessions.get(key));
         Some(connection.link.explain(session.map(|entry| &entry.session)))
+    }
+
+    /// Carries out every deadline that has passed.
+    fn fire_due(&mut self, now: Timestamp) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Connection(id) => self.connection_timer(now, id),
+                Timer::Will(key) => {
+                    if let Some(entry) = self.sessions.get_mut(key) {
+                        entry.will_at = None;
+                    }
+                    self.publish_will(now, key);
+                }
+                Timer::Session(key) => {
+                    if let Some(entry) = self.sessions.get_mut(key) {
+                        entry.expires_at = None;
+                    }
+                    self.end_session(now, key);
+                }
+                Timer::Retained(name) => self.expire_retained(name),
+            }
+        }
     }
 
     fn note_input(&mut self, now: Timestamp, id: ConnectionId, len: usize) -> Timestamp {

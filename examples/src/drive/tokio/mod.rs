@@ -1,5 +1,7 @@
 //! The client machine on tokio.
 
+mod background;
+
 use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -11,9 +13,9 @@ use mqtt_state::client::{Client, Event};
 use mqtt_state::{Timestamp, Transmit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::sleep;
+
+pub use background::Background;
 
 use super::CHUNK;
 use crate::clock::Clock;
@@ -34,9 +36,6 @@ pub struct Driver {
     /// The socket is closed when `output` is written.
     closing: bool,
 }
-
-/// Something to do with the client of a [`Background`] driver.
-type Command = Box<dyn FnOnce(&mut Client, Timestamp) + Send>;
 
 impl Driver {
     /// A driver without a connection.
@@ -130,38 +129,6 @@ impl Driver {
         }
     }
 
-    /// Runs in a task of its own until [`Background::stop`].
-    pub fn spawn(
-        mut self,
-        mut on_event: impl FnMut(&mut Client, Event) + Send + 'static,
-    ) -> Background {
-        let (commands, mut inbox) = mpsc::channel::<Command>(64);
-        let task = tokio::spawn(async move {
-            let mut backoff = Backoff::new();
-            loop {
-                if self.stream.is_none() && self.open().await.is_err() {
-                    sleep(backoff.wait()).await;
-                    continue;
-                }
-                tokio::select! {
-                    event = self.next_event() => if let Some(event) = event {
-                        backoff.reset();
-                        on_event(&mut self.client, event);
-                    },
-                    command = inbox.recv() => match command {
-                        Some(command) => command(&mut self.client, self.clock.now()),
-                        None => break,
-                    },
-                }
-            }
-            self.close().await;
-            while let Some(event) = self.client.poll_event() {
-                on_event(&mut self.client, event);
-            }
-        });
-        Background { commands, task }
-    }
-
     /// Says goodbye and closes the socket.
     pub async fn close(&mut self) {
         let _not_connected = self
@@ -197,28 +164,5 @@ impl Driver {
         self.input.clear();
         self.output = Cursor::default();
         self.client.handle_close(self.clock.now());
-    }
-}
-
-/// A driver in a task of its own.
-#[derive(Debug)]
-pub struct Background {
-    commands: mpsc::Sender<Command>,
-    task: JoinHandle<()>,
-}
-
-impl Background {
-    /// Does something with the client, there. `false` when the task is gone.
-    pub async fn call(
-        &self,
-        command: impl FnOnce(&mut Client, Timestamp) + Send + 'static,
-    ) -> bool {
-        self.commands.send(Box::new(command)).await.is_ok()
-    }
-
-    /// Says goodbye and waits for the task.
-    pub async fn stop(self) {
-        drop(self.commands);
-        let _panicked = self.task.await;
     }
 }

@@ -1,16 +1,19 @@
 //! The client machine on `std::net`, without any runtime.
 
+mod background;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::ops::ControlFlow;
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use mqtt_codec::DisconnectReason;
 use mqtt_state::client::{Client, Event};
 use mqtt_state::{Timestamp, Transmit};
+
+pub use background::Background;
 
 use super::CHUNK;
 use crate::clock::Clock;
@@ -27,9 +30,6 @@ pub struct Driver {
     /// Came in and was not taken yet.
     input: Vec<u8>,
 }
-
-/// Something to do with the client of a [`Background`] driver.
-type Command = Box<dyn FnOnce(&mut Client, Timestamp) + Send>;
 
 impl Driver {
     /// A driver without a connection.
@@ -90,43 +90,6 @@ impl Driver {
             }
             thread::sleep(backoff.wait());
         }
-    }
-
-    /// Runs in a thread of its own until [`Background::stop`].
-    pub fn spawn(
-        mut self,
-        mut on_event: impl FnMut(&mut Client, Event) + Send + 'static,
-    ) -> Background {
-        let (commands, inbox) = mpsc::channel::<Command>();
-        let thread = thread::spawn(move || {
-            let mut backoff = Backoff::new();
-            let mut on = |client: &mut Client, backoff: &mut Backoff| {
-                while let Some(event) = client.poll_event() {
-                    if matches!(event, Event::Connected { .. }) {
-                        backoff.reset();
-                    }
-                    on_event(client, event);
-                }
-            };
-            loop {
-                if self.stream.is_none() && self.open().is_err() {
-                    thread::sleep(backoff.wait());
-                }
-                self.step(Duration::from_millis(20));
-                on(&mut self.client, &mut backoff);
-                loop {
-                    match inbox.try_recv() {
-                        Ok(command) => command(&mut self.client, self.clock.now()),
-                        Err(mpsc::TryRecvError::Empty) => break,
-                        Err(mpsc::TryRecvError::Disconnected) => {
-                            self.close();
-                            return on(&mut self.client, &mut backoff);
-                        }
-                    }
-                }
-            }
-        });
-        Background { commands, thread }
     }
 
     /// Says goodbye and closes the socket.
@@ -192,25 +155,5 @@ impl Driver {
             let _closed_already = stream.shutdown(Shutdown::Both);
         }
         self.client.handle_close(self.clock.now());
-    }
-}
-
-/// A driver in a thread of its own.
-#[derive(Debug)]
-pub struct Background {
-    commands: mpsc::Sender<Command>,
-    thread: JoinHandle<()>,
-}
-
-impl Background {
-    /// Does something with the client, there. `false` when the thread is gone.
-    pub fn call(&self, command: impl FnOnce(&mut Client, Timestamp) + Send + 'static) -> bool {
-        self.commands.send(Box::new(command)).is_ok()
-    }
-
-    /// Says goodbye and waits for the thread.
-    pub fn stop(self) {
-        drop(self.commands);
-        let _panicked = self.thread.join();
     }
 }

@@ -1,0 +1,73 @@
+//! The third way of driving: in a thread of its own.
+
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use mqtt_state::Timestamp;
+use mqtt_state::client::{Client, Event};
+
+use super::Driver;
+use crate::settings::Backoff;
+
+/// Something to do with the client of a [`Background`] driver.
+type Command = Box<dyn FnOnce(&mut Client, Timestamp) + Send>;
+
+impl Driver {
+    /// Runs in a thread of its own until [`Background::stop`].
+    pub fn spawn(
+        mut self,
+        mut on_event: impl FnMut(&mut Client, Event) + Send + 'static,
+    ) -> Background {
+        let (commands, inbox) = mpsc::channel::<Command>();
+        let thread = thread::spawn(move || {
+            let mut backoff = Backoff::new();
+            let mut on = |client: &mut Client, backoff: &mut Backoff| {
+                while let Some(event) = client.poll_event() {
+                    if matches!(event, Event::Connected { .. }) {
+                        backoff.reset();
+                    }
+                    on_event(client, event);
+                }
+            };
+            loop {
+                if self.stream.is_none() && self.open().is_err() {
+                    thread::sleep(backoff.wait());
+                }
+                self.step(Duration::from_millis(20));
+                on(&mut self.client, &mut backoff);
+                loop {
+                    match inbox.try_recv() {
+                        Ok(command) => command(&mut self.client, self.clock.now()),
+                        Err(mpsc::TryRecvError::Empty) => break,
+                        Err(mpsc::TryRecvError::Disconnected) => {
+                            self.close();
+                            return on(&mut self.client, &mut backoff);
+                        }
+                    }
+                }
+            }
+        });
+        Background { commands, thread }
+    }
+}
+
+/// A driver in a thread of its own.
+#[derive(Debug)]
+pub struct Background {
+    commands: mpsc::Sender<Command>,
+    thread: JoinHandle<()>,
+}
+
+impl Background {
+    /// Does something with the client, there. `false` when the thread is gone.
+    pub fn call(&self, command: impl FnOnce(&mut Client, Timestamp) + Send + 'static) -> bool {
+        self.commands.send(Box::new(command)).is_ok()
+    }
+
+    /// Says goodbye and waits for the thread.
+    pub fn stop(self) {
+        drop(self.commands);
+        let _panicked = self.thread.join();
+    }
+}
