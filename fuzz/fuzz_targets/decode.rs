@@ -69,7 +69,10 @@ fn next_frame(input: &[u8], version: Option<ProtocolVersion>, size_max: u32) -> 
         }
         Err(_) => usize::MAX,
     };
-    for cut in (0..input.len().min(size)).take(16).chain(input.len().min(size).checked_sub(1)) {
+    for cut in (0..input.len().min(size))
+        .take(16)
+        .chain(input.len().min(size).checked_sub(1))
+    {
         match Frame::parse(&input[..cut], version, size_max) {
             Ok(Parsed::Complete(_)) => panic!("a packet before its end"),
             Ok(Parsed::Partial { needed }) => {
@@ -104,7 +107,12 @@ fn check_error(error: &DecodeError, frame: &Frame<'_>) {
 fn check_answers(error: &DecodeError) {
     assert!(!error.to_string().is_empty());
     assert!(error.reason_code().is_error());
-    let _answers = (error.class(), error.statement(), error.unsupported_level(), error.field());
+    let _answers = (
+        error.class(),
+        error.statement(),
+        error.unsupported_level(),
+        error.field(),
+    );
 }
 
 /// What was decoded is encoded to the same value, in a form that is no longer than the peer's.
@@ -112,7 +120,9 @@ fn check_encoding(packet: &Packet<'_>, version: ProtocolVersion, size: usize) {
     let len = match packet.encoded_len(version) {
         Ok(len) => len,
         // Decoded, so that the server can refuse it with a CONNACK; no client may send it.
-        Err(EncodeError::NotInVersion(NotInVersion::EmptyClientId)) if is_nameless(packet) => return,
+        Err(EncodeError::NotInVersion(NotInVersion::EmptyClientId)) if is_nameless(packet) => {
+            return;
+        }
         Err(error) => panic!("decoded, but {error}"),
     };
     assert!(len <= size, "the shortest form");

@@ -35,7 +35,8 @@ impl<'a> SharedFilter<'a> {
     /// [`TopicError`] says what is wrong and where. A text without the prefix `$share/` has no
     /// group.
     pub fn new(text: &'a str) -> Result<Self, TopicError> {
-        parse(TopicFilter::new(text)?)?.ok_or_else(|| TopicError::new(TopicErrorKind::SharedGroupEmpty, 0))
+        parse(TopicFilter::new(text)?)?
+            .ok_or_else(|| TopicError::new(TopicErrorKind::SharedGroupEmpty, 0))
     }
 
     /// The name of the group.

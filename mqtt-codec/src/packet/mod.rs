@@ -163,7 +163,7 @@ impl<'a> Packet<'a> {
         let remaining = u32::try_from(counter.len)
             .ok()
             .filter(|&len| len <= VAR_INT_MAX);
-        let remaining = remaining.ok_or(EncodeError::PacketTooLarge {
+        let remaining = remaining.ok_or_else(|| EncodeError::PacketTooLarge {
             size: counter.len.saturating_add(HEADER_LEN_MAX),
         })?;
         let header = var_int_len(remaining).saturating_add(1);

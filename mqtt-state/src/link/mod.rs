@@ -3,7 +3,7 @@
 //! A [`Link`] lives as long as its connection and holds what dies with it: the negotiated limits,
 //! the quotas, the alias tables, and answers on their way out. It has no queue of messages and no
 //! events: what it finds out it returns, and what outlives it is passed in as a
-//! [`Session`](crate::session::Session). What one role alone does is in `client` and `server`.
+//! [`Session`]. What one role alone does is in `client` and `server`.
 
 mod alias;
 mod outbox;

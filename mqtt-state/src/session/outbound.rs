@@ -488,7 +488,7 @@ mod tests {
                 next.delivery.id().map_or(0, PacketId::get),
                 next.delivery.dup(),
             ));
-            *quota -= u16::from(next.delivery.id().is_some());
+            *quota = quota.saturating_sub(u16::from(next.delivery.id().is_some()));
             let place = next.place;
             outbound.sent(place);
         }

@@ -1,0 +1,167 @@
+//! A publisher, a broker and a subscriber, joined by memory.
+
+use mqtt_codec::{Connect, Message, ProtocolVersion, QoS, Str, SubscribeFilter};
+use mqtt_state::broker::{self, Broker, ConnectionId};
+use mqtt_state::client::{self, Client, Event};
+use mqtt_state::{Timestamp, Transmit};
+
+const NOW: Timestamp = Timestamp::ZERO;
+const MAX_BYTES: usize = 64 * 1024;
+const TOPIC: &str = "site/7/building/3/room/12/sensor/41";
+
+/// Publisher, broker and subscriber, connected and subscribed.
+#[derive(Debug)]
+pub struct Line {
+    broker: Broker,
+    publisher: End,
+    subscriber: End,
+    message: Message,
+}
+
+/// One client, and its connection to the broker.
+#[derive(Debug)]
+struct End {
+    client: Client,
+    connection: ConnectionId,
+    up: Vec<u8>,
+    down: Vec<u8>,
+}
+
+/// What the clients told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    arrived: usize,
+    published: usize,
+}
+
+impl Line {
+    /// A line whose messages have a QoS and 64 bytes of payload.
+    ///
+    /// # Panics
+    ///
+    /// When the machines do not agree with each other.
+    #[must_use]
+    pub fn new(version: ProtocolVersion, qos: QoS) -> Self {
+        let mut broker = Broker::new(broker::Config::default());
+        let publisher = End::connect(&mut broker, version, "publisher");
+        let subscriber = End::connect(&mut broker, version, "subscriber");
+        let message = Message::new(TOPIC, vec![0x55; 64])
+            .expect("a valid topic")
+            .with_qos(qos);
+        let mut line = Self {
+            broker,
+            publisher,
+            subscriber,
+            message,
+        };
+        let filter = SubscribeFilter::new("site/7/building/+/room/12/#", qos);
+        let filters = [filter.expect("a valid filter")];
+        line.settle();
+        line.subscriber
+            .client
+            .subscribe(&filters)
+            .expect("connected");
+        line.settle();
+        assert_eq!(line.pass(1), 1, "the line stands");
+        line
+    }
+
+    /// Publishes messages one after the other, each acknowledged before the next; answers how many
+    /// of them arrived.
+    ///
+    /// # Panics
+    ///
+    /// When the publisher takes no message, or its publish is not completed.
+    pub fn pass(&mut self, messages: usize) -> usize {
+        let mut arrived = 0;
+        for _ in 0..messages {
+            self.publisher
+                .client
+                .publish(NOW, self.message.clone())
+                .expect("room for one message");
+            let told = self.settle();
+            assert_eq!(told.published, 1, "the publish is complete");
+            arrived += told.arrived;
+        }
+        arrived
+    }
+
+    /// Carries bytes to and fro until all are silent.
+    fn settle(&mut self) -> Told {
+        let mut told = Told::default();
+        loop {
+            let mut moved = self.publisher.send(&mut self.broker, &mut told);
+            moved |= self.subscriber.send(&mut self.broker, &mut told);
+            while self.broker.poll_event().is_some() {}
+            while let Some(ready) = self.broker.poll_ready() {
+                let end = if ready == self.publisher.connection {
+                    &mut self.publisher
+                } else {
+                    &mut self.subscriber
+                };
+                end.receive(&mut self.broker, &mut told);
+                moved = true;
+            }
+            if !moved {
+                return told;
+            }
+        }
+    }
+}
+
+impl End {
+    fn connect(broker: &mut Broker, version: ProtocolVersion, client_id: &str) -> Self {
+        let connection = broker.accept(NOW).expect("room for two connections");
+        let mut client = Client::new(client::Config::default());
+        let client_id = Str::new(client_id).expect("a valid client identifier");
+        client
+            .connect(NOW, &Connect::new(version, client_id))
+            .expect("not connected yet");
+        Self {
+            client,
+            connection,
+            up: Vec::new(),
+            down: Vec::new(),
+        }
+    }
+
+    /// From the client to the broker; answers whether there was anything.
+    fn send(&mut self, broker: &mut Broker, told: &mut Told) -> bool {
+        self.up.clear();
+        while self.client.poll_transmit(NOW, MAX_BYTES, &mut self.up) == Transmit::More {}
+        told.hear(&mut self.client);
+        if self.up.is_empty() {
+            return false;
+        }
+        let taken = broker.handle_input(NOW, self.connection, &self.up);
+        assert_eq!(taken.bytes, self.up.len(), "nothing holds the broker back");
+        true
+    }
+
+    /// From the broker to the client.
+    fn receive(&mut self, broker: &mut Broker, told: &mut Told) {
+        self.down.clear();
+        while broker.poll_transmit(NOW, self.connection, MAX_BYTES, &mut self.down)
+            == Transmit::More
+        {}
+        let taken = self.client.handle_input(NOW, &self.down);
+        assert_eq!(
+            taken.bytes,
+            self.down.len(),
+            "nothing holds the client back"
+        );
+        told.hear(&mut self.client);
+    }
+}
+
+impl Told {
+    fn hear(&mut self, client: &mut Client) {
+        while let Some(event) = client.poll_event() {
+            match event {
+                Event::Message { .. } => self.arrived += 1,
+                Event::Published { .. } => self.published += 1,
+                _ => {}
+            }
+        }
+    }
+}
