@@ -28,6 +28,10 @@ fuzz_target!(|data: &[u8]| {
     let _built = build(data);
 });
 
+#[expect(
+    clippy::redundant_closure,
+    reason = "a variant's name is a function for one lifetime only"
+)]
 fn build(data: &[u8]) -> Result<()> {
     let mut u = Unstructured::new(data);
     let [level, first] = u.arbitrary::<[u8; 2]>()?;
@@ -41,10 +45,10 @@ fn build(data: &[u8]) -> Result<()> {
         PacketType::Connect => connect(source),
         PacketType::ConnAck => connack(source),
         PacketType::Publish => publish(source),
-        PacketType::PubAck => ack(source, Packet::PubAck),
-        PacketType::PubRec => ack(source, Packet::PubRec),
-        PacketType::PubRel => ack(source, Packet::PubRel),
-        PacketType::PubComp => ack(source, Packet::PubComp),
+        PacketType::PubAck => ack(source, |ack| Packet::PubAck(ack)),
+        PacketType::PubRec => ack(source, |ack| Packet::PubRec(ack)),
+        PacketType::PubRel => ack(source, |ack| Packet::PubRel(ack)),
+        PacketType::PubComp => ack(source, |ack| Packet::PubComp(ack)),
         PacketType::Subscribe => subscribe(source),
         PacketType::SubAck => suback(source),
         PacketType::Unsubscribe => unsubscribe(source),
