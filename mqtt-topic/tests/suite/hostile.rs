@@ -1,0 +1,142 @@
+//! Shapes that a hostile peer would choose: the work stays bounded, and the call stack flat.
+
+use core::ops::ControlFlow;
+
+use mqtt_topic::{
+    Cursor, IndexConfig, QueryProgress, RetainedConfig, RetainedIndex, Scratch, SubscriptionIndex,
+    TopicFilter, TopicName,
+};
+
+/// No recursion: everything happens on a stack on which 65,535 calls have no room.
+fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new()
+        .stack_size(64 * 1024)
+        .spawn(work);
+    thread.unwrap().join().unwrap();
+}
+
+#[test]
+fn filters_of_65535_levels_need_no_call_stack() {
+    on_a_small_stack(|| {
+        // 32,767 '+' with '/' between them, and "/#" behind: 65,535 bytes.
+        let mut deep = vec!["+"; 32_767].join("/");
+        deep.push_str("/#");
+        assert_eq!(deep.len(), 65_535);
+        let slashes = "/".repeat(65_535);
+        let mut index = SubscriptionIndex::new(IndexConfig { levels_max: 65_536 });
+        for text in [&deep, &slashes] {
+            index
+                .insert(TopicFilter::new(text).unwrap(), 1, ())
+                .unwrap();
+        }
+        let mut scratch = Scratch::default();
+        let found = index
+            .matches(TopicName::new(&slashes).unwrap(), &mut scratch)
+            .count();
+        assert_eq!(found, 2);
+        let copy = index.clone();
+        assert_eq!(index.remove_subscriber(1), 2);
+        assert_eq!(index.nodes_len(), 1);
+        drop(copy);
+
+        let filter = TopicFilter::new(&deep).unwrap();
+        assert!(filter.matches(TopicName::new(&slashes).unwrap()));
+        assert!(filter.covers(filter) && filter.overlaps(filter));
+    });
+}
+
+#[test]
+fn retained_names_of_65535_levels_need_no_call_stack() {
+    on_a_small_stack(|| {
+        let slashes = "/".repeat(65_535);
+        let mut index = RetainedIndex::new(RetainedConfig::default());
+        index.set(TopicName::new(&slashes).unwrap(), (), 0).unwrap();
+        let mut seen = 0;
+        let progress = index.query(
+            TopicFilter::new("+/#").unwrap(),
+            &mut Cursor::default(),
+            10,
+            |_, ()| {
+                seen += 1;
+                ControlFlow::Continue(())
+            },
+        );
+        assert_eq!((seen, progress), (1, QueryProgress::Done));
+    });
+}
+
+/// Branches double at each level, and so do the nodes; a node is visited once all the same.
+#[test]
+fn a_look_up_visits_each_node_at_most_once() {
+    const LEVELS: usize = 12;
+    let mut index = SubscriptionIndex::default();
+    for bits in 0..1_u32 << LEVELS {
+        let level = |place| if bits >> place & 1 == 1 { "+" } else { "a" };
+        let filter = (0..LEVELS).map(level).collect::<Vec<_>>().join("/");
+        index
+            .insert(TopicFilter::new(&filter).unwrap(), bits, ())
+            .unwrap();
+    }
+    let topic = ["a"; LEVELS].join("/");
+    let mut scratch = Scratch::default();
+    let found = index
+        .matches(TopicName::new(&topic).unwrap(), &mut scratch)
+        .count();
+    assert_eq!(found, 1 << LEVELS);
+    assert_eq!(index.nodes_len(), (1 << (LEVELS + 1)) - 1);
+    assert!(scratch.steps() <= index.nodes_len(), "{}", scratch.steps());
+}
+
+#[test]
+fn a_look_up_does_not_visit_what_cannot_match() {
+    let mut index = SubscriptionIndex::default();
+    for number in 0..50_000_u32 {
+        let filter = format!("site/{}/+/sensor/{number}", number % 100);
+        index
+            .insert(TopicFilter::new(&filter).unwrap(), number, ())
+            .unwrap();
+    }
+    let mut scratch = Scratch::default();
+    let topic = TopicName::new("site/7/room/sensor/1107").unwrap();
+    assert_eq!(index.matches(topic, &mut scratch).count(), 1);
+    assert!(
+        scratch.steps() <= 6,
+        "one for each level and the root: {}",
+        scratch.steps()
+    );
+
+    let other = TopicName::new("plant/7/room/sensor/1107").unwrap();
+    assert_eq!(index.matches(other, &mut scratch).count(), 0);
+    assert!(scratch.steps() <= 1, "{}", scratch.steps());
+}
+
+#[test]
+fn a_retained_query_does_not_look_at_what_cannot_match() {
+    let mut index = RetainedIndex::default();
+    for number in 0..50_000_u32 {
+        let name = format!("site/{}/sensor/{number}", number % 100);
+        index.set(TopicName::new(&name).unwrap(), (), 0).unwrap();
+    }
+    // Budget is what it may look at: it is done within a few.
+    let rows = [
+        ("site/7/sensor/1107", 1, 6),
+        ("site/7/sensor/1108", 0, 6),
+        ("site/7/#", 500, 506),
+        ("site/+/sensor/1107", 1, 310),
+        ("plant/#", 0, 2),
+        ("+", 0, 3),
+    ];
+    for (filter, expected, budget) in rows {
+        let mut seen = 0;
+        let query = TopicFilter::new(filter).unwrap();
+        let progress = index.query(query, &mut Cursor::default(), budget, |_, ()| {
+            seen += 1;
+            ControlFlow::Continue(())
+        });
+        assert_eq!(
+            (seen, progress),
+            (expected, QueryProgress::Done),
+            "{filter}"
+        );
+    }
+}
