@@ -1,15 +1,5 @@
 //! What is encoded decodes to the same packet, and the length is known before.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::arithmetic_side_effects,
-    reason = "helpers of tests fail as tests do"
-)]
-
-mod support {
-    pub(crate) mod packets;
-}
-
 use mqtt_codec::{
     AckProperties, Auth, AuthReason, Authentication, ConnAck, ConnAckOutcome, Connect,
     ConnectReason, Disconnect, DisconnectProperties, DisconnectReason, EncodeError, NotInVersion,
@@ -23,6 +13,8 @@ use proptest::prelude::*;
 
 use ProtocolVersion::{V3_1_1, V5_0};
 
+use crate::packets::versioned_packet;
+
 fn encode(packet: &Packet<'_>, version: ProtocolVersion) -> Vec<u8> {
     let mut bytes = vec![0; packet.encoded_len(version).unwrap()];
     assert_eq!(packet.encode(version, &mut bytes), Ok(bytes.len()));
@@ -33,14 +25,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_encoded_decodes_to_the_same_packet((version, packet) in support::packets::versioned_packet()) {
+    fn what_is_encoded_decodes_to_the_same_packet((version, packet) in versioned_packet()) {
         let bytes = encode(&packet, version);
         let size_max = u32::try_from(bytes.len()).unwrap();
         prop_assert_eq!(decode(&bytes, version, size_max), Ok(Parsed::Complete((packet, bytes.len()))));
     }
 
     #[test]
-    fn a_decoded_packet_encodes_to_the_same_bytes((version, packet) in support::packets::versioned_packet()) {
+    fn a_decoded_packet_encodes_to_the_same_bytes((version, packet) in versioned_packet()) {
         let bytes = encode(&packet, version);
         let Ok(Parsed::Complete((decoded, _))) = decode(&bytes, version, u32::MAX) else {
             return Err(TestCaseError::fail("does not decode"));
@@ -49,7 +41,7 @@ proptest! {
     }
 
     #[test]
-    fn exactly_the_predicted_bytes_are_written((version, packet) in support::packets::versioned_packet()) {
+    fn exactly_the_predicted_bytes_are_written((version, packet) in versioned_packet()) {
         let needed = packet.encoded_len(version).unwrap();
         let mut buf = vec![0xEE; needed + 3];
         prop_assert_eq!(packet.encode(version, &mut buf), Ok(needed));
@@ -57,7 +49,7 @@ proptest! {
     }
 
     #[test]
-    fn a_buffer_that_is_one_byte_too_short_stays_untouched((version, packet) in support::packets::versioned_packet()) {
+    fn a_buffer_that_is_one_byte_too_short_stays_untouched((version, packet) in versioned_packet()) {
         let needed = packet.encoded_len(version).unwrap();
         let mut buf = vec![0xEE; needed - 1];
         let refused = EncodeError::BufferTooSmall { needed, available: needed - 1 };
@@ -69,7 +61,7 @@ proptest! {
 #[cfg(feature = "alloc")]
 proptest! {
     #[test]
-    fn a_growable_buffer_gets_the_same_bytes_appended((version, packet) in support::packets::versioned_packet()) {
+    fn a_growable_buffer_gets_the_same_bytes_appended((version, packet) in versioned_packet()) {
         let bytes = encode(&packet, version);
         let mut grown = vec![0xEE];
         prop_assert_eq!(packet.encode_to(version, &mut grown), Ok(bytes.len()));
@@ -77,7 +69,7 @@ proptest! {
     }
 
     #[test]
-    fn a_bounded_buffer_that_is_one_byte_too_short_stays_untouched((version, packet) in support::packets::versioned_packet()) {
+    fn a_bounded_buffer_that_is_one_byte_too_short_stays_untouched((version, packet) in versioned_packet()) {
         let needed = packet.encoded_len(version).unwrap();
         let mut buf = vec![0xEE; needed - 1];
         let refused = EncodeError::BufferTooSmall { needed, available: needed - 1 };

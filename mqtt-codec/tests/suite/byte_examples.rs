@@ -1,15 +1,5 @@
 //! Packets byte by byte, spelled out by hand from the tables of the standards.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests fail as tests do"
-)]
-
-mod support {
-    pub(crate) mod hex;
-}
-
 use core::num::NonZeroU16;
 
 use mqtt_codec::{
@@ -24,8 +14,8 @@ use mqtt_codec::{
     decode,
 };
 
+use crate::hex::hex;
 use ProtocolVersion::{V3_1_1, V5_0};
-use support::hex::hex;
 
 const BOTH: &[ProtocolVersion] = &[V3_1_1, V5_0];
 const V3: &[ProtocolVersion] = &[V3_1_1];

@@ -1,22 +1,11 @@
 //! Bytes come in pieces of any size: that changes nothing.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "helpers of tests fail as tests do"
-)]
-
-mod support {
-    pub(crate) mod packets;
-}
-
 use mqtt_codec::{Packet, Parsed, ProtocolVersion, decode};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use support::packets::{packet, version, versioned_packet};
+use crate::packets::{packet, version, versioned_packet};
 
 fn encode(packet: &Packet<'_>, version: ProtocolVersion) -> Vec<u8> {
     let mut bytes = vec![0; packet.encoded_len(version).unwrap()];

@@ -1,0 +1,19 @@
+//! Tests from outside, in one program: one file for each concern, and what they share.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod byte_examples;
+mod errors;
+mod framing;
+mod hex;
+mod malformed;
+mod message;
+mod packets;
+mod round_trip;
+mod split;
