@@ -92,6 +92,7 @@ pub mod session;
 
 mod drive;
 mod error;
+mod intake;
 mod link;
 mod look;
 mod time;

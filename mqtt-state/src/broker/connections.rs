@@ -6,6 +6,7 @@ use core::fmt;
 use super::sessions::SessionKey;
 use super::slab::{Key, Slab};
 use crate::Timestamp;
+use crate::intake::BufferSeen;
 use crate::server::ServerLink;
 
 /// Names one connection; never a later one in the same place, so that a late call about a
@@ -33,6 +34,7 @@ pub(super) struct Connection {
     pub(super) session: Option<SessionKey>,
     /// When its timer fires.
     pub(super) timer_at: Option<Timestamp>,
+    pub(super) buffer_seen: BufferSeen,
     ready: Ready,
 }
 
@@ -66,6 +68,7 @@ impl Connections {
                 link,
                 session: None,
                 timer_at: None,
+                buffer_seen: BufferSeen::default(),
                 ready: Ready::No,
             })
             .map(ConnectionId)

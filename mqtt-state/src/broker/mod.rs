@@ -58,7 +58,7 @@ use sessions::{SessionKey, Sessions};
 use store::{Deliveries, MessageRef, MessageStore};
 use timers::{Timer, Timers};
 
-use crate::link::{Origin, split_frame};
+use crate::intake::{Intake, Origin, Step, take, take_shared};
 use crate::server::{Action, ServerLink};
 use crate::time::Clock;
 use crate::{
@@ -176,33 +176,16 @@ impl Broker {
     /// everything and ignores it.
     pub fn handle_input(&mut self, now: Timestamp, id: ConnectionId, input: &[u8]) -> Consumed {
         let now = self.note_input(now, id, input.len());
-        let mut bytes = 0_usize;
-        let consumed = loop {
-            let rest = input.get(bytes..).unwrap_or_default();
-            match self.next_frame(now, id, rest) {
-                Step::Frame { size } => {
-                    let Some(frame) = rest.get(..size) else {
-                        break Consumed { bytes, need: 0 };
-                    };
-                    self.handle_frame(now, id, frame, Origin::Borrowed);
-                    bytes = bytes.saturating_add(size);
-                }
-                Step::Need(need) => break Consumed { bytes, need },
-                Step::Ignore => {
-                    break Consumed {
-                        bytes: input.len(),
-                        need: 0,
-                    };
-                }
-            }
-        };
+        let broker = &mut *self;
+        let consumed = take(&mut Input { broker, id, now }, input);
         self.settle(id);
         consumed
     }
 
     /// Like [`handle_input`](Self::handle_input), but takes the bytes out of a buffer whose memory
     /// messages may share instead of being copied. A message shares it only where it is most of
-    /// the buffer, so that a small one never pins a large one.
+    /// the buffer, so that a small one never pins a large one; for that the buffer has to be a
+    /// whole one, not a part split off another.
     pub fn handle_input_shared(
         &mut self,
         now: Timestamp,
@@ -210,27 +193,16 @@ impl Broker {
         input: &mut BytesMut,
     ) -> Consumed {
         let now = self.note_input(now, id, input.len());
-        let mut bytes = 0_usize;
-        let consumed = loop {
-            match self.next_frame(now, id, input) {
-                Step::Frame { size } => {
-                    let (frame, may_share) = split_frame(input, size);
-                    let origin = if may_share {
-                        Origin::Shared(&frame)
-                    } else {
-                        Origin::Borrowed
-                    };
-                    self.handle_frame(now, id, &frame, origin);
-                    bytes = bytes.saturating_add(size);
-                }
-                Step::Need(need) => break Consumed { bytes, need },
-                Step::Ignore => {
-                    bytes = bytes.saturating_add(input.len());
-                    input.clear();
-                    break Consumed { bytes, need: 0 };
-                }
-            }
-        };
+        let seen = self.connections.get_mut(id).map(|connection| {
+            connection.buffer_seen.note(input);
+            connection.buffer_seen
+        });
+        let broker = &mut *self;
+        let consumed = take_shared(
+            &mut Input { broker, id, now },
+            seen.unwrap_or_default(),
+            input,
+        );
         self.settle(id);
         consumed
     }
@@ -393,28 +365,6 @@ impl Broker {
         Some(connection.link.explain(session.map(|entry| &entry.session)))
     }
 
-    /// Carries out every deadline that has passed.
-    fn fire_due(&mut self, now: Timestamp) {
-        while let Some(timer) = self.timers.pop_due(now) {
-            match timer {
-                Timer::Connection(id) => self.connection_timer(now, id),
-                Timer::Will(key) => {
-                    if let Some(entry) = self.sessions.get_mut(key) {
-                        entry.will_at = None;
-                    }
-                    self.publish_will(now, key);
-                }
-                Timer::Session(key) => {
-                    if let Some(entry) = self.sessions.get_mut(key) {
-                        entry.expires_at = None;
-                    }
-                    self.end_session(now, key);
-                }
-                Timer::Retained(name) => self.expire_retained(name),
-            }
-        }
-    }
-
     fn note_input(&mut self, now: Timestamp, id: ConnectionId, len: usize) -> Timestamp {
         let now = self.clock.advance(now);
         if len > 0
@@ -423,52 +373,6 @@ impl Broker {
             connection.link.note_input(now);
         }
         now
-    }
-
-    /// Looks at the front of a connection's input.
-    fn next_frame(&mut self, now: Timestamp, id: ConnectionId, input: &[u8]) -> Step {
-        let Some(connection) = self.connections.get(id) else {
-            return Step::Ignore;
-        };
-        if connection.link.is_ended() {
-            return Step::Ignore;
-        }
-        if !connection.link.wants_input() {
-            return Step::Need(0);
-        }
-        match connection.link.parse(input, &self.config.server) {
-            Ok(Parsed::Complete(frame)) => Step::Frame { size: frame.size() },
-            Ok(Parsed::Partial { needed }) => Step::Need(needed),
-            Err(error) => {
-                self.end_connection(now, id, CloseCause::ProtocolError(error), None);
-                Step::Ignore
-            }
-        }
-    }
-
-    fn handle_frame(&mut self, now: Timestamp, id: ConnectionId, bytes: &[u8], origin: Origin<'_>) {
-        self.traffic.note_received(bytes.len());
-        let Some(connection) = self.connections.get(id) else {
-            return;
-        };
-        let frame = match connection.link.parse(bytes, &self.config.server) {
-            Ok(Parsed::Complete(frame)) => frame,
-            Ok(Parsed::Partial { .. }) => return,
-            Err(error) => {
-                return self.end_connection(now, id, CloseCause::ProtocolError(error), None);
-            }
-        };
-        match connection.link.decode(&frame) {
-            Ok(packet) => {
-                if let Err(cause) = self.carry_out(now, id, &packet, origin) {
-                    self.end_connection(now, id, cause, None);
-                }
-            }
-            Err(error) => {
-                let text = text_at_fault(&error, &frame);
-                self.end_connection(now, id, CloseCause::ProtocolError(error.into()), text);
-            }
-        }
     }
 
     fn carry_out(
@@ -520,45 +424,6 @@ impl Broker {
         self.arm(id);
     }
 
-    /// Sets the timer of a connection. One that fires too early is left alone: it is set anew when
-    /// it fires, so that a packet costs no timer.
-    fn arm(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        let Some(deadline) = connection.link.deadline() else {
-            return;
-        };
-        match connection.timer_at {
-            Some(at) if at <= deadline.at => return,
-            Some(at) => self.timers.cancel(at, Timer::Connection(id)),
-            None => {}
-        }
-        connection.timer_at = Some(deadline.at);
-        self.timers.set(deadline.at, Timer::Connection(id));
-    }
-
-    fn connection_timer(&mut self, now: Timestamp, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        connection.timer_at = None;
-        if connection.link.is_ended() {
-            // Its last bytes have had their time: the next poll answers `Close`.
-            if connection
-                .link
-                .deadline()
-                .is_some_and(|deadline| deadline.at <= now)
-            {
-                self.connections.mark_ready(id);
-                return;
-            }
-        } else if let Some(cause) = connection.link.expired(now) {
-            return self.end_connection(now, id, cause, None);
-        }
-        self.arm(id);
-    }
-
     fn forget(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.remove(id)
             && let Some(at) = connection.timer_at
@@ -568,14 +433,54 @@ impl Broker {
     }
 }
 
-/// What is at the front of the input.
-enum Step {
-    Frame {
-        size: usize,
-    },
-    Need(usize),
-    /// The connection is over; whatever comes is thrown away.
-    Ignore,
+/// A broker, as the owner of one connection's input.
+struct Input<'b> {
+    broker: &'b mut Broker,
+    id: ConnectionId,
+    now: Timestamp,
+}
+
+impl Intake for Input<'_> {
+    fn next_frame<'p>(&mut self, input: &'p [u8]) -> Step<'p> {
+        let broker = &mut *self.broker;
+        let Some(connection) = broker.connections.get(self.id) else {
+            return Step::Ignore;
+        };
+        if connection.link.is_ended() {
+            return Step::Ignore;
+        }
+        if !connection.link.wants_input() {
+            return Step::Need(0);
+        }
+        match connection.link.parse(input, &broker.config.server) {
+            Ok(Parsed::Complete(frame)) => Step::Frame(frame),
+            Ok(Parsed::Partial { needed }) => Step::Need(needed),
+            Err(error) => {
+                let cause = CloseCause::ProtocolError(error);
+                broker.end_connection(self.now, self.id, cause, None);
+                Step::Ignore
+            }
+        }
+    }
+
+    fn handle_frame(&mut self, frame: &Frame<'_>, origin: Origin<'_>) {
+        let broker = &mut *self.broker;
+        broker.traffic.note_received(frame.size());
+        let Some(connection) = broker.connections.get(self.id) else {
+            return;
+        };
+        let (cause, text) = match connection.link.decode(frame) {
+            Ok(packet) => match broker.carry_out(self.now, self.id, &packet, origin) {
+                Ok(()) => return,
+                Err(cause) => (cause, None),
+            },
+            Err(error) => {
+                let text = text_at_fault(&error, frame);
+                (CloseCause::ProtocolError(error.into()), text)
+            }
+        };
+        broker.end_connection(self.now, self.id, cause, text);
+    }
 }
 
 /// The topic name or filter that a decoder refused, for the log.

@@ -11,7 +11,8 @@ use super::event::{DropCause, Event};
 use super::sessions::{SessionKey, Sessions};
 use super::store::{Delivery, MessageRef};
 use super::{Broker, ConnectionId};
-use crate::link::{AckEffect, Origin, Topic};
+use crate::intake::Origin;
+use crate::link::{AckEffect, Topic};
 use crate::session::{Held, QueueLimits};
 use crate::{CloseCause, Timestamp};
 

@@ -1,10 +1,10 @@
-//! The deadlines of a whole broker, in one order.
+//! The deadlines of a whole broker, in one order, and what happens when one has come.
 
 use alloc::collections::BTreeSet;
 
-use super::ConnectionId;
 use super::sessions::SessionKey;
 use super::store::MessageName;
+use super::{Broker, ConnectionId};
 use crate::Timestamp;
 
 /// Something that is due at a time.
@@ -52,5 +52,68 @@ impl Timers {
 
     pub(super) fn len(&self) -> usize {
         self.order.len()
+    }
+}
+
+impl Broker {
+    /// Carries out every deadline that has passed.
+    pub(super) fn fire_due(&mut self, now: Timestamp) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Connection(id) => self.connection_timer(now, id),
+                Timer::Will(key) => {
+                    if let Some(entry) = self.sessions.get_mut(key) {
+                        entry.will_at = None;
+                    }
+                    self.publish_will(now, key);
+                }
+                Timer::Session(key) => {
+                    if let Some(entry) = self.sessions.get_mut(key) {
+                        entry.expires_at = None;
+                    }
+                    self.end_session(now, key);
+                }
+                Timer::Retained(name) => self.expire_retained(name),
+            }
+        }
+    }
+
+    /// Sets the timer of a connection. One that fires too early is left alone: it is set anew when
+    /// it fires, so that a packet costs no timer.
+    pub(super) fn arm(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let Some(deadline) = connection.link.deadline() else {
+            return;
+        };
+        match connection.timer_at {
+            Some(at) if at <= deadline.at => return,
+            Some(at) => self.timers.cancel(at, Timer::Connection(id)),
+            None => {}
+        }
+        connection.timer_at = Some(deadline.at);
+        self.timers.set(deadline.at, Timer::Connection(id));
+    }
+
+    fn connection_timer(&mut self, now: Timestamp, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        connection.timer_at = None;
+        if connection.link.is_ended() {
+            // Its last bytes have had their time: the next poll answers `Close`.
+            if connection
+                .link
+                .deadline()
+                .is_some_and(|deadline| deadline.at <= now)
+            {
+                self.connections.mark_ready(id);
+                return;
+            }
+        } else if let Some(cause) = connection.link.expired(now) {
+            return self.end_connection(now, id, cause, None);
+        }
+        self.arm(id);
     }
 }

@@ -41,7 +41,8 @@ use connect::Offer;
 use keep_alive::{Due, KeepAlive};
 use publish::{Events, OwnMessage};
 
-use crate::link::{Link, Origin, ReceiveError, split_frame};
+use crate::intake::{BufferSeen, Intake, Origin, Step, take, take_shared};
+use crate::link::{Link, ReceiveError};
 use crate::session::Session;
 use crate::time::Clock;
 use crate::{
@@ -68,6 +69,7 @@ pub struct Client {
     phase: Phase,
     keep_alive: KeepAlive,
     events: Events,
+    buffer_seen: BufferSeen,
     next_token: u64,
 }
 
@@ -117,6 +119,7 @@ impl Client {
             phase: Phase::Disconnected,
             keep_alive: KeepAlive::new(Timestamp::ZERO, 0),
             events: Events::default(),
+            buffer_seen: BufferSeen::default(),
             next_token: 1,
         }
     }
@@ -136,54 +139,18 @@ impl Client {
     /// [`wants_input`](Self::wants_input) says no.
     pub fn handle_input(&mut self, now: Timestamp, input: &[u8]) -> Consumed {
         let now = self.note_input(now, input.len());
-        let mut bytes = 0_usize;
-        loop {
-            let rest = input.get(bytes..).unwrap_or_default();
-            match self.next_frame(now, rest) {
-                Step::Frame { size } => {
-                    let Some(frame) = rest.get(..size) else {
-                        return Consumed { bytes, need: 0 };
-                    };
-                    self.handle_frame(now, frame, Origin::Borrowed);
-                    bytes = bytes.saturating_add(size);
-                }
-                Step::Need(need) => return Consumed { bytes, need },
-                Step::Ignore => {
-                    return Consumed {
-                        bytes: input.len(),
-                        need: 0,
-                    };
-                }
-            }
-        }
+        take(&mut Input { client: self, now }, input)
     }
 
     /// Like [`handle_input`](Self::handle_input), but takes the bytes out of a buffer whose memory
     /// messages may share instead of being copied. A message shares it only where it is most of
-    /// the buffer, so that a small one never pins a large one.
+    /// the buffer, so that a small one never pins a large one; for that the buffer has to be a
+    /// whole one, not a part split off another.
     pub fn handle_input_shared(&mut self, now: Timestamp, input: &mut BytesMut) -> Consumed {
         let now = self.note_input(now, input.len());
-        let mut bytes = 0_usize;
-        loop {
-            match self.next_frame(now, input) {
-                Step::Frame { size } => {
-                    let (frame, may_share) = split_frame(input, size);
-                    let origin = if may_share {
-                        Origin::Shared(&frame)
-                    } else {
-                        Origin::Borrowed
-                    };
-                    self.handle_frame(now, &frame, origin);
-                    bytes = bytes.saturating_add(size);
-                }
-                Step::Need(need) => return Consumed { bytes, need },
-                Step::Ignore => {
-                    bytes = bytes.saturating_add(input.len());
-                    input.clear();
-                    return Consumed { bytes, need: 0 };
-                }
-            }
-        }
+        self.buffer_seen.note(input);
+        let seen = self.buffer_seen;
+        take_shared(&mut Input { client: self, now }, seen, input)
     }
 
     /// A deadline of [`poll_timeout`](Self::poll_timeout) may have come. Early and repeated calls
@@ -364,44 +331,6 @@ impl Client {
         now
     }
 
-    /// Looks at the front of the input.
-    fn next_frame(&mut self, now: Timestamp, input: &[u8]) -> Step {
-        let version = match (&self.phase, &self.link) {
-            (Phase::Connecting { .. } | Phase::Connected { .. }, Some(link)) => link.version(),
-            _ => return Step::Ignore,
-        };
-        if !self.wants_input() {
-            return Step::Need(0);
-        }
-        match Frame::parse(input, Some(version), self.config.packet_size_max) {
-            Ok(Parsed::Complete(frame)) => Step::Frame { size: frame.size() },
-            Ok(Parsed::Partial { needed }) => Step::Need(needed),
-            Err(error) => {
-                self.fail(now, error.into());
-                Step::Ignore
-            }
-        }
-    }
-
-    fn handle_frame(&mut self, now: Timestamp, bytes: &[u8], origin: Origin<'_>) {
-        self.events.traffic.note_received(bytes.len());
-        let Some(version) = self.link.as_ref().map(Link::version) else {
-            return;
-        };
-        let packet = match Frame::parse(bytes, Some(version), self.config.packet_size_max) {
-            Ok(Parsed::Complete(frame)) => frame.decode(version),
-            Ok(Parsed::Partial { .. }) => return,
-            Err(error) => Err(error),
-        };
-        let handled = packet.map_err(|error| ProtocolError::from(error).into());
-        let handled = handled.and_then(|packet| self.handle_packet(now, &packet, origin));
-        match handled {
-            Ok(()) => {}
-            Err(ReceiveError::Protocol(error)) => self.fail(now, error),
-            Err(ReceiveError::AnswerTooLarge) => self.end_with_answer_too_large(now),
-        }
-    }
-
     fn handle_packet(
         &mut self,
         now: Timestamp,
@@ -506,14 +435,47 @@ impl Client {
     }
 }
 
-/// What is at the front of the input.
-enum Step {
-    Frame {
-        size: usize,
-    },
-    Need(usize),
-    /// The connection is over; whatever comes is thrown away.
-    Ignore,
+/// A client, as the owner of its input.
+struct Input<'c> {
+    client: &'c mut Client,
+    now: Timestamp,
+}
+
+impl Intake for Input<'_> {
+    fn next_frame<'p>(&mut self, input: &'p [u8]) -> Step<'p> {
+        let client = &mut *self.client;
+        let version = match (&client.phase, &client.link) {
+            (Phase::Connecting { .. } | Phase::Connected { .. }, Some(link)) => link.version(),
+            _ => return Step::Ignore,
+        };
+        if !client.wants_input() {
+            return Step::Need(0);
+        }
+        match Frame::parse(input, Some(version), client.config.packet_size_max) {
+            Ok(Parsed::Complete(frame)) => Step::Frame(frame),
+            Ok(Parsed::Partial { needed }) => Step::Need(needed),
+            Err(error) => {
+                client.fail(self.now, error.into());
+                Step::Ignore
+            }
+        }
+    }
+
+    fn handle_frame(&mut self, frame: &Frame<'_>, origin: Origin<'_>) {
+        let client = &mut *self.client;
+        client.events.traffic.note_received(frame.size());
+        let Some(version) = client.link.as_ref().map(Link::version) else {
+            return;
+        };
+        let packet = frame.decode(version);
+        let handled = packet.map_err(|error| ProtocolError::from(error).into());
+        let handled = handled.and_then(|packet| client.handle_packet(self.now, &packet, origin));
+        match handled {
+            Ok(()) => {}
+            Err(ReceiveError::Protocol(error)) => client.fail(self.now, error),
+            Err(ReceiveError::AnswerTooLarge) => client.end_with_answer_too_large(self.now),
+        }
+    }
 }
 
 /// Whether a packet has what only a client that asked for it may get.

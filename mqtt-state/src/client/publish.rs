@@ -6,9 +6,8 @@ use core::fmt;
 use mqtt_codec::{Delivery, Message, PacketId, Publish, PublishReason, QoS, ReasonCode};
 
 use super::{Client, Event, LostCause, Phase, PublishToken};
-use crate::link::{
-    AckEffect, Arrival, Origin, Outgoing, OutgoingIds, ReceiveError, Settled, Store,
-};
+use crate::intake::Origin;
+use crate::link::{AckEffect, Arrival, Outgoing, OutgoingIds, ReceiveError, Settled, Store};
 use crate::session::{Held, QueueLimits};
 use crate::{Timestamp, Traffic};
 

@@ -12,10 +12,8 @@ mod transmit;
 
 use alloc::collections::BTreeSet;
 
-use bytes::{Bytes, BytesMut};
 use mqtt_codec::{
-    Ack, Disconnect, EncodeError, Message, Packet, PacketId, ProtocolVersion, Publish, QoS,
-    ReleaseReason, TopicName,
+    Ack, Disconnect, EncodeError, Packet, PacketId, ProtocolVersion, QoS, ReleaseReason,
 };
 
 pub(crate) use alias::{InboundAliases, OutboundAliases, Topic};
@@ -217,32 +215,4 @@ impl Link {
     pub(crate) fn packet_size_max(&self) -> usize {
         self.send.packet_size_max
     }
-}
-
-/// Where the bytes of an input packet are, so that a message can share them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Origin<'a> {
-    /// In a slice of the caller's: what is kept has to be copied.
-    Borrowed,
-    /// In a frame of its own that may be shared.
-    Shared(&'a Bytes),
-}
-
-impl Origin<'_> {
-    /// The owned form of a received PUBLISH.
-    pub(crate) fn message(self, publish: &Publish<'_>, topic: TopicName<'_>) -> Message {
-        match self {
-            Self::Shared(frame) => Message::from_frame(frame, publish, topic),
-            Self::Borrowed => Message::from_publish(publish, topic),
-        }
-    }
-}
-
-/// Splits a whole packet of `size` bytes off the front of `input`.
-///
-/// Answers the frame, and whether it may be shared: a packet that is a small part of a large read
-/// buffer is copied when kept, so that it never pins the buffer.
-pub(crate) fn split_frame(input: &mut BytesMut, size: usize) -> (Bytes, bool) {
-    let may_share = size.saturating_mul(2) >= input.capacity();
-    (input.split_to(size.min(input.len())).freeze(), may_share)
 }

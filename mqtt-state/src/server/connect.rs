@@ -1,15 +1,17 @@
 //! The handshake in the server role: what CONNECT must fulfil, and both ways to answer it.
 
+use alloc::string::String;
+
 use mqtt_codec::{
     ConnAck, ConnAckOutcome, ConnAckProperties, Connect, ConnectReason, EncodeError, MaximumQoS,
     Packet, PacketType, ProtocolVersion, QoS, Str,
 };
 
-use super::Config;
 use super::link::{Action, Phase, ServerLink, Terms};
+use super::{CommandError, Config, Connection};
 use crate::link::{Link, LinkLimits};
 use crate::session::Session;
-use crate::{CloseCause, ProtocolError};
+use crate::{CloseCause, ProtocolError, Timestamp};
 
 /// What CONNECT asked for, as far as the answer depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +71,72 @@ pub(crate) fn check(connect: &Connect<'_>, config: &Config) -> Result<(), Connec
         return Err(ConnectReason::BadAuthenticationMethod);
     }
     Ok(())
+}
+
+/// How a CONNECT is accepted.
+#[derive(Debug, Default)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by struct update from the default"
+)]
+pub struct Acceptance {
+    /// The session that was kept for this client, if there is one and it did not ask for a clean
+    /// start.
+    pub session: Option<super::Session>,
+    /// For a client that left its identifier empty.
+    pub assigned_client_id: Option<String>,
+}
+
+impl Connection {
+    /// Accepts the CONNECT of [`Event::Connect`]. What the session has in flight is sent again.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`].
+    pub fn accept(&mut self, now: Timestamp, acceptance: Acceptance) -> Result<(), CommandError> {
+        let now = self.clock.advance(now);
+        if !self.link.awaits_decision() {
+            return Err(CommandError::WrongState);
+        }
+        let assigned = acceptance
+            .assigned_client_id
+            .as_deref()
+            .map(Str::new)
+            .transpose();
+        let assigned_client_id = assigned.map_err(|_| CommandError::ClientId)?;
+        let session_present = acceptance.session.is_some();
+        self.session = acceptance.session.unwrap_or_default();
+        let welcome = Welcome {
+            session_present,
+            session_expiry_secs: self.session_expiry_secs,
+            assigned_client_id,
+        };
+        if self
+            .link
+            .accept(&welcome, &mut self.session, &self.config)
+            .is_err()
+        {
+            self.end(now, CloseCause::AnswerTooLarge);
+            return Err(CommandError::AnswerTooLarge);
+        }
+        Ok(())
+    }
+
+    /// Refuses the CONNECT of [`Event::Connect`], with CONNACK where the version has a code for
+    /// the reason.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::WrongState`].
+    pub fn reject(&mut self, now: Timestamp, reason: ConnectReason) -> Result<(), CommandError> {
+        let now = self.clock.advance(now);
+        if !self.link.awaits_decision() {
+            return Err(CommandError::WrongState);
+        }
+        self.will = None;
+        self.end(now, CloseCause::Refused(reason));
+        Ok(())
+    }
 }
 
 impl ServerLink {

@@ -31,6 +31,7 @@
 
 mod config;
 mod connect;
+mod error;
 mod event;
 mod keep_alive;
 mod link;
@@ -38,30 +39,25 @@ mod publish;
 mod subscribe;
 
 use alloc::collections::VecDeque;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::fmt;
 
 use bytes::BytesMut;
-use mqtt_codec::{
-    AckProperties, ConnectReason, DisconnectReason, Message, Packet, Parsed, PublishReason, Str,
-    SubAck, SubAckReasons, SubscribeReason, UnsubAck, UnsubAckReasons, UnsubscribeReason,
-};
+use mqtt_codec::{DisconnectReason, Frame, Packet, Parsed, PublishReason};
 
 pub use config::Config;
+pub use connect::Acceptance;
+pub use error::CommandError;
 pub use event::{ConnectRequest, DeliveryToken, Event, RequestToken, WillRequest};
-pub use publish::OwnDelivery;
+pub use publish::{DeliverError, OwnDelivery};
 
 pub(crate) use connect::{Welcome, check as check_connect, session_expiry_secs};
 pub(crate) use link::{Action, ServerLink};
 
-use crate::link::{AckEffect, Origin, split_frame};
-use crate::session::{Held, QueueLimits};
+use crate::intake::{BufferSeen, Intake, Origin, Step, take, take_shared};
+use crate::link::AckEffect;
 use crate::time::Clock;
-use crate::{
-    CloseCause, Consumed, Explanation, InputWaits, ProtocolError, Timeout, Timestamp, Traffic,
-    Transmit,
-};
+use crate::{CloseCause, Consumed, Explanation, InputWaits, Timeout, Timestamp, Traffic, Transmit};
 
 /// The session of one client, to be kept while it is away.
 pub type Session = crate::session::Session<OwnDelivery>;
@@ -80,6 +76,7 @@ pub struct Connection {
     will: Option<alloc::boxed::Box<WillRequest>>,
     session_expiry_secs: u32,
     outbox: Outbox,
+    buffer_seen: BufferSeen,
     next_token: u64,
 }
 
@@ -89,69 +86,6 @@ struct Outbox {
     events: VecDeque<Event>,
     traffic: Traffic,
 }
-
-/// How a CONNECT is accepted.
-#[derive(Debug, Default)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by struct update from the default"
-)]
-pub struct Acceptance {
-    /// The session that was kept for this client, if there is one and it did not ask for a clean
-    /// start.
-    pub session: Option<Session>,
-    /// For a client that left its identifier empty.
-    pub assigned_client_id: Option<String>,
-}
-
-/// Why a command was not carried out. Nothing has changed then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CommandError {
-    /// The connection is not in a state for it: no CONNECT waits for an answer, or the connection
-    /// is not open.
-    WrongState,
-    /// The assigned client identifier is no string of MQTT.
-    ClientId,
-    /// The answer has another number of reason codes than the request had filters, or is for the
-    /// other kind of request.
-    Reasons,
-    /// The answer is larger than the client takes; the connection has been closed.
-    AnswerTooLarge,
-}
-
-impl fmt::Display for CommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::WrongState => "the connection is not in a state for this command",
-            Self::ClientId => "the assigned client identifier is no string of MQTT",
-            Self::Reasons => "the reason codes do not fit the request",
-            Self::AnswerTooLarge => "the answer is larger than the client takes",
-        })
-    }
-}
-
-impl core::error::Error for CommandError {}
-
-/// A `deliver` that was not accepted: as much waits as [`Config`] allows. The message comes back.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "there is one reason")]
-pub struct DeliverError {
-    /// The message, unchanged.
-    pub message: Message,
-}
-
-impl fmt::Display for DeliverError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cannot deliver {}: too much waits for this client",
-            self.message.topic()
-        )
-    }
-}
-
-impl core::error::Error for DeliverError {}
 
 impl Connection {
     /// A transport has been opened by a client.
@@ -167,141 +101,9 @@ impl Connection {
             will: None,
             session_expiry_secs: 0,
             outbox: Outbox::default(),
+            buffer_seen: BufferSeen::default(),
             next_token: 1,
         }
-    }
-
-    /// Accepts the CONNECT of [`Event::Connect`]. What the session has in flight is sent again.
-    ///
-    /// # Errors
-    ///
-    /// [`CommandError`].
-    pub fn accept(&mut self, now: Timestamp, acceptance: Acceptance) -> Result<(), CommandError> {
-        let now = self.clock.advance(now);
-        if !self.link.awaits_decision() {
-            return Err(CommandError::WrongState);
-        }
-        let assigned = acceptance
-            .assigned_client_id
-            .as_deref()
-            .map(Str::new)
-            .transpose();
-        let assigned_client_id = assigned.map_err(|_| CommandError::ClientId)?;
-        let session_present = acceptance.session.is_some();
-        self.session = acceptance.session.unwrap_or_default();
-        let welcome = Welcome {
-            session_present,
-            session_expiry_secs: self.session_expiry_secs,
-            assigned_client_id,
-        };
-        if self
-            .link
-            .accept(&welcome, &mut self.session, &self.config)
-            .is_err()
-        {
-            self.end(now, CloseCause::AnswerTooLarge);
-            return Err(CommandError::AnswerTooLarge);
-        }
-        Ok(())
-    }
-
-    /// Refuses the CONNECT of [`Event::Connect`], with CONNACK where the version has a code for
-    /// the reason.
-    ///
-    /// # Errors
-    ///
-    /// [`CommandError::WrongState`].
-    pub fn reject(&mut self, now: Timestamp, reason: ConnectReason) -> Result<(), CommandError> {
-        let now = self.clock.advance(now);
-        if !self.link.awaits_decision() {
-            return Err(CommandError::WrongState);
-        }
-        self.will = None;
-        self.end(now, CloseCause::Refused(reason));
-        Ok(())
-    }
-
-    /// Takes a message for delivery to the client, at the message's own QoS and with its RETAIN
-    /// flag and subscription identifiers. A Message Expiry Interval counts from `now`.
-    ///
-    /// # Errors
-    ///
-    /// [`DeliverError`] with the message, when as much waits as [`Config`] allows.
-    pub fn deliver(
-        &mut self,
-        now: Timestamp,
-        message: Message,
-    ) -> Result<DeliveryToken, DeliverError> {
-        let now = self.clock.advance(now);
-        let limits = QueueLimits {
-            len_max: self.config.waiting_len_max,
-            bytes_max: self.config.waiting_bytes_max,
-        };
-        let (qos, bytes, tag) = (message.qos(), message.len_held(), self.next_token);
-        let held = Held {
-            message: OwnDelivery::new(now, message),
-            tag,
-            bytes,
-        };
-        match self.session.outbound.enqueue(qos, held, limits) {
-            Ok(()) => {
-                self.next_token = tag.saturating_add(1);
-                Ok(DeliveryToken(tag))
-            }
-            Err(held) => Err(DeliverError {
-                message: held.message.into_message(),
-            }),
-        }
-    }
-
-    /// Answers [`Event::Subscribe`], one reason for each filter, in their order.
-    ///
-    /// # Errors
-    ///
-    /// [`CommandError`].
-    pub fn answer_subscribe(
-        &mut self,
-        now: Timestamp,
-        token: RequestToken,
-        reasons: &[SubscribeReason],
-    ) -> Result<(), CommandError> {
-        let fits = token.subscribes && reasons.len() == token.filters_len;
-        let (true, Ok(reasons)) = (fits, SubAckReasons::new(reasons)) else {
-            return Err(CommandError::Reasons);
-        };
-        self.answer(
-            now,
-            &Packet::SubAck(SubAck {
-                id: token.id,
-                reasons,
-                properties: AckProperties::default(),
-            }),
-        )
-    }
-
-    /// Answers [`Event::Unsubscribe`], one reason for each filter, in their order.
-    ///
-    /// # Errors
-    ///
-    /// [`CommandError`].
-    pub fn answer_unsubscribe(
-        &mut self,
-        now: Timestamp,
-        token: RequestToken,
-        reasons: &[UnsubscribeReason],
-    ) -> Result<(), CommandError> {
-        if token.subscribes || reasons.len() != token.filters_len {
-            return Err(CommandError::Reasons);
-        }
-        let reasons = UnsubAckReasons::new(reasons);
-        self.answer(
-            now,
-            &Packet::UnsubAck(UnsubAck {
-                id: token.id,
-                reasons,
-                properties: AckProperties::default(),
-            }),
-        )
     }
 
     /// Ends the connection, with DISCONNECT where the version has one for a server.
@@ -315,54 +117,19 @@ impl Connection {
     /// [`wants_input`](Self::wants_input) says no.
     pub fn handle_input(&mut self, now: Timestamp, input: &[u8]) -> Consumed {
         let now = self.note_input(now, input.len());
-        let mut bytes = 0_usize;
-        loop {
-            let rest = input.get(bytes..).unwrap_or_default();
-            match self.next_frame(now, rest) {
-                Step::Frame { size } => {
-                    let Some(frame) = rest.get(..size) else {
-                        return Consumed { bytes, need: 0 };
-                    };
-                    self.handle_frame(now, frame, Origin::Borrowed);
-                    bytes = bytes.saturating_add(size);
-                }
-                Step::Need(need) => return Consumed { bytes, need },
-                Step::Ignore => {
-                    return Consumed {
-                        bytes: input.len(),
-                        need: 0,
-                    };
-                }
-            }
-        }
+        let connection = self;
+        take(&mut Input { connection, now }, input)
     }
 
     /// Like [`handle_input`](Self::handle_input), but takes the bytes out of a buffer whose memory
     /// messages may share instead of being copied. A message shares it only where it is most of
-    /// the buffer, so that a small one never pins a large one.
+    /// the buffer, so that a small one never pins a large one; for that the buffer has to be a
+    /// whole one, not a part split off another.
     pub fn handle_input_shared(&mut self, now: Timestamp, input: &mut BytesMut) -> Consumed {
         let now = self.note_input(now, input.len());
-        let mut bytes = 0_usize;
-        loop {
-            match self.next_frame(now, input) {
-                Step::Frame { size } => {
-                    let (frame, may_share) = split_frame(input, size);
-                    let origin = if may_share {
-                        Origin::Shared(&frame)
-                    } else {
-                        Origin::Borrowed
-                    };
-                    self.handle_frame(now, &frame, origin);
-                    bytes = bytes.saturating_add(size);
-                }
-                Step::Need(need) => return Consumed { bytes, need },
-                Step::Ignore => {
-                    bytes = bytes.saturating_add(input.len());
-                    input.clear();
-                    return Consumed { bytes, need: 0 };
-                }
-            }
-        }
+        self.buffer_seen.note(input);
+        let (seen, connection) = (self.buffer_seen, self);
+        take_shared(&mut Input { connection, now }, seen, input)
     }
 
     /// A deadline of [`poll_timeout`](Self::poll_timeout) may have come. Early and repeated calls
@@ -457,36 +224,6 @@ impl Connection {
         now
     }
 
-    fn next_frame(&mut self, now: Timestamp, input: &[u8]) -> Step {
-        if self.link.is_ended() {
-            return Step::Ignore;
-        }
-        if !self.wants_input() {
-            return Step::Need(0);
-        }
-        match self.link.parse(input, &self.config) {
-            Ok(Parsed::Complete(frame)) => Step::Frame { size: frame.size() },
-            Ok(Parsed::Partial { needed }) => Step::Need(needed),
-            Err(error) => {
-                self.end(now, CloseCause::ProtocolError(error));
-                Step::Ignore
-            }
-        }
-    }
-
-    fn handle_frame(&mut self, now: Timestamp, bytes: &[u8], origin: Origin<'_>) {
-        self.outbox.traffic.note_received(bytes.len());
-        let packet = match self.link.parse(bytes, &self.config) {
-            Ok(Parsed::Complete(frame)) => self.link.decode(&frame).map_err(ProtocolError::from),
-            Ok(Parsed::Partial { .. }) => return,
-            Err(error) => Err(error),
-        };
-        let handled = packet.map_err(CloseCause::ProtocolError);
-        if let Err(cause) = handled.and_then(|packet| self.carry_out(now, &packet, origin)) {
-            self.end(now, cause);
-        }
-    }
-
     fn carry_out(
         &mut self,
         now: Timestamp,
@@ -566,17 +303,6 @@ impl Connection {
         Ok(())
     }
 
-    fn answer(&mut self, now: Timestamp, packet: &Packet<'_>) -> Result<(), CommandError> {
-        let now = self.clock.advance(now);
-        if !self.link.is_connected() {
-            return Err(CommandError::WrongState);
-        }
-        self.link.send(packet).map_err(|_| {
-            self.end(now, CloseCause::AnswerTooLarge);
-            CommandError::AnswerTooLarge
-        })
-    }
-
     fn end(&mut self, now: Timestamp, cause: CloseCause) {
         if self.link.is_ended() {
             return;
@@ -600,12 +326,39 @@ impl Connection {
     }
 }
 
-/// What is at the front of the input.
-enum Step {
-    Frame {
-        size: usize,
-    },
-    Need(usize),
-    /// The connection is over; whatever comes is thrown away.
-    Ignore,
+/// A connection, as the owner of its input.
+struct Input<'c> {
+    connection: &'c mut Connection,
+    now: Timestamp,
+}
+
+impl Intake for Input<'_> {
+    fn next_frame<'p>(&mut self, input: &'p [u8]) -> Step<'p> {
+        let connection = &mut *self.connection;
+        if connection.link.is_ended() {
+            return Step::Ignore;
+        }
+        if !connection.wants_input() {
+            return Step::Need(0);
+        }
+        match connection.link.parse(input, &connection.config) {
+            Ok(Parsed::Complete(frame)) => Step::Frame(frame),
+            Ok(Parsed::Partial { needed }) => Step::Need(needed),
+            Err(error) => {
+                connection.end(self.now, CloseCause::ProtocolError(error));
+                Step::Ignore
+            }
+        }
+    }
+
+    fn handle_frame(&mut self, frame: &Frame<'_>, origin: Origin<'_>) {
+        let connection = &mut *self.connection;
+        connection.outbox.traffic.note_received(frame.size());
+        let packet = connection.link.decode(frame);
+        let handled = packet.map_err(|error| CloseCause::ProtocolError(error.into()));
+        let handled = handled.and_then(|packet| connection.carry_out(self.now, &packet, origin));
+        if let Err(cause) = handled {
+            connection.end(self.now, cause);
+        }
+    }
 }

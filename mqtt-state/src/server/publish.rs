@@ -1,10 +1,11 @@
 //! PUBLISH in the server role: what a client may not publish, and what is on its way to it.
 
+use core::fmt;
 use mqtt_codec::{Message, Publish, ReasonCode};
 
-use super::{Config, DeliveryToken, Event, Outbox};
+use super::{Config, Connection, DeliveryToken, Event, Outbox};
 use crate::link::{Outgoing, OutgoingIds, Settled, Store};
-use crate::session::Held;
+use crate::session::{Held, QueueLimits};
 use crate::{ProtocolError, Timestamp};
 
 /// Checks a client's PUBLISH against what the server has announced.
@@ -44,6 +45,61 @@ impl OwnDelivery {
 
     pub(super) fn into_message(self) -> Message {
         self.message
+    }
+}
+
+/// A `deliver` that was not accepted: as much waits as [`Config`] allows. The message comes back.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "there is one reason")]
+pub struct DeliverError {
+    /// The message, unchanged.
+    pub message: Message,
+}
+
+impl fmt::Display for DeliverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot deliver {}: too much waits for this client",
+            self.message.topic()
+        )
+    }
+}
+
+impl core::error::Error for DeliverError {}
+
+impl Connection {
+    /// Takes a message for delivery to the client, at the message's own QoS and with its RETAIN
+    /// flag and subscription identifiers. A Message Expiry Interval counts from `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`DeliverError`] with the message, when as much waits as [`Config`] allows.
+    pub fn deliver(
+        &mut self,
+        now: Timestamp,
+        message: Message,
+    ) -> Result<DeliveryToken, DeliverError> {
+        let now = self.clock.advance(now);
+        let limits = QueueLimits {
+            len_max: self.config.waiting_len_max,
+            bytes_max: self.config.waiting_bytes_max,
+        };
+        let (qos, bytes, tag) = (message.qos(), message.len_held(), self.next_token);
+        let held = Held {
+            message: OwnDelivery::new(now, message),
+            tag,
+            bytes,
+        };
+        match self.session.outbound.enqueue(qos, held, limits) {
+            Ok(()) => {
+                self.next_token = tag.saturating_add(1);
+                Ok(DeliveryToken(tag))
+            }
+            Err(held) => Err(DeliverError {
+                message: held.message.into_message(),
+            }),
+        }
     }
 }
 

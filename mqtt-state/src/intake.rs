@@ -1,0 +1,211 @@
+//! The way in, the same for all machines: whole packets off the front of what has arrived.
+
+use bytes::{Buf, Bytes, BytesMut};
+use mqtt_codec::{Frame, Message, Publish, TopicName};
+
+use crate::Consumed;
+
+/// A machine, as the owner of one connection's input.
+pub(crate) trait Intake {
+    /// Looks at the front of the input.
+    fn next_frame<'p>(&mut self, input: &'p [u8]) -> Step<'p>;
+
+    /// Takes the packet that [`next_frame`](Self::next_frame) found.
+    fn handle_frame(&mut self, frame: &Frame<'_>, origin: Origin<'_>);
+}
+
+/// What is at the front of the input.
+#[derive(Debug)]
+pub(crate) enum Step<'p> {
+    Frame(Frame<'p>),
+    /// So many bytes are missing; 0 when nothing is taken now.
+    Need(usize),
+    /// The connection is over; whatever comes is thrown away.
+    Ignore,
+}
+
+/// Where the bytes of a packet are, so that a message can share them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin<'a> {
+    /// In a slice of the caller's: what is kept has to be copied.
+    Borrowed,
+    /// In a frame of its own that may be shared.
+    Shared(&'a Bytes),
+}
+
+impl Origin<'_> {
+    /// The owned form of a received PUBLISH.
+    pub(crate) fn message(self, publish: &Publish<'_>, topic: TopicName<'_>) -> Message {
+        match self {
+            Self::Shared(frame) => Message::from_frame(frame, publish, topic),
+            Self::Borrowed => Message::from_publish(publish, topic),
+        }
+    }
+}
+
+/// The largest read buffer that one connection has shown: as much memory may stand behind any
+/// part of it that is split off.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BufferSeen {
+    capacity: usize,
+}
+
+impl BufferSeen {
+    pub(crate) fn note(&mut self, input: &BytesMut) {
+        self.capacity = self.capacity.max(input.capacity());
+    }
+
+    /// A packet that is less than half of its buffer is copied when kept, so that it never pins
+    /// more than twice its size.
+    fn may_share(self, size: usize) -> bool {
+        size.saturating_mul(2) >= self.capacity
+    }
+}
+
+/// Takes whole packets from the front of `input`.
+pub(crate) fn take(intake: &mut impl Intake, input: &[u8]) -> Consumed {
+    let mut bytes = 0_usize;
+    loop {
+        let rest = input.get(bytes..).unwrap_or_default();
+        match intake.next_frame(rest) {
+            Step::Frame(frame) => {
+                intake.handle_frame(&frame, Origin::Borrowed);
+                bytes = bytes.saturating_add(frame.size());
+            }
+            Step::Need(need) => return Consumed { bytes, need },
+            Step::Ignore => {
+                return Consumed {
+                    bytes: input.len(),
+                    need: 0,
+                };
+            }
+        }
+    }
+}
+
+/// Takes whole packets out of `input`; what is kept of a large one shares its memory.
+pub(crate) fn take_shared(
+    intake: &mut impl Intake,
+    seen: BufferSeen,
+    input: &mut BytesMut,
+) -> Consumed {
+    let mut bytes = 0_usize;
+    loop {
+        let size = match intake.next_frame(input) {
+            Step::Frame(frame) if seen.may_share(frame.size()) => frame.size(),
+            Step::Frame(frame) => {
+                let size = frame.size();
+                intake.handle_frame(&frame, Origin::Borrowed);
+                input.advance(size);
+                bytes = bytes.saturating_add(size);
+                continue;
+            }
+            Step::Need(need) => return Consumed { bytes, need },
+            Step::Ignore => {
+                bytes = bytes.saturating_add(input.len());
+                input.clear();
+                return Consumed { bytes, need: 0 };
+            }
+        };
+        let shared = input.split_to(size).freeze();
+        // The same bytes again, in the place where they can stay.
+        if let Step::Frame(frame) = intake.next_frame(&shared) {
+            intake.handle_frame(&frame, Origin::Shared(&shared));
+        }
+        bytes = bytes.saturating_add(size);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use mqtt_codec::{Parsed, ProtocolVersion};
+
+    use super::*;
+
+    /// Notes which packets it got and whether their memory may be shared.
+    #[derive(Default)]
+    struct Notes {
+        sizes: Vec<(usize, bool)>,
+        packets_max: usize,
+    }
+
+    impl Intake for Notes {
+        fn next_frame<'p>(&mut self, input: &'p [u8]) -> Step<'p> {
+            if self.sizes.len() == self.packets_max {
+                return Step::Need(0);
+            }
+            match Frame::parse(input, Some(ProtocolVersion::V3_1_1), 1000) {
+                Ok(Parsed::Complete(frame)) => Step::Frame(frame),
+                Ok(Parsed::Partial { needed }) => Step::Need(needed),
+                Err(_) => Step::Ignore,
+            }
+        }
+
+        fn handle_frame(&mut self, frame: &Frame<'_>, origin: Origin<'_>) {
+            let shared = matches!(origin, Origin::Shared(_));
+            self.sizes.push((frame.size(), shared));
+        }
+    }
+
+    fn notes(packets_max: usize) -> Notes {
+        Notes {
+            packets_max,
+            ..Notes::default()
+        }
+    }
+
+    /// A PUBLISH at QoS 0 of `size` bytes in all, at most 129.
+    fn publish(size: u8) -> Vec<u8> {
+        let mut bytes = Vec::from([0x30, size.saturating_sub(2), 0, 1, b't']);
+        bytes.resize(size.into(), b'x');
+        bytes
+    }
+
+    #[test]
+    fn both_doors_take_the_same() {
+        let input = [publish(10), publish(60), publish(20)[..15].to_vec()].concat();
+        let rows = [
+            ("all", 9, 2, Consumed { bytes: 70, need: 5 }),
+            ("stopped", 1, 1, Consumed { bytes: 10, need: 0 }),
+        ];
+        for (row, packets_max, taken, expected) in rows {
+            let mut borrowing = notes(packets_max);
+            assert_eq!(take(&mut borrowing, &input), expected, "{row}");
+            let mut sharing = notes(packets_max);
+            let mut buffer = BytesMut::from(&*input);
+            let mut seen = BufferSeen::default();
+            seen.note(&buffer);
+            let consumed = take_shared(&mut sharing, seen, &mut buffer);
+            assert_eq!(consumed, expected, "{row}");
+            assert_eq!(buffer, input[expected.bytes..], "{row}: the rest stays");
+            assert_eq!(borrowing.sizes.len(), taken, "{row}");
+        }
+    }
+
+    #[test]
+    fn after_the_end_everything_is_thrown_away() {
+        let input = [publish(10), Vec::from([0x00, 0x00, 0x00])].concat();
+        let all = Consumed { bytes: 13, need: 0 };
+        assert_eq!(take(&mut notes(9), &input), all);
+        let mut buffer = BytesMut::from(&*input);
+        let consumed = take_shared(&mut notes(9), BufferSeen::default(), &mut buffer);
+        assert_eq!(consumed, all);
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn a_small_packet_never_pins_a_large_buffer() {
+        let mut buffer = BytesMut::with_capacity(150);
+        let mut seen = BufferSeen::default();
+        let mut notes = notes(9);
+        // The first call shows the whole buffer; later ones only what is left of it.
+        for size in [120, 30] {
+            buffer.extend_from_slice(&publish(size));
+            seen.note(&buffer);
+            let _consumed = take_shared(&mut notes, seen, &mut buffer);
+        }
+        assert_eq!(notes.sizes, [(120, true), (30, false)]);
+    }
+}

@@ -1,0 +1,32 @@
+//! Why commands to a connection fail.
+
+use core::fmt;
+
+/// Why a command was not carried out. Nothing has changed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The connection is not in a state for it: no CONNECT waits for an answer, or the connection
+    /// is not open.
+    WrongState,
+    /// The assigned client identifier is no string of MQTT.
+    ClientId,
+    /// The answer has another number of reason codes than the request had filters, or is for the
+    /// other kind of request.
+    Reasons,
+    /// The answer is larger than the client takes; the connection has been closed.
+    AnswerTooLarge,
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WrongState => "the connection is not in a state for this command",
+            Self::ClientId => "the assigned client identifier is no string of MQTT",
+            Self::Reasons => "the reason codes do not fit the request",
+            Self::AnswerTooLarge => "the answer is larger than the client takes",
+        })
+    }
+}
+
+impl core::error::Error for CommandError {}
