@@ -88,7 +88,7 @@ pub struct Acceptance {
 }
 
 impl Connection {
-    /// Accepts the CONNECT of [`Event::Connect`]. What the session has in flight is sent again.
+    /// Accepts the CONNECT of [`Event::Connect`](super::Event::Connect). What the session has in flight is sent again.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Refuses the CONNECT of [`Event::Connect`], with CONNACK where the version has a code for
+    /// Refuses the CONNECT of [`Event::Connect`](super::Event::Connect), with CONNACK where the version has a code for
     /// the reason.
     ///
     /// # Errors

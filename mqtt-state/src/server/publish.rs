@@ -24,7 +24,7 @@ pub(super) fn check(publish: &Publish<'_>, config: &Config) -> Result<(), Protoc
     Ok(())
 }
 
-/// A message on its way to the client of one [`Connection`](super::Connection).
+/// A message on its way to the client of one [`Connection`].
 #[derive(Clone, Debug)]
 pub struct OwnDelivery {
     message: Message,

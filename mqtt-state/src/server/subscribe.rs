@@ -36,7 +36,7 @@ pub(super) fn check(
 }
 
 impl Connection {
-    /// Answers [`Event::Subscribe`], one reason for each filter, in their order.
+    /// Answers [`Event::Subscribe`](super::Event::Subscribe), one reason for each filter, in their order.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl Connection {
         )
     }
 
-    /// Answers [`Event::Unsubscribe`], one reason for each filter, in their order.
+    /// Answers [`Event::Unsubscribe`](super::Event::Unsubscribe), one reason for each filter, in their order.
     ///
     /// # Errors
     ///

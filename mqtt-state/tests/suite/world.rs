@@ -1,0 +1,342 @@
+//! A broker and its clients in one thread, joined by memory, with a clock that the test moves.
+//!
+//! Bytes travel packet by packet, so that a test can cut a connection between any two of them.
+
+use core::time::Duration;
+
+use mqtt_codec::{Connect, Message, ProtocolVersion, QoS, SubscribeFilter};
+use mqtt_state::broker::{self, Broker, ConnectionId};
+use mqtt_state::client::{self, Client, Event, PublishToken};
+use mqtt_state::{Timestamp, Transmit};
+
+use crate::wire::{connect, text, want};
+
+/// One client of the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Who(usize);
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) broker: Broker,
+    pub(crate) now: Timestamp,
+    ends: Vec<End>,
+    /// Packets that have travelled.
+    pub(crate) packets: usize,
+}
+
+#[derive(Debug)]
+struct End {
+    name: &'static str,
+    client: Client,
+    connection: Option<ConnectionId>,
+    up: Vec<u8>,
+    down: Vec<u8>,
+    events: Vec<Event>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(broker::Config::default())
+    }
+
+    pub(crate) fn with(config: broker::Config) -> Self {
+        Self {
+            broker: Broker::new(config),
+            now: Timestamp::from_secs(1000),
+            ends: Vec::new(),
+            packets: 0,
+        }
+    }
+
+    pub(crate) fn client(&mut self, name: &'static str) -> Who {
+        self.client_with(name, client::Config::default())
+    }
+
+    pub(crate) fn client_with(&mut self, name: &'static str, config: client::Config) -> Who {
+        self.ends.push(End {
+            name,
+            client: Client::new(config),
+            connection: None,
+            up: Vec::new(),
+            down: Vec::new(),
+            events: Vec::new(),
+        });
+        Who(self.ends.len() - 1)
+    }
+
+    /// A client that is connected, with a clean start.
+    pub(crate) fn joined(&mut self, name: &'static str, version: ProtocolVersion) -> Who {
+        let who = self.client(name);
+        self.join(who, version);
+        who
+    }
+
+    /// A client that is connected and subscribed.
+    pub(crate) fn subscribed(
+        &mut self,
+        name: &'static str,
+        version: ProtocolVersion,
+        filter: &str,
+        qos: QoS,
+    ) -> Who {
+        let who = self.joined(name, version);
+        self.subscribe(who, &[want(filter, qos)]);
+        self.events(who);
+        who
+    }
+
+    /// Connects with a clean start and a session as long as the connection.
+    pub(crate) fn join(&mut self, who: Who, version: ProtocolVersion) {
+        self.connect(who, &connect(version, self.ends[who.0].name));
+        self.settle();
+    }
+
+    /// Connects to a session that is kept for ever, or begins one.
+    pub(crate) fn resume(&mut self, who: Who, version: ProtocolVersion) {
+        self.begin_resume(who, version);
+        self.settle();
+    }
+
+    pub(crate) fn begin_resume(&mut self, who: Who, version: ProtocolVersion) {
+        let mut connect = Connect {
+            clean_start: false,
+            ..Connect::new(version, text(self.ends[who.0].name))
+        };
+        if version == ProtocolVersion::V5_0 {
+            connect.properties.session_expiry_secs = Some(u32::MAX);
+        }
+        self.connect(who, &connect);
+    }
+
+    pub(crate) fn connect(&mut self, who: Who, connect: &Connect<'_>) {
+        let connection = self.broker.accept(self.now).unwrap();
+        let end = &mut self.ends[who.0];
+        assert_eq!(end.connection, None, "{}: one connection at a time", end.name);
+        end.connection = Some(connection);
+        end.client.connect(self.now, connect).unwrap();
+    }
+
+    pub(crate) fn connection(&self, who: Who) -> Option<ConnectionId> {
+        self.ends[who.0].connection
+    }
+
+    pub(crate) fn of(&mut self, who: Who) -> &mut Client {
+        &mut self.ends[who.0].client
+    }
+
+    pub(crate) fn subscribe(&mut self, who: Who, filters: &[SubscribeFilter<'_>]) {
+        self.of(who).subscribe(filters).unwrap();
+        self.settle();
+    }
+
+    /// Publishes, without moving a byte.
+    pub(crate) fn publish(&mut self, who: Who, topic: &str, payload: &str, qos: QoS) -> PublishToken {
+        let message = Message::new(topic, payload.to_owned()).unwrap().with_qos(qos);
+        self.send(who, message)
+    }
+
+    pub(crate) fn publish_retained(&mut self, who: Who, topic: &str, payload: &str, qos: QoS) {
+        let message = Message::new(topic, payload.to_owned()).unwrap();
+        self.send(who, message.with_qos(qos).with_retain(true));
+        self.settle();
+    }
+
+    pub(crate) fn send(&mut self, who: Who, message: Message) -> PublishToken {
+        let now = self.now;
+        self.of(who).publish(now, message).unwrap()
+    }
+
+    pub(crate) fn disconnect(&mut self, who: Who) {
+        let now = self.now;
+        let reason = mqtt_codec::DisconnectReason::NormalDisconnection;
+        self.of(who).disconnect(now, reason).unwrap();
+        self.settle();
+        assert_eq!(self.connection(who), None, "both sides closed");
+    }
+
+    /// The network between a client and the broker fails: what was on its way is lost.
+    pub(crate) fn cut(&mut self, who: Who) {
+        let now = self.now;
+        let end = &mut self.ends[who.0];
+        end.client.handle_close(now);
+        end.up.clear();
+        end.down.clear();
+        if let Some(connection) = end.connection.take() {
+            self.broker.handle_close(now, connection);
+        }
+        self.collect();
+    }
+
+    /// As [`cut`](Self::cut), but the broker is not told.
+    pub(crate) fn vanish(&mut self, who: Who) -> Option<ConnectionId> {
+        let now = self.now;
+        let end = &mut self.ends[who.0];
+        end.client.handle_close(now);
+        end.up.clear();
+        end.down.clear();
+        let connection = end.connection.take();
+        self.collect();
+        connection
+    }
+
+    /// Moves packets until nothing moves any more.
+    pub(crate) fn settle(&mut self) {
+        while self.step() {}
+    }
+
+    /// Moves at most so many packets.
+    pub(crate) fn settle_for(&mut self, packets: usize) {
+        for _ in 0..packets {
+            if !self.step() {
+                return;
+            }
+        }
+    }
+
+    /// Moves one packet, in some direction; answers whether there was one.
+    pub(crate) fn step(&mut self) -> bool {
+        for place in 0..self.ends.len() {
+            if self.step_up(place) || self.step_down(place) {
+                self.packets += 1;
+                self.collect();
+                return true;
+            }
+        }
+        self.collect();
+        false
+    }
+
+    fn step_up(&mut self, place: usize) -> bool {
+        let end = &mut self.ends[place];
+        let Some(connection) = end.connection else {
+            return false;
+        };
+        if end.up.is_empty() {
+            // One byte of room: one packet at a time.
+            let transmit = end.client.poll_transmit(self.now, 1, &mut end.up);
+            if transmit == Transmit::Close {
+                let last = core::mem::take(&mut end.up);
+                end.connection = None;
+                let consumed = self.broker.handle_input(self.now, connection, &last);
+                assert_eq!(consumed.bytes, last.len());
+                self.broker.handle_close(self.now, connection);
+                return true;
+            }
+        }
+        if end.up.is_empty() || !self.broker.wants_input(connection) {
+            return false;
+        }
+        let size = packet_size(&end.up);
+        let packet: Vec<u8> = end.up.drain(..size).collect();
+        let consumed = self.broker.handle_input(self.now, connection, &packet);
+        assert_eq!(consumed.bytes, size, "{}: a whole packet", end.name);
+        true
+    }
+
+    fn step_down(&mut self, place: usize) -> bool {
+        let end = &mut self.ends[place];
+        let Some(connection) = end.connection else {
+            return false;
+        };
+        if end.down.is_empty() {
+            let transmit = self.broker.poll_transmit(self.now, connection, 1, &mut end.down);
+            if transmit == Transmit::Close {
+                let last = core::mem::take(&mut end.down);
+                end.connection = None;
+                end.up.clear();
+                let _rest = end.client.handle_input(self.now, &last);
+                end.client.handle_close(self.now);
+                return true;
+            }
+        }
+        if end.down.is_empty() || !end.client.wants_input() {
+            return false;
+        }
+        let size = packet_size(&end.down);
+        let packet: Vec<u8> = end.down.drain(..size).collect();
+        let consumed = end.client.handle_input(self.now, &packet);
+        assert_eq!(consumed.bytes, size, "{}: a whole packet", end.name);
+        true
+    }
+
+    fn collect(&mut self) {
+        for end in &mut self.ends {
+            end.events.extend(core::iter::from_fn(|| end.client.poll_event()));
+        }
+        while self.broker.poll_ready().is_some() {}
+    }
+
+    /// Lets time pass, with every deadline on its way.
+    pub(crate) fn pass(&mut self, duration: Duration) {
+        self.settle();
+        let end = self.now + duration;
+        loop {
+            let clients = self.ends.iter().filter_map(|end| end.client.poll_timeout());
+            let due = clients.chain(self.broker.poll_timeout()).map(|timeout| timeout.at).min();
+            let Some(due) = due.filter(|due| *due <= end) else {
+                break;
+            };
+            self.now = self.now.max(due);
+            for place in 0..self.ends.len() {
+                self.ends[place].client.handle_timeout(self.now);
+            }
+            self.broker.handle_timeout(self.now);
+            self.settle();
+        }
+        self.now = end;
+        self.settle();
+    }
+
+    pub(crate) fn pass_secs(&mut self, secs: u64) {
+        self.pass(Duration::from_secs(secs));
+    }
+
+    /// What a client told since the last time.
+    pub(crate) fn events(&mut self, who: Who) -> Vec<Event> {
+        self.collect();
+        core::mem::take(&mut self.ends[who.0].events)
+    }
+
+    /// The messages among these, as "topic=payload", with the QoS and a set RETAIN flag.
+    pub(crate) fn got(&mut self, who: Who) -> Vec<String> {
+        let events = self.events(who);
+        let messages = events.iter().filter_map(|event| match event {
+            Event::Message { message, .. } => Some(show_message(message)),
+            _ => None,
+        });
+        messages.collect()
+    }
+
+    /// The messages themselves.
+    pub(crate) fn messages(&mut self, who: Who) -> Vec<Message> {
+        let events = self.events(who);
+        let messages = events.into_iter().filter_map(|event| match event {
+            Event::Message { message, .. } => Some(message),
+            _ => None,
+        });
+        messages.collect()
+    }
+
+    pub(crate) fn broker_events(&mut self) -> Vec<broker::Event> {
+        core::iter::from_fn(|| self.broker.poll_event()).collect()
+    }
+}
+
+fn show_message(message: &Message) -> String {
+    let payload = String::from_utf8_lossy(message.payload());
+    let retain = if message.retain() { " retain" } else { "" };
+    let qos = u8::from(message.qos());
+    format!("{}={payload} q{qos}{retain}", message.topic())
+}
+
+/// The size of the packet at the front, which is there as a whole.
+fn packet_size(bytes: &[u8]) -> usize {
+    let mut remaining = 0_usize;
+    for (place, byte) in bytes.iter().skip(1).enumerate() {
+        remaining |= usize::from(byte & 0x7F) << (7 * place);
+        if byte & 0x80 == 0 {
+            return remaining + place + 2;
+        }
+    }
+    panic!("no header in {bytes:02X?}");
+}
