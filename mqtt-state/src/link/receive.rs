@@ -176,10 +176,12 @@ impl Link {
         match session.outbound.handle_pubcomp(ack.id) {
             Ok(tag) => {
                 self.return_quota();
+                // The receiver took the message with PUBREC. That it has forgotten the identifier
+                // (0x92) means that an earlier PUBCOMP was lost, and not that the message was.
                 Ok(AckEffect::Completed {
                     tag,
                     held: None,
-                    reason: ack.reason.into(),
+                    reason: ReasonCode::Success,
                 })
             }
             // A repeated PUBREC after a reconnect can cause a second PUBCOMP.

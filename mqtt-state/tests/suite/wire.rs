@@ -144,8 +144,12 @@ pub(crate) fn show(packet: &Packet<'_>) -> String {
             ConnAckOutcome::Refused(reason) => format!("{name} {}", code(reason)),
         },
         Packet::Publish(publish) => show_publish(publish),
-        Packet::PubAck(ack) | Packet::PubRec(ack) => format!("{name} {} {}", ack.id, code(ack.reason)),
-        Packet::PubRel(ack) | Packet::PubComp(ack) => format!("{name} {} {}", ack.id, code(ack.reason)),
+        Packet::PubAck(ack) | Packet::PubRec(ack) => {
+            format!("{name} {} {}", ack.id, code(ack.reason))
+        }
+        Packet::PubRel(ack) | Packet::PubComp(ack) => {
+            format!("{name} {} {}", ack.id, code(ack.reason))
+        }
         Packet::Subscribe(subscribe) => format!("{name} {}", subscribe.id),
         Packet::SubAck(suback) => {
             let reasons = suback.reasons.iter().map(ReasonCode::from);
@@ -154,11 +158,12 @@ pub(crate) fn show(packet: &Packet<'_>) -> String {
         Packet::Unsubscribe(unsubscribe) => format!("{name} {}", unsubscribe.id),
         Packet::UnsubAck(unsuback) => {
             let reasons = unsuback.reasons.iter().map(ReasonCode::from);
-            format!("{name} {} {}", unsuback.id, codes(reasons)).trim_end().into()
+            format!("{name} {} {}", unsuback.id, codes(reasons))
+                .trim_end()
+                .into()
         }
         Packet::Disconnect(disconnect) => format!("{name} {}", code(disconnect.reason)),
         Packet::PingReq | Packet::PingResp | Packet::Auth(_) => name.to_string(),
-        other => format!("{other:?}"),
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct World {
     ends: Vec<End>,
     /// Packets that have travelled.
     pub(crate) packets: usize,
+    /// Bytes that a machine is asked for at once.
+    pub(crate) chunk: usize,
 }
 
 #[derive(Debug)]
@@ -32,6 +34,15 @@ struct End {
     up: Vec<u8>,
     down: Vec<u8>,
     events: Vec<Event>,
+}
+
+impl End {
+    /// What was on its way is lost.
+    fn hang_up(&mut self) -> Option<ConnectionId> {
+        self.up.clear();
+        self.down.clear();
+        self.connection.take()
+    }
 }
 
 impl World {
@@ -45,6 +56,7 @@ impl World {
             now: Timestamp::from_secs(1000),
             ends: Vec::new(),
             packets: 0,
+            chunk: 64,
         }
     }
 
@@ -111,7 +123,11 @@ impl World {
     pub(crate) fn connect(&mut self, who: Who, connect: &Connect<'_>) {
         let connection = self.broker.accept(self.now).unwrap();
         let end = &mut self.ends[who.0];
-        assert_eq!(end.connection, None, "{}: one connection at a time", end.name);
+        assert_eq!(
+            end.connection, None,
+            "{}: one connection at a time",
+            end.name
+        );
         end.connection = Some(connection);
         end.client.connect(self.now, connect).unwrap();
     }
@@ -130,8 +146,16 @@ impl World {
     }
 
     /// Publishes, without moving a byte.
-    pub(crate) fn publish(&mut self, who: Who, topic: &str, payload: &str, qos: QoS) -> PublishToken {
-        let message = Message::new(topic, payload.to_owned()).unwrap().with_qos(qos);
+    pub(crate) fn publish(
+        &mut self,
+        who: Who,
+        topic: &str,
+        payload: &str,
+        qos: QoS,
+    ) -> PublishToken {
+        let message = Message::new(topic, payload.to_owned())
+            .unwrap()
+            .with_qos(qos);
         self.send(who, message)
     }
 
@@ -159,9 +183,7 @@ impl World {
         let now = self.now;
         let end = &mut self.ends[who.0];
         end.client.handle_close(now);
-        end.up.clear();
-        end.down.clear();
-        if let Some(connection) = end.connection.take() {
+        if let Some(connection) = end.hang_up() {
             self.broker.handle_close(now, connection);
         }
         self.collect();
@@ -172,9 +194,7 @@ impl World {
         let now = self.now;
         let end = &mut self.ends[who.0];
         end.client.handle_close(now);
-        end.up.clear();
-        end.down.clear();
-        let connection = end.connection.take();
+        let connection = end.hang_up();
         self.collect();
         connection
     }
@@ -211,22 +231,25 @@ impl World {
         let Some(connection) = end.connection else {
             return false;
         };
-        if end.up.is_empty() {
-            // One byte of room: one packet at a time.
-            let transmit = end.client.poll_transmit(self.now, 1, &mut end.up);
-            if transmit == Transmit::Close {
-                let last = core::mem::take(&mut end.up);
-                end.connection = None;
-                let consumed = self.broker.handle_input(self.now, connection, &last);
-                assert_eq!(consumed.bytes, last.len());
-                self.broker.handle_close(self.now, connection);
-                return true;
+        let mut closes = false;
+        while !is_whole(&end.up) && !closes {
+            let before = end.up.len();
+            closes = end.client.poll_transmit(self.now, self.chunk, &mut end.up) == Transmit::Close;
+            if end.up.len() == before {
+                break;
             }
+        }
+        if closes {
+            // The last bytes, whatever they are, and then the end.
+            let _rest = self.broker.handle_input(self.now, connection, &end.up);
+            self.broker.handle_close(self.now, connection);
+            end.hang_up();
+            return true;
         }
         if end.up.is_empty() || !self.broker.wants_input(connection) {
             return false;
         }
-        let size = packet_size(&end.up);
+        let size = packet_size(&end.up).unwrap();
         let packet: Vec<u8> = end.up.drain(..size).collect();
         let consumed = self.broker.handle_input(self.now, connection, &packet);
         assert_eq!(consumed.bytes, size, "{}: a whole packet", end.name);
@@ -238,21 +261,27 @@ impl World {
         let Some(connection) = end.connection else {
             return false;
         };
-        if end.down.is_empty() {
-            let transmit = self.broker.poll_transmit(self.now, connection, 1, &mut end.down);
-            if transmit == Transmit::Close {
-                let last = core::mem::take(&mut end.down);
-                end.connection = None;
-                end.up.clear();
-                let _rest = end.client.handle_input(self.now, &last);
-                end.client.handle_close(self.now);
-                return true;
+        let mut closes = false;
+        while !is_whole(&end.down) && !closes {
+            let before = end.down.len();
+            let transmit =
+                self.broker
+                    .poll_transmit(self.now, connection, self.chunk, &mut end.down);
+            closes = transmit == Transmit::Close;
+            if end.down.len() == before {
+                break;
             }
+        }
+        if closes {
+            let _rest = end.client.handle_input(self.now, &end.down);
+            end.client.handle_close(self.now);
+            end.hang_up();
+            return true;
         }
         if end.down.is_empty() || !end.client.wants_input() {
             return false;
         }
-        let size = packet_size(&end.down);
+        let size = packet_size(&end.down).unwrap();
         let packet: Vec<u8> = end.down.drain(..size).collect();
         let consumed = end.client.handle_input(self.now, &packet);
         assert_eq!(consumed.bytes, size, "{}: a whole packet", end.name);
@@ -261,7 +290,8 @@ impl World {
 
     fn collect(&mut self) {
         for end in &mut self.ends {
-            end.events.extend(core::iter::from_fn(|| end.client.poll_event()));
+            end.events
+                .extend(core::iter::from_fn(|| end.client.poll_event()));
         }
         while self.broker.poll_ready().is_some() {}
     }
@@ -272,7 +302,10 @@ impl World {
         let end = self.now + duration;
         loop {
             let clients = self.ends.iter().filter_map(|end| end.client.poll_timeout());
-            let due = clients.chain(self.broker.poll_timeout()).map(|timeout| timeout.at).min();
+            let due = clients
+                .chain(self.broker.poll_timeout())
+                .map(|timeout| timeout.at)
+                .min();
             let Some(due) = due.filter(|due| *due <= end) else {
                 break;
             };
@@ -329,14 +362,18 @@ fn show_message(message: &Message) -> String {
     format!("{}={payload} q{qos}{retain}", message.topic())
 }
 
-/// The size of the packet at the front, which is there as a whole.
-fn packet_size(bytes: &[u8]) -> usize {
+/// The size of the packet at the front, once its header is there.
+fn packet_size(bytes: &[u8]) -> Option<usize> {
     let mut remaining = 0_usize;
     for (place, byte) in bytes.iter().skip(1).enumerate() {
         remaining |= usize::from(byte & 0x7F) << (7 * place);
         if byte & 0x80 == 0 {
-            return remaining + place + 2;
+            return Some(remaining + place + 2);
         }
     }
-    panic!("no header in {bytes:02X?}");
+    None
+}
+
+fn is_whole(bytes: &[u8]) -> bool {
+    packet_size(bytes).is_some_and(|size| size <= bytes.len())
 }

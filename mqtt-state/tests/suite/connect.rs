@@ -1,0 +1,640 @@
+//! The handshake: what a server refuses and how, and what a client makes of the answer.
+
+use core::num::{NonZeroU16, NonZeroU32};
+use core::time::Duration;
+
+use mqtt_codec::{
+    Authentication, Binary, ConnAck, ConnAckOutcome, ConnAckProperties, Connect, ConnectReason,
+    DisconnectReason, MaximumQoS, Packet, Parsed, QoS, Will, decode,
+};
+use mqtt_state::broker::{self, AcceptError, Broker, ConnectionId};
+use mqtt_state::client::{self, Client, ConnectError, Event, PublishErrorKind, State};
+use mqtt_state::{CloseCause, ProtocolError, TimeoutReason, Timestamp, Transmit, server};
+
+use crate::wire::{
+    Peer, V3_1_1, V5_0, connack, connect, disconnect, filter, name, puback, publish, show_all,
+    text, want,
+};
+use crate::world::World;
+
+fn broker_with(server: server::Config) -> (Broker, ConnectionId) {
+    let mut broker = Broker::new(broker::Config {
+        server,
+        ..broker::Config::default()
+    });
+    let connection = broker.accept(Timestamp::from_secs(1)).unwrap();
+    (broker, connection)
+}
+
+fn connect_bytes(connect: Connect<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Packet::Connect(connect)
+        .encode_to(connect.version, &mut bytes)
+        .unwrap();
+    bytes
+}
+
+fn closed_because(broker: &mut Broker) -> Option<CloseCause> {
+    core::iter::from_fn(|| broker.poll_event()).find_map(|event| match event {
+        broker::Event::Closed { cause, .. } => Some(cause),
+        _ => None,
+    })
+}
+
+/// First bytes of a connection, and how a broker answers them.
+#[test]
+fn bad_beginnings_are_answered_as_their_version_understands() {
+    let v3 = connect_bytes(connect(V3_1_1, "c"));
+    let v5 = connect_bytes(connect(V5_0, "c"));
+    let with_level = |level: u8| {
+        let mut bytes = v3.clone();
+        bytes[8] = level;
+        bytes
+    };
+    let with_flags = |bytes: &[u8], flags: u8| {
+        let mut bytes = bytes.to_vec();
+        bytes[9] = flags;
+        bytes
+    };
+    let rows: Vec<(&str, Vec<u8>, &[&str])> = vec![
+        // [5:MQTT-3.1.0-1] [3:MQTT-3.1.0-1]
+        (
+            "PUBLISH first",
+            vec![0x30, 0x03, 0x00, 0x01, b't'],
+            &["close"],
+        ),
+        ("PINGREQ first, half of it", vec![0xC0], &["close"]),
+        // [3:MQTT-3.1.2-2] [5:MQTT-3.1.2-2]
+        ("level 3", with_level(3), &["20 02 00 01", "close"]),
+        ("level 6", with_level(6), &["20 03 00 84 00", "close"]),
+        (
+            "another protocol",
+            b"\x10\x0E\x00\x04HTTP\x04\x02\x00\x3C\x00\x02id".to_vec(),
+            &["close"],
+        ),
+        // [3:MQTT-3.1.4-1] [5:MQTT-3.1.4-1]
+        (
+            "3.1.1 with a reserved flag",
+            with_flags(&v3, 0x03),
+            &["close"],
+        ),
+        (
+            "5.0 with a reserved flag",
+            with_flags(&v5, 0x03),
+            &["20 03 00 81 00", "close"],
+        ),
+        (
+            "5.0 cut short",
+            b"\x10\x0C\x00\x04MQTT\x05\x02\x00\x3C\x00\x00".to_vec(),
+            &["20 03 00 81 00", "close"],
+        ),
+        ("no MQTT at all", b"GET / HTTP/1.1\r\n".to_vec(), &["close"]),
+        (
+            "256 MiB announced",
+            vec![0x10, 0xFF, 0xFF, 0xFF, 0x7F],
+            &["close"],
+        ),
+    ];
+    for (row, bytes, expected) in rows {
+        let (mut broker, connection) = broker_with(server::Config::default());
+        let peer = Peer::new(V5_0);
+        let consumed = broker.handle_input(peer.now, connection, &bytes);
+        assert_eq!(
+            (consumed.bytes, consumed.need),
+            (bytes.len(), 0),
+            "{row}: the rest is ignored"
+        );
+        let (heard, closed) = peer.hear_bytes(&mut (&mut broker, connection));
+        let mut found: Vec<String> = Vec::new();
+        if !heard.is_empty() {
+            let hex: Vec<_> = heard.iter().map(|byte| format!("{byte:02X}")).collect();
+            found.push(hex.join(" "));
+        }
+        found.extend(closed.then(|| "close".to_owned()));
+        assert_eq!(found, expected, "{row}");
+        assert!(
+            matches!(
+                closed_because(&mut broker),
+                Some(CloseCause::ProtocolError(_))
+            ),
+            "{row}"
+        );
+        assert_eq!(broker.stats().connections, 0, "{row}: forgotten");
+        assert_eq!(broker.stats().sessions, 0, "{row}: left nothing");
+    }
+}
+
+#[test]
+fn a_well_formed_connect_that_cannot_be_served_gets_a_code() {
+    let will_qos_2 = Will {
+        qos: QoS::ExactlyOnce,
+        ..Will::new(name("w"), Binary::new(b"").unwrap())
+    };
+    let will_retain = Will {
+        retain: true,
+        ..Will::new(name("w"), Binary::new(b"").unwrap())
+    };
+    let mut authenticating = connect(V5_0, "c");
+    authenticating.properties.authentication = Some(Authentication {
+        method: text("m"),
+        data: None,
+    });
+    let poor = server::Config {
+        maximum_qos: QoS::AtLeastOnce,
+        retain_available: false,
+        ..server::Config::default()
+    };
+    let rows: [(&str, Connect<'_>, &[&str]); 6] = [
+        // [5:MQTT-3.2.2-12] [5:MQTT-3.2.2-13] [5:MQTT-4.12.0-1]
+        (
+            "will QoS",
+            Connect {
+                will: Some(will_qos_2),
+                ..connect(V5_0, "c")
+            },
+            &["CONNACK 9B", "close"],
+        ),
+        (
+            "will retain",
+            Connect {
+                will: Some(will_retain),
+                ..connect(V5_0, "c")
+            },
+            &["CONNACK 9A", "close"],
+        ),
+        ("authentication", authenticating, &["CONNACK 8C", "close"]),
+        // [3:MQTT-3.2.2-6] No return code of 3.1.1 says this.
+        (
+            "will QoS, 3.1.1",
+            Connect {
+                will: Some(will_qos_2),
+                ..connect(V3_1_1, "c")
+            },
+            &["close"],
+        ),
+        (
+            "no identifier, 5.0",
+            Connect {
+                clean_start: false,
+                ..connect(V5_0, "")
+            },
+            &["CONNACK 00"],
+        ),
+        (
+            "no identifier, 3.1.1, clean",
+            connect(V3_1_1, ""),
+            &["CONNACK 00"],
+        ),
+    ];
+    for (row, connect, expected) in rows {
+        let (mut broker, connection) = broker_with(poor.clone());
+        let peer = Peer::new(connect.version);
+        let heard = peer.ask(&mut (&mut broker, connection), connect);
+        assert_eq!(heard, expected, "{row}");
+    }
+}
+
+#[test]
+fn an_empty_identifier_without_a_clean_session_is_refused_in_3_1_1() {
+    // [3:MQTT-3.1.3-8] [3:MQTT-3.1.3-9]
+    let (mut broker, connection) = broker_with(server::Config::default());
+    let peer = Peer::new(V3_1_1);
+    let bytes = b"\x10\x0C\x00\x04MQTT\x04\x00\x00\x3C\x00\x00";
+    peer.say_bytes(&mut (&mut broker, connection), bytes);
+    let (heard, closed) = peer.hear_bytes(&mut (&mut broker, connection));
+    assert_eq!((heard, closed), (vec![0x20, 0x02, 0x00, 0x02], true));
+}
+
+#[test]
+fn assigned_identifiers_differ_and_are_told() {
+    // [5:MQTT-3.1.3-6] [5:MQTT-3.1.3-7] [5:MQTT-3.2.2-16]
+    let mut broker = Broker::new(broker::Config::default());
+    let peer = Peer::new(V5_0);
+    let mut assigned = std::collections::BTreeSet::new();
+    for _ in 0..10 {
+        let connection = broker.accept(peer.now).unwrap();
+        peer.say(&mut (&mut broker, connection), connect(V5_0, ""));
+        let (heard, _) = peer.hear_bytes(&mut (&mut broker, connection));
+        let Ok(Parsed::Complete((Packet::ConnAck(connack), _))) = decode(&heard, V5_0, 1000) else {
+            panic!("{heard:02X?}");
+        };
+        assigned.insert(
+            connack
+                .properties
+                .assigned_client_id
+                .unwrap()
+                .as_str()
+                .to_owned(),
+        );
+    }
+    assert_eq!(assigned.len(), 10);
+}
+
+#[test]
+fn connack_announces_what_differs_from_the_standard() {
+    let config = server::Config {
+        packet_size_max: 2000,
+        receive_maximum: 7,
+        topic_alias_maximum: 0,
+        maximum_qos: QoS::AtLeastOnce,
+        retain_available: false,
+        wildcard_subscription_available: false,
+        subscription_id_available: false,
+        shared_subscription_available: false,
+        keep_alive_max_secs: Some(30),
+        session_expiry_max_secs: Some(100),
+        ..server::Config::default()
+    };
+    let (mut broker, connection) = broker_with(config);
+    let peer = Peer::new(V5_0);
+    let mut packet = connect(V5_0, "c");
+    packet.keep_alive_secs = 60;
+    packet.properties.session_expiry_secs = Some(1000);
+    peer.say(&mut (&mut broker, connection), packet);
+    let (heard, _) = peer.hear_bytes(&mut (&mut broker, connection));
+    let Ok(Parsed::Complete((Packet::ConnAck(connack), _))) = decode(&heard, V5_0, 1000) else {
+        panic!("{heard:02X?}");
+    };
+    // [5:MQTT-3.2.2-9] [5:MQTT-3.2.2-21]
+    let expected = ConnAckProperties {
+        packet_size_max: NonZeroU32::new(2000),
+        receive_maximum: NonZeroU16::new(7),
+        maximum_qos: Some(MaximumQoS::AtLeastOnce),
+        retain_available: Some(false),
+        wildcard_subscription_available: Some(false),
+        subscription_id_available: Some(false),
+        shared_subscription_available: Some(false),
+        server_keep_alive_secs: Some(30),
+        session_expiry_secs: Some(100),
+        ..ConnAckProperties::default()
+    };
+    assert_eq!(connack.properties, expected);
+}
+
+#[test]
+fn a_second_connect_ends_the_connection() {
+    // [5:MQTT-3.1.0-2] [3:MQTT-3.1.0-2]
+    for (version, expected) in [
+        (V5_0, &["DISCONNECT 82", "close"][..]),
+        (V3_1_1, &["close"]),
+    ] {
+        let (mut broker, connection) = broker_with(server::Config::default());
+        let peer = Peer::new(version);
+        let mut line = (&mut broker, connection);
+        assert_eq!(peer.ask(&mut line, connect(version, "c")), ["CONNACK 00"]);
+        assert_eq!(
+            peer.ask(&mut line, connect(version, "c")),
+            expected,
+            "{version}"
+        );
+        let cause = CloseCause::ProtocolError(ProtocolError::SecondConnect);
+        assert_eq!(closed_because(&mut broker), Some(cause));
+    }
+}
+
+#[test]
+fn what_follows_a_refused_connect_is_ignored() {
+    // [5:MQTT-3.1.4-6] [3:MQTT-3.1.4-5]
+    let mut world = World::new();
+    let subscriber = world.subscribed("subscriber", V5_0, "#", QoS::AtMostOnce);
+    let connection = world.broker.accept(world.now).unwrap();
+    let mut refused = connect_bytes(connect(V3_1_1, "c"));
+    refused[8] = 3;
+    Packet::from(publish("t", "x", QoS::AtMostOnce, 0))
+        .encode_to(V3_1_1, &mut refused)
+        .unwrap();
+    let consumed = world.broker.handle_input(world.now, connection, &refused);
+    assert_eq!(consumed.bytes, refused.len());
+    world.settle();
+    assert_eq!(world.got(subscriber), [""; 0]);
+}
+
+#[test]
+fn packets_that_follow_connect_at_once_are_served_after_it() {
+    let (mut broker, connection) = broker_with(server::Config::default());
+    let peer = Peer::new(V3_1_1);
+    let mut bytes = connect_bytes(connect(V3_1_1, "c"));
+    Packet::PingReq.encode_to(V3_1_1, &mut bytes).unwrap();
+    Packet::from(publish("t", "x", QoS::AtLeastOnce, 1))
+        .encode_to(V3_1_1, &mut bytes)
+        .unwrap();
+    let mut line = (&mut broker, connection);
+    peer.say_bytes(&mut line, &bytes);
+    assert_eq!(
+        peer.hear(&mut line),
+        ["CONNACK 00", "PINGRESP", "PUBACK 1 00"]
+    );
+}
+
+#[test]
+fn a_connection_without_connect_ends_in_time() {
+    let (mut broker, connection) = broker_with(server::Config::default());
+    let mut peer = Peer::new(V5_0);
+    let timeout = broker.poll_timeout().unwrap();
+    assert_eq!(timeout.reason, TimeoutReason::Connect);
+    assert_eq!(timeout.at, peer.now + Duration::from_secs(10));
+    // Half a CONNECT does not move the deadline.
+    peer.now = Timestamp::from_secs(9);
+    let _half = broker.handle_input(peer.now, connection, &[0x10, 0x20, 0x00]);
+    assert_eq!(broker.poll_timeout(), Some(timeout));
+    peer.now = timeout.at;
+    broker.handle_timeout(peer.now);
+    assert_eq!(peer.hear(&mut (&mut broker, connection)), ["close"]);
+    assert_eq!(
+        closed_because(&mut broker),
+        Some(CloseCause::ConnectTimeout)
+    );
+}
+
+#[test]
+fn connections_and_sessions_have_a_limit() {
+    let mut broker = Broker::new(broker::Config {
+        connections_max: 3,
+        sessions_max: 2,
+        ..broker::Config::default()
+    });
+    let peer = Peer::new(V5_0);
+    let all: Vec<_> = (0..3).map(|_| broker.accept(peer.now).unwrap()).collect();
+    assert_eq!(
+        broker.accept(peer.now),
+        Err(AcceptError::TooManyConnections)
+    );
+    for (connection, expected) in all.iter().zip([
+        &["CONNACK 00"][..],
+        &["CONNACK 00"],
+        &["CONNACK 89", "close"],
+    ]) {
+        let client_id = format!("client-{connection}");
+        let heard = peer.ask(&mut (&mut broker, *connection), connect(V5_0, &client_id));
+        assert_eq!(heard, expected, "{client_id}");
+    }
+    assert!(broker.accept(peer.now).is_ok(), "one is gone");
+}
+
+#[test]
+fn a_connect_above_its_own_limit_is_refused_from_its_header() {
+    let config = server::Config {
+        connect_packet_size_max: 100,
+        ..server::Config::default()
+    };
+    let (mut broker, connection) = broker_with(config);
+    let peer = Peer::new(V5_0);
+    let consumed = broker.handle_input(peer.now, connection, &[0x10, 99]);
+    assert_eq!(consumed.bytes, 2);
+    assert_eq!(peer.hear(&mut (&mut broker, connection)), ["close"]);
+}
+
+// The client.
+
+fn client() -> (Client, Peer) {
+    (Client::new(client::Config::default()), Peer::new(V5_0))
+}
+
+fn events(client: &mut Client) -> Vec<Event> {
+    core::iter::from_fn(|| client.poll_event()).collect()
+}
+
+#[test]
+fn a_client_that_is_refused_says_why() {
+    let (mut client, peer) = client();
+    client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+    assert_eq!(peer.hear(&mut client), ["CONNECT c"]);
+    assert_eq!(client.state(), State::Connecting);
+    let refusal = ConnAck {
+        outcome: ConnAckOutcome::Refused(ConnectReason::ServerMoved),
+        properties: ConnAckProperties {
+            reason_string: Some(text("gone")),
+            server_reference: Some(text("elsewhere:1883")),
+            ..ConnAckProperties::default()
+        },
+    };
+    assert_eq!(peer.ask(&mut client, refusal), ["close"]);
+    let closed = Event::Closed {
+        cause: CloseCause::Refused(ConnectReason::ServerMoved),
+        reason_string: Some("gone".into()),
+        server_reference: Some("elsewhere:1883".into()),
+    };
+    assert_eq!(events(&mut client), [closed]);
+    assert_eq!(client.state(), State::Disconnected);
+    assert!(
+        client.connect(peer.now, &connect(V5_0, "c")).is_ok(),
+        "again"
+    );
+}
+
+#[test]
+fn a_client_does_not_take_a_session_it_never_had() {
+    // [5:MQTT-3.2.2-4]
+    let (mut client, peer) = client();
+    let resuming = Connect {
+        clean_start: false,
+        ..Connect::new(V5_0, text("c"))
+    };
+    client.connect(peer.now, &resuming).unwrap();
+    peer.hear(&mut client);
+    assert_eq!(peer.ask(&mut client, connack(true)), ["close"]);
+    let cause = CloseCause::ProtocolError(ProtocolError::UnknownSessionPresent);
+    assert!(
+        matches!(&events(&mut client)[..], [Event::Closed { cause: found, .. }] if *found == cause)
+    );
+
+    client.assume_session();
+    client.connect(peer.now, &resuming).unwrap();
+    peer.hear(&mut client);
+    assert_eq!(peer.ask(&mut client, connack(true)), [""; 0]);
+    assert_eq!(
+        events(&mut client),
+        [Event::Connected {
+            session_present: true
+        }]
+    );
+}
+
+#[test]
+fn a_client_takes_nothing_but_connack_first_and_only_once() {
+    // [5:MQTT-3.2.0-1] [3:MQTT-3.2.0-1] [5:MQTT-3.2.0-2]
+    let (mut client, peer) = client();
+    client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+    peer.hear(&mut client);
+    assert_eq!(peer.ask(&mut client, Packet::PingResp), ["close"]);
+
+    client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+    peer.hear(&mut client);
+    assert_eq!(peer.ask(&mut client, connack(false)), [""; 0]);
+    assert_eq!(
+        peer.ask(&mut client, connack(false)),
+        ["DISCONNECT 82", "close"]
+    );
+}
+
+#[test]
+fn a_client_waits_for_connack_so_long() {
+    let (mut client, mut peer) = client();
+    client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+    peer.hear(&mut client);
+    let timeout = client.poll_timeout().unwrap();
+    assert_eq!(timeout.reason, TimeoutReason::Connect);
+    peer.now = timeout.at;
+    client.handle_timeout(peer.now);
+    assert_eq!(peer.hear(&mut client), ["close"]);
+    assert!(matches!(
+        &events(&mut client)[..],
+        [Event::Closed {
+            cause: CloseCause::ConnectTimeout,
+            ..
+        }]
+    ));
+    assert_eq!(client.poll_timeout(), None);
+}
+
+#[test]
+fn nothing_is_published_before_connack_and_then_within_its_limits() {
+    let (mut client, peer) = client();
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let message = mqtt_codec::Message::new("t", "x").unwrap().with_qos(qos);
+        client.publish(peer.now, message).unwrap();
+    }
+    client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+    assert_eq!(peer.hear(&mut client), ["CONNECT c"]);
+    let mut limited = connack(false);
+    // [5:MQTT-3.2.2-11] [5:MQTT-3.3.4-7]
+    limited.properties.maximum_qos = Some(MaximumQoS::AtLeastOnce);
+    limited.properties.receive_maximum = NonZeroU16::new(1);
+    let heard = peer.ask(&mut client, limited);
+    assert_eq!(heard, ["PUBLISH t=x q0", "PUBLISH t=x q1 id1"]);
+    assert_eq!(peer.ask(&mut client, puback(1)), [""; 0]);
+    let lost = events(&mut client).into_iter().any(|event| {
+        matches!(
+            event,
+            Event::PublishLost {
+                cause: client::LostCause::QoSNotSupported,
+                ..
+            }
+        )
+    });
+    assert!(lost, "QoS 2 is told apart");
+
+    let message = mqtt_codec::Message::new("t", "x")
+        .unwrap()
+        .with_qos(QoS::ExactlyOnce);
+    let error = client.publish(peer.now, message).unwrap_err();
+    let maximum = QoS::AtLeastOnce;
+    assert_eq!(error.kind, PublishErrorKind::QoSNotSupported { maximum });
+}
+
+#[test]
+fn commands_in_the_wrong_state_change_nothing() {
+    let (mut client, peer) = client();
+    assert!(client.subscribe(&[want("t", QoS::AtMostOnce)]).is_err());
+    assert!(client.unsubscribe(&[filter("t")]).is_err());
+    assert!(
+        client
+            .disconnect(peer.now, DisconnectReason::NormalDisconnection)
+            .is_err()
+    );
+    client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+    let again = client.connect(peer.now, &connect(V5_0, "c"));
+    assert_eq!(again, Err(ConnectError::AlreadyConnected));
+    assert_eq!(peer.hear(&mut client), ["CONNECT c"], "once");
+    assert!(
+        client.subscribe(&[want("t", QoS::AtMostOnce)]).is_err(),
+        "not accepted yet"
+    );
+    assert_eq!(events(&mut client), []);
+}
+
+#[test]
+fn after_disconnect_nothing_goes_out_and_nothing_is_taken() {
+    // [5:MQTT-3.14.4-1] [5:MQTT-3.14.4-2] [3:MQTT-3.14.4-1] [3:MQTT-3.14.4-2]
+    let (mut client, peer) = client();
+    client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+    peer.hear(&mut client);
+    peer.say(&mut client, connack(false));
+    let message = mqtt_codec::Message::new("t", "x").unwrap();
+    client
+        .disconnect(peer.now, DisconnectReason::NormalDisconnection)
+        .unwrap();
+    client.publish(peer.now, message).unwrap();
+    peer.say(&mut client, publish("t", "x", QoS::AtLeastOnce, 1));
+    assert_eq!(peer.hear(&mut client), ["DISCONNECT 00", "close"]);
+    let (bytes, _) = peer.hear_bytes(&mut client);
+    assert_eq!(bytes, []);
+    assert_eq!(client.waiting_len(), 1, "it waits for the next connection");
+}
+
+#[test]
+fn a_server_connection_leaves_the_decision_to_its_owner() {
+    let peer = Peer::new(V5_0);
+    let mut connection = server::Connection::new(peer.now, server::Config::default());
+    peer.say(&mut connection, connect(V5_0, "c"));
+    assert!(!connection.wants_input(), "until it is decided");
+    assert_eq!(
+        connection.handle_input(peer.now, &[0xC0, 0x00]).bytes,
+        0,
+        "kept by the driver"
+    );
+    assert_eq!(peer.hear(&mut connection), [""; 0]);
+    connection
+        .reject(peer.now, ConnectReason::NotAuthorized)
+        .unwrap();
+    assert_eq!(peer.hear(&mut connection), ["CONNACK 87", "close"]);
+    assert!(
+        connection
+            .accept(peer.now, server::Acceptance::default())
+            .is_err(),
+        "too late"
+    );
+}
+
+#[test]
+fn a_server_connection_keeps_the_will_until_it_is_taken_back() {
+    let will = Will::new(name("w"), Binary::new(b"gone").unwrap());
+    let rows = [
+        ("normal", DisconnectReason::NormalDisconnection, false),
+        ("with will", DisconnectReason::DisconnectWithWill, true),
+        ("error", DisconnectReason::UnspecifiedError, true),
+    ];
+    for (row, reason, expected) in rows {
+        let peer = Peer::new(V5_0);
+        let mut connection = server::Connection::new(peer.now, server::Config::default());
+        let packet = Connect {
+            will: Some(will),
+            ..connect(V5_0, "c")
+        };
+        peer.say(&mut connection, packet);
+        connection
+            .accept(peer.now, server::Acceptance::default())
+            .unwrap();
+        assert_eq!(
+            peer.ask(&mut connection, disconnect(reason)),
+            ["CONNACK 00", "close"]
+        );
+        let closed =
+            core::iter::from_fn(|| connection.poll_event()).find_map(|event| match event {
+                server::Event::Closed { will, .. } => Some(will),
+                _ => None,
+            });
+        assert_eq!(closed.unwrap().is_some(), expected, "{row}");
+    }
+}
+
+#[test]
+fn the_last_packet_has_its_time_and_no_more() {
+    let (mut broker, connection) = broker_with(server::Config::default());
+    let mut peer = Peer::new(V5_0);
+    peer.ask(&mut (&mut broker, connection), connect(V5_0, "c"));
+    broker.disconnect(peer.now, connection, DisconnectReason::AdministrativeAction);
+    // The peer does not read: nobody polls until the close timeout.
+    let timeout = broker.poll_timeout().unwrap();
+    assert_eq!(timeout.reason, TimeoutReason::Close);
+    peer.now = timeout.at;
+    broker.handle_timeout(peer.now);
+    assert_eq!(broker.poll_ready(), Some(connection));
+    let mut bytes = Vec::new();
+    let transmit = broker.poll_transmit(peer.now, connection, 1000, &mut bytes);
+    assert_eq!(
+        (transmit, show_all(&bytes, V5_0)),
+        (Transmit::Close, vec![])
+    );
+    assert_eq!(broker.stats().connections, 0);
+}

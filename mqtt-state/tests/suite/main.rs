@@ -1,0 +1,20 @@
+//! Tests from outside, in one program: one file for each part of the standard, the `world` in
+//! which they play, and the `wire` for single packets.
+
+#![expect(
+    clippy::std_instead_of_alloc,
+    reason = "tests have an operating system"
+)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod connect;
+mod qos;
+mod resume;
+mod wire;
+mod world;
