@@ -14,6 +14,8 @@
 )]
 
 mod connect;
+mod flow;
+mod keep_alive;
 mod qos;
 mod resume;
 mod wire;

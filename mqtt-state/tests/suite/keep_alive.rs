@@ -1,0 +1,268 @@
+//! Keep alive on both sides, and time that does not behave.
+
+use core::time::Duration;
+
+use mqtt_codec::{Connect, Packet, ProtocolVersion, QoS};
+use mqtt_state::broker::{self, Broker, ConnectionId};
+use mqtt_state::client::{Client, Config, Event};
+use mqtt_state::{CloseCause, TimeoutReason, Timestamp, server};
+
+use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, publish, text};
+use crate::world::World;
+
+fn connect_for(version: ProtocolVersion, keep_alive_secs: u16) -> Connect<'static> {
+    Connect {
+        keep_alive_secs,
+        ..connect(version, "c")
+    }
+}
+
+fn served(
+    version: ProtocolVersion,
+    keep_alive_secs: u16,
+    config: server::Config,
+) -> (Broker, ConnectionId, Peer) {
+    let peer = Peer::new(version);
+    let mut broker = Broker::new(broker::Config {
+        server: config,
+        ..broker::Config::default()
+    });
+    let connection = broker.accept(peer.now).unwrap();
+    let heard = peer.ask(
+        &mut (&mut broker, connection),
+        connect_for(version, keep_alive_secs),
+    );
+    assert_eq!(heard, ["CONNACK 00"]);
+    (broker, connection, peer)
+}
+
+/// Lets the broker do what is due until `now`.
+fn pass(broker: &mut Broker, peer: &mut Peer, now: Timestamp) {
+    while let Some(timeout) = broker.poll_timeout().filter(|timeout| timeout.at <= now) {
+        peer.now = peer.now.max(timeout.at);
+        broker.handle_timeout(peer.now);
+    }
+    peer.now = now;
+}
+
+#[test]
+fn silence_of_one_and_a_half_intervals_ends_the_connection() {
+    // [5:MQTT-3.1.2-22] [3:MQTT-3.1.2-24]
+    for (version, expected) in [
+        (V5_0, &["DISCONNECT 8D", "close"][..]),
+        (V3_1_1, &["close"]),
+    ] {
+        let (mut broker, connection, mut peer) = served(version, 10, server::Config::default());
+        let start = peer.now;
+        pass(
+            &mut broker,
+            &mut peer,
+            start + Duration::from_millis(14_999),
+        );
+        assert_eq!(peer.hear(&mut (&mut broker, connection)), [""; 0]);
+        // Any packet is a sign of life, and so is half of one.
+        let _half = broker.handle_input(peer.now, connection, &[0x30]);
+        let heard = peer.now;
+        pass(
+            &mut broker,
+            &mut peer,
+            heard + Duration::from_millis(14_999),
+        );
+        assert_eq!(peer.hear(&mut (&mut broker, connection)), [""; 0]);
+        pass(
+            &mut broker,
+            &mut peer,
+            heard + Duration::from_millis(15_000),
+        );
+        assert_eq!(
+            peer.hear(&mut (&mut broker, connection)),
+            expected,
+            "{version}"
+        );
+        let timed_out = core::iter::from_fn(|| broker.poll_event()).any(|event| {
+            matches!(
+                event,
+                broker::Event::Closed {
+                    cause: CloseCause::KeepAliveTimeout,
+                    ..
+                }
+            )
+        });
+        assert!(timed_out, "{version}");
+    }
+}
+
+#[test]
+fn without_keep_alive_silence_is_no_fault() {
+    let (mut broker, connection, mut peer) = served(V5_0, 0, server::Config::default());
+    assert_eq!(
+        broker.poll_timeout().map(|timeout| timeout.reason),
+        Some(TimeoutReason::KeepAlive),
+        "left from the handshake"
+    );
+    pass(&mut broker, &mut peer, Timestamp::from_secs(1_000_000));
+    assert_eq!(peer.hear(&mut (&mut broker, connection)), [""; 0]);
+    assert_eq!(broker.poll_timeout(), None);
+}
+
+#[test]
+fn the_server_may_set_the_keep_alive() {
+    // [5:MQTT-3.1.2-21] [5:MQTT-3.2.2-21] 3.1.1 has no way to tell it.
+    let config = server::Config {
+        keep_alive_max_secs: Some(10),
+        ..server::Config::default()
+    };
+    let rows = [
+        (V5_0, 100, 15),
+        (V5_0, 0, 15),
+        (V5_0, 4, 6),
+        (V3_1_1, 100, 150),
+    ];
+    for (version, asked, ends_after) in rows {
+        let (mut broker, connection, mut peer) = served(version, asked, config.clone());
+        let end = peer.now + Duration::from_secs(ends_after);
+        let just_before = Timestamp::from_nanos(end.as_nanos() - 1);
+        pass(&mut broker, &mut peer, just_before);
+        assert_eq!(
+            peer.hear(&mut (&mut broker, connection)),
+            [""; 0],
+            "{version}, {asked}"
+        );
+        pass(&mut broker, &mut peer, end);
+        assert!(
+            peer.hear(&mut (&mut broker, connection))
+                .ends_with(&["close".into()]),
+            "{version}, {asked}"
+        );
+    }
+}
+
+#[test]
+fn clients_stay_connected_by_themselves() {
+    // [5:MQTT-3.1.2-20] [3:MQTT-3.1.2-23] [5:MQTT-3.12.4-1] [3:MQTT-3.12.4-1]
+    let mut world = World::new();
+    let mut all = Vec::new();
+    for (name, version, keep_alive_secs) in [("a", V3_1_1, 1), ("b", V5_0, 7), ("c", V5_0, 60)] {
+        let who = world.client(name);
+        let packet = Connect {
+            keep_alive_secs,
+            ..Connect::new(version, text(name))
+        };
+        world.connect(who, &packet);
+        world.settle();
+        world.events(who);
+        all.push(who);
+    }
+    world.pass_secs(1000);
+    for who in all {
+        assert_eq!(world.events(who), []);
+        assert!(world.connection(who).is_some());
+    }
+    assert!(
+        world.packets > 2000,
+        "PINGREQ and PINGRESP each second: {}",
+        world.packets
+    );
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_left() {
+    let mut peer = Peer::new(V5_0);
+    let mut client = Client::new(Config::default());
+    client.connect(peer.now, &connect_for(V5_0, 30)).unwrap();
+    peer.hear(&mut client);
+    peer.say(&mut client, connack(false));
+    peer.now = Timestamp::from_secs(31);
+    client.handle_timeout(peer.now);
+    assert_eq!(peer.hear(&mut client), ["PINGREQ"]);
+    peer.now = Timestamp::from_secs(41);
+    assert_eq!(
+        client.poll_timeout().map(|timeout| timeout.at),
+        Some(peer.now)
+    );
+    client.handle_timeout(peer.now);
+    assert_eq!(peer.hear(&mut client), ["close"]);
+    let closed = core::iter::from_fn(|| client.poll_event()).any(|event| {
+        matches!(
+            event,
+            Event::Closed {
+                cause: CloseCause::PingTimeout,
+                ..
+            }
+        )
+    });
+    assert!(closed);
+}
+
+#[test]
+fn traffic_stands_for_pings() {
+    let mut peer = Peer::new(V5_0);
+    let mut client = Client::new(Config::default());
+    client.connect(peer.now, &connect_for(V5_0, 10)).unwrap();
+    peer.hear(&mut client);
+    peer.say(&mut client, connack(false));
+    for secs in 2..100 {
+        peer.now = Timestamp::from_secs(secs);
+        client.handle_timeout(peer.now);
+        let heard = peer.ask(&mut client, publish("t", "x", QoS::AtLeastOnce, 1));
+        assert_eq!(heard, ["PUBACK 1 00"], "after {secs} s");
+        while client.poll_event().is_some() {}
+    }
+}
+
+#[test]
+fn the_keep_alive_of_the_server_binds_the_client() {
+    // [5:MQTT-3.1.2-21]
+    let mut peer = Peer::new(V5_0);
+    let mut client = Client::new(Config::default());
+    client.connect(peer.now, &connect_for(V5_0, 60)).unwrap();
+    peer.hear(&mut client);
+    let mut answer = connack(false);
+    answer.properties.server_keep_alive_secs = Some(5);
+    peer.say(&mut client, answer);
+    assert_eq!(
+        client.poll_timeout().map(|timeout| timeout.at),
+        Some(Timestamp::from_secs(6))
+    );
+    peer.now = Timestamp::from_secs(6);
+    client.handle_timeout(peer.now);
+    assert_eq!(peer.hear(&mut client), ["PINGREQ"]);
+    assert_eq!(peer.ask(&mut client, Packet::PingResp), [""; 0]);
+}
+
+#[test]
+fn time_that_stands_still_or_goes_back_does_no_harm() {
+    let (mut broker, connection, mut peer) = served(V5_0, 10, server::Config::default());
+    peer.now = Timestamp::from_secs(10);
+    assert_eq!(
+        peer.ask(&mut (&mut broker, connection), Packet::PingReq),
+        ["PINGRESP"]
+    );
+    // Clamped to the latest seen: the deadline does not come earlier.
+    peer.now = Timestamp::ZERO;
+    assert_eq!(
+        peer.ask(&mut (&mut broker, connection), Packet::PingReq),
+        ["PINGRESP"]
+    );
+    broker.handle_timeout(Timestamp::from_secs(24));
+    assert_eq!(peer.hear(&mut (&mut broker, connection)), [""; 0]);
+    broker.handle_timeout(Timestamp::from_secs(25));
+    assert_eq!(
+        peer.hear(&mut (&mut broker, connection)),
+        ["DISCONNECT 8D", "close"]
+    );
+}
+
+#[test]
+fn early_and_repeated_timeouts_do_nothing() {
+    let mut world = World::new();
+    let who = world.joined("c", V5_0);
+    let now = world.now;
+    for _ in 0..10 {
+        world.broker.handle_timeout(now);
+        world.of(who).handle_timeout(now);
+    }
+    let packets = world.packets;
+    world.settle();
+    assert_eq!(world.packets, packets);
+}
