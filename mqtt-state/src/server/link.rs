@@ -216,6 +216,11 @@ impl ServerLink {
         }
     }
 
+    /// The transport is gone, and with it whoever could read the last bytes.
+    pub(crate) fn abort(&mut self) {
+        self.link.abort();
+    }
+
     /// What can go out now.
     pub(crate) fn transmit<S: Store>(
         &mut self,

@@ -145,6 +145,7 @@ impl Connection {
     pub fn handle_close(&mut self, now: Timestamp) {
         let now = self.clock.advance(now);
         self.end(now, CloseCause::ConnectionLost);
+        self.link.abort();
     }
 
     /// The next thing that happened. Call until it answers `None`.

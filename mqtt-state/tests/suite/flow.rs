@@ -51,7 +51,10 @@ fn the_quota_of_the_receiver_holds_back_qos_1_and_2_and_nothing_else() {
         "PUBLISH t=d q0",
     ];
     assert_eq!(heard, expected);
-    assert_eq!(client.explain().output, Some(OutputWaits::ForAcknowledgement));
+    assert_eq!(
+        client.explain().output,
+        Some(OutputWaits::ForAcknowledgement)
+    );
     // PUBREC gives nothing back, PUBACK and PUBCOMP do.
     assert_eq!(peer.ask(&mut client, pubrec(3)), ["PUBREL 3 00"]);
     assert_eq!(peer.ask(&mut client, puback(2)), ["PUBLISH t=c q1 id4"]);

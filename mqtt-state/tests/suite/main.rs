@@ -13,10 +13,17 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod alias;
 mod connect;
+mod connection;
+mod expiry;
 mod flow;
 mod keep_alive;
 mod qos;
 mod resume;
+mod retained;
+mod simulation;
+mod subscriptions;
+mod will;
 mod wire;
 mod world;

@@ -4,7 +4,7 @@ use mqtt_codec::{
     Ack, ConnAck, ConnAckOutcome, Connect, Delivery, Disconnect, Packet, PacketId, Parsed,
     ProtocolVersion, Publish, PublishReason, PublishTopic, QoS, ReasonCode, ReleaseReason, Str,
     Subscribe, SubscribeFilter, SubscribeFilters, SubscribeProperties, TopicFilter, TopicName,
-    Unsubscribe, UnsubscribeFilters, UserProperties, decode,
+    decode,
 };
 use mqtt_state::broker::{Broker, ConnectionId};
 use mqtt_state::client::Client;
@@ -263,20 +263,6 @@ pub(crate) fn with_subscribe<R>(
         properties: SubscribeProperties::default(),
     };
     use_packet(subscribe.into())
-}
-
-pub(crate) fn with_unsubscribe<R>(
-    value: u16,
-    filters: &[&str],
-    use_packet: impl FnOnce(Packet<'_>) -> R,
-) -> R {
-    let filters: Vec<_> = filters.iter().map(|text| filter(text)).collect();
-    let unsubscribe = Unsubscribe {
-        id: id(value),
-        filters: UnsubscribeFilters::new(&filters).unwrap(),
-        user_properties: UserProperties::default(),
-    };
-    use_packet(unsubscribe.into())
 }
 
 pub(crate) fn want(text: &str, qos: QoS) -> SubscribeFilter<'_> {

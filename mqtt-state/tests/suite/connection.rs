@@ -1,0 +1,269 @@
+//! `server::Connection`: one connection for those who have their own broker above it.
+
+use mqtt_codec::{
+    Ack, Connect, DisconnectReason, Message, Packet, PublishReason, QoS, ReasonCode,
+    SubscribeReason, UnsubscribeReason,
+};
+use mqtt_state::server::{Acceptance, CommandError, Config, Connection, Event, Session};
+use mqtt_state::{CloseCause, Timestamp};
+
+use crate::wire::{
+    Peer, V3_1_1, V5_0, connect, id, puback, publish, pubrec, text, want, with_subscribe,
+};
+
+fn events(connection: &mut Connection) -> Vec<Event> {
+    core::iter::from_fn(|| connection.poll_event()).collect()
+}
+
+fn open(peer: &Peer, config: Config, session: Option<Session>) -> Connection {
+    let mut connection = Connection::new(peer.now, config);
+    let packet = Connect {
+        clean_start: session.is_none(),
+        ..connect(peer.version, "c")
+    };
+    peer.say(&mut connection, packet);
+    let acceptance = Acceptance {
+        session,
+        ..Acceptance::default()
+    };
+    connection.accept(peer.now, acceptance).unwrap();
+    events(&mut connection);
+    connection
+}
+
+fn message(payload: &str, qos: QoS) -> Message {
+    Message::new("t", payload.to_owned()).unwrap().with_qos(qos)
+}
+
+#[test]
+fn requests_are_answered_by_the_owner() {
+    for version in [V3_1_1, V5_0] {
+        let peer = Peer::new(version);
+        let mut connection = open(&peer, Config::default(), None);
+        peer.hear(&mut connection);
+        let filters = [want("a", QoS::AtLeastOnce), want("b", QoS::ExactlyOnce)];
+        with_subscribe(7, &filters, |packet| peer.say(&mut connection, packet));
+        let [Event::Subscribe { token, filters, .. }] = &events(&mut connection)[..] else {
+            panic!("one request");
+        };
+        assert_eq!(
+            filters.iter().map(|(text, _)| &**text).collect::<Vec<_>>(),
+            ["a", "b"]
+        );
+        let one = [SubscribeReason::GrantedQoS1];
+        assert_eq!(
+            connection.answer_subscribe(peer.now, *token, &one),
+            Err(CommandError::Reasons)
+        );
+        let other =
+            connection.answer_unsubscribe(peer.now, *token, &[UnsubscribeReason::Success; 2]);
+        assert_eq!(other, Err(CommandError::Reasons), "the other kind");
+        let both = [
+            SubscribeReason::GrantedQoS1,
+            SubscribeReason::UnspecifiedError,
+        ];
+        connection
+            .answer_subscribe(peer.now, *token, &both)
+            .unwrap();
+        assert_eq!(peer.hear(&mut connection), ["SUBACK 7 01 80"], "{version}");
+    }
+}
+
+#[test]
+fn messages_come_up_and_go_down() {
+    let peer = Peer::new(V5_0);
+    let mut connection = open(&peer, Config::default(), None);
+    peer.hear(&mut connection);
+    peer.say(&mut connection, publish("t", "up", QoS::AtLeastOnce, 3));
+    let [
+        Event::Publish {
+            message: up,
+            dup: false,
+        },
+    ] = &events(&mut connection)[..]
+    else {
+        panic!("one message");
+    };
+    assert_eq!(up.payload(), b"up");
+    let tokens = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]
+        .map(|qos| connection.deliver(peer.now, message("down", qos)).unwrap());
+    let heard = peer.hear(&mut connection);
+    let expected = [
+        "PUBACK 3 00",
+        "PUBLISH t@1=down q0",
+        "PUBLISH @1=down q1 id1",
+        "PUBLISH @1=down q2 id2",
+    ];
+    let without_aliases = [
+        "PUBACK 3 00",
+        "PUBLISH t=down q0",
+        "PUBLISH t=down q1 id1",
+        "PUBLISH t=down q2 id2",
+    ];
+    assert!(heard == expected || heard == without_aliases, "{heard:?}");
+    peer.say(&mut connection, puback(1));
+    let refusal = Ack::new(id(2), PublishReason::QuotaExceeded);
+    peer.say(&mut connection, Packet::PubRec(refusal));
+    let reasons = [
+        ReasonCode::Success,
+        ReasonCode::Success,
+        ReasonCode::QuotaExceeded,
+    ];
+    let delivered: Vec<_> = tokens
+        .into_iter()
+        .zip(reasons)
+        .map(|(token, reason)| Event::Delivered { token, reason })
+        .collect();
+    assert_eq!(events(&mut connection), delivered);
+}
+
+#[test]
+fn the_owner_keeps_the_session_and_gives_it_to_the_next_connection() {
+    // [5:MQTT-4.4.0-1] [3:MQTT-4.4.0-1]
+    for version in [V3_1_1, V5_0] {
+        let peer = Peer::new(version);
+        let mut first = open(&peer, Config::default(), Some(Session::default()));
+        peer.hear(&mut first);
+        for (payload, qos) in [("a", QoS::AtLeastOnce), ("b", QoS::ExactlyOnce)] {
+            first.deliver(peer.now, message(payload, qos)).unwrap();
+        }
+        peer.hear(&mut first);
+        peer.ask(&mut first, pubrec(2));
+        peer.say(&mut first, publish("t", "up", QoS::ExactlyOnce, 9));
+        first.handle_close(peer.now);
+        first
+            .deliver(peer.now, message("c", QoS::AtLeastOnce))
+            .unwrap();
+
+        let mut second = open(&peer, Config::default(), Some(first.into_session()));
+        let heard = peer.hear(&mut second);
+        let expected = [
+            "CONNACK 00 present",
+            "PUBREL 2 00",
+            "PUBLISH t=a q1 id1 dup",
+            "PUBLISH t=c q1 id3",
+        ];
+        assert_eq!(heard, expected, "{version}");
+        // The QoS 2 message from below was taken: its repetition is answered only.
+        assert_eq!(
+            peer.ask(&mut second, publish("t", "up", QoS::ExactlyOnce, 9)),
+            ["PUBREC 9 00"]
+        );
+        assert_eq!(events(&mut second), []);
+    }
+}
+
+#[test]
+fn a_connection_that_is_over_tells_so_once() {
+    let peer = Peer::new(V5_0);
+    let mut connection = open(&peer, Config::default(), None);
+    peer.hear(&mut connection);
+    connection.disconnect(peer.now, DisconnectReason::ServerBusy);
+    connection.disconnect(peer.now, DisconnectReason::ServerBusy);
+    connection.handle_close(peer.now);
+    let closed = Event::Closed {
+        cause: CloseCause::Disconnected(DisconnectReason::ServerBusy),
+        will: None,
+        session_expiry_secs: 0,
+    };
+    assert_eq!(events(&mut connection), [closed]);
+    assert_eq!(
+        peer.hear(&mut connection),
+        ["close"],
+        "the transport is gone: nothing more to say"
+    );
+}
+
+#[test]
+fn a_client_without_a_name_gets_the_one_that_the_owner_assigns() {
+    // [5:MQTT-3.1.3-7]
+    let peer = Peer::new(V5_0);
+    let rows = [
+        ("given", Ok(())),
+        ("not\0allowed", Err(CommandError::ClientId)),
+    ];
+    for (assigned, expected) in rows {
+        let mut connection = Connection::new(peer.now, Config::default());
+        peer.say(&mut connection, connect(V5_0, ""));
+        let acceptance = Acceptance {
+            assigned_client_id: Some(assigned.into()),
+            ..Acceptance::default()
+        };
+        assert_eq!(
+            connection.accept(peer.now, acceptance),
+            expected,
+            "{assigned:?}"
+        );
+    }
+}
+
+#[test]
+fn what_waits_for_the_client_is_limited() {
+    let peer = Peer::new(V5_0);
+    let config = Config {
+        waiting_len_max: 2,
+        ..Config::default()
+    };
+    let mut connection = open(&peer, config, None);
+    for payload in ["1", "2"] {
+        connection
+            .deliver(peer.now, message(payload, QoS::AtMostOnce))
+            .unwrap();
+    }
+    let error = connection
+        .deliver(peer.now, message("3", QoS::AtMostOnce))
+        .unwrap_err();
+    assert_eq!(
+        error.message,
+        message("3", QoS::AtMostOnce),
+        "it comes back"
+    );
+    peer.hear(&mut connection);
+    assert!(
+        connection
+            .deliver(peer.now, message("3", QoS::AtMostOnce))
+            .is_ok()
+    );
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    let peer = Peer::new(V5_0);
+    let mut connection = Connection::new(peer.now, Config::default());
+    let packet = Connect {
+        user_name: Some(text("user")),
+        password: Some(mqtt_codec::Binary::new(b"s3cret").unwrap()),
+        ..connect(V5_0, "c")
+    };
+    peer.say(&mut connection, packet);
+    let events = events(&mut connection);
+    let Some(Event::Connect(request)) = events.first() else {
+        panic!("{events:?}");
+    };
+    assert_eq!(request.password.as_deref(), Some(&b"s3cret"[..]));
+    let bytes = format!("{:?}", b"s3cret");
+    let shown = format!("{events:?} {connection:?}");
+    assert!(
+        !shown.contains("s3cret") && !shown.contains(bytes.trim_matches(['[', ']'])),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_connect_that_nobody_decides_keeps_its_place() {
+    let peer = Peer::new(V5_0);
+    let mut connection = Connection::new(peer.now, Config::default());
+    peer.say(&mut connection, connect(V5_0, "c"));
+    assert_eq!(
+        connection.poll_timeout(),
+        None,
+        "the owner's time is the owner's business"
+    );
+    connection.handle_timeout(Timestamp::from_secs(1_000_000));
+    let acceptance = Acceptance::default();
+    assert!(
+        connection
+            .accept(Timestamp::from_secs(1_000_000), acceptance)
+            .is_ok()
+    );
+}

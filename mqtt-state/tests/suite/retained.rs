@@ -1,0 +1,256 @@
+//! Retained messages: what is kept, who is greeted with it, and what is not.
+
+use mqtt_codec::{Message, PublishProperties, QoS, RetainHandling, SubscriptionId};
+use mqtt_state::{broker, server};
+
+use crate::wire::{V3_1_1, V5_0, want};
+use crate::world::World;
+
+#[test]
+fn a_late_subscriber_is_greeted_with_the_last_value() {
+    // [5:MQTT-3.3.1-5] [3:MQTT-3.3.1-5] [3:MQTT-3.3.1-6] [3:MQTT-3.3.1-8]
+    for version in [V3_1_1, V5_0] {
+        let mut world = World::new();
+        let publisher = world.joined("publisher", version);
+        world.publish_retained(publisher, "house/light", "off", QoS::AtLeastOnce);
+        world.publish_retained(publisher, "house/light", "on", QoS::AtLeastOnce);
+        world.publish_retained(publisher, "house/door", "open", QoS::ExactlyOnce);
+        world.publish(publisher, "house/door", "not retained", QoS::AtLeastOnce);
+        world.settle();
+        let subscriber = world.joined("subscriber", version);
+        world.subscribe(subscriber, &[want("house/+", QoS::AtLeastOnce)]);
+        let expected = ["house/door=open q1 retain", "house/light=on q1 retain"];
+        assert_eq!(world.got(subscriber), expected, "{version}");
+    }
+}
+
+#[test]
+fn established_subscribers_see_no_retain_flag() {
+    // [5:MQTT-3.3.1-12] [3:MQTT-3.3.1-9]
+    for version in [V3_1_1, V5_0] {
+        let mut world = World::new();
+        let subscriber = world.subscribed("subscriber", version, "t", QoS::AtLeastOnce);
+        let publisher = world.joined("publisher", version);
+        world.publish_retained(publisher, "t", "x", QoS::AtLeastOnce);
+        assert_eq!(world.got(subscriber), ["t=x q1"], "{version}");
+    }
+}
+
+#[test]
+fn an_empty_payload_removes_and_is_itself_an_ordinary_message() {
+    // [5:MQTT-3.3.1-6] [5:MQTT-3.3.1-7] [3:MQTT-3.3.1-10] [3:MQTT-3.3.1-11]
+    for version in [V3_1_1, V5_0] {
+        let mut world = World::new();
+        let early = world.subscribed("early", version, "t", QoS::AtMostOnce);
+        let publisher = world.joined("publisher", version);
+        world.publish_retained(publisher, "t", "x", QoS::AtMostOnce);
+        world.publish_retained(publisher, "t", "", QoS::AtMostOnce);
+        assert_eq!(world.got(early), ["t=x q0", "t= q0"], "{version}");
+        assert_eq!(world.broker.stats().retained, 0);
+        assert_eq!(world.broker.stats().messages, 0);
+        let late = world.subscribed("late", version, "t", QoS::AtMostOnce);
+        assert_eq!(world.got(late), [""; 0]);
+    }
+}
+
+#[test]
+fn retained_messages_outlive_their_publisher() {
+    // [3:MQTT-3.1.2-7]
+    let mut world = World::new();
+    let publisher = world.joined("publisher", V3_1_1);
+    world.publish_retained(publisher, "t", "x", QoS::AtLeastOnce);
+    world.cut(publisher);
+    assert_eq!(world.broker.stats().sessions, 0);
+    let late = world.joined("late", V3_1_1);
+    world.subscribe(late, &[want("t", QoS::AtMostOnce)]);
+    assert_eq!(world.got(late), ["t=x q0 retain"]);
+}
+
+/// Retain handling, and what the first and the second subscription to the same filter bring.
+#[test]
+fn retain_handling_says_when_to_greet() {
+    // [5:MQTT-3.3.1-9] [5:MQTT-3.3.1-10] [5:MQTT-3.3.1-11]
+    let rows = [
+        (RetainHandling::Send, 1, 1),
+        (RetainHandling::SendIfNew, 1, 0),
+        (RetainHandling::DoNotSend, 0, 0),
+    ];
+    for (handling, first, second) in rows {
+        let mut world = World::new();
+        let publisher = world.joined("publisher", V5_0);
+        world.publish_retained(publisher, "t", "x", QoS::AtMostOnce);
+        let subscriber = world.joined("subscriber", V5_0);
+        let mut filter = want("t", QoS::AtMostOnce);
+        filter.options.retain_handling = handling;
+        world.subscribe(subscriber, &[filter]);
+        assert_eq!(world.got(subscriber).len(), first, "{handling:?}");
+        world.subscribe(subscriber, &[filter]);
+        assert_eq!(world.got(subscriber).len(), second, "{handling:?}");
+    }
+}
+
+#[test]
+fn retain_as_published_keeps_the_flag() {
+    // [5:MQTT-3.3.1-13]
+    let mut world = World::new();
+    let subscriber = world.joined("subscriber", V5_0);
+    let mut filter = want("t", QoS::AtMostOnce);
+    filter.options.retain_as_published = true;
+    world.subscribe(subscriber, &[filter]);
+    let publisher = world.joined("publisher", V5_0);
+    world.publish_retained(publisher, "t", "x", QoS::AtMostOnce);
+    world.publish(publisher, "t", "y", QoS::AtMostOnce);
+    world.settle();
+    assert_eq!(world.got(subscriber), ["t=x q0 retain", "t=y q0"]);
+}
+
+#[test]
+fn shared_subscriptions_are_never_greeted() {
+    // [5:MQTT-4.8.2-4] by way of 3.8.4: no retained messages on a shared subscription.
+    let mut world = World::new();
+    let publisher = world.joined("publisher", V5_0);
+    world.publish_retained(publisher, "t", "x", QoS::AtMostOnce);
+    let member = world.joined("member", V5_0);
+    world.subscribe(member, &[want("$share/g/t", QoS::AtMostOnce)]);
+    assert_eq!(world.got(member), [""; 0]);
+}
+
+#[test]
+fn the_greeting_carries_the_identifier_of_its_subscription() {
+    // [5:MQTT-3.3.4-3]
+    let mut world = World::new();
+    let publisher = world.joined("publisher", V5_0);
+    world.publish_retained(publisher, "t", "x", QoS::AtMostOnce);
+    let subscriber = world.joined("subscriber", V5_0);
+    let id = SubscriptionId::new(300);
+    let filters = [want("t", QoS::AtMostOnce)];
+    world
+        .of(subscriber)
+        .subscribe_with(&filters, id, mqtt_codec::UserProperties::default())
+        .unwrap();
+    world.settle();
+    let messages = world.messages(subscriber);
+    let ids: Vec<_> = messages[0].properties().subscription_ids.iter().collect();
+    assert_eq!(ids, [id.unwrap()]);
+}
+
+#[test]
+fn a_retained_message_expires() {
+    // [5:MQTT-3.3.2-5] [5:MQTT-3.3.2-6]
+    let mut world = World::new();
+    let publisher = world.joined("publisher", V5_0);
+    let properties = PublishProperties {
+        message_expiry_secs: Some(10),
+        ..PublishProperties::default()
+    };
+    let message = Message::new("t", "x").unwrap().with_retain(true);
+    world.send(publisher, message.with_properties(&properties).unwrap());
+    world.pass_secs(4);
+    let early = world.joined("early", V5_0);
+    world.subscribe(early, &[want("t", QoS::AtMostOnce)]);
+    let messages = world.messages(early);
+    assert_eq!(
+        messages[0].properties().message_expiry_secs,
+        Some(6),
+        "less the time it waited"
+    );
+    world.pass_secs(6);
+    assert_eq!(
+        world.broker.stats().retained,
+        0,
+        "gone without anybody asking"
+    );
+    assert_eq!(world.broker.stats().messages, 0);
+    let late = world.joined("late", V5_0);
+    world.subscribe(late, &[want("t", QoS::AtMostOnce)]);
+    assert_eq!(world.got(late), [""; 0]);
+}
+
+#[test]
+fn a_newer_value_is_not_removed_by_the_expiry_of_the_older() {
+    let mut world = World::new();
+    let publisher = world.joined("publisher", V5_0);
+    let properties = PublishProperties {
+        message_expiry_secs: Some(10),
+        ..PublishProperties::default()
+    };
+    let message = Message::new("t", "old").unwrap().with_retain(true);
+    world.send(publisher, message.with_properties(&properties).unwrap());
+    world.settle();
+    world.publish_retained(publisher, "t", "new", QoS::AtMostOnce);
+    world.pass_secs(20);
+    assert_eq!(world.broker.stats().retained, 1);
+    let late = world.joined("late", V5_0);
+    world.subscribe(late, &[want("t", QoS::AtMostOnce)]);
+    assert_eq!(world.got(late), ["t=new q0 retain"]);
+}
+
+#[test]
+fn more_retained_messages_than_may_wait_arrive_in_slices() {
+    let mut world = World::with(broker::Config {
+        server: server::Config {
+            waiting_len_max: 10,
+            ..server::Config::default()
+        },
+        ..broker::Config::default()
+    });
+    let publisher = world.joined("publisher", V5_0);
+    for number in 0..500 {
+        world.publish_retained(publisher, &format!("t/{number:03}"), "x", QoS::AtMostOnce);
+    }
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let name = if qos == QoS::AtMostOnce { "a" } else { "b" };
+        let subscriber = world.joined(name, V5_0);
+        world.subscribe(subscriber, &[want("t/#", qos)]);
+        let got = world.got(subscriber);
+        let expected: Vec<_> = (0..500)
+            .map(|number| format!("t/{number:03}=x q0 retain"))
+            .collect();
+        assert_eq!(got, expected, "all, in order, none dropped");
+    }
+}
+
+#[test]
+fn at_the_limit_a_message_is_not_retained_but_delivered() {
+    let mut world = World::with(broker::Config {
+        retained_len_max: 1,
+        ..broker::Config::default()
+    });
+    let subscriber = world.subscribed("subscriber", V5_0, "#", QoS::AtMostOnce);
+    let publisher = world.joined("publisher", V5_0);
+    world.publish_retained(publisher, "a", "1", QoS::AtMostOnce);
+    world.publish_retained(publisher, "b", "2", QoS::AtMostOnce);
+    assert_eq!(world.got(subscriber), ["a=1 q0", "b=2 q0"]);
+    let told = world
+        .broker_events()
+        .iter()
+        .any(|event| matches!(event, broker::Event::NotRetained { topic } if topic == "b"));
+    assert!(told);
+    assert_eq!(
+        (world.broker.stats().retained, world.broker.stats().messages),
+        (1, 1)
+    );
+}
+
+#[test]
+fn a_server_that_does_not_retain_ends_the_connection() {
+    // [5:MQTT-3.2.2-14] and 0x9A; a client of ours does not send it.
+    let mut world = World::with(broker::Config {
+        server: server::Config {
+            retain_available: false,
+            ..server::Config::default()
+        },
+        ..broker::Config::default()
+    });
+    let who = world.joined("c", V5_0);
+    let now = world.now;
+    let message = Message::new("t", "x").unwrap().with_retain(true);
+    assert!(world.of(who).publish(now, message).is_err());
+    let connection = world.vanish(who).unwrap();
+    let mut peer = crate::wire::Peer::new(V5_0);
+    peer.now = now;
+    let mut packet = crate::wire::publish("t", "x", QoS::AtMostOnce, 0);
+    packet.retain = true;
+    let heard = peer.ask(&mut (&mut world.broker, connection), packet);
+    assert_eq!(heard, ["DISCONNECT 9A", "close"]);
+}

@@ -1,0 +1,516 @@
+//! Who gets what: filters, options, identifiers, overlaps and shared subscriptions.
+
+use mqtt_codec::{
+    QoS, ReasonCode, SubscribeFilter, SubscriptionId, UnsubscribeReason, UserProperties,
+};
+use mqtt_state::broker;
+use mqtt_state::client::{Client, Config, Event, RequestError};
+use mqtt_state::{Timestamp, server};
+
+use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, filter, want};
+use crate::world::{Who, World};
+
+fn publish_all(world: &mut World, publisher: Who, topics: &[&str]) {
+    for topic in topics {
+        world.publish(publisher, topic, "x", QoS::AtMostOnce);
+    }
+    world.settle();
+}
+
+fn topics(world: &mut World, who: Who) -> Vec<String> {
+    let messages = world.messages(who);
+    messages
+        .iter()
+        .map(|message| message.topic().to_string())
+        .collect()
+}
+
+#[test]
+fn filters_of_the_tutorials() {
+    const HOME: [&str; 4] = [
+        "home/bedroom/temperature",
+        "home/kitchen/temperature",
+        "home/dining-room/temperature",
+        "home/study-room/temperature",
+    ];
+    const SCHOOL: [&str; 4] = [
+        "school/class-1/group-1/audio",
+        "school/class-1/group-2/audio",
+        "school/class-2/group-1/audio",
+        "school/class-2/group-2/audio",
+    ];
+    for version in [V3_1_1, V5_0] {
+        let mut world = World::new();
+        let rows: Vec<(Who, Vec<&str>)> = [
+            ("a", "home/+/temperature", HOME.to_vec()),
+            ("b", "home/#", HOME.to_vec()),
+            ("c", "school/class-1/#", SCHOOL[..2].to_vec()),
+            ("d", "school/+/group-1/audio", vec![SCHOOL[0], SCHOOL[2]]),
+            ("e", "#", [&HOME[..], &SCHOOL[..]].concat()),
+            ("f", "home/+", vec![]),
+            ("g", "$SYS/#", vec!["$SYS/uptime"]),
+        ]
+        .into_iter()
+        .map(|(name, filter, expected)| {
+            (
+                world.subscribed(name, version, filter, QoS::AtMostOnce),
+                expected,
+            )
+        })
+        .collect();
+        let publisher = world.joined("publisher", version);
+        publish_all(&mut world, publisher, &HOME);
+        publish_all(&mut world, publisher, &SCHOOL);
+        // [5:MQTT-4.7.2-1] [3:MQTT-4.7.2-1]
+        let now = world.now;
+        world
+            .broker
+            .publish(now, mqtt_codec::Message::new("$SYS/uptime", "1").unwrap());
+        world.settle();
+        for (who, expected) in rows {
+            assert_eq!(topics(&mut world, who), expected, "{version}");
+        }
+    }
+}
+
+#[test]
+fn clients_do_not_publish_what_belongs_to_the_server() {
+    // [5:MQTT-4.7.2-1] and the paragraph behind it
+    let mut world = World::new();
+    let subscriber = world.subscribed("subscriber", V5_0, "$SYS/#", QoS::AtMostOnce);
+    let publisher = world.joined("publisher", V5_0);
+    world.events(publisher);
+    let token = world.publish(publisher, "$SYS/fake", "x", QoS::AtLeastOnce);
+    world.settle();
+    let reason = ReasonCode::NotAuthorized;
+    assert_eq!(
+        world.events(publisher),
+        [Event::Published { token, reason }]
+    );
+    assert_eq!(world.got(subscriber), [""; 0]);
+}
+
+#[test]
+fn delivery_has_the_lower_qos_of_both() {
+    // [5:MQTT-3.8.4-8] [3:MQTT-3.8.4-6]
+    let all = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+    for version in [V3_1_1, V5_0] {
+        for granted in all {
+            let mut world = World::new();
+            let subscriber = world.subscribed("subscriber", version, "t", granted);
+            let publisher = world.joined("publisher", version);
+            for published in all {
+                world.publish(publisher, "t", "x", published);
+                world.settle();
+                let expected = format!("t=x q{}", u8::from(granted.min(published)));
+                assert_eq!(
+                    world.got(subscriber),
+                    [expected],
+                    "{version}, granted {granted}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn overlapping_subscriptions_bring_one_copy_at_the_highest_qos() {
+    // [5:MQTT-3.3.4-2] [3:MQTT-3.3.5-1] [5:MQTT-3.3.4-3] [5:MQTT-3.3.4-4]
+    for version in [V3_1_1, V5_0] {
+        let mut world = World::new();
+        let subscriber = world.joined("subscriber", version);
+        for (number, (text, qos)) in [
+            ("a/b", QoS::AtMostOnce),
+            ("a/+", QoS::ExactlyOnce),
+            ("#", QoS::AtLeastOnce),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let id =
+                SubscriptionId::new(u32::try_from(number).unwrap() + 1).filter(|_| version == V5_0);
+            let filters = [want(text, qos)];
+            world
+                .of(subscriber)
+                .subscribe_with(&filters, id, UserProperties::default())
+                .unwrap();
+            world.settle();
+        }
+        world.events(subscriber);
+        let publisher = world.joined("publisher", version);
+        world.publish(publisher, "a/b", "x", QoS::ExactlyOnce);
+        world.settle();
+        let messages = world.messages(subscriber);
+        assert_eq!(messages.len(), 1, "{version}");
+        assert_eq!(messages[0].qos(), QoS::ExactlyOnce);
+        let mut ids: Vec<_> = messages[0]
+            .properties()
+            .subscription_ids
+            .iter()
+            .map(SubscriptionId::get)
+            .collect();
+        ids.sort_unstable();
+        let expected: &[u32] = if version == V5_0 { &[1, 2, 3] } else { &[] };
+        assert_eq!(ids, expected);
+    }
+}
+
+#[test]
+fn the_same_filter_again_replaces_the_subscription() {
+    // [5:MQTT-3.8.4-3] [3:MQTT-3.8.4-3]
+    for version in [V3_1_1, V5_0] {
+        let mut world = World::new();
+        let subscriber = world.subscribed("subscriber", version, "t", QoS::AtMostOnce);
+        world.subscribe(subscriber, &[want("t", QoS::ExactlyOnce)]);
+        assert_eq!(world.broker.stats().subscriptions, 1);
+        let publisher = world.joined("publisher", version);
+        world.publish(publisher, "t", "x", QoS::ExactlyOnce);
+        world.settle();
+        assert_eq!(world.got(subscriber), ["t=x q2"], "{version}");
+    }
+}
+
+#[test]
+fn no_local_keeps_ones_own_messages_away() {
+    // [5:MQTT-3.8.3-3]
+    let mut world = World::new();
+    let (own, other) = (world.joined("own", V5_0), world.joined("other", V5_0));
+    let mut filter = want("t", QoS::AtMostOnce);
+    filter.options.no_local = true;
+    for who in [own, other] {
+        world.subscribe(who, &[filter]);
+        world.events(who);
+    }
+    publish_all(&mut world, own, &["t"]);
+    assert_eq!((world.got(own).len(), world.got(other).len()), (0, 1));
+    // Another subscription of the same client still brings it.
+    world.subscribe(own, &[want("+", QoS::AtMostOnce)]);
+    publish_all(&mut world, own, &["t"]);
+    assert_eq!(world.got(own).len(), 1);
+}
+
+#[test]
+fn unsubscribe_compares_characters_and_is_always_answered() {
+    // [5:MQTT-3.10.4-1] [5:MQTT-3.10.4-4] [5:MQTT-3.11.3-1] [3:MQTT-3.10.4-1] [3:MQTT-3.10.4-5]
+    let mut world = World::new();
+    let subscriber = world.subscribed("subscriber", V5_0, "a/+", QoS::AtMostOnce);
+    let token = world
+        .of(subscriber)
+        .unsubscribe(&[filter("a/b"), filter("a/+"), filter("a/+")])
+        .unwrap();
+    world.settle();
+    let reasons = vec![
+        UnsubscribeReason::NoSubscriptionExisted,
+        UnsubscribeReason::Success,
+        UnsubscribeReason::NoSubscriptionExisted,
+    ];
+    assert_eq!(
+        world.events(subscriber),
+        [Event::Unsubscribed { token, reasons }]
+    );
+    let publisher = world.joined("publisher", V5_0);
+    publish_all(&mut world, publisher, &["a/b"]);
+    assert_eq!(world.got(subscriber), [""; 0]);
+}
+
+#[test]
+fn an_unsubscribe_does_not_stop_what_is_in_flight() {
+    // [5:MQTT-3.10.4-3] [3:MQTT-3.10.4-3]
+    let mut world = World::new();
+    let subscriber = world.subscribed("subscriber", V5_0, "t", QoS::ExactlyOnce);
+    let now = world.now;
+    let message = mqtt_codec::Message::new("t", "x")
+        .unwrap()
+        .with_qos(QoS::ExactlyOnce);
+    world.broker.publish(now, message);
+    world.settle_for(1);
+    world.of(subscriber).unsubscribe(&[filter("t")]).unwrap();
+    world.settle();
+    assert_eq!(world.got(subscriber), ["t=x q2"]);
+    assert_eq!(
+        world.broker.stats().messages,
+        0,
+        "the handshake was finished"
+    );
+}
+
+#[test]
+fn invalid_filters_end_the_connection_and_are_named() {
+    // [5:MQTT-4.7.1-1] [3:MQTT-4.7.1-2] and design: DISCONNECT 0x82 in 5.0, close in 3.1.1
+    for (version, expected) in [
+        (V5_0, &["DISCONNECT 82", "close"][..]),
+        (V3_1_1, &["close"]),
+    ] {
+        let mut world = World::new();
+        let who = world.joined("c", version);
+        let connection = world.vanish(who).unwrap();
+        world.broker_events();
+        let mut peer = Peer::new(version);
+        peer.now = world.now;
+        let mut bytes = vec![0x82, 0x00, 0x00, 0x0A];
+        bytes.extend((version == V5_0).then_some(0));
+        bytes.extend(b"\x00\x12school/#/group-1/#\x00");
+        bytes[1] = u8::try_from(bytes.len() - 2).unwrap();
+        let mut line = (&mut world.broker, connection);
+        peer.say_bytes(&mut line, &bytes);
+        assert_eq!(peer.hear(&mut line), expected, "{version}");
+        let named = world
+            .broker_events()
+            .iter()
+            .any(|event| matches!(event, broker::Event::Closed { text: Some(text), .. } if text == "school/#/group-1/#"));
+        assert!(named, "{version}");
+    }
+}
+
+#[test]
+fn invalid_filters_are_refused_before_a_byte_is_sent() {
+    let error = SubscribeFilter::new("school/#/group-1/#", QoS::AtMostOnce).unwrap_err();
+    assert_eq!(error.offset(), 8);
+    assert!(
+        error.to_string().contains("'#' must be the last level"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_the_server_does_not_serve_is_refused_before_a_byte_is_sent() {
+    let peer = Peer::new(V5_0);
+    let mut client = Client::new(Config::default());
+    client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+    peer.hear(&mut client);
+    let mut answer = connack(false);
+    answer.properties.wildcard_subscription_available = Some(false);
+    answer.properties.subscription_id_available = Some(false);
+    answer.properties.shared_subscription_available = Some(false);
+    peer.say(&mut client, answer);
+    let qos = QoS::AtMostOnce;
+    let rows = [
+        (
+            want("a/+", qos),
+            None,
+            RequestError::WildcardSubscriptionsNotSupported,
+        ),
+        (
+            want("$share/g/a", qos),
+            None,
+            RequestError::SharedSubscriptionsNotSupported,
+        ),
+        (
+            want("a", qos),
+            SubscriptionId::new(1),
+            RequestError::SubscriptionIdsNotSupported,
+        ),
+    ];
+    for (filter, id, expected) in rows {
+        let found = client.subscribe_with(&[filter], id, UserProperties::default());
+        assert_eq!(found, Err(expected));
+    }
+    assert_eq!(peer.hear(&mut client), [""; 0]);
+}
+
+/// What a server has announced not to serve, asked for all the same.
+#[test]
+fn what_the_server_announced_not_to_serve_ends_the_connection() {
+    let config = server::Config {
+        wildcard_subscription_available: false,
+        subscription_id_available: false,
+        shared_subscription_available: false,
+        maximum_qos: QoS::AtLeastOnce,
+        ..server::Config::default()
+    };
+    let rows: [(&str, &[u8], &str); 4] = [
+        (
+            "wildcard",
+            b"\x82\x09\x00\x01\x00\x00\x03a/+\x00",
+            "DISCONNECT A2",
+        ),
+        (
+            "identifier",
+            b"\x82\x09\x00\x01\x02\x0B\x07\x00\x01a\x00",
+            "DISCONNECT A1",
+        ),
+        (
+            "shared",
+            b"\x82\x10\x00\x01\x00\x00\x0A$share/g/a\x00",
+            "DISCONNECT 9E",
+        ),
+        // [5:MQTT-3.2.2-11]
+        ("QoS 2", b"\x34\x06\x00\x01t\x00\x01\x00", "DISCONNECT 9B"),
+    ];
+    for (row, bytes, expected) in rows {
+        let mut world = World::with(broker::Config {
+            server: config.clone(),
+            ..broker::Config::default()
+        });
+        let who = world.joined("c", V5_0);
+        let connection = world.vanish(who).unwrap();
+        let mut peer = Peer::new(V5_0);
+        peer.now = world.now;
+        let mut line = (&mut world.broker, connection);
+        peer.say_bytes(&mut line, bytes);
+        assert_eq!(peer.hear(&mut line), [expected, "close"], "{row}");
+    }
+}
+
+#[test]
+fn subscription_identifiers_come_from_the_server_only() {
+    // [5:MQTT-3.3.4-6]
+    let mut world = World::new();
+    let who = world.joined("c", V5_0);
+    let connection = world.vanish(who).unwrap();
+    let mut peer = Peer::new(V5_0);
+    peer.now = world.now;
+    let mut line = (&mut world.broker, connection);
+    peer.say_bytes(&mut line, b"\x30\x06\x00\x01t\x02\x0B\x01");
+    assert_eq!(peer.hear(&mut line), ["DISCONNECT 82", "close"]);
+}
+
+#[test]
+fn one_member_of_a_group_gets_each_message() {
+    // [5:MQTT-4.8.2-4]
+    for version in [V3_1_1, V5_0] {
+        let mut world = World::new();
+        let members: Vec<_> = ["a", "b", "c"]
+            .into_iter()
+            .map(|name| world.subscribed(name, version, "$share/g/t/+", QoS::AtLeastOnce))
+            .collect();
+        let others = world.subscribed("others", version, "$share/h/t/+", QoS::AtLeastOnce);
+        let plain = world.subscribed("plain", version, "t/+", QoS::AtLeastOnce);
+        let publisher = world.joined("publisher", version);
+        for number in 0..30 {
+            world.publish(publisher, "t/1", &number.to_string(), QoS::AtLeastOnce);
+        }
+        world.settle();
+        let counts: Vec<_> = members.iter().map(|who| world.got(*who).len()).collect();
+        assert_eq!(counts, [10, 10, 10], "{version}: in turn");
+        assert_eq!(
+            (world.got(others).len(), world.got(plain).len()),
+            (30, 30),
+            "{version}"
+        );
+    }
+}
+
+#[test]
+fn a_member_that_is_also_subscribed_by_itself_gets_both() {
+    // [5:MQTT-4.8.2-4] [5:MQTT-3.3.4-3]
+    let mut world = World::new();
+    let who = world.joined("c", V5_0);
+    for (text, id) in [("$share/g/t", 1), ("t", 2)] {
+        let filters = [want(text, QoS::AtMostOnce)];
+        world
+            .of(who)
+            .subscribe_with(&filters, SubscriptionId::new(id), UserProperties::default())
+            .unwrap();
+        world.settle();
+    }
+    world.events(who);
+    let publisher = world.joined("publisher", V5_0);
+    publish_all(&mut world, publisher, &["t"]);
+    let messages = world.messages(who);
+    let mut ids: Vec<Vec<u32>> = messages
+        .iter()
+        .map(|message| {
+            message
+                .properties()
+                .subscription_ids
+                .iter()
+                .map(SubscriptionId::get)
+                .collect()
+        })
+        .collect();
+    ids.sort();
+    assert_eq!(ids, [vec![1], vec![2]], "each with its own identifier");
+}
+
+#[test]
+fn connected_members_are_preferred_and_absent_ones_still_count() {
+    let mut world = World::new();
+    let (here, away) = (world.client("here"), world.client("away"));
+    for who in [here, away] {
+        world.resume(who, V5_0);
+        world.subscribe(who, &[want("$share/g/t", QoS::AtLeastOnce)]);
+        world.events(who);
+    }
+    let publisher = world.joined("publisher", V5_0);
+    world.cut(away);
+    for _ in 0..4 {
+        world.publish(publisher, "t", "x", QoS::AtLeastOnce);
+    }
+    world.settle();
+    assert_eq!(world.got(here).len(), 4);
+    world.cut(here);
+    for _ in 0..4 {
+        world.publish(publisher, "t", "y", QoS::AtLeastOnce);
+    }
+    world.settle();
+    world.resume(here, V5_0);
+    world.resume(away, V5_0);
+    assert_eq!(
+        world.got(here).len() + world.got(away).len(),
+        4,
+        "none is lost while all are away"
+    );
+}
+
+#[test]
+fn the_whole_text_of_a_shared_filter_is_its_name() {
+    // [5:MQTT-4.8.2-2]
+    let mut world = World::new();
+    let who = world.subscribed("c", V5_0, "$share/g/a", QoS::AtMostOnce);
+    let token = world
+        .of(who)
+        .unsubscribe(&[filter("a"), filter("$share/h/a"), filter("$share/g/a")])
+        .unwrap();
+    world.settle();
+    let reasons = vec![
+        UnsubscribeReason::NoSubscriptionExisted,
+        UnsubscribeReason::NoSubscriptionExisted,
+        UnsubscribeReason::Success,
+    ];
+    assert_eq!(world.events(who), [Event::Unsubscribed { token, reasons }]);
+    assert_eq!(world.broker.stats().subscriptions, 0);
+}
+
+#[test]
+fn in_3_1_1_a_shared_filter_may_be_an_ordinary_one() {
+    let mut world = World::with(broker::Config {
+        shared_subscriptions_in_3_1_1: false,
+        ..broker::Config::default()
+    });
+    let who = world.subscribed("c", V3_1_1, "$share/g/t", QoS::AtMostOnce);
+    let publisher = world.joined("publisher", V3_1_1);
+    publish_all(&mut world, publisher, &["t"]);
+    assert_eq!(world.got(who), [""; 0]);
+    let now = world.now;
+    world
+        .broker
+        .publish(now, mqtt_codec::Message::new("$share/g/t", "x").unwrap());
+    world.settle();
+    assert_eq!(world.got(who), ["$share/g/t=x q0"]);
+}
+
+#[test]
+fn an_answer_to_nothing_ends_the_connection() {
+    let peer = Peer::new(V5_0);
+    let rows: [(&str, &[u8]); 3] = [
+        ("SUBACK of nothing", &[0x90, 4, 0, 9, 0, 0]),
+        ("UNSUBACK of nothing", &[0xB0, 4, 0, 9, 0, 0]),
+        (
+            "SUBACK with two codes for one filter",
+            &[0x90, 5, 0, 1, 0, 0, 0],
+        ),
+    ];
+    for (row, bytes) in rows {
+        let mut client = Client::new(Config::default());
+        client
+            .connect(Timestamp::ZERO, &connect(V5_0, "c"))
+            .unwrap();
+        peer.hear(&mut client);
+        peer.say(&mut client, connack(false));
+        client.subscribe(&[want("t", QoS::AtMostOnce)]).unwrap();
+        peer.hear(&mut client);
+        peer.say_bytes(&mut client, bytes);
+        assert_eq!(peer.hear(&mut client), ["DISCONNECT 82", "close"], "{row}");
+    }
+}
