@@ -1,6 +1,7 @@
 //! Control packets on their way out, already encoded.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use mqtt_codec::{EncodeError, Packet, ProtocolVersion};
 
@@ -9,11 +10,20 @@ use mqtt_codec::{EncodeError, Packet, ProtocolVersion};
 /// They are a few bytes each, so they are encoded when they arise; a PUBLISH stays a reference
 /// until it is polled. The limit is soft by one packet: who checks [`is_full`](Self::is_full)
 /// before taking the next input never holds more than the limit plus one answer.
-#[derive(Debug)]
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
     start: usize,
     limit: usize,
+}
+
+/// Without the bytes: a CONNECT has a password in it.
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("len", &self.bytes.len().saturating_sub(self.start))
+            .field("limit", &self.limit)
+            .finish()
+    }
 }
 
 /// Room kept when everything is sent; more is given back, so that an idle connection is small.

@@ -133,6 +133,37 @@ fn a_publisher_that_exceeds_the_receive_maximum_is_disconnected() {
 }
 
 #[test]
+fn what_is_sent_again_counts_on_the_new_connection() {
+    // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9]
+    let config = broker::Config {
+        server: server::Config {
+            receive_maximum: 1,
+            ..server::Config::default()
+        },
+        ..broker::Config::default()
+    };
+    let mut broker = Broker::new(config);
+    let peer = Peer::new(V5_0);
+    let mut packet = connect(V5_0, "c");
+    packet.clean_start = false;
+    packet.properties.session_expiry_secs = Some(100);
+    let old = broker.accept(peer.now).unwrap();
+    peer.ask(&mut (&mut broker, old), packet);
+    peer.ask(
+        &mut (&mut broker, old),
+        publish("t", "x", QoS::ExactlyOnce, 5),
+    );
+    broker.handle_close(peer.now, old);
+    let new = broker.accept(peer.now).unwrap();
+    let mut line = (&mut broker, new);
+    assert_eq!(peer.ask(&mut line, packet), ["CONNACK 00 present"]);
+    let again = peer.ask(&mut line, publish("t", "x", QoS::ExactlyOnce, 5));
+    assert_eq!(again, ["PUBREC 5 00"]);
+    let more = peer.ask(&mut line, publish("t", "y", QoS::AtLeastOnce, 6));
+    assert_eq!(more, ["DISCONNECT 93", "close"]);
+}
+
+#[test]
 fn the_broker_keeps_to_the_receive_maximum_of_each_subscriber() {
     // [5:MQTT-3.3.4-9]
     let peer = Peer::new(V5_0);

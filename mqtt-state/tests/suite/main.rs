@@ -19,6 +19,7 @@ mod connection;
 mod expiry;
 mod flow;
 mod keep_alive;
+mod look;
 mod qos;
 mod resume;
 mod retained;

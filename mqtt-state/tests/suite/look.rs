@@ -1,0 +1,127 @@
+//! What machines show of themselves, and what they never show.
+
+use mqtt_codec::{Binary, Connect, Message, QoS, Will};
+use mqtt_state::broker::{Broker, Stats};
+use mqtt_state::client::{Client, Config};
+use mqtt_state::server::Connection;
+use mqtt_state::{OutputWaits, TimeoutReason, Timestamp};
+
+use crate::wire::{Peer, V5_0, connack, connect, name, puback, text};
+use crate::world::World;
+
+#[test]
+fn machines_can_move_to_another_thread() {
+    fn is_send<T: Send>() -> bool {
+        true
+    }
+    assert!(is_send::<Client>() && is_send::<Connection>() && is_send::<Broker>());
+}
+
+#[test]
+fn secrets_and_payloads_stay_out_of_debug_output() {
+    const SECRET: &[u8] = b"s3cret";
+    let bytes = format!("{SECRET:?}");
+    let bytes = bytes.trim_matches(['[', ']']);
+    let will = Will {
+        retain: true,
+        ..Will::new(name("w"), Binary::new(SECRET).unwrap())
+    };
+    let secretive = Connect {
+        user_name: Some(text("user")),
+        password: Some(Binary::new(SECRET).unwrap()),
+        will: Some(will),
+        ..connect(V5_0, "c")
+    };
+    let mut world = World::new();
+    let who = world.client("c");
+    world.connect(who, &secretive);
+    world.send(who, Message::new("t", SECRET).unwrap().with_retain(true));
+    // Before it was sent, and when the broker has it.
+    for _ in 0..2 {
+        for shown in [
+            format!("{world:?}"),
+            format!("{world:#?}").split_whitespace().collect(),
+        ] {
+            assert!(
+                !shown.contains("s3cret") && !shown.contains(bytes),
+                "{shown}"
+            );
+            assert!(!shown.contains(&bytes.replace(' ', "")), "{shown}");
+        }
+        world.settle();
+    }
+}
+
+#[test]
+fn stats_count_what_is_there() {
+    let mut world = World::new();
+    let subscriber = world.subscribed("subscriber", V5_0, "t", QoS::AtLeastOnce);
+    let publisher = world.joined("publisher", V5_0);
+    world.publish_retained(publisher, "t", "x", QoS::AtLeastOnce);
+    let Stats {
+        connections,
+        sessions,
+        subscriptions,
+        retained,
+        messages,
+        events_dropped,
+        ..
+    } = world.broker.stats();
+    assert_eq!((connections, sessions, subscriptions), (2, 2, 1));
+    assert_eq!((retained, messages, events_dropped), (1, 1, 0));
+    let (before, after) = (world.of(subscriber).stats(), {
+        let now = world.now;
+        world.broker.publish(now, Message::new("t", "y").unwrap());
+        world.settle();
+        world.of(subscriber).stats()
+    });
+    assert_ne!(before, after, "traffic is counted");
+    world.cut(subscriber);
+    world.cut(publisher);
+    let stats = world.broker.stats();
+    assert_eq!(
+        (
+            stats.connections,
+            stats.sessions,
+            stats.subscriptions,
+            stats.retained
+        ),
+        (0, 0, 0, 1)
+    );
+}
+
+#[test]
+fn a_machine_says_what_it_waits_for() {
+    let peer = Peer::new(V5_0);
+    let mut client = Client::new(Config {
+        in_flight_max: 1,
+        ..Config::default()
+    });
+    let message = || Message::new("t", "x").unwrap().with_qos(QoS::AtLeastOnce);
+    client.publish(peer.now, message()).unwrap();
+    assert_eq!(client.explain().output, Some(OutputWaits::ForConnection));
+    client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+    assert_eq!(
+        client.explain().timeout.unwrap().reason,
+        TimeoutReason::Connect
+    );
+    peer.hear(&mut client);
+    peer.say(&mut client, connack(false));
+    assert_eq!(client.explain().output, Some(OutputWaits::ForPoll));
+    client.publish(peer.now, message()).unwrap();
+    peer.hear(&mut client);
+    let explanation = client.explain();
+    assert_eq!(explanation.output, Some(OutputWaits::ForAcknowledgement));
+    assert_eq!(
+        (
+            explanation.waiting_len,
+            explanation.in_flight_len,
+            explanation.send_quota
+        ),
+        (1, 1, 0)
+    );
+    peer.ask(&mut client, puback(1));
+    peer.ask(&mut client, puback(2));
+    assert_eq!(client.explain().output, None);
+    assert!(client.poll_timeout().unwrap().at > Timestamp::from_secs(1));
+}
