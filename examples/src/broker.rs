@@ -145,7 +145,7 @@ impl Server {
                     server.forget(id);
                 });
             }
-            Err(error) => eprintln!("{address}: {error}"),
+            Err(error) => crate::log!("{address}: {error}"),
         }
     }
 
@@ -273,7 +273,7 @@ impl Server {
                 } else {
                     ""
                 };
-                eprintln!(
+                crate::log!(
                     "{at} {client_id}: connected from {}, MQTT {version}{session}",
                     address(connection)
                 );
@@ -290,13 +290,13 @@ impl Server {
                 let text = text
                     .as_ref()
                     .map_or(String::new(), |text| format!(" in {text:?}"));
-                eprintln!("{at} {who}: closed: {cause}{text}");
+                crate::log!("{at} {who}: closed: {cause}{text}");
             }
             Event::Subscribed {
                 client_id,
                 filter,
                 reason,
-            } => eprintln!("{at} {client_id}: subscribe {filter}: {reason}"),
+            } => crate::log!("{at} {client_id}: subscribe {filter}: {reason}"),
             Event::Unsubscribed {
                 client_id,
                 filter,
@@ -307,7 +307,7 @@ impl Server {
                 } else {
                     " (was not subscribed)"
                 };
-                eprintln!("{at} {client_id}: unsubscribe {filter}{existed}");
+                crate::log!("{at} {client_id}: unsubscribe {filter}{existed}");
             }
             Event::Published {
                 client_id,
@@ -319,7 +319,7 @@ impl Server {
             } => {
                 let who = client_id.as_deref().unwrap_or("broker");
                 let retain = if *retain { ", retained" } else { "" };
-                eprintln!(
+                crate::log!(
                     "{at} {who}: publish {topic}, QoS {qos}{retain}, {payload_len} bytes, to {receivers}"
                 );
             }
@@ -327,13 +327,13 @@ impl Server {
                 client_id,
                 topic,
                 cause,
-            } => eprintln!("{at} {client_id}: dropped {topic}: {cause:?}"),
-            Event::NotRetained { topic } => eprintln!("{at} not retained, no room: {topic}"),
+            } => crate::log!("{at} {client_id}: dropped {topic}: {cause:?}"),
+            Event::NotRetained { topic } => crate::log!("{at} not retained, no room: {topic}"),
             Event::WillPublished { client_id, topic } => {
-                eprintln!("{at} {client_id}: will published to {topic}")
+                crate::log!("{at} {client_id}: will published to {topic}")
             }
-            Event::SessionEnded { client_id } => eprintln!("{at} {client_id}: session ended"),
-            other => eprintln!("{at} {other:?}"),
+            Event::SessionEnded { client_id } => crate::log!("{at} {client_id}: session ended"),
+            other => crate::log!("{at} {other:?}"),
         }
     }
 }

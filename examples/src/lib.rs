@@ -4,6 +4,24 @@
 //! A driver is what every user of the core writes once. It owns the socket and the clock, carries
 //! bytes between the two and the machine, and does nothing else.
 
+/// Prints a line. A reader that has gone away, as `head` does, is no reason to panic.
+#[macro_export]
+macro_rules! out {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _gone = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
+/// Prints a line for people, beside the output proper.
+#[macro_export]
+macro_rules! log {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _gone = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 pub mod broker;
 pub mod clock;
 pub mod drive;

@@ -110,22 +110,22 @@ impl ConnectOptions {
         }
         match event {
             Event::Connected { session_present } => {
-                eprintln!("connected, session present: {session_present}")
+                crate::log!("connected, session present: {session_present}")
             }
             Event::Message { message, dup } => {
                 let (topic, qos, retain) = (message.topic(), message.qos(), message.retain());
-                eprintln!(
+                crate::log!(
                     "message on {topic}, QoS {qos}, retain {retain}, dup {dup}, {} bytes",
                     message.payload().len()
                 );
             }
-            Event::Published { reason, .. } => eprintln!("published: {reason}"),
+            Event::Published { reason, .. } => crate::log!("published: {reason}"),
             Event::Subscribed { reasons, .. } => {
                 let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
-                eprintln!("subscribed: {}", reasons.join(", "));
+                crate::log!("subscribed: {}", reasons.join(", "));
             }
-            Event::Closed { cause, .. } => eprintln!("closed: {cause}"),
-            other => eprintln!("{other:?}"),
+            Event::Closed { cause, .. } => crate::log!("closed: {cause}"),
+            other => crate::log!("{other:?}"),
         }
     }
 

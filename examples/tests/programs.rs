@@ -378,3 +378,36 @@ fn the_demo_tells_the_whole_story() {
         }
     }
 }
+
+#[test]
+fn a_reader_that_goes_away_is_no_reason_to_panic() {
+    use std::process::{Command, Stdio};
+
+    let broker = OurBroker::start();
+    let retained = ["-p", &broker.port, "-t", "house/light", "-m", "on", "-r"];
+    publish(&retained).succeed();
+    let rows: [(&str, &[&str]); 3] = [
+        (env!("CARGO_BIN_EXE_demo"), &[]),
+        (env!("CARGO_BIN_EXE_demo"), &["--bytes"]),
+        (
+            env!("CARGO_BIN_EXE_subscribe"),
+            &["-p", &broker.port, "-t", "house/#", "-v"],
+        ),
+    ];
+    for (program, arguments) in rows {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            (output.status.code(), &*errors),
+            (Some(0), ""),
+            "{program} {arguments:?}"
+        );
+    }
+}

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("broker: {error:#}");
+            mqtt_examples::log!("broker: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -63,12 +63,12 @@ async fn run(options: &Options) -> anyhow::Result<()> {
             .await
             .with_context(|| format!("cannot listen on {address}"))?;
         let address = listener.local_addr()?;
-        println!("listening on {address}");
+        mqtt_examples::out!("listening on {address}");
         let (host, port) = (address.ip(), address.port());
-        println!(
+        mqtt_examples::out!(
             "  try: cargo run --release --bin subscribe -- -h {host} -p {port} -v -t 'house/#'"
         );
-        println!(
+        mqtt_examples::out!(
             "  and: cargo run --release --bin publish -- -h {host} -p {port} -t house/light -m on"
         );
         let server = server.clone();
@@ -80,7 +80,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
     }
-    println!("shutting down");
+    mqtt_examples::out!("shutting down");
     server.shut_down().await;
     Ok(())
 }

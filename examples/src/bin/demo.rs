@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     match story(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("demo: {error:#}");
+            mqtt_examples::log!("demo: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -136,32 +136,29 @@ fn story(options: &Options) -> anyhow::Result<()> {
 }
 
 impl Stage {
-    fn client(&mut self, who: usize) -> &mut Client {
+    fn actor(&mut self, who: usize) -> &mut Actor {
         let [publisher, subscriber] = &mut self.clients;
         if who == PUBLISHER {
-            &mut publisher.client
+            publisher
         } else {
-            &mut subscriber.client
+            subscriber
         }
+    }
+
+    fn client(&mut self, who: usize) -> &mut Client {
+        &mut self.actor(who).client
     }
 
     fn connect(&mut self, who: usize, will: Option<Will<'_>>) -> anyhow::Result<()> {
         let (version, now) = (self.version, self.now);
         let connection = self.broker.accept(now)?;
-        for (place, actor) in self
-            .clients
-            .iter_mut()
-            .enumerate()
-            .filter(|(place, _)| *place == who)
-        {
-            debug_assert_eq!(place, who);
-            actor.connection = Some(connection);
-            let connect = Connect {
-                will,
-                ..Connect::new(version, Str::new(actor.name)?)
-            };
-            actor.client.connect(now, &connect)?;
-        }
+        let actor = self.actor(who);
+        actor.connection = Some(connection);
+        let connect = Connect {
+            will,
+            ..Connect::new(version, Str::new(actor.name)?)
+        };
+        actor.client.connect(now, &connect)?;
         self.run();
         Ok(())
     }
@@ -183,20 +180,15 @@ impl Stage {
     }
 
     fn cut(&mut self, who: usize) {
-        for (_, actor) in self
-            .clients
-            .iter_mut()
-            .enumerate()
-            .filter(|(place, _)| *place == who)
-        {
-            println!(
-                "  {:>12} --x                   the connection is gone",
-                actor.name
-            );
-            actor.client.handle_close(self.now);
-            if let Some(connection) = actor.connection.take() {
-                self.broker.handle_close(self.now, connection);
-            }
+        let now = self.now;
+        let actor = self.actor(who);
+        mqtt_examples::out!(
+            "  {:>12} --x                   the connection is gone",
+            actor.name
+        );
+        actor.client.handle_close(now);
+        if let Some(connection) = actor.connection.take() {
+            self.broker.handle_close(now, connection);
         }
         self.run();
     }
@@ -259,7 +251,7 @@ impl Stage {
 }
 
 fn title(text: &str) {
-    println!("\n{text}");
+    mqtt_examples::out!("\n{text}");
 }
 
 /// Prints every packet in some bytes.
@@ -275,16 +267,16 @@ fn narrate(
         let (packet, rest) = bytes.split_at(frame.size());
         bytes = rest;
         match frame.decode(version) {
-            Ok(decoded) => println!(
+            Ok(decoded) => mqtt_examples::out!(
                 "  {from:>12} {arrow} {to}  {:<11} {}",
                 decoded.packet_type(),
                 describe(&decoded)
             ),
-            Err(error) => println!("  {from:>12} {arrow} {to}  {error}"),
+            Err(error) => mqtt_examples::out!("  {from:>12} {arrow} {to}  {error}"),
         }
         if show_bytes {
             let hex: Vec<_> = packet.iter().map(|byte| format!("{byte:02x}")).collect();
-            println!("{:>34}{}", "", hex.join(" "));
+            mqtt_examples::out!("{:>34}{}", "", hex.join(" "));
         }
     }
 }
@@ -380,5 +372,5 @@ fn tell(who: &str, event: &Event) {
         Event::Closed { cause, .. } => format!("closed: {cause}"),
         other => format!("{other:?}"),
     };
-    println!("  {who:>12}  *  {what}");
+    mqtt_examples::out!("  {who:>12}  *  {what}");
 }

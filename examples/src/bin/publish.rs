@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("publish: {error:#}");
+            mqtt_examples::log!("publish: {error:#}");
             ExitCode::FAILURE
         }
     }

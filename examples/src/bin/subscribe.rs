@@ -73,11 +73,19 @@ enum Handling {
 fn main() -> ExitCode {
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads the messages has read enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("subscribe: {error:#}");
+            mqtt_examples::log!("subscribe: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -122,7 +130,7 @@ async fn listen(driver: &mut Driver, options: &Options) -> anyhow::Result<()> {
                 for (reason, filter) in refused {
                     all += 1;
                     let reason = ReasonCode::from(*reason);
-                    eprintln!(
+                    mqtt_examples::log!(
                         "subscribe: the broker refused {filter}: {reason} (0x{:02X})",
                         reason.value()
                     );
