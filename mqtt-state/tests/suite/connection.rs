@@ -118,6 +118,32 @@ fn messages_come_up_and_go_down() {
 }
 
 #[test]
+fn the_sharing_door_takes_the_same() {
+    let peer = Peer::new(V5_0);
+    let mut connection = open(&peer, Config::default(), None);
+    peer.hear(&mut connection);
+    let large = "x".repeat(1000);
+    let mut input = bytes::BytesMut::new();
+    for payload in ["small", &large] {
+        let packet = Packet::from(publish("t", payload, QoS::AtLeastOnce, 3));
+        packet.encode_to(V5_0, &mut input).unwrap();
+    }
+    input.extend_from_slice(&[0x30, 0x05]);
+    let len = input.len();
+    let taken = connection.handle_input_shared(peer.now, &mut input);
+    assert_eq!((taken.bytes, taken.need), (len - 2, 5));
+    assert_eq!(&input[..], [0x30, 0x05], "the rest stays");
+    let payloads: Vec<_> = events(&mut connection)
+        .into_iter()
+        .map(|event| match event {
+            Event::Publish { message, .. } => message.payload().len(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(payloads, [5, 1000]);
+}
+
+#[test]
 fn the_owner_keeps_the_session_and_gives_it_to_the_next_connection() {
     // [5:MQTT-4.4.0-1] [3:MQTT-4.4.0-1]
     for version in [V3_1_1, V5_0] {

@@ -1,9 +1,9 @@
 //! What machines show of themselves, and what they never show.
 
 use mqtt_codec::{Binary, Connect, Message, QoS, Will};
-use mqtt_state::broker::{Broker, Stats};
-use mqtt_state::client::{Client, Config};
-use mqtt_state::server::Connection;
+use mqtt_state::broker::{self, Broker, Stats};
+use mqtt_state::client::{Client, Config, State};
+use mqtt_state::server::{self, Connection};
 use mqtt_state::{OutputWaits, TimeoutReason, Timestamp};
 
 use crate::wire::{Peer, V5_0, connack, connect, name, puback, text};
@@ -11,10 +11,19 @@ use crate::world::World;
 
 #[test]
 fn machines_can_move_to_another_thread() {
-    fn is_send<T: Send>() -> bool {
-        true
+    fn moved<T: Send + 'static>(machine: T) -> T {
+        std::thread::Builder::new()
+            .spawn(move || machine)
+            .unwrap()
+            .join()
+            .unwrap()
     }
-    assert!(is_send::<Client>() && is_send::<Connection>() && is_send::<Broker>());
+    let client = moved(Client::new(Config::default()));
+    assert_eq!(client.state(), State::Disconnected);
+    let connection = moved(Connection::new(Timestamp::ZERO, server::Config::default()));
+    assert!(!connection.is_connected());
+    let broker = moved(Broker::new(broker::Config::default()));
+    assert_eq!(broker.stats(), Stats::default());
 }
 
 #[test]

@@ -187,26 +187,30 @@ fn a_newer_value_is_not_removed_by_the_expiry_of_the_older() {
 
 #[test]
 fn more_retained_messages_than_may_wait_arrive_in_slices() {
-    let mut world = World::with(broker::Config {
-        server: server::Config {
-            waiting_len_max: 10,
-            ..server::Config::default()
-        },
-        ..broker::Config::default()
-    });
-    let publisher = world.joined("publisher", V5_0);
-    for number in 0..500 {
-        world.publish_retained(publisher, &format!("t/{number:03}"), "x", QoS::AtMostOnce);
-    }
-    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
-        let name = if qos == QoS::AtMostOnce { "a" } else { "b" };
-        let subscriber = world.joined(name, V5_0);
-        world.subscribe(subscriber, &[want("t/#", qos)]);
-        let got = world.got(subscriber);
-        let expected: Vec<_> = (0..500)
-            .map(|number| format!("t/{number:03}=x q0 retain"))
-            .collect();
-        assert_eq!(got, expected, "all, in order, none dropped");
+    for chunk in [16, 4096, 1 << 20] {
+        let mut world = World::with(broker::Config {
+            server: server::Config {
+                waiting_len_max: 10,
+                ..server::Config::default()
+            },
+            ..broker::Config::default()
+        });
+        world.chunk = chunk;
+        let publisher = world.joined("publisher", V5_0);
+        for number in 0..500 {
+            let topic = format!("t/{number:03}");
+            world.publish_retained(publisher, &topic, "x", QoS::AtMostOnce);
+        }
+        for (name, qos) in [("a", QoS::AtMostOnce), ("b", QoS::AtLeastOnce)] {
+            let subscriber = world.joined(name, V5_0);
+            world.subscribe(subscriber, &[want("t/#", qos)]);
+            let got = world.got(subscriber);
+            let expected = (0..500).map(|number| format!("t/{number:03}=x q0 retain"));
+            assert!(
+                got.into_iter().eq(expected),
+                "all, in order, none dropped: {chunk}"
+            );
+        }
     }
 }
 

@@ -70,6 +70,7 @@ impl Run {
             ..broker::Config::default()
         });
         world.chunk = [1, 20, 64, 4096][usize::try_from(random.below(4)).unwrap()];
+        world.shared = random.chance(50);
         let mut players = Vec::new();
         for name in NAMES {
             let version = if random.chance(50) { V3_1_1 } else { V5_0 };

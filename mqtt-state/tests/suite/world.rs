@@ -4,6 +4,7 @@
 
 use core::time::Duration;
 
+use bytes::BytesMut;
 use mqtt_codec::{Connect, Message, ProtocolVersion, QoS, SubscribeFilter};
 use mqtt_state::broker::{self, Broker, ConnectionId};
 use mqtt_state::client::{self, Client, Event, PublishToken};
@@ -24,6 +25,8 @@ pub(crate) struct World {
     pub(crate) packets: usize,
     /// Bytes that a machine is asked for at once.
     pub(crate) chunk: usize,
+    /// Packets come in by the door that may share their memory.
+    pub(crate) shared: bool,
 }
 
 #[derive(Debug)]
@@ -57,6 +60,7 @@ impl World {
             ends: Vec::new(),
             packets: 0,
             chunk: 64,
+            shared: false,
         }
     }
 
@@ -250,8 +254,13 @@ impl World {
             return false;
         }
         let size = packet_size(&end.up).unwrap();
-        let packet: Vec<u8> = end.up.drain(..size).collect();
-        let consumed = self.broker.handle_input(self.now, connection, &packet);
+        let mut packet: BytesMut = end.up.drain(..size).collect();
+        let consumed = if self.shared {
+            self.broker
+                .handle_input_shared(self.now, connection, &mut packet)
+        } else {
+            self.broker.handle_input(self.now, connection, &packet)
+        };
         assert_eq!(consumed.bytes, size, "{}: a whole packet", end.name);
         true
     }
@@ -282,8 +291,12 @@ impl World {
             return false;
         }
         let size = packet_size(&end.down).unwrap();
-        let packet: Vec<u8> = end.down.drain(..size).collect();
-        let consumed = end.client.handle_input(self.now, &packet);
+        let mut packet: BytesMut = end.down.drain(..size).collect();
+        let consumed = if self.shared {
+            end.client.handle_input_shared(self.now, &mut packet)
+        } else {
+            end.client.handle_input(self.now, &packet)
+        };
         assert_eq!(consumed.bytes, size, "{}: a whole packet", end.name);
         true
     }
