@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::packet::Packet;
 use crate::wire::{Context, Reader};
-use crate::{Connect, DecodeError, DecodeErrorKind, Field, ProtocolVersion};
+use crate::{Connect, DecodeError, DecodeErrorKind, Field, ProtocolVersion, Publish};
 
 /// The type of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +60,7 @@ impl PacketType {
 
     /// The flags that every packet of this type has; `None` for PUBLISH, where they mean
     /// something.
+    #[inline]
     pub(crate) const fn fixed_flags(self) -> Option<u8> {
         match self {
             Self::Publish => None,
@@ -95,6 +96,7 @@ impl core::error::Error for InvalidPacketType {}
 impl TryFrom<u8> for PacketType {
     type Error = InvalidPacketType;
 
+    #[inline]
     fn try_from(value: u8) -> Result<Self, InvalidPacketType> {
         let place = value.checked_sub(1).ok_or(InvalidPacketType)?;
         Self::ALL
@@ -171,6 +173,7 @@ impl<'a> Frame<'a> {
     /// # Errors
     ///
     /// [`DecodeError`]; the connection cannot go on then.
+    #[inline(always)]
     pub fn parse(
         input: &'a [u8],
         version: Option<ProtocolVersion>,
@@ -180,44 +183,29 @@ impl<'a> Frame<'a> {
             return Ok(Parsed::Partial { needed: 2 });
         };
         let (packet_type, flags) = first_byte(first, version)?;
-        let fault = |kind, offset| {
-            DecodeError::new(
-                kind,
-                Field::RemainingLength,
-                offset,
-                Some(packet_type),
-                version,
-            )
-        };
-        let mut remaining = 0_u32;
-        let mut complete = None;
-        for ((&byte, shift), len) in rest.iter().zip([0_u32, 7, 14, 21]).zip(1_u8..) {
-            remaining |= u32::from(byte & 0x7F) << shift;
-            if byte & 0x80 == 0 {
-                complete = Some((len, byte != 0 || shift == 0));
-                break;
+        let (remaining, header_len, minimal) = match *rest {
+            [a, ..] if a < 0x80 => (u32::from(a), 2_u8, true),
+            [a, b, ..] if b < 0x80 => {
+                let remaining = u32::from(a & 0x7F) | (u32::from(b) << 7);
+                (remaining, 3, b != 0)
             }
-            if shift == 21 {
-                return Err(fault(DecodeErrorKind::VarIntTooLong, 1));
-            }
-        }
-        let Some((length_len, minimal)) = complete else {
-            return Ok(Parsed::Partial { needed: 1 });
+            _ => match long_length(rest) {
+                Ok(Parsed::Complete(length)) => length,
+                Ok(Parsed::Partial { needed }) => return Ok(Parsed::Partial { needed }),
+                Err(kind) => return Err(length_fault(kind, packet_type, version)),
+            },
         };
         // [5:MQTT-1.5.5-1] 3.1.1 does not ask for the shortest form.
         if !minimal && version == Some(ProtocolVersion::V5_0) {
-            return Err(fault(DecodeErrorKind::VarIntNotMinimal, 1));
+            let kind = DecodeErrorKind::VarIntNotMinimal;
+            return Err(length_fault(kind, packet_type, version));
         }
-        let header_len = length_len.saturating_add(1);
-        let size = remaining.saturating_add(header_len.into());
+        // At most 268,435,455 and 5.
+        let size = remaining.wrapping_add(header_len.into());
         if size > packet_size_max {
-            return Err(fault(
-                DecodeErrorKind::PacketTooLarge {
-                    size,
-                    maximum: packet_size_max,
-                },
-                1,
-            ));
+            let maximum = packet_size_max;
+            let kind = DecodeErrorKind::PacketTooLarge { size, maximum };
+            return Err(length_fault(kind, packet_type, version));
         }
         let start = usize::from(header_len);
         let end = usize::try_from(size).unwrap_or(usize::MAX);
@@ -241,17 +229,23 @@ impl<'a> Frame<'a> {
     ///
     /// [`DecodeError`] for whatever the standard forbids.
     pub fn decode(&self, version: ProtocolVersion) -> Result<Packet<'a>, DecodeError> {
+        self.decode_as(version, |packet| packet)
+    }
+
+    /// The packet, in what `done` puts around it.
+    #[inline(always)]
+    fn decode_as<T>(
+        &self,
+        version: ProtocolVersion,
+        done: impl Fn(Packet<'a>) -> T,
+    ) -> Result<T, DecodeError> {
         if self.packet_type == PacketType::Connect {
-            return self.decode_connect().map(Packet::Connect);
+            return self.decode_connect().map(|it| done(Packet::Connect(it)));
         }
         // Known only now, if `parse` was not told the version.
         self.check_in(version)?;
-        Packet::decode(
-            self.packet_type,
-            self.flags,
-            self.reader(Some(version)),
-            version,
-        )
+        let reader = self.reader(Some(version));
+        Packet::decode(self.packet_type, self.flags, reader, version, done)
     }
 
     /// Reads a CONNECT, which says its version itself.
@@ -270,6 +264,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Checks what depends on the version in the header.
+    #[inline]
     fn check_in(&self, version: ProtocolVersion) -> Result<(), DecodeError> {
         if self.packet_type == PacketType::Auth && version == ProtocolVersion::V3_1_1 {
             let kind = DecodeErrorKind::ReservedPacketType(self.packet_type.value());
@@ -322,6 +317,7 @@ impl<'a> Frame<'a> {
         self.body.len().saturating_add(self.header_len())
     }
 
+    #[inline]
     fn reader(&self, version: Option<ProtocolVersion>) -> Reader<'a> {
         Reader::new(
             self.body,
@@ -334,11 +330,52 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Reads a remaining length that may have more than two bytes: its value, the length of the header
+/// with it, and whether it has the shortest form.
+#[cold]
+fn long_length(bytes: &[u8]) -> Result<Parsed<(u32, u8, bool)>, DecodeErrorKind> {
+    let mut value = 0_u32;
+    for ((&byte, shift), header_len) in bytes.iter().zip([0_u32, 7, 14, 21]).zip(2_u8..) {
+        value |= u32::from(byte & 0x7F) << shift;
+        if byte & 0x80 == 0 {
+            return Ok(Parsed::Complete((value, header_len, byte != 0)));
+        }
+    }
+    if bytes.len() < 4 {
+        return Ok(Parsed::Partial { needed: 1 });
+    }
+    Err(DecodeErrorKind::VarIntTooLong)
+}
+
+#[cold]
+fn length_fault(
+    kind: DecodeErrorKind,
+    packet_type: PacketType,
+    version: Option<ProtocolVersion>,
+) -> DecodeError {
+    DecodeError::new(kind, Field::RemainingLength, 1, Some(packet_type), version)
+}
+
+/// A bit for each value of the flags of PUBLISH: no QoS 3, and no DUP at QoS 0.
+const VALID_PUBLISH_FLAGS: u16 = 0b0011_1100_0011_1111;
+
 /// Checks what the first byte alone can tell.
+#[inline]
 fn first_byte(byte: u8, version: Option<ProtocolVersion>) -> Result<(PacketType, u8), DecodeError> {
     let (value, flags) = (byte >> 4, byte & 0x0F);
     let fault =
         |kind, packet_type| DecodeError::new(kind, Field::FixedHeader, 0, packet_type, version);
+    if value == PacketType::Publish.value() {
+        if VALID_PUBLISH_FLAGS >> flags & 1 == 1 {
+            return Ok((PacketType::Publish, flags));
+        }
+        // [5:MQTT-3.3.1-4] [3:MQTT-3.3.1-4] QoS 3; [5:MQTT-3.3.1-2] [3:MQTT-3.3.1-2] DUP at QoS 0
+        let kind = match flags & 0b0110 {
+            0b0110 => DecodeErrorKind::QoS3,
+            _ => DecodeErrorKind::DupAtQoS0,
+        };
+        return Err(fault(kind, Some(PacketType::Publish)));
+    }
     let packet_type = match PacketType::try_from(value) {
         Ok(PacketType::Auth) if version == Some(ProtocolVersion::V3_1_1) => None,
         Ok(packet_type) => Some(packet_type),
@@ -351,14 +388,7 @@ fn first_byte(byte: u8, version: Option<ProtocolVersion>) -> Result<(PacketType,
         Some(expected) if flags != expected => {
             Err(fault(DecodeErrorKind::Flags(flags), Some(packet_type)))
         }
-        Some(_) => Ok((packet_type, flags)),
-        // [5:MQTT-3.3.1-4] [3:MQTT-3.3.1-4]
-        None if flags & 0b0110 == 0b0110 => Err(fault(DecodeErrorKind::QoS3, Some(packet_type))),
-        // [5:MQTT-3.3.1-2] [3:MQTT-3.3.1-2]
-        None if flags & 0b1110 == 0b1000 => {
-            Err(fault(DecodeErrorKind::DupAtQoS0, Some(packet_type)))
-        }
-        None => Ok((packet_type, flags)),
+        Some(_) | None => Ok((packet_type, flags)),
     }
 }
 
@@ -384,8 +414,27 @@ pub fn decode(
     version: ProtocolVersion,
     packet_size_max: u32,
 ) -> Result<Parsed<(Packet<'_>, usize)>, DecodeError> {
-    match Frame::parse(input, Some(version), packet_size_max)? {
-        Parsed::Complete(frame) => Ok(Parsed::Complete((frame.decode(version)?, frame.size()))),
-        Parsed::Partial { needed } => Ok(Parsed::Partial { needed }),
+    let frame = match Frame::parse(input, Some(version), packet_size_max) {
+        Ok(Parsed::Complete(frame)) => frame,
+        Ok(Parsed::Partial { needed }) => return Ok(Parsed::Partial { needed }),
+        Err(error) => return Err(error),
+    };
+    // By far the most frequent one, on a way of its own: so it is built where the caller wants it,
+    // and not moved there.
+    if frame.packet_type == PacketType::Publish {
+        let mut reader = frame.reader(Some(version));
+        return match Publish::decode(frame.flags, &mut reader, version) {
+            Ok(publish) => Ok(Parsed::Complete((Packet::Publish(publish), frame.size()))),
+            Err(error) => Err(error),
+        };
     }
+    decode_other(&frame, version)
+}
+
+#[inline(never)]
+fn decode_other<'a>(
+    frame: &Frame<'a>,
+    version: ProtocolVersion,
+) -> Result<Parsed<(Packet<'a>, usize)>, DecodeError> {
+    frame.decode_as(version, |packet| Parsed::Complete((packet, frame.size())))
 }

@@ -59,6 +59,12 @@ impl<'a, T: Item<'a>> List<'a, T> {
         }
     }
 
+    /// Whether nothing was put in: known without a look at any bytes.
+    #[inline]
+    pub(crate) const fn is_unset(&self) -> bool {
+        matches!(self.source, Source::Slice([]))
+    }
+
     /// Whether there is no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {

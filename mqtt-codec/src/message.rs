@@ -66,7 +66,7 @@ impl Message {
     #[must_use]
     pub fn from_publish(publish: &Publish<'_>, topic: TopicName<'_>) -> Self {
         let block = WithAlias {
-            properties: publish.properties,
+            properties: &publish.properties,
             alias: None,
         };
         let topic_len = topic.as_bytes().len();
@@ -130,7 +130,7 @@ impl Message {
     /// [`EncodeError::PacketTooLarge`] when no packet could hold them.
     pub fn with_properties(self, properties: &PublishProperties<'_>) -> Result<Self, EncodeError> {
         let block = WithAlias {
-            properties: *properties,
+            properties,
             alias: None,
         };
         let len = block_len(&block);

@@ -73,19 +73,12 @@ impl<'a> Str<'a> {
     /// [`StrError`] says what is wrong and where.
     // [5:MQTT-1.5.4-1] [3:MQTT-1.5.3-1] Well-formed UTF-8 has no surrogates. [5:MQTT-1.5.4-2] [3:MQTT-1.5.3-2] No U+0000.
     // [5:MQTT-1.5.4-3] [3:MQTT-1.5.3-3] U+FEFF is a character like any other.
+    #[inline]
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, StrError> {
-        if bytes.len() > LEN_MAX {
-            return Err(StrError::TooLong);
+        if bytes.len() <= LEN_MAX && is_plain(bytes) {
+            return Ok(Self { bytes });
         }
-        if let Err(error) = core::str::from_utf8(bytes) {
-            return Err(StrError::NotUtf8 {
-                offset: error.valid_up_to(),
-            });
-        }
-        match bytes.iter().position(|&byte| byte == 0) {
-            Some(offset) => Err(StrError::NullCharacter { offset }),
-            None => Ok(Self { bytes }),
-        }
+        check_slowly(bytes).map(|()| Self { bytes })
     }
 
     /// Takes bytes that were checked when they were decoded.
@@ -116,6 +109,45 @@ impl<'a> Str<'a> {
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.bytes.is_empty()
+    }
+}
+
+/// Whether all bytes are ASCII and none is U+0000: eight at a time.
+#[inline]
+fn is_plain(bytes: &[u8]) -> bool {
+    let (words, tail) = bytes.as_chunks::<8>();
+    if !words.iter().all(|word| is_plain_word(*word)) {
+        return false;
+    }
+    // The last eight bytes, some of them for the second time; or all there are.
+    match bytes.last_chunk::<8>() {
+        Some(last) => tail.is_empty() || is_plain_word(*last),
+        None => tail.iter().all(|byte| matches!(byte, 1..0x80)),
+    }
+}
+
+#[inline]
+fn is_plain_word(word: [u8; 8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    let word = u64::from_ne_bytes(word);
+    // The borrow reaches the high bit of a byte that is zero.
+    (word | word.wrapping_sub(ONES)) & HIGHS == 0
+}
+
+#[inline(never)]
+fn check_slowly(bytes: &[u8]) -> Result<(), StrError> {
+    if bytes.len() > LEN_MAX {
+        return Err(StrError::TooLong);
+    }
+    if let Err(error) = core::str::from_utf8(bytes) {
+        return Err(StrError::NotUtf8 {
+            offset: error.valid_up_to(),
+        });
+    }
+    match bytes.iter().position(|&byte| byte == 0) {
+        Some(offset) => Err(StrError::NullCharacter { offset }),
+        None => Ok(()),
     }
 }
 

@@ -35,6 +35,7 @@ impl<'a> TopicFilter<'a> {
     /// # Errors
     ///
     /// [`TopicError`] says what is wrong and where.
+    #[inline]
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, TopicError> {
         if let Some(first) = scan::check(bytes)? {
             check_wildcards(bytes, first)?;

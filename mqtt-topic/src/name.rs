@@ -37,6 +37,7 @@ impl<'a> TopicName<'a> {
     /// # Errors
     ///
     /// [`TopicError`] says what is wrong and where.
+    #[inline]
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, TopicError> {
         match scan::check(bytes)? {
             None => Ok(Self { bytes }),

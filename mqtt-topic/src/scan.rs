@@ -5,7 +5,17 @@ use crate::{LEN_MAX, TopicError, TopicErrorKind};
 /// Checks what holds for names and filters alike: length, UTF-8, no U+0000. Answers where the
 /// first wildcard character is.
 // [5:MQTT-4.7.3-1] [3:MQTT-4.7.3-1] [5:MQTT-4.7.3-2] [3:MQTT-4.7.3-2] [5:MQTT-4.7.3-3] [3:MQTT-4.7.3-3]
+#[inline]
 pub(crate) fn check(bytes: &[u8]) -> Result<Option<usize>, TopicError> {
+    if !bytes.is_empty() && bytes.len() <= LEN_MAX && all_plain(bytes) {
+        return Ok(None);
+    }
+    check_slowly(bytes)
+}
+
+/// What is not plain: a fault, or a wildcard, or a text that is not ASCII.
+#[inline(never)]
+fn check_slowly(bytes: &[u8]) -> Result<Option<usize>, TopicError> {
     if bytes.is_empty() {
         return Err(TopicError::new(TopicErrorKind::Empty, 0));
     }
@@ -14,17 +24,14 @@ pub(crate) fn check(bytes: &[u8]) -> Result<Option<usize>, TopicError> {
     }
     let start = plain_prefix(bytes);
     let rest = bytes.get(start..).unwrap_or_default();
-    if rest.is_empty() {
-        return Ok(None);
-    }
-    check_slowly(rest)
+    check_rest(rest)
         .map_err(|error| error.shifted(start))
         .map(|wildcard| wildcard.map(|at| at.saturating_add(start)))
 }
 
 /// The rest, from the first word that is not plain. An ASCII prefix ends at a character boundary,
 /// so UTF-8 can be checked from there.
-fn check_slowly(bytes: &[u8]) -> Result<Option<usize>, TopicError> {
+fn check_rest(bytes: &[u8]) -> Result<Option<usize>, TopicError> {
     // [5:MQTT-1.5.4-1] [3:MQTT-1.5.3-1]
     if let Err(error) = core::str::from_utf8(bytes) {
         return Err(TopicError::new(
@@ -38,39 +45,50 @@ fn check_slowly(bytes: &[u8]) -> Result<Option<usize>, TopicError> {
     Ok(bytes.iter().position(|&byte| byte == b'+' || byte == b'#'))
 }
 
-/// How many bytes at the front are ASCII, not U+0000, and no wildcard; in whole words, and the
-/// last few only if all are.
-fn plain_prefix(bytes: &[u8]) -> usize {
-    let mut words = bytes.chunks_exact(8);
-    let mut plain = 0_usize;
-    for word in words.by_ref() {
-        let Ok(word) = <[u8; 8]>::try_from(word) else {
-            return plain;
-        };
-        if !is_plain(u64::from_le_bytes(word)) {
-            return plain;
-        }
-        plain = plain.saturating_add(8);
+/// Whether all bytes are ASCII, not U+0000, and no wildcard.
+#[inline]
+fn all_plain(bytes: &[u8]) -> bool {
+    let (words, tail) = bytes.as_chunks::<8>();
+    if !words.iter().all(|word| is_plain(u64::from_le_bytes(*word))) {
+        return false;
     }
-    let tail = words.remainder();
-    if tail
-        .iter()
-        .all(|&byte| byte.is_ascii() && byte != 0 && byte != b'+' && byte != b'#')
-    {
-        plain = plain.saturating_add(tail.len());
+    if tail.is_empty() {
+        return true;
     }
-    plain
+    // The last eight bytes, some of them for the second time; or all there are.
+    match bytes.last_chunk::<8>() {
+        Some(last) => is_plain(u64::from_le_bytes(*last)),
+        None => tail.iter().all(|&byte| is_plain_byte(byte)),
+    }
 }
 
+/// How many whole words at the front are plain.
+fn plain_prefix(bytes: &[u8]) -> usize {
+    let (words, _tail) = bytes.as_chunks::<8>();
+    let plain = words
+        .iter()
+        .take_while(|word| is_plain(u64::from_le_bytes(**word)));
+    plain.count().saturating_mul(8)
+}
+
+#[inline]
+fn is_plain_byte(byte: u8) -> bool {
+    byte.is_ascii() && byte != 0 && byte != b'+' && byte != b'#'
+}
+
+/// Whether eight bytes are ASCII, none U+0000, none a wildcard.
+#[inline]
 fn is_plain(word: u64) -> bool {
     const LOW: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    // A byte of `value` is zero where the borrow reaches its high bit. Bytes above a zero may
-    // borrow too, which only makes the answer "not plain" for a word that is not plain anyway.
-    let has_zero = |value: u64| value.wrapping_sub(LOW) & !value & HIGH;
-    let plus = LOW.wrapping_mul(b'+' as u64);
-    let hash = LOW.wrapping_mul(b'#' as u64);
-    (word & HIGH) | has_zero(word) | has_zero(word ^ plus) | has_zero(word ^ hash) == 0
+    const BIT_3: u64 = LOW << 3;
+    // The two wildcards differ in this bit alone.
+    const WILDCARD: u64 = LOW * b'+' as u64;
+    // In a word of ASCII, subtracting one reaches the high bit of a byte only if that is zero, and
+    // of the bytes above it, which changes nothing.
+    let zero = word.wrapping_sub(LOW);
+    let wildcard = ((word | BIT_3) ^ WILDCARD).wrapping_sub(LOW);
+    (word | zero | wildcard) & HIGH == 0
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! | packet identifier | reason code (5.0, may be left out) | properties (5.0, may be left out) |
 //! ```
 
-use crate::property::{Block5, PropertySink, Slot, block_len, read_block, write_block};
+use crate::property::{Block5, PropertySink, Slot, read_block, write_block};
 use crate::reason::Reason;
 use crate::text::Str;
 use crate::wire::{Reader, Sink};
@@ -70,7 +70,7 @@ pub(crate) fn write<R: Reason, S: Sink>(ack: &Ack<'_, R>, version: ProtocolVersi
         return;
     }
     let reason: ReasonCode = ack.reason.into();
-    let has_properties = block_len(&ack.properties) > 0;
+    let has_properties = !ack.properties.is_empty();
     if reason != ReasonCode::Success || has_properties {
         out.u8(reason.value());
     }
@@ -149,5 +149,9 @@ impl Block5 for AckProperties<'_> {
             self.reason_string.map(Str::as_bytes),
         );
         out.user_properties(self.user_properties);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.reason_string.is_none() && self.user_properties.is_empty()
     }
 }

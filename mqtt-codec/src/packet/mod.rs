@@ -46,41 +46,67 @@ pub enum Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    /// Reads the body of every packet but CONNECT.
-    pub(crate) fn decode(
+    /// Reads the body of a packet; answers what `done` makes of it.
+    ///
+    /// A packet is large, so each is put where it belongs at once: `done` says what is around it.
+    #[inline(always)]
+    pub(crate) fn decode<T>(
         packet_type: PacketType,
         flags: u8,
         mut reader: Reader<'a>,
         version: ProtocolVersion,
-    ) -> Result<Self, DecodeError> {
+        done: impl Fn(Self) -> T,
+    ) -> Result<T, DecodeError> {
         let reader = &mut reader;
-        let packet = match packet_type {
-            PacketType::Connect => Self::Connect(Connect::decode(reader.clone())?),
-            PacketType::ConnAck => Self::ConnAck(ConnAck::decode(reader, version)?),
+        // The lists and the payload are whatever is left, so nothing can be left behind them.
+        match packet_type {
+            PacketType::Connect => {
+                Connect::decode(reader.clone()).map(|it| done(Self::Connect(it)))
+            }
             PacketType::Publish => {
-                return Publish::decode(flags, reader, version).map(Self::Publish);
+                Publish::decode(flags, reader, version).map(|it| done(Self::Publish(it)))
             }
-            PacketType::PubAck => Self::PubAck(ack::decode(packet_type, reader, version)?),
-            PacketType::PubRec => Self::PubRec(ack::decode(packet_type, reader, version)?),
-            PacketType::PubRel => Self::PubRel(ack::decode(packet_type, reader, version)?),
-            PacketType::PubComp => Self::PubComp(ack::decode(packet_type, reader, version)?),
             PacketType::Subscribe => {
-                return Subscribe::decode(reader, version).map(Self::Subscribe);
+                Subscribe::decode(reader, version).map(|it| done(Self::Subscribe(it)))
             }
-            PacketType::SubAck => return SubAck::decode(reader, version).map(Self::SubAck),
+            PacketType::SubAck => SubAck::decode(reader, version).map(|it| done(Self::SubAck(it))),
             PacketType::Unsubscribe => {
-                return Unsubscribe::decode(reader, version).map(Self::Unsubscribe);
+                Unsubscribe::decode(reader, version).map(|it| done(Self::Unsubscribe(it)))
             }
-            PacketType::UnsubAck => return UnsubAck::decode(reader, version).map(Self::UnsubAck),
-            PacketType::PingReq => Self::PingReq,
-            PacketType::PingResp => Self::PingResp,
-            PacketType::Disconnect => Self::Disconnect(Disconnect::decode(reader, version)?),
-            PacketType::Auth => Self::Auth(Auth::decode(reader)?),
-        };
-        if packet_type != PacketType::Connect {
-            reader.finish()?;
+            PacketType::UnsubAck => {
+                UnsubAck::decode(reader, version).map(|it| done(Self::UnsubAck(it)))
+            }
+            PacketType::ConnAck => {
+                let packet = ConnAck::decode(reader, version)?;
+                reader.finish().map(|()| done(Self::ConnAck(packet)))
+            }
+            PacketType::PubAck => {
+                let packet = ack::decode(packet_type, reader, version)?;
+                reader.finish().map(|()| done(Self::PubAck(packet)))
+            }
+            PacketType::PubRec => {
+                let packet = ack::decode(packet_type, reader, version)?;
+                reader.finish().map(|()| done(Self::PubRec(packet)))
+            }
+            PacketType::PubRel => {
+                let packet = ack::decode(packet_type, reader, version)?;
+                reader.finish().map(|()| done(Self::PubRel(packet)))
+            }
+            PacketType::PubComp => {
+                let packet = ack::decode(packet_type, reader, version)?;
+                reader.finish().map(|()| done(Self::PubComp(packet)))
+            }
+            PacketType::PingReq => reader.finish().map(|()| done(Self::PingReq)),
+            PacketType::PingResp => reader.finish().map(|()| done(Self::PingResp)),
+            PacketType::Disconnect => {
+                let packet = Disconnect::decode(reader, version)?;
+                reader.finish().map(|()| done(Self::Disconnect(packet)))
+            }
+            PacketType::Auth => {
+                let packet = Auth::decode(reader)?;
+                reader.finish().map(|()| done(Self::Auth(packet)))
+            }
         }
-        Ok(packet)
     }
 
     /// The type.
@@ -115,7 +141,7 @@ impl<'a> Packet<'a> {
     /// [`EncodeError::PacketTooLarge`], and [`EncodeError::NotInVersion`] where leaving something
     /// out would change the meaning.
     pub fn encoded_len(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        self.lengths(version).map(|(_, size)| size)
+        self.lengths(version).map(|lengths| lengths.size)
     }
 
     /// Writes the packet to the front of `buf`; answers how many bytes that were.
@@ -125,12 +151,12 @@ impl<'a> Packet<'a> {
     /// As [`encoded_len`](Self::encoded_len), and [`EncodeError::BufferTooSmall`]. Nothing has
     /// been written then.
     pub fn encode(&self, version: ProtocolVersion, buf: &mut [u8]) -> Result<usize, EncodeError> {
-        let (remaining, needed) = self.lengths(version)?;
-        let available = buf.len();
+        let lengths = self.lengths(version)?;
+        let (needed, available) = (lengths.size, buf.len());
         let room = buf
             .get_mut(..needed)
             .ok_or(EncodeError::BufferTooSmall { needed, available })?;
-        self.write(version, remaining, &mut SliceWriter::new(room));
+        self.write(version, lengths, &mut SliceWriter::new(room));
         Ok(needed)
     }
 
@@ -146,28 +172,25 @@ impl<'a> Packet<'a> {
         version: ProtocolVersion,
         buf: &mut impl bytes::BufMut,
     ) -> Result<usize, EncodeError> {
-        let (remaining, needed) = self.lengths(version)?;
-        let available = buf.remaining_mut();
+        let lengths = self.lengths(version)?;
+        let (needed, available) = (lengths.size, buf.remaining_mut());
         if available < needed {
             return Err(EncodeError::BufferTooSmall { needed, available });
         }
-        self.write(version, remaining, &mut crate::wire::BufWriter(buf));
+        self.write(version, lengths, &mut crate::wire::BufWriter(buf));
         Ok(needed)
     }
 
-    /// The remaining length, and the length of the whole packet.
-    fn lengths(&self, version: ProtocolVersion) -> Result<(u32, usize), EncodeError> {
+    #[inline]
+    fn lengths(&self, version: ProtocolVersion) -> Result<Lengths, EncodeError> {
+        if let Self::Publish(publish) = self {
+            publish.check(version)?;
+            return publish.lengths(version);
+        }
         self.check(version)?;
         let mut counter = Counter::default();
         self.write_body(version, &mut counter);
-        let remaining = u32::try_from(counter.len)
-            .ok()
-            .filter(|&len| len <= VAR_INT_MAX);
-        let remaining = remaining.ok_or_else(|| EncodeError::PacketTooLarge {
-            size: counter.len.saturating_add(HEADER_LEN_MAX),
-        })?;
-        let header = var_int_len(remaining).saturating_add(1);
-        Ok((remaining, counter.len.saturating_add(header)))
+        Lengths::new(counter.len, 0)
     }
 
     /// Whether this version can say it.
@@ -191,22 +214,24 @@ impl<'a> Packet<'a> {
         }
     }
 
-    fn write<S: Sink>(&self, version: ProtocolVersion, remaining: u32, out: &mut S) {
+    #[inline]
+    fn write<S: Sink>(&self, version: ProtocolVersion, lengths: Lengths, out: &mut S) {
+        if let Self::Publish(publish) = self {
+            return publish.write(lengths, out);
+        }
         let packet_type = self.packet_type();
-        let flags = match self {
-            Self::Publish(publish) => publish.flags(),
-            _fixed => packet_type.fixed_flags().unwrap_or_default(),
-        };
+        let flags = packet_type.fixed_flags().unwrap_or_default();
         out.u8((packet_type.value() << 4) | flags);
-        out.var_int(remaining);
+        out.var_int(lengths.remaining);
         self.write_body(version, out);
     }
 
+    /// Every body but that of PUBLISH, which has a way of its own.
     fn write_body<S: Sink>(&self, version: ProtocolVersion, out: &mut S) {
         match self {
             Self::Connect(packet) => packet.write(out),
             Self::ConnAck(packet) => packet.write(version, out),
-            Self::Publish(packet) => packet.write(version, out),
+            Self::Publish(_) => {}
             Self::PubAck(packet) | Self::PubRec(packet) => ack::write(packet, version, out),
             Self::PubRel(packet) | Self::PubComp(packet) => ack::write(packet, version, out),
             Self::Subscribe(packet) => packet.write(version, out),
@@ -216,6 +241,35 @@ impl<'a> Packet<'a> {
             Self::PingReq | Self::PingResp => {}
             Self::Disconnect(packet) => packet.write(version, out),
             Self::Auth(packet) => packet.write(version, out),
+        }
+    }
+}
+
+/// What is known before the first byte is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lengths {
+    pub(crate) remaining: u32,
+    /// Of the whole packet.
+    pub(crate) size: usize,
+    /// Of the property block of a PUBLISH, with the length in front of it.
+    pub(crate) block_len: usize,
+}
+
+impl Lengths {
+    #[inline]
+    pub(crate) fn new(len: usize, block_len: usize) -> Result<Self, EncodeError> {
+        match u32::try_from(len) {
+            Ok(remaining) if remaining <= VAR_INT_MAX => {
+                let header_len = var_int_len(remaining).saturating_add(1);
+                Ok(Self {
+                    remaining,
+                    size: len.saturating_add(header_len),
+                    block_len,
+                })
+            }
+            _ => Err(EncodeError::PacketTooLarge {
+                size: len.saturating_add(HEADER_LEN_MAX),
+            }),
         }
     }
 }

@@ -9,12 +9,11 @@ use core::fmt;
 
 use mqtt_topic::TopicName;
 
+use super::Lengths;
 use crate::error::NotInVersion;
-use crate::property::{
-    Block5, PropertySink, Slot, SubscriptionIds, read_block, read_properties, write_block,
-};
+use crate::property::{Block5, PropertySink, Slot, SubscriptionIds, read_block, read_properties};
 use crate::text::{Binary, Str};
-use crate::wire::{Context, Reader, Sink};
+use crate::wire::{Context, Counter, Reader, Sink};
 use crate::{
     DecodeError, DecodeErrorKind, EncodeError, Field, PacketId, PacketType, PropertyId,
     ProtocolVersion, QoS, TopicAlias, UserProperties,
@@ -193,6 +192,8 @@ impl<'a> Publish<'a> {
         }
     }
 
+    // Always, so that the packet is built where it is wanted and never moved.
+    #[inline(always)]
     pub(crate) fn decode(
         flags: u8,
         reader: &mut Reader<'a>,
@@ -221,7 +222,13 @@ impl<'a> Publish<'a> {
                 dup,
             },
         };
-        let (properties, alias) = PublishProperties::decode(reader, version)?;
+        let mut properties = PublishProperties::default();
+        let has_properties = version == ProtocolVersion::V5_0 && !reader.skip_zero();
+        let alias = if has_properties {
+            properties.decode(reader)?
+        } else {
+            None
+        };
         let topic = match (name, alias) {
             (Some(name), None) => PublishTopic::Name(name),
             (Some(name), Some(alias)) => PublishTopic::NameAndAlias(name, alias),
@@ -256,25 +263,71 @@ impl<'a> Publish<'a> {
         (u8::from(self.delivery.dup()) << 3) | (qos << 1) | u8::from(self.retain)
     }
 
-    pub(crate) fn write<S: Sink>(&self, version: ProtocolVersion, out: &mut S) {
-        out.bytes(
-            self.topic
-                .name()
-                .map(TopicName::as_bytes)
-                .unwrap_or_default(),
-        );
+    #[inline]
+    pub(crate) fn lengths(&self, version: ProtocolVersion) -> Result<Lengths, EncodeError> {
+        let topic_len = self.topic_bytes().len();
+        let id_len = if self.delivery.id().is_some() { 2 } else { 0 };
+        let block_len = match version {
+            ProtocolVersion::V3_1_1 => 0,
+            ProtocolVersion::V5_0 if self.block().is_empty() => 1,
+            ProtocolVersion::V5_0 => {
+                let mut counter = Counter::default();
+                counter.block(&self.block());
+                counter.len
+            }
+        };
+        let head = topic_len.saturating_add(id_len).saturating_add(2);
+        let len = head
+            .saturating_add(block_len)
+            .saturating_add(self.payload.len());
+        Lengths::new(len, block_len)
+    }
+
+    /// Writes the packet, of which [`lengths`](Self::lengths) said the remaining length.
+    #[inline]
+    pub(crate) fn write<S: Sink>(&self, lengths: Lengths, out: &mut S) {
+        let remaining = lengths.remaining;
+        let first = (PacketType::Publish.value() << 4) | self.flags();
+        let topic = self.topic_bytes();
+        // A topic has at most 65,535 bytes.
+        let [high, low] = u16::try_from(topic.len()).unwrap_or(u16::MAX).to_be_bytes();
+        // In one piece, where the remaining length has one byte or two.
+        let [a, b, ..] = remaining.to_le_bytes();
+        if remaining < 0x80 {
+            out.put(&[first, a, high, low]);
+        } else if remaining < 0x4000 {
+            let b = (b << 1) | (a >> 7);
+            out.put(&[first, a | 0x80, b, high, low]);
+        } else {
+            out.u8(first);
+            out.var_int(remaining);
+            out.put(&[high, low]);
+        }
+        out.put(topic);
         if let Some(id) = self.delivery.id() {
             out.u16(id.get());
         }
-        write_block(
-            version,
-            out,
-            WithAlias {
-                properties: self.properties,
-                alias: self.topic.alias(),
-            },
-        );
+        match lengths.block_len {
+            // 3.1.1
+            0 => {}
+            1 => out.u8(0),
+            _ => out.block(&self.block()),
+        }
         out.put(self.payload);
+    }
+
+    #[inline]
+    fn topic_bytes(&self) -> &'a [u8] {
+        let name = self.topic.name();
+        name.map(TopicName::as_bytes).unwrap_or_default()
+    }
+
+    #[inline]
+    fn block(&self) -> WithAlias<'_, 'a> {
+        WithAlias {
+            properties: &self.properties,
+            alias: self.topic.alias(),
+        }
     }
 }
 
@@ -291,17 +344,18 @@ impl fmt::Debug for Publish<'_> {
 }
 
 impl<'a> PublishProperties<'a> {
-    fn decode(
-        reader: &mut Reader<'a>,
-        version: ProtocolVersion,
-    ) -> Result<(Self, Option<TopicAlias>), DecodeError> {
-        let (mut properties, mut alias) = (Self::default(), None);
-        let block = read_block(reader, Slot::Publish, version, |id, reader| {
-            properties.read(id, reader, &mut alias)
-        })?;
-        properties.user_properties = block.user_properties();
-        properties.subscription_ids = block.subscription_ids();
-        Ok((properties, alias))
+    /// A block that is there.
+    fn decode(&mut self, reader: &mut Reader<'a>) -> Result<Option<TopicAlias>, DecodeError> {
+        let mut alias = None;
+        let block = read_block(
+            reader,
+            Slot::Publish,
+            ProtocolVersion::V5_0,
+            |id, reader| self.read(id, reader, &mut alias),
+        )?;
+        self.user_properties = block.user_properties();
+        self.subscription_ids = block.subscription_ids();
+        Ok(alias)
     }
 
     /// Reads a block, without its length, that was part of a packet before.
@@ -352,14 +406,27 @@ impl<'a> PublishProperties<'a> {
 }
 
 /// The properties as they are written: the alias is one of them there.
-pub(crate) struct WithAlias<'a> {
-    pub(crate) properties: PublishProperties<'a>,
+pub(crate) struct WithAlias<'p, 'a> {
+    pub(crate) properties: &'p PublishProperties<'a>,
     pub(crate) alias: Option<TopicAlias>,
 }
 
-impl Block5 for WithAlias<'_> {
+impl Block5 for WithAlias<'_, '_> {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        let properties = self.properties;
+        self.alias.is_none()
+            && properties.payload_format.is_none()
+            && properties.message_expiry_secs.is_none()
+            && properties.response_topic.is_none()
+            && properties.correlation_data.is_none()
+            && properties.content_type.is_none()
+            && properties.subscription_ids.is_unset()
+            && properties.user_properties.is_unset()
+    }
+
     fn write<S: Sink>(&self, out: &mut S) {
-        let properties = &self.properties;
+        let properties = self.properties;
         out.byte_property(
             PropertyId::PayloadFormatIndicator,
             properties.payload_format.map(PayloadFormat::value),

@@ -90,12 +90,14 @@ impl PropertyId {
 
     /// The number.
     #[must_use]
+    #[inline]
     pub const fn value(self) -> u8 {
         self as u8
     }
 
     /// The property with a number.
     #[must_use]
+    #[inline]
     pub const fn from_value(value: u8) -> Option<Self> {
         Some(match value {
             0x01 => Self::PayloadFormatIndicator,
@@ -127,6 +129,25 @@ impl PropertyId {
             0x2A => Self::SharedSubscriptionAvailable,
             _ => return None,
         })
+    }
+
+    /// A number of its own in a word of 64 bits.
+    #[inline]
+    pub(crate) const fn bit(self) -> u64 {
+        1 << self.value()
+    }
+
+    /// Every property that may stand there, by its bit.
+    pub(crate) const fn allowed_in(slot: Slot) -> u64 {
+        let mut allowed = 0;
+        let mut rest = Self::ALL;
+        while let [first, behind @ ..] = rest {
+            if first.stands_in(slot) {
+                allowed |= first.bit();
+            }
+            rest = behind;
+        }
+        allowed
     }
 
     /// Whether the property may stand there.

@@ -22,6 +22,12 @@ pub(crate) struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
+    const EMPTY: Self = Self {
+        bytes: &[],
+        has_user_properties: false,
+        has_subscription_ids: false,
+    };
+
     pub(crate) fn user_properties(&self) -> UserProperties<'a> {
         if self.has_user_properties {
             List::from_wire(self.bytes)
@@ -43,18 +49,15 @@ impl<'a> Block<'a> {
 ///
 /// `each` takes the value of every property that can stand only once. Repeated ones are checked
 /// and stay in the block. In 3.1.1 there is no block.
+#[inline]
 pub(crate) fn read_block<'a>(
     reader: &mut Reader<'a>,
     slot: Slot,
     version: ProtocolVersion,
     each: impl FnMut(PropertyId, &mut Reader<'a>) -> Result<(), DecodeError>,
 ) -> Result<Block<'a>, DecodeError> {
-    if version == ProtocolVersion::V3_1_1 {
-        return Ok(Block {
-            bytes: &[],
-            has_user_properties: false,
-            has_subscription_ids: false,
-        });
+    if version == ProtocolVersion::V3_1_1 || reader.skip_zero() {
+        return Ok(Block::EMPTY);
     }
     let length = reader.var_int(Field::PropertyLength)?;
     let mut block = reader.clone();
@@ -67,60 +70,71 @@ pub(crate) fn read_block<'a>(
 }
 
 /// Reads the properties of a block without its length.
+#[inline]
 pub(crate) fn read_properties<'a>(
     mut reader: Reader<'a>,
     slot: Slot,
     mut each: impl FnMut(PropertyId, &mut Reader<'a>) -> Result<(), DecodeError>,
 ) -> Result<Block<'a>, DecodeError> {
-    let bytes = reader.rest();
-    let mut seen = 0_u64;
+    let (mut once, allowed) = (PropertyId::allowed_in(slot), PropertyId::allowed_in(slot));
+    let repeats_subscription_ids = PropertyId::SubscriptionIdentifier.repeats_in(slot);
     let mut block = Block {
-        bytes,
-        has_user_properties: false,
-        has_subscription_ids: false,
+        bytes: reader.rest(),
+        ..Block::EMPTY
     };
-    while !reader.is_empty() {
-        let start = reader.offset();
-        let value = reader.var_int(Field::PropertyId)?;
-        let id = u8::try_from(value).ok().and_then(PropertyId::from_value);
+    while let Some(&value) = reader.rest().first() {
+        let id = PropertyId::from_value(value).filter(|id| id.bit() & once != 0);
         let Some(id) = id else {
-            return Err(reader.error_at(
-                DecodeErrorKind::UnknownProperty(value),
-                Field::PropertyId,
-                start,
-            ));
+            return Err(refused(&mut reader, allowed));
         };
-        let field = Field::Property(id);
-        if !id.stands_in(slot) {
-            return Err(reader.error_at(DecodeErrorKind::MisplacedProperty, field, start));
-        }
-        let bit = 1_u64.checked_shl(id.value().into()).unwrap_or_default();
-        if seen & bit != 0 && !id.repeats_in(slot) {
-            return Err(reader.error_at(DecodeErrorKind::RepeatedProperty, field, start));
-        }
-        seen |= bit;
+        reader.skip(1);
         match id {
             // [5:MQTT-1.5.7-1] Name and value are strings like any other.
             PropertyId::UserProperty => {
+                let field = Field::Property(id);
                 reader.str(field)?;
                 reader.str(field)?;
                 block.has_user_properties = true;
             }
-            PropertyId::SubscriptionIdentifier if id.repeats_in(slot) => {
+            PropertyId::SubscriptionIdentifier if repeats_subscription_ids => {
                 read_subscription_id(&mut reader)?;
                 block.has_subscription_ids = true;
             }
-            _ => each(id, &mut reader)?,
+            _ => {
+                once &= !id.bit();
+                each(id, &mut reader)?;
+            }
         }
     }
     Ok(block)
 }
 
+/// Why the property at the front is none that may stand here now.
+#[cold]
+fn refused(reader: &mut Reader<'_>, allowed: u64) -> DecodeError {
+    let start = reader.offset();
+    let value = match reader.var_int(Field::PropertyId) {
+        Ok(value) => value,
+        Err(error) => return error,
+    };
+    let id = u8::try_from(value).ok().and_then(PropertyId::from_value);
+    let (kind, field) = match id {
+        None => (DecodeErrorKind::UnknownProperty(value), Field::PropertyId),
+        Some(id) if id.bit() & allowed == 0 => {
+            (DecodeErrorKind::MisplacedProperty, Field::Property(id))
+        }
+        Some(id) => (DecodeErrorKind::RepeatedProperty, Field::Property(id)),
+    };
+    reader.error_at(kind, field, start)
+}
+
 /// Writes a property block with its length in front. In 3.1.1 there is none.
 pub(crate) fn write_block<S: Sink>(version: ProtocolVersion, out: &mut S, block: impl Block5) {
     if version == ProtocolVersion::V5_0 {
-        out.var_int(u32::try_from(block_len(&block)).unwrap_or(u32::MAX));
-        block.write(out);
+        if block.is_empty() {
+            return out.u8(0);
+        }
+        out.block(&block);
     }
 }
 
@@ -134,11 +148,20 @@ pub(crate) fn block_len(block: &impl Block5) -> usize {
 /// Properties that can write themselves.
 pub(crate) trait Block5 {
     fn write<S: Sink>(&self, out: &mut S);
+
+    /// Whether there is certainly nothing to write.
+    fn is_empty(&self) -> bool {
+        false
+    }
 }
 
 impl<B: Block5> Block5 for &B {
     fn write<S: Sink>(&self, out: &mut S) {
         (*self).write(out);
+    }
+
+    fn is_empty(&self) -> bool {
+        (*self).is_empty()
     }
 }
 

@@ -16,28 +16,32 @@ pub(crate) struct Context {
 #[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
-    /// Of the first byte of `rest`, from the first byte of the packet.
-    offset: usize,
+    /// Where `rest` ends, from the first byte of the packet: so taking bytes moves one thing only.
+    end: usize,
     context: Context,
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     pub(crate) fn new(bytes: &'a [u8], offset: usize, context: Context) -> Self {
         Self {
             rest: bytes,
-            offset,
+            end: offset.saturating_add(bytes.len()),
             context,
         }
     }
 
+    #[inline]
     pub(crate) fn set_version(&mut self, version: ProtocolVersion) {
         self.context.version = Some(version);
     }
 
+    #[cold]
     pub(crate) fn error(&self, kind: DecodeErrorKind, field: Field) -> DecodeError {
-        self.error_at(kind, field, self.offset)
+        self.error_at(kind, field, self.offset())
     }
 
+    #[cold]
     pub(crate) fn error_at(
         &self,
         kind: DecodeErrorKind,
@@ -53,56 +57,86 @@ impl<'a> Reader<'a> {
         )
     }
 
+    #[inline]
     pub(crate) fn offset(&self) -> usize {
-        self.offset
+        self.end.saturating_sub(self.rest.len())
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
+    #[inline]
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, len: usize, field: Field) -> Result<&'a [u8], DecodeError> {
         let Some((taken, rest)) = self.rest.split_at_checked(len) else {
             return Err(self.error(DecodeErrorKind::CutShort, field));
         };
         self.rest = rest;
-        self.offset = self.offset.saturating_add(len);
         Ok(taken)
     }
 
+    /// Jumps over bytes that were seen to be there.
+    #[inline]
+    pub(crate) fn skip(&mut self, len: usize) {
+        self.rest = self.rest.get(len..).unwrap_or_default();
+    }
+
+    /// Jumps over one byte if it is 0; answers whether it was.
+    #[inline]
+    pub(crate) fn skip_zero(&mut self) -> bool {
+        let is_zero = self.rest.first() == Some(&0);
+        if is_zero {
+            self.skip(1);
+        }
+        is_zero
+    }
+
+    #[inline]
     pub(crate) fn take_rest(&mut self) -> &'a [u8] {
         let rest = self.rest;
-        self.offset = self.offset.saturating_add(rest.len());
         self.rest = &[];
         rest
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self, field: Field) -> Result<u8, DecodeError> {
-        Ok(self.take(1, field)?.first().copied().unwrap_or_default())
+        let Some((&first, rest)) = self.rest.split_first() else {
+            return Err(self.error(DecodeErrorKind::CutShort, field));
+        };
+        self.rest = rest;
+        Ok(first)
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self, field: Field) -> Result<u16, DecodeError> {
-        let bytes = self.take(2, field)?;
-        Ok(<[u8; 2]>::try_from(bytes)
-            .map(u16::from_be_bytes)
-            .unwrap_or_default())
+        self.array(field).map(u16::from_be_bytes)
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self, field: Field) -> Result<u32, DecodeError> {
-        let bytes = self.take(4, field)?;
-        Ok(<[u8; 4]>::try_from(bytes)
-            .map(u32::from_be_bytes)
-            .unwrap_or_default())
+        self.array(field).map(u32::from_be_bytes)
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self, field: Field) -> Result<[u8; N], DecodeError> {
+        let Some((taken, rest)) = self.rest.split_first_chunk::<N>() else {
+            return Err(self.error(DecodeErrorKind::CutShort, field));
+        };
+        self.rest = rest;
+        Ok(*taken)
     }
 
     /// A variable byte integer inside a packet: cut short is malformed here.
     // [5:MQTT-1.5.5-1] Only the shortest form is taken.
+    #[inline]
     pub(crate) fn var_int(&mut self, field: Field) -> Result<u32, DecodeError> {
-        let start = self.offset;
+        let start = self.offset();
         let mut value = 0_u32;
         for shift in [0_u32, 7, 14, 21] {
             let byte = self.u8(field)?;
@@ -118,49 +152,54 @@ impl<'a> Reader<'a> {
     }
 
     // [5:MQTT-2.2.1-3] [3:MQTT-2.3.1-1]
+    #[inline]
     pub(crate) fn packet_id(&mut self) -> Result<PacketId, DecodeError> {
-        let start = self.offset;
+        let before = self.rest.len();
         let id = self.u16(Field::PacketId)?;
-        PacketId::new(id)
-            .ok_or_else(|| self.error_at(DecodeErrorKind::PacketIdZero, Field::PacketId, start))
+        PacketId::new(id).ok_or_else(|| {
+            let start = self.end.saturating_sub(before);
+            self.error_at(DecodeErrorKind::PacketIdZero, Field::PacketId, start)
+        })
     }
 
     /// Bytes with their length in front.
+    #[inline]
     pub(crate) fn bytes(&mut self, field: Field) -> Result<&'a [u8], DecodeError> {
         let len = self.u16(field)?;
         self.take(len.into(), field)
     }
 
+    #[inline]
     pub(crate) fn binary(&mut self, field: Field) -> Result<Binary<'a>, DecodeError> {
         let bytes = self.bytes(field)?;
         // A length of two bytes cannot say more than binary data may have.
         Binary::new(bytes).map_err(|_| self.error(DecodeErrorKind::CutShort, field))
     }
 
+    #[inline]
     pub(crate) fn str(&mut self, field: Field) -> Result<Str<'a>, DecodeError> {
         let bytes = self.bytes(field)?;
-        let start = self.start_of(bytes);
-        Str::from_bytes(bytes).map_err(|error| match error {
-            StrError::NotUtf8 { offset } => self.error_at(
-                DecodeErrorKind::NotUtf8,
-                field,
-                start.saturating_add(offset),
-            ),
-            StrError::NullCharacter { offset } => self.error_at(
-                DecodeErrorKind::NullCharacter,
-                field,
-                start.saturating_add(offset),
-            ),
-            StrError::TooLong => self.error_at(DecodeErrorKind::CutShort, field, start),
-        })
+        Str::from_bytes(bytes).map_err(|error| self.str_error(error, bytes, field))
     }
 
+    #[cold]
+    fn str_error(&self, error: StrError, bytes: &[u8], field: Field) -> DecodeError {
+        let (kind, offset) = match error {
+            StrError::NotUtf8 { offset } => (DecodeErrorKind::NotUtf8, offset),
+            StrError::NullCharacter { offset } => (DecodeErrorKind::NullCharacter, offset),
+            StrError::TooLong => (DecodeErrorKind::CutShort, 0),
+        };
+        self.error_at(kind, field, self.start_of(bytes).saturating_add(offset))
+    }
+
+    #[inline]
     pub(crate) fn topic_name(&mut self, field: Field) -> Result<TopicName<'a>, DecodeError> {
         let bytes = self.bytes(field)?;
         self.parse_topic_name(bytes, field)
     }
 
     /// Checks a name that has just been taken.
+    #[inline]
     pub(crate) fn parse_topic_name(
         &self,
         bytes: &'a [u8],
@@ -182,6 +221,7 @@ impl<'a> Reader<'a> {
         Ok(filter)
     }
 
+    #[cold]
     fn topic_error(&self, error: TopicError, bytes: &[u8], field: Field) -> DecodeError {
         let offset = self.start_of(bytes).saturating_add(error.offset());
         let kind = match error.kind() {
@@ -194,14 +234,17 @@ impl<'a> Reader<'a> {
 
     /// Where bytes that have just been taken start.
     fn start_of(&self, taken: &[u8]) -> usize {
-        self.offset.saturating_sub(taken.len())
+        self.offset().saturating_sub(taken.len())
     }
 
     /// Keeps the place, but ends with `bytes`, which start there.
+    #[inline]
     pub(crate) fn narrow_to(&mut self, bytes: &'a [u8]) {
+        self.end = self.offset().saturating_add(bytes.len());
         self.rest = bytes;
     }
 
+    #[inline]
     pub(crate) fn finish(&self) -> Result<(), DecodeError> {
         if self.rest.is_empty() {
             Ok(())

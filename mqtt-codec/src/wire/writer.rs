@@ -1,6 +1,8 @@
 //! Where encoded bytes go. The same code first counts them and then writes them, so that the
 //! predicted length and the bytes cannot drift apart.
 
+use crate::property::{Block5, block_len};
+
 /// Something that takes bytes. It has room for all that was counted before.
 pub(crate) trait Sink {
     fn put(&mut self, bytes: &[u8]);
@@ -31,6 +33,15 @@ pub(crate) trait Sink {
         }
     }
 
+    /// A property block with its length in front.
+    fn block(&mut self, block: &impl Block5)
+    where
+        Self: Sized,
+    {
+        self.var_int(u32::try_from(block_len(block)).unwrap_or(u32::MAX));
+        block.write(self);
+    }
+
     /// Bytes with their length in front. Types see to it that they are at most 65,535.
     fn bytes(&mut self, bytes: &[u8]) {
         let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
@@ -56,8 +67,20 @@ pub(crate) struct Counter {
 }
 
 impl Sink for Counter {
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
         self.len = self.len.saturating_add(bytes.len());
+    }
+
+    fn var_int(&mut self, value: u32) {
+        self.len = self.len.saturating_add(var_int_len(value));
+    }
+
+    /// Counted once, for its length and for itself.
+    fn block(&mut self, block: &impl Block5) {
+        let len = block_len(block);
+        self.var_int(u32::try_from(len).unwrap_or(u32::MAX));
+        self.len = self.len.saturating_add(len);
     }
 }
 
@@ -74,6 +97,7 @@ impl<'b> SliceWriter<'b> {
 }
 
 impl Sink for SliceWriter<'_> {
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
         let rest = core::mem::take(&mut self.rest);
         if let Some((room, rest)) = rest.split_at_mut_checked(bytes.len()) {
@@ -90,6 +114,7 @@ pub(crate) struct BufWriter<'b, B>(pub(crate) &'b mut B);
 
 #[cfg(feature = "alloc")]
 impl<B: bytes::BufMut> Sink for BufWriter<'_, B> {
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
         self.0.put_slice(bytes);
     }
