@@ -68,7 +68,7 @@ pub use frame::{Frame, InvalidPacketType, PacketType, Parsed, decode};
 pub use id::{PacketId, SubscriptionId, TopicAlias};
 pub use list::{Item, List, ListIter};
 #[cfg(feature = "alloc")]
-pub use message::Message;
+pub use message::{Message, PublishParts};
 pub use packet::Packet;
 pub use packet::ack::{Ack, AckProperties, PubAck, PubComp, PubRec, PubRel};
 pub use packet::auth::{Auth, Authentication};

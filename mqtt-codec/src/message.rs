@@ -27,14 +27,52 @@ use crate::{Delivery, EncodeError, Publish, PublishProperties, PublishTopic, QoS
 /// ```
 #[derive(Clone)]
 pub struct Message {
-    /// Holds the topic and the properties.
-    head: Bytes,
-    topic: Range<usize>,
-    /// A property block of PUBLISH, without its length.
-    properties: Range<usize>,
-    payload: Bytes,
+    /// Holds the topic, the properties and, unless that is apart, the payload: often the frame that
+    /// brought the message.
+    bytes: Bytes,
+    places: Places,
+    /// A payload that is not in `bytes`.
+    apart: Option<Bytes>,
     qos: QoS,
     retain: bool,
+}
+
+/// Where the parts of a message are. A frame has at most 268,435,460 bytes.
+#[derive(Clone, Copy, Debug)]
+struct Places {
+    topic: Place,
+    /// A property block of PUBLISH, without its length. A topic alias in it means nothing here.
+    properties: Place,
+    payload: Place,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    start: u32,
+    end: u32,
+}
+
+impl Place {
+    fn new(start: usize, end: usize) -> Self {
+        let place = |value| u32::try_from(value).unwrap_or(u32::MAX);
+        Self {
+            start: place(start),
+            end: place(end),
+        }
+    }
+
+    fn range(self) -> Range<usize> {
+        let place = |value| usize::try_from(value).unwrap_or(usize::MAX);
+        place(self.start)..place(self.end)
+    }
+
+    fn len(self) -> usize {
+        self.range().len()
+    }
+
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(self.range()).unwrap_or_default()
+    }
 }
 
 impl Message {
@@ -50,13 +88,16 @@ impl Message {
     /// A message at QoS 0 without properties.
     #[must_use]
     pub fn from_name(topic: TopicName<'_>, payload: impl Into<Bytes>) -> Self {
-        let head = Bytes::copy_from_slice(topic.as_bytes());
-        let end = head.len();
+        let bytes = Bytes::copy_from_slice(topic.as_bytes());
+        let end = bytes.len();
         Self {
-            head,
-            topic: 0..end,
-            properties: end..end,
-            payload: payload.into(),
+            bytes,
+            places: Places {
+                topic: Place::new(0, end),
+                properties: Place::default(),
+                payload: Place::default(),
+            },
+            apart: Some(payload.into()),
             qos: QoS::AtMostOnce,
             retain: false,
         }
@@ -65,50 +106,82 @@ impl Message {
     /// Copies a PUBLISH. The topic is given apart, since the packet may have an alias instead.
     #[must_use]
     pub fn from_publish(publish: &Publish<'_>, topic: TopicName<'_>) -> Self {
-        let block = WithAlias {
-            properties: &publish.properties,
-            alias: None,
-        };
-        let topic_len = topic.as_bytes().len();
-        let properties_end = topic_len.saturating_add(block_len(&block));
-        let mut bytes = Vec::with_capacity(properties_end.saturating_add(publish.payload.len()));
-        bytes.extend_from_slice(topic.as_bytes());
-        block.write(&mut BufWriter(&mut bytes));
-        bytes.extend_from_slice(publish.payload);
-        let mut head = Bytes::from(bytes);
-        let payload = head.split_off(properties_end.min(head.len()));
+        let (bytes, places) = copy(topic, &publish.properties, publish.payload);
         Self {
-            head,
-            topic: 0..topic_len,
-            properties: topic_len..properties_end,
-            payload,
+            bytes,
+            places,
+            apart: None,
             qos: publish.delivery.qos(),
             retain: publish.retain,
         }
     }
 
-    /// Shares the payload of a PUBLISH that was decoded from `frame`, and copies the rest, which
-    /// is small.
+    /// Shares the frame that a PUBLISH was decoded from: nothing is copied, but for the topic and
+    /// the properties where the packet has an alias instead of the topic.
     ///
-    /// The message keeps the memory of `frame` alive. For a payload that is not a part of `frame`
-    /// it is [`from_publish`](Self::from_publish).
+    /// The message keeps the memory of `frame` alive; [`detach`](Self::detach) lets go of it. For a
+    /// PUBLISH that is not in `frame` it is [`from_publish`](Self::from_publish).
     #[must_use]
     pub fn from_frame(frame: &Bytes, publish: &Publish<'_>, topic: TopicName<'_>) -> Self {
-        let start = frame.len().saturating_sub(publish.payload.len());
-        let payload = frame.slice(start..);
-        // The payload is the end of the packet.
-        if !core::ptr::eq::<[u8]>(payload.as_ref(), publish.payload) {
-            return Self::from_publish(publish, topic);
+        if let Some(parts) = PublishParts::new(frame, publish)
+            && publish.topic.name() == Some(topic)
+        {
+            return Self::from_parts(frame.clone(), parts);
         }
-        let mut message = Self::from_publish(
-            &Publish {
-                payload: &[],
-                ..*publish
-            },
-            topic,
-        );
-        message.payload = payload;
-        message
+        let Some(payload) = place_in(frame, publish.payload) else {
+            return Self::from_publish(publish, topic);
+        };
+        let (bytes, places) = copy(topic, &publish.properties, &[]);
+        Self {
+            bytes,
+            places,
+            apart: Some(frame.slice(payload.range())),
+            qos: publish.delivery.qos(),
+            retain: publish.retain,
+        }
+    }
+
+    /// The message in a frame whose parts are known: nothing is copied, allocated or counted.
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use mqtt_codec::{decode, Message, Packet, Parsed, ProtocolVersion, PublishParts};
+    ///
+    /// let mut input = BytesMut::from(&[0x30, 0x04, 0x00, 0x01, b't', b'x'][..]);
+    /// let Parsed::Complete((Packet::Publish(publish), size)) = decode(&input, ProtocolVersion::V3_1_1, 1024)? else {
+    ///     unreachable!()
+    /// };
+    /// let parts = PublishParts::new(&input, &publish).ok_or("decoded from it")?;
+    /// let message = Message::from_parts(input.split_to(size).freeze(), parts);
+    /// assert_eq!((message.topic().as_str(), message.payload()), ("t", &b"x"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn from_parts(frame: Bytes, parts: PublishParts) -> Self {
+        Self {
+            bytes: frame,
+            places: parts.places,
+            apart: None,
+            qos: parts.qos,
+            retain: parts.retain,
+        }
+    }
+
+    /// The same message in memory of its own, if keeping it pins more than twice its length.
+    /// `pinned` is how much memory stands behind the frame it came in, in bytes.
+    #[must_use]
+    pub fn detach(self, pinned: usize) -> Self {
+        if pinned <= self.len_held().saturating_mul(2) {
+            return self;
+        }
+        let (bytes, places) = copy(self.topic(), &self.properties(), self.payload());
+        Self {
+            bytes,
+            places,
+            apart: None,
+            ..self
+        }
     }
 
     /// The same message at a QoS.
@@ -137,36 +210,38 @@ impl Message {
         if u32::try_from(len).map_or(true, |len| len > VAR_INT_MAX) {
             return Err(EncodeError::PacketTooLarge { size: len });
         }
-        let topic = self.topic();
-        let topic_len = topic.as_bytes().len();
-        let mut head = Vec::with_capacity(topic_len.saturating_add(len));
-        head.extend_from_slice(topic.as_bytes());
-        block.write(&mut BufWriter(&mut head));
-        let end = head.len();
+        let (bytes, places) = copy(self.topic(), properties, &[]);
         Ok(Self {
-            head: Bytes::from(head),
-            topic: 0..topic_len,
-            properties: topic_len..end,
-            ..self
+            apart: Some(self.payload_bytes()),
+            bytes,
+            places,
+            qos: self.qos,
+            retain: self.retain,
         })
     }
 
     /// Where to.
     #[must_use]
     pub fn topic(&self) -> TopicName<'_> {
-        TopicName::assume_valid(self.head.get(self.topic.clone()).unwrap_or_default())
+        TopicName::assume_valid(self.places.topic.of(&self.bytes))
     }
 
     /// What.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        &self.payload
+        match &self.apart {
+            Some(payload) => payload,
+            None => self.places.payload.of(&self.bytes),
+        }
     }
 
     /// What, to be shared.
     #[must_use]
-    pub fn payload_bytes(&self) -> &Bytes {
-        &self.payload
+    pub fn payload_bytes(&self) -> Bytes {
+        match &self.apart {
+            Some(payload) => payload.clone(),
+            None => self.bytes.slice_ref(self.places.payload.of(&self.bytes)),
+        }
     }
 
     /// At which QoS.
@@ -184,7 +259,7 @@ impl Message {
     /// The properties, read from the bytes that hold them.
     #[must_use]
     pub fn properties(&self) -> PublishProperties<'_> {
-        PublishProperties::from_block(self.head.get(self.properties.clone()).unwrap_or_default())
+        PublishProperties::from_block(self.places.properties.of(&self.bytes))
     }
 
     /// The packet that carries this message. Its QoS need not be the message's own.
@@ -202,8 +277,97 @@ impl Message {
     /// Bytes of topic, properties and payload: what the message counts for in limits.
     #[must_use]
     pub fn len_held(&self) -> usize {
-        self.head.len().saturating_add(self.payload.len())
+        let head = self
+            .places
+            .topic
+            .len()
+            .saturating_add(self.places.properties.len());
+        head.saturating_add(self.payload().len())
     }
+}
+
+/// Where the parts of a PUBLISH are in the frame it was decoded from, and its flags.
+///
+/// Borrows nothing, so that the frame can be split off its buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishParts {
+    places: Places,
+    qos: QoS,
+    retain: bool,
+}
+
+impl PublishParts {
+    /// The parts of a packet that was decoded from the front of `frame`; `None` when it was not,
+    /// or when it has an alias and no topic.
+    #[must_use]
+    #[inline]
+    pub fn new(frame: &[u8], publish: &Publish<'_>) -> Option<Self> {
+        let topic = place_in(frame, publish.topic.name()?.as_bytes())?;
+        let payload = place_in(frame, publish.payload)?;
+        let id_len = if publish.delivery.id().is_some() {
+            2
+        } else {
+            0
+        };
+        let middle = frame.get(topic.range().end.checked_add(id_len)?..payload.range().start)?;
+        // In 3.1.1 there is no block, in 5.0 often an empty one.
+        let properties = match middle {
+            [] | [0] => Place::default(),
+            _ => {
+                let length_len = middle.iter().position(|byte| byte & 0x80 == 0)?;
+                let start = middle.get(length_len.checked_add(1)?..)?;
+                place_in(frame, start)?
+            }
+        };
+        let places = Places {
+            topic,
+            properties,
+            payload,
+        };
+        debug_assert_eq!(
+            PublishProperties::from_block(properties.of(frame)),
+            publish.properties,
+            "the properties are those of the frame"
+        );
+        Some(Self {
+            places,
+            qos: publish.delivery.qos(),
+            retain: publish.retain,
+        })
+    }
+}
+
+/// Where a part of some bytes is, if it is one.
+#[inline]
+fn place_in(whole: &[u8], part: &[u8]) -> Option<Place> {
+    let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+    let end = start.checked_add(part.len())?;
+    (end <= whole.len()).then(|| Place::new(start, end))
+}
+
+/// Topic, properties and payload in one piece of memory.
+fn copy(
+    topic: TopicName<'_>,
+    properties: &PublishProperties<'_>,
+    payload: &[u8],
+) -> (Bytes, Places) {
+    let block = WithAlias {
+        properties,
+        alias: None,
+    };
+    let topic_end = topic.as_bytes().len();
+    let properties_end = topic_end.saturating_add(block_len(&block));
+    let end = properties_end.saturating_add(payload.len());
+    let mut bytes = Vec::with_capacity(end);
+    bytes.extend_from_slice(topic.as_bytes());
+    block.write(&mut BufWriter(&mut bytes));
+    bytes.extend_from_slice(payload);
+    let places = Places {
+        topic: Place::new(0, topic_end),
+        properties: Place::new(topic_end, properties_end),
+        payload: Place::new(properties_end, end),
+    };
+    (Bytes::from(bytes), places)
 }
 
 impl PartialEq for Message {
@@ -231,7 +395,7 @@ impl fmt::Debug for Message {
             .field("qos", &self.qos)
             .field("retain", &self.retain)
             .field("properties", &self.properties())
-            .field("payload_len", &self.payload.len())
+            .field("payload_len", &self.payload().len())
             .finish()
     }
 }

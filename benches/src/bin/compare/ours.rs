@@ -4,7 +4,7 @@ use core::hint::black_box;
 
 use bytes::BytesMut;
 use mqtt_benches::{Workload, stream};
-use mqtt_codec::{Message, Packet, Parsed, ProtocolVersion, decode};
+use mqtt_codec::{Message, Packet, Parsed, ProtocolVersion, PublishParts, decode};
 
 use crate::case::{Case, Kind};
 
@@ -62,26 +62,20 @@ fn borrowed(bytes: &[u8], version: ProtocolVersion) -> usize {
 
 fn owned(input: &mut BytesMut, version: ProtocolVersion) -> usize {
     let mut packets = 0;
-    while let Ok(Parsed::Complete(Some(message))) = take_message(input, version) {
+    while let Some(message) = take_message(input, version) {
         black_box(&message);
         packets += 1;
     }
     packets
 }
 
-fn take_message(
-    input: &mut BytesMut,
-    version: ProtocolVersion,
-) -> Result<Parsed<Option<Message>>, mqtt_codec::DecodeError> {
-    let Parsed::Complete((_, size)) = decode(input, version, u32::MAX)? else {
-        return Ok(Parsed::Partial { needed: 1 });
+fn take_message(input: &mut BytesMut, version: ProtocolVersion) -> Option<Message> {
+    let decoded = decode(input, version, u32::MAX);
+    let Ok(Parsed::Complete((Packet::Publish(publish), size))) = &decoded else {
+        return None;
     };
-    let frame = input.split_to(size).freeze();
-    let Parsed::Complete((Packet::Publish(publish), _)) = decode(&frame, version, u32::MAX)? else {
-        return Ok(Parsed::Complete(None));
-    };
-    let message = publish.topic.name().map(|topic| Message::from_frame(&frame, &publish, topic));
-    Ok(Parsed::Complete(message))
+    let (parts, size) = (PublishParts::new(input, publish)?, *size);
+    Some(Message::from_parts(input.split_to(size).freeze(), parts))
 }
 
 const ENCODE: [(&str, Workload, ProtocolVersion); 7] = [
