@@ -17,7 +17,10 @@ pub(crate) fn run(cases: usize) -> Result<Vec<u64>, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let status = Command::new("valgrind")
         .args(["--tool=callgrind", "--collect-atstart=no"])
-        .args(["--toggle-collect=compare::callgrind::measured", "--dump-after=compare::callgrind::measured"])
+        .args([
+            "--toggle-collect=compare::callgrind::measured",
+            "--dump-after=compare::callgrind::measured",
+        ])
         .arg(format!("--callgrind-out-file={}/out", folder.display()))
         .arg(program)
         .args(["codec", "--under-callgrind"])
@@ -30,7 +33,8 @@ pub(crate) fn run(cases: usize) -> Result<Vec<u64>, String> {
     }
     let counts = (1..=cases).map(|number| {
         let path = folder.join(format!("out.{number}"));
-        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
         let count = total.and_then(|total| total.trim().parse().ok());
         count.ok_or_else(|| format!("{}: no totals", path.display()))

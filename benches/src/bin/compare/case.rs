@@ -56,7 +56,11 @@ impl Case {
             subject,
             kind,
             packets,
-            work: Box::new(Stateful { state, prepare, run }),
+            work: Box::new(Stateful {
+                state,
+                prepare,
+                run,
+            }),
         }
     }
 
@@ -80,10 +84,20 @@ pub(crate) fn check(cases: &mut Vec<Case>) -> Vec<String> {
     let mut wrong = Vec::new();
     cases.retain_mut(|case| {
         let handled = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| case.pass()));
-        let right = handled.as_ref().is_ok_and(|handled| *handled == case.packets);
-        assert!(right || case.kind == Kind::Peer, "{} {}: {handled:?}", case.workload, case.subject);
+        let right = handled
+            .as_ref()
+            .is_ok_and(|handled| *handled == case.packets);
+        assert!(
+            right || case.kind == Kind::Peer,
+            "{} {}: {handled:?}",
+            case.workload,
+            case.subject
+        );
         if !right {
-            wrong.push(format!("{} {}: {handled:?} of {} packets", case.workload, case.subject, case.packets));
+            wrong.push(format!(
+                "{} {}: {handled:?} of {} packets",
+                case.workload, case.subject, case.packets
+            ));
         }
         right
     });

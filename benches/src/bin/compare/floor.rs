@@ -10,10 +10,25 @@ use mqtt_codec::ProtocolVersion;
 use crate::case::{Case, Kind};
 
 const STREAMS: [(&str, &str, Workload, ProtocolVersion); 4] = [
-    ("D1-v3", "E1-v3", Workload::Telemetry, ProtocolVersion::V3_1_1),
+    (
+        "D1-v3",
+        "E1-v3",
+        Workload::Telemetry,
+        ProtocolVersion::V3_1_1,
+    ),
     ("D1-v5", "E1-v5", Workload::Telemetry, ProtocolVersion::V5_0),
-    ("D2-v3", "E2-v3", Workload::Acknowledged, ProtocolVersion::V3_1_1),
-    ("D2-v5", "E2-v5", Workload::Acknowledged, ProtocolVersion::V5_0),
+    (
+        "D2-v3",
+        "E2-v3",
+        Workload::Acknowledged,
+        ProtocolVersion::V3_1_1,
+    ),
+    (
+        "D2-v5",
+        "E2-v5",
+        Workload::Acknowledged,
+        ProtocolVersion::V5_0,
+    ),
 ];
 
 pub(crate) fn add(all: &mut Vec<Case>) {
@@ -78,7 +93,7 @@ pub(crate) fn add(all: &mut Vec<Case>) {
     }
 }
 
-fn count(mut bytes: &[u8]) -> usize {
+pub(crate) fn count(mut bytes: &[u8]) -> usize {
     let mut packets = 0;
     while let Some((_, size)) = header(bytes) {
         bytes = &bytes[size..];
@@ -88,7 +103,7 @@ fn count(mut bytes: &[u8]) -> usize {
 }
 
 #[inline]
-fn header(bytes: &[u8]) -> Option<(usize, usize)> {
+pub(crate) fn header(bytes: &[u8]) -> Option<(usize, usize)> {
     let (mut remaining, mut shift) = (0_usize, 0);
     for (place, byte) in bytes.iter().enumerate().skip(1).take(4) {
         remaining |= usize::from(byte & 0x7F) << shift;
@@ -135,7 +150,14 @@ fn validated(bytes: &[u8], is_v5: bool) -> Option<(Publish<'_>, usize)> {
         let first = usize::from(*body.first()?);
         body = body.get(1 + first..)?;
     }
-    Some((Publish { topic, payload: body, id }, size))
+    Some((
+        Publish {
+            topic,
+            payload: body,
+            id,
+        },
+        size,
+    ))
 }
 
 const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
@@ -145,14 +167,18 @@ const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
 #[inline]
 fn has_special(word: u64) -> bool {
     let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let found = zero(word) | zero(word ^ (ONES * b'+' as u64)) | zero(word ^ (ONES * b'#' as u64)) | word;
+    let found =
+        zero(word) | zero(word ^ (ONES * b'+' as u64)) | zero(word ^ (ONES * b'#' as u64)) | word;
     found & HIGHS != 0
 }
 
 #[inline]
 fn is_plain(topic: &[u8]) -> bool {
     let (words, rest) = topic.as_chunks::<8>();
-    if words.iter().any(|word| has_special(u64::from_ne_bytes(*word))) {
+    if words
+        .iter()
+        .any(|word| has_special(u64::from_ne_bytes(*word)))
+    {
         return false;
     }
     let mut last = [b'a'; 8];

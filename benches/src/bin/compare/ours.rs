@@ -107,7 +107,11 @@ fn encode(all: &mut Vec<Case>) {
                 for packet in &*packets {
                     packet.encode_to(version, out).expect("valid packets");
                 }
-                if out.len() == bytes.len() { packets.len() } else { 0 }
+                if out.len() == bytes.len() {
+                    packets.len()
+                } else {
+                    0
+                }
             },
         ));
     }

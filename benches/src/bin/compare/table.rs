@@ -41,7 +41,10 @@ pub(crate) fn rows(
 }
 
 pub(crate) fn print(rows: &[Row]) {
-    println!("{:<12} {:<34} {:>10} {:>14} {:>13}", "workload", "subject", "ns", "instructions", "allocations");
+    println!(
+        "{:<12} {:<34} {:>10} {:>14} {:>13}",
+        "workload", "subject", "ns", "instructions", "allocations"
+    );
     let mut workload = "";
     for row in rows {
         if row.workload != workload {

@@ -1,0 +1,204 @@
+//! Other people's codecs, as they are: what they do not check, they do not pay for.
+//!
+//! | crate | version | |
+//! |---|---|---|
+//! | mqttrs | 3.1.1 | borrows; checks no flags and no wildcards |
+//! | mqttbytes | 3.1.1 | checks no filters and no flags |
+//! | rumqttc | both | 5.0 checks no UTF-8 in topics; no flags, no repeated properties |
+//!
+//! ntex-mqtt 9.0.0 does not build with the `ntex-io` that its requirements choose today.
+
+use core::hint::black_box;
+
+use bytes::BytesMut;
+use mqtt_benches::{Workload, stream};
+use mqtt_codec::ProtocolVersion;
+
+use crate::case::{Case, Kind};
+use crate::floor::header;
+
+const V3: ProtocolVersion = ProtocolVersion::V3_1_1;
+const V5: ProtocolVersion = ProtocolVersion::V5_0;
+
+const WORKLOADS: [(&str, &str, Workload, ProtocolVersion); 7] = [
+    ("D1-v3", "E1-v3", Workload::Telemetry, V3),
+    ("D1-v5", "E1-v5", Workload::Telemetry, V5),
+    ("D2-v3", "E2-v3", Workload::Acknowledged, V3),
+    ("D2-v5", "E2-v5", Workload::Acknowledged, V5),
+    ("D3-v5", "E3-v5", Workload::Properties, V5),
+    ("D4-v3", "E4-v3", Workload::Control, V3),
+    ("D4-v5", "E4-v5", Workload::Control, V5),
+];
+
+pub(crate) fn add(all: &mut Vec<Case>) {
+    for (decode, encode, workload, version) in WORKLOADS {
+        let bytes = stream(workload, version);
+        let packets = crate::floor::count(&bytes);
+        let mut owned = |subject, read: fn(&mut BytesMut) -> bool| {
+            all.push(Case::new(
+                decode,
+                (subject, Kind::Peer),
+                packets,
+                (bytes.clone(), BytesMut::new()),
+                |(bytes, input)| *input = BytesMut::from(&**bytes),
+                move |(_, input)| {
+                    let mut packets = 0;
+                    while read(input) {
+                        packets += 1;
+                    }
+                    packets
+                },
+            ));
+        };
+        match version {
+            ProtocolVersion::V3_1_1 => {
+                owned("mqttbytes", |input| {
+                    black_box(mqttbytes::v4::read(input, usize::MAX)).is_ok()
+                });
+                owned("rumqttc", |input| {
+                    black_box(rumqttc::mqttbytes::v4::Packet::read(input, usize::MAX)).is_ok()
+                });
+                mqttrs(all, decode, encode, bytes.clone(), packets);
+                encode_rumqttc_v4(all, encode, &bytes, packets);
+                encode_mqttbytes_v4(all, encode, &bytes, packets);
+            }
+            ProtocolVersion::V5_0 => {
+                owned("rumqttc", |input| {
+                    black_box(rumqttc::v5::mqttbytes::v5::Packet::read(input, None)).is_ok()
+                });
+                encode_rumqttc_v5(all, encode, &bytes, packets);
+            }
+        }
+    }
+}
+
+fn mqttrs(
+    all: &mut Vec<Case>,
+    decode: &'static str,
+    encode: &'static str,
+    bytes: Vec<u8>,
+    count: usize,
+) {
+    all.push(Case::new(
+        decode,
+        ("mqttrs", Kind::Peer),
+        count,
+        bytes.clone(),
+        |_| {},
+        |bytes| {
+            let (mut rest, mut packets) = (&**bytes, 0);
+            // It does not say how long the packet was.
+            while let Some((_, size)) = header(rest) {
+                if !matches!(black_box(mqttrs::decode_slice(rest)), Ok(Some(_))) {
+                    break;
+                }
+                rest = &rest[size..];
+                packets += 1;
+            }
+            packets
+        },
+    ));
+    let bytes: &'static [u8] = bytes.leak();
+    let (mut packets, mut rest) = (Vec::new(), bytes);
+    while let Some((_, size)) = header(rest) {
+        let Ok(Some(packet)) = mqttrs::decode_slice(rest) else {
+            return;
+        };
+        packets.push(packet);
+        rest = &rest[size..];
+    }
+    all.push(Case::new(
+        encode,
+        ("mqttrs", Kind::Peer),
+        count,
+        (packets, vec![0; bytes.len()]),
+        |_| {},
+        move |(packets, out)| {
+            let mut place = 0;
+            for packet in &*packets {
+                match mqttrs::encode_slice(packet, &mut out[place..]) {
+                    Ok(size) => place += size,
+                    Err(_) => return 0,
+                }
+            }
+            if place == bytes.len() {
+                packets.len()
+            } else {
+                0
+            }
+        },
+    ));
+}
+
+/// A case that encodes what the same crate decoded; `None` where it cannot decode it.
+macro_rules! encode {
+    ($name:ident, $subject:literal, $read:expr, $write:expr) => {
+        fn $name(all: &mut Vec<Case>, encode: &'static str, bytes: &[u8], count: usize) {
+            let (mut packets, mut input) = (Vec::new(), BytesMut::from(bytes));
+            while let Ok(packet) = $read(&mut input) {
+                packets.push(packet);
+            }
+            let len = bytes.len();
+            all.push(Case::new(
+                encode,
+                ($subject, Kind::Peer),
+                count,
+                (packets, BytesMut::new()),
+                move |(_, out)| *out = BytesMut::with_capacity(len),
+                move |(packets, out)| {
+                    for packet in &*packets {
+                        if !$write(packet, out) {
+                            return 0;
+                        }
+                    }
+                    if out.len() == len { packets.len() } else { 0 }
+                },
+            ));
+        }
+    };
+}
+
+encode!(
+    encode_rumqttc_v4,
+    "rumqttc",
+    |input: &mut BytesMut| rumqttc::mqttbytes::v4::Packet::read(input, usize::MAX),
+    |packet: &rumqttc::mqttbytes::v4::Packet, out: &mut BytesMut| packet
+        .write(out, usize::MAX)
+        .is_ok()
+);
+encode!(
+    encode_rumqttc_v5,
+    "rumqttc",
+    |input: &mut BytesMut| rumqttc::v5::mqttbytes::v5::Packet::read(input, None),
+    |packet: &rumqttc::v5::mqttbytes::v5::Packet, out: &mut BytesMut| packet
+        .write(out, None)
+        .is_ok()
+);
+encode!(
+    encode_mqttbytes_v4,
+    "mqttbytes",
+    |input: &mut BytesMut| mqttbytes::v4::read(input, usize::MAX),
+    |packet: &mqttbytes::v4::Packet, out: &mut BytesMut| {
+        use mqttbytes::v4::Packet::{
+            ConnAck, Connect, Disconnect, PingReq, PingResp, PubAck, PubComp, PubRec, PubRel,
+            Publish, SubAck, Subscribe, UnsubAck, Unsubscribe,
+        };
+        match packet {
+            Connect(packet) => packet.write(out),
+            ConnAck(packet) => packet.write(out),
+            Publish(packet) => packet.write(out),
+            PubAck(packet) => packet.write(out),
+            PubRec(packet) => packet.write(out),
+            PubRel(packet) => packet.write(out),
+            PubComp(packet) => packet.write(out),
+            Subscribe(packet) => packet.write(out),
+            SubAck(packet) => packet.write(out),
+            Unsubscribe(packet) => packet.write(out),
+            UnsubAck(packet) => packet.write(out),
+            PingReq => mqttbytes::v4::PingReq.write(out),
+            PingResp => mqttbytes::v4::PingResp.write(out),
+            Disconnect => mqttbytes::v4::Disconnect.write(out),
+        }
+        .is_ok()
+    }
+);
