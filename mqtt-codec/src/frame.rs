@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::decoder::{DecodeConfig, Rule, RuleSet, Strictness};
 use crate::packet::Packet;
 use crate::wire::{Context, Reader};
 use crate::{Connect, DecodeError, DecodeErrorKind, Field, ProtocolVersion, Publish};
@@ -160,6 +161,8 @@ pub struct Frame<'a> {
     header_len: u8,
     /// The remaining length had the shortest form.
     minimal: bool,
+    /// What the header was let go.
+    tolerated: RuleSet,
     body: &'a [u8],
 }
 
@@ -179,10 +182,20 @@ impl<'a> Frame<'a> {
         version: Option<ProtocolVersion>,
         packet_size_max: u32,
     ) -> Result<Parsed<Self>, DecodeError> {
+        Self::parse_with(input, version, packet_size_max, Strictness::STRICT)
+    }
+
+    #[inline(always)]
+    pub(crate) fn parse_with(
+        input: &'a [u8],
+        version: Option<ProtocolVersion>,
+        packet_size_max: u32,
+        strictness: Strictness,
+    ) -> Result<Parsed<Self>, DecodeError> {
         let Some((&first, rest)) = input.split_first() else {
             return Ok(Parsed::Partial { needed: 2 });
         };
-        let (packet_type, flags) = first_byte(first, version)?;
+        let (packet_type, flags, tolerated) = first_byte(first, version, strictness)?;
         let (remaining, header_len, minimal) = match *rest {
             [a, ..] if a < 0x80 => (u32::from(a), 2_u8, true),
             [a, b, ..] if b < 0x80 => {
@@ -196,7 +209,10 @@ impl<'a> Frame<'a> {
             },
         };
         // [5:MQTT-1.5.5-1] 3.1.1 does not ask for the shortest form.
-        if !minimal && version == Some(ProtocolVersion::V5_0) {
+        if !minimal
+            && version == Some(ProtocolVersion::V5_0)
+            && !strictness.tolerates(Rule::RemainingLengthForm)
+        {
             let kind = DecodeErrorKind::VarIntNotMinimal;
             return Err(length_fault(kind, packet_type, version));
         }
@@ -215,6 +231,7 @@ impl<'a> Frame<'a> {
                 flags,
                 header_len,
                 minimal,
+                tolerated,
                 body,
             })),
             None => Ok(Parsed::Partial {
@@ -229,7 +246,20 @@ impl<'a> Frame<'a> {
     ///
     /// [`DecodeError`] for whatever the standard forbids.
     pub fn decode(&self, version: ProtocolVersion) -> Result<Packet<'a>, DecodeError> {
-        self.decode_as(version, |packet| packet)
+        let mut tolerated = RuleSet::NONE;
+        self.decode_as(version, &DecodeConfig::STRICT, &mut tolerated, |packet| {
+            packet
+        })
+    }
+
+    /// Reads the packet; notes in `tolerated` which rules it was let go.
+    pub(crate) fn decode_with(
+        &self,
+        version: ProtocolVersion,
+        config: &DecodeConfig,
+        tolerated: &mut RuleSet,
+    ) -> Result<Packet<'a>, DecodeError> {
+        self.decode_as(version, config, tolerated, |packet| packet)
     }
 
     /// The packet, in what `done` puts around it.
@@ -237,15 +267,21 @@ impl<'a> Frame<'a> {
     fn decode_as<T>(
         &self,
         version: ProtocolVersion,
+        config: &DecodeConfig,
+        tolerated: &mut RuleSet,
         done: impl Fn(Packet<'a>) -> T,
     ) -> Result<T, DecodeError> {
         if self.packet_type == PacketType::Connect {
-            return self.decode_connect().map(|it| done(Packet::Connect(it)));
+            return self
+                .decode_connect_with(config, tolerated)
+                .map(|it| done(Packet::Connect(it)));
         }
         // Known only now, if `parse` was not told the version.
-        self.check_in(version)?;
-        let reader = self.reader(Some(version));
-        Packet::decode(self.packet_type, self.flags, reader, version, done)
+        let of_header = self.check_in(version, config.strictness)?;
+        let mut reader = self.reader(Some(version), config);
+        let packet = Packet::decode(self.packet_type, self.flags, &mut reader, version, done);
+        *tolerated = reader.tolerated().and(of_header);
+        packet
     }
 
     /// Reads a CONNECT, which says its version itself.
@@ -254,18 +290,32 @@ impl<'a> Frame<'a> {
     ///
     /// [`DecodeError`]; of kind [`DecodeErrorKind::NotConnect`] when it is another packet.
     pub fn decode_connect(&self) -> Result<Connect<'a>, DecodeError> {
-        let reader = self.reader(None);
+        let mut tolerated = RuleSet::NONE;
+        self.decode_connect_with(&DecodeConfig::STRICT, &mut tolerated)
+    }
+
+    pub(crate) fn decode_connect_with(
+        &self,
+        config: &DecodeConfig,
+        tolerated: &mut RuleSet,
+    ) -> Result<Connect<'a>, DecodeError> {
+        let mut reader = self.reader(None, config);
         if self.packet_type != PacketType::Connect {
             return Err(reader.error_at(DecodeErrorKind::NotConnect, Field::FixedHeader, 0));
         }
-        let connect = Connect::decode(reader)?;
-        self.check_in(connect.version)?;
+        let connect = Connect::decode(&mut reader)?;
+        let of_header = self.check_in(connect.version, config.strictness)?;
+        *tolerated = reader.tolerated().and(of_header);
         Ok(connect)
     }
 
-    /// Checks what depends on the version in the header.
+    /// Checks what depends on the version in the header; answers what the header was let go.
     #[inline]
-    fn check_in(&self, version: ProtocolVersion) -> Result<(), DecodeError> {
+    fn check_in(
+        &self,
+        version: ProtocolVersion,
+        strictness: Strictness,
+    ) -> Result<RuleSet, DecodeError> {
         if self.packet_type == PacketType::Auth && version == ProtocolVersion::V3_1_1 {
             let kind = DecodeErrorKind::ReservedPacketType(self.packet_type.value());
             return Err(DecodeError::new(
@@ -276,15 +326,14 @@ impl<'a> Frame<'a> {
                 Some(version),
             ));
         }
-        if !self.minimal && version == ProtocolVersion::V5_0 {
-            let reader = self.reader(Some(version));
-            return Err(reader.error_at(
-                DecodeErrorKind::VarIntNotMinimal,
-                Field::RemainingLength,
-                1,
-            ));
+        if self.minimal || version == ProtocolVersion::V3_1_1 {
+            return Ok(self.tolerated);
         }
-        Ok(())
+        if strictness.tolerates(Rule::RemainingLengthForm) {
+            return Ok(self.tolerated.with(Rule::RemainingLengthForm));
+        }
+        let kind = DecodeErrorKind::VarIntNotMinimal;
+        Err(length_fault(kind, self.packet_type, Some(version)))
     }
 
     /// The type.
@@ -318,13 +367,15 @@ impl<'a> Frame<'a> {
     }
 
     #[inline]
-    fn reader(&self, version: Option<ProtocolVersion>) -> Reader<'a> {
+    fn reader(&self, version: Option<ProtocolVersion>, config: &DecodeConfig) -> Reader<'a> {
         Reader::new(
             self.body,
             self.header_len(),
             Context {
                 packet_type: self.packet_type,
                 version,
+                counts: config.limits.counts,
+                strictness: config.strictness,
             },
         )
     }
@@ -361,17 +412,25 @@ const VALID_PUBLISH_FLAGS: u16 = 0b0011_1100_0011_1111;
 
 /// Checks what the first byte alone can tell.
 #[inline]
-fn first_byte(byte: u8, version: Option<ProtocolVersion>) -> Result<(PacketType, u8), DecodeError> {
+fn first_byte(
+    byte: u8,
+    version: Option<ProtocolVersion>,
+    strictness: Strictness,
+) -> Result<(PacketType, u8, RuleSet), DecodeError> {
     let (value, flags) = (byte >> 4, byte & 0x0F);
     let fault =
         |kind, packet_type| DecodeError::new(kind, Field::FixedHeader, 0, packet_type, version);
     if value == PacketType::Publish.value() {
         if VALID_PUBLISH_FLAGS >> flags & 1 == 1 {
-            return Ok((PacketType::Publish, flags));
+            return Ok((PacketType::Publish, flags, RuleSet::NONE));
         }
         // [5:MQTT-3.3.1-4] [3:MQTT-3.3.1-4] QoS 3; [5:MQTT-3.3.1-2] [3:MQTT-3.3.1-2] DUP at QoS 0
         let kind = match flags & 0b0110 {
             0b0110 => DecodeErrorKind::QoS3,
+            _ if strictness.tolerates(Rule::DupAtQoS0) => {
+                let tolerated = RuleSet::NONE.with(Rule::DupAtQoS0);
+                return Ok((PacketType::Publish, flags, tolerated));
+            }
             _ => DecodeErrorKind::DupAtQoS0,
         };
         return Err(fault(kind, Some(PacketType::Publish)));
@@ -386,9 +445,13 @@ fn first_byte(byte: u8, version: Option<ProtocolVersion>) -> Result<(PacketType,
     match packet_type.fixed_flags() {
         // [5:MQTT-2.1.3-1] [3:MQTT-2.2.2-1] [3:MQTT-2.2.2-2]
         Some(expected) if flags != expected => {
+            if strictness.tolerates(Rule::HeaderFlags) {
+                let tolerated = RuleSet::NONE.with(Rule::HeaderFlags);
+                return Ok((packet_type, flags, tolerated));
+            }
             Err(fault(DecodeErrorKind::Flags(flags), Some(packet_type)))
         }
-        Some(_) | None => Ok((packet_type, flags)),
+        Some(_) | None => Ok((packet_type, flags, RuleSet::NONE)),
     }
 }
 
@@ -422,7 +485,7 @@ pub fn decode(
     // By far the most frequent one, on a way of its own: so it is built where the caller wants it,
     // and not moved there.
     if frame.packet_type == PacketType::Publish {
-        let mut reader = frame.reader(Some(version));
+        let mut reader = frame.reader(Some(version), &DecodeConfig::STRICT);
         return match Publish::decode(frame.flags, &mut reader, version) {
             Ok(publish) => Ok(Parsed::Complete((Packet::Publish(publish), frame.size()))),
             Err(error) => Err(error),
@@ -436,5 +499,8 @@ fn decode_other<'a>(
     frame: &Frame<'a>,
     version: ProtocolVersion,
 ) -> Result<Parsed<(Packet<'a>, usize)>, DecodeError> {
-    frame.decode_as(version, |packet| Parsed::Complete((packet, frame.size())))
+    let mut tolerated = RuleSet::NONE;
+    frame.decode_as(version, &DecodeConfig::STRICT, &mut tolerated, |packet| {
+        Parsed::Complete((packet, frame.size()))
+    })
 }

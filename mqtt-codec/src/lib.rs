@@ -10,6 +10,7 @@
 //!
 //! - [`Frame::parse`]: the fixed header, and whether the packet is there; a size limit is looked
 //!   at before the body has come.
+//! - [`Decoder`]: the same with limits and a strictness of its own.
 //! - [`Packet`]: [`decode`] and [`Frame::decode`] read it, [`Packet::encode`] and
 //!   [`Packet::encode_to`] write it.
 //! - [`Message`]: an application message that owns its bytes (feature `alloc`).
@@ -47,6 +48,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod decoder;
 mod error;
 mod frame;
 mod id;
@@ -63,6 +65,7 @@ mod wire;
 
 pub use mqtt_topic::{SharedFilter, TopicError, TopicErrorKind, TopicFilter, TopicName};
 
+pub use decoder::{Counts, DecodeConfig, Decoder, Limits, Rule, RuleSet, Strictness};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, ErrorClass, Field, NotInVersion};
 pub use frame::{Frame, InvalidPacketType, PacketType, Parsed, decode};
 pub use id::{PacketId, SubscriptionId, TopicAlias};

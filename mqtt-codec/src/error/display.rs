@@ -82,6 +82,11 @@ impl fmt::Display for DecodeError {
             DecodeErrorKind::DataWithoutMethod => {
                 f.write_str("there is authentication data without a method")
             }
+            DecodeErrorKind::ControlCharacter => f.write_str("a text holds a control character"),
+            DecodeErrorKind::TooManyProperties => {
+                f.write_str("there are more properties than are taken")
+            }
+            DecodeErrorKind::TooManyFilters => f.write_str("there are more filters than are taken"),
         }?;
         write!(f, " ({:?} at byte {})", self.field, self.offset)
     }

@@ -103,6 +103,12 @@ pub enum DecodeErrorKind {
     NoLocalOnShared,
     /// Authentication data without an authentication method.
     DataWithoutMethod,
+    /// A control character in a text, where these are refused.
+    ControlCharacter,
+    /// More properties than this side takes.
+    TooManyProperties,
+    /// More filters in one packet than this side takes.
+    TooManyFilters,
 }
 
 /// The two classes of faults in MQTT 5.0.
@@ -246,6 +252,7 @@ impl DecodeError {
             | DecodeErrorKind::TrailingBytes
             | DecodeErrorKind::NotUtf8
             | DecodeErrorKind::NullCharacter
+            | DecodeErrorKind::ControlCharacter
             | DecodeErrorKind::ReservedBits(_)
             | DecodeErrorKind::WillFlagsWithoutWill
             | DecodeErrorKind::UnknownProperty(_)
@@ -269,7 +276,9 @@ impl DecodeError {
             | DecodeErrorKind::NoReasonCodes
             | DecodeErrorKind::RetainHandling3
             | DecodeErrorKind::NoLocalOnShared
-            | DecodeErrorKind::DataWithoutMethod => ErrorClass::ProtocolError,
+            | DecodeErrorKind::DataWithoutMethod
+            | DecodeErrorKind::TooManyProperties
+            | DecodeErrorKind::TooManyFilters => ErrorClass::ProtocolError,
         }
     }
 
@@ -278,6 +287,9 @@ impl DecodeError {
     pub const fn reason_code(&self) -> ReasonCode {
         match (self.kind, self.field) {
             (DecodeErrorKind::PacketTooLarge { .. }, _) => ReasonCode::PacketTooLarge,
+            (DecodeErrorKind::TooManyProperties | DecodeErrorKind::TooManyFilters, _) => {
+                ReasonCode::QuotaExceeded
+            }
             (DecodeErrorKind::ProtocolName | DecodeErrorKind::ProtocolLevel(_), _) => {
                 ReasonCode::UnsupportedProtocolVersion
             }

@@ -9,6 +9,7 @@ use core::num::{NonZeroU16, NonZeroU32};
 
 use mqtt_topic::TopicName;
 
+use crate::decoder::Rule;
 use crate::error::NotInVersion;
 use crate::packet::auth::Authentication;
 use crate::packet::publish::PayloadFormat;
@@ -151,28 +152,34 @@ impl<'a> Connect<'a> {
         }
     }
 
-    pub(crate) fn decode(mut reader: Reader<'a>) -> Result<Self, DecodeError> {
-        let reader = &mut reader;
+    pub(crate) fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let version = read_version(reader)?;
         reader.set_version(version);
         let flags_at = reader.offset();
         let flags = reader.u8(Field::ConnectFlags)?;
-        let flags_error = |kind| reader.error_at(kind, Field::ConnectFlags, flags_at);
+        let fault =
+            |reader: &Reader<'_>, kind| reader.error_at(kind, Field::ConnectFlags, flags_at);
         // [5:MQTT-3.1.2-3] [3:MQTT-3.1.2-3]
-        if flags & 1 != 0 {
-            return Err(flags_error(DecodeErrorKind::ReservedBits(flags)));
+        if flags & 1 != 0 && !reader.tolerates(Rule::ReservedConnectFlag) {
+            return Err(fault(reader, DecodeErrorKind::ReservedBits(flags)));
         }
         // [5:MQTT-3.1.2-12] [3:MQTT-3.1.2-14]
         let will_qos = QoS::try_from((flags >> WILL_QOS_SHIFT) & 0b11)
-            .map_err(|_| flags_error(DecodeErrorKind::QoS3))?;
+            .map_err(|_| fault(reader, DecodeErrorKind::QoS3))?;
         let will_retain = flags & WILL_RETAIN != 0;
         // [5:MQTT-3.1.2-11] [5:MQTT-3.1.2-13] [3:MQTT-3.1.2-11] [3:MQTT-3.1.2-13] [3:MQTT-3.1.2-15]
-        if flags & WILL == 0 && (will_qos != QoS::AtMostOnce || will_retain) {
-            return Err(flags_error(DecodeErrorKind::WillFlagsWithoutWill));
+        if flags & WILL == 0
+            && (will_qos != QoS::AtMostOnce || will_retain)
+            && !reader.tolerates(Rule::WillFlagsWithoutWill)
+        {
+            return Err(fault(reader, DecodeErrorKind::WillFlagsWithoutWill));
         }
         // [3:MQTT-3.1.2-22] Allowed in 5.0.
-        if version == ProtocolVersion::V3_1_1 && flags & (USER_NAME | PASSWORD) == PASSWORD {
-            return Err(flags_error(DecodeErrorKind::PasswordWithoutUserName));
+        if version == ProtocolVersion::V3_1_1
+            && flags & (USER_NAME | PASSWORD) == PASSWORD
+            && !reader.tolerates(Rule::PasswordWithoutUserName)
+        {
+            return Err(fault(reader, DecodeErrorKind::PasswordWithoutUserName));
         }
         let keep_alive_secs = reader.u16(Field::KeepAlive)?;
         let properties = ConnectProperties::decode(reader, version)?;
@@ -259,6 +266,9 @@ impl<'a> Connect<'a> {
     }
 }
 
+/// Level 4, with the bit by which bridges tell that they are some.
+const BRIDGE_LEVEL: u8 = 0x84;
+
 /// The protocol name and level.
 // [5:MQTT-3.1.2-1] [3:MQTT-3.1.2-1]
 fn read_version(reader: &mut Reader<'_>) -> Result<ProtocolVersion, DecodeError> {
@@ -268,6 +278,9 @@ fn read_version(reader: &mut Reader<'_>) -> Result<ProtocolVersion, DecodeError>
     let level = reader.u8(Field::ProtocolLevel)?;
     match (name, ProtocolVersion::from_level(level)) {
         (PROTOCOL_NAME, Some(version)) => Ok(version),
+        (PROTOCOL_NAME, None) if level == BRIDGE_LEVEL && reader.tolerates(Rule::BridgeLevel) => {
+            Ok(ProtocolVersion::V3_1_1)
+        }
         // `MQIsdp` is the name of version 3.1, which has level 3.
         (PROTOCOL_NAME, None) | (b"MQIsdp", _) => Err(reader.error_at(
             DecodeErrorKind::ProtocolLevel(level),

@@ -53,16 +53,13 @@ impl<'a> Packet<'a> {
     pub(crate) fn decode<T>(
         packet_type: PacketType,
         flags: u8,
-        mut reader: Reader<'a>,
+        reader: &mut Reader<'a>,
         version: ProtocolVersion,
         done: impl Fn(Self) -> T,
     ) -> Result<T, DecodeError> {
-        let reader = &mut reader;
         // The lists and the payload are whatever is left, so nothing can be left behind them.
         match packet_type {
-            PacketType::Connect => {
-                Connect::decode(reader.clone()).map(|it| done(Self::Connect(it)))
-            }
+            PacketType::Connect => Connect::decode(reader).map(|it| done(Self::Connect(it))),
             PacketType::Publish => {
                 Publish::decode(flags, reader, version).map(|it| done(Self::Publish(it)))
             }

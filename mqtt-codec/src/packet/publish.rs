@@ -360,10 +360,7 @@ impl<'a> PublishProperties<'a> {
 
     /// Reads a block, without its length, that was part of a packet before.
     pub(crate) fn from_block(bytes: &'a [u8]) -> Self {
-        let context = Context {
-            packet_type: PacketType::Publish,
-            version: Some(ProtocolVersion::V5_0),
-        };
+        let context = Context::checked(PacketType::Publish, ProtocolVersion::V5_0);
         let (mut properties, mut alias) = (Self::default(), None);
         let reader = Reader::new(bytes, 0, context);
         match read_properties(reader, Slot::Publish, |id, reader| {

@@ -216,9 +216,13 @@ impl<'a> Subscribe<'a> {
         if reader.is_empty() {
             return Err(reader.error(DecodeErrorKind::NoFilters, Field::TopicFilter));
         }
-        while !reader.is_empty() {
+        for _ in 0..reader.counts().filters_max {
+            if reader.is_empty() {
+                break;
+            }
             read_filter(reader, version)?;
         }
+        reader.no_more_filters()?;
         let properties = SubscribeProperties {
             subscription_id,
             user_properties: block.user_properties(),

@@ -69,10 +69,14 @@ impl<'a> Unsubscribe<'a> {
         if reader.is_empty() {
             return Err(reader.error(DecodeErrorKind::NoFilters, Field::TopicFilter));
         }
-        while !reader.is_empty() {
+        for _ in 0..reader.counts().filters_max {
+            if reader.is_empty() {
+                break;
+            }
             // [5:MQTT-3.10.3-1] [3:MQTT-3.10.3-1]
             reader.topic_filter()?;
         }
+        reader.no_more_filters()?;
         Ok(Self {
             id,
             filters,

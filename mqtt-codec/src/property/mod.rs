@@ -82,15 +82,19 @@ pub(crate) fn read_properties<'a>(
         bytes: reader.rest(),
         ..Block::EMPTY
     };
+    let counts = reader.counts();
+    let (mut properties_left, mut user_left) = (counts.properties_max, counts.user_properties_max);
     while let Some(&value) = reader.rest().first() {
         let id = PropertyId::from_value(value).filter(|id| id.bit() & once != 0);
         let Some(id) = id else {
             return Err(refused(&mut reader, allowed));
         };
+        take_one(&reader, &mut properties_left)?;
         reader.skip(1);
         match id {
             // [5:MQTT-1.5.7-1] Name and value are strings like any other.
             PropertyId::UserProperty => {
+                take_one(&reader, &mut user_left)?;
                 let field = Field::Property(id);
                 reader.str(field)?;
                 reader.str(field)?;
@@ -107,6 +111,18 @@ pub(crate) fn read_properties<'a>(
         }
     }
     Ok(block)
+}
+
+/// One more property, if there may be one more.
+#[inline]
+fn take_one(reader: &Reader<'_>, left: &mut u16) -> Result<(), DecodeError> {
+    match left.checked_sub(1) {
+        Some(rest) => {
+            *left = rest;
+            Ok(())
+        }
+        None => Err(reader.error(DecodeErrorKind::TooManyProperties, Field::PropertyId)),
+    }
 }
 
 /// Why the property at the front is none that may stand here now.

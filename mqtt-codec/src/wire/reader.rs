@@ -2,6 +2,7 @@
 
 use mqtt_topic::{TopicError, TopicErrorKind, TopicFilter, TopicName};
 
+use crate::decoder::{Counts, Rule, RuleSet, Strictness};
 use crate::text::{Binary, Str, StrError};
 use crate::{DecodeError, DecodeErrorKind, Field, PacketId, PacketType, ProtocolVersion};
 
@@ -10,6 +11,24 @@ use crate::{DecodeError, DecodeErrorKind, Field, PacketId, PacketType, ProtocolV
 pub(crate) struct Context {
     pub(crate) packet_type: PacketType,
     pub(crate) version: Option<ProtocolVersion>,
+    pub(crate) counts: Counts,
+    pub(crate) strictness: Strictness,
+}
+
+impl Context {
+    /// For bytes that were checked before: nothing more is asked of them.
+    pub(crate) const fn checked(packet_type: PacketType, version: ProtocolVersion) -> Self {
+        Self {
+            packet_type,
+            version: Some(version),
+            counts: Counts {
+                properties_max: u16::MAX,
+                user_properties_max: u16::MAX,
+                filters_max: u16::MAX,
+            },
+            strictness: Strictness::LENIENT,
+        }
+    }
 }
 
 /// The rest of a packet, or of a property block in it.
@@ -19,6 +38,7 @@ pub(crate) struct Reader<'a> {
     /// Where `rest` ends, from the first byte of the packet: so taking bytes moves one thing only.
     end: usize,
     context: Context,
+    tolerated: RuleSet,
 }
 
 impl<'a> Reader<'a> {
@@ -28,7 +48,28 @@ impl<'a> Reader<'a> {
             rest: bytes,
             end: offset.saturating_add(bytes.len()),
             context,
+            tolerated: RuleSet::NONE,
         }
+    }
+
+    /// Whether a rule that is broken here is let go; notes it if so.
+    #[cold]
+    pub(crate) fn tolerates(&mut self, rule: Rule) -> bool {
+        let tolerates = self.context.strictness.tolerates(rule);
+        if tolerates {
+            self.tolerated = self.tolerated.with(rule);
+        }
+        tolerates
+    }
+
+    #[inline]
+    pub(crate) fn tolerated(&self) -> RuleSet {
+        self.tolerated
+    }
+
+    #[inline]
+    pub(crate) fn counts(&self) -> Counts {
+        self.context.counts
     }
 
     #[inline]
@@ -179,7 +220,25 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn str(&mut self, field: Field) -> Result<Str<'a>, DecodeError> {
         let bytes = self.bytes(field)?;
-        Str::from_bytes(bytes).map_err(|error| self.str_error(error, bytes, field))
+        let text = Str::from_bytes(bytes).map_err(|error| self.str_error(error, bytes, field))?;
+        if !self.context.strictness.tolerates(Rule::ControlCharacters) {
+            self.check_control_characters(text, field)?;
+        }
+        Ok(text)
+    }
+
+    /// U+0001 to U+001F, U+007F to U+009F.
+    #[cold]
+    fn check_control_characters(&self, text: Str<'_>, field: Field) -> Result<(), DecodeError> {
+        let Some((at, _)) = text
+            .as_str()
+            .char_indices()
+            .find(|(_, character)| character.is_control())
+        else {
+            return Ok(());
+        };
+        let offset = self.start_of(text.as_bytes()).saturating_add(at);
+        Err(self.error_at(DecodeErrorKind::ControlCharacter, field, offset))
     }
 
     #[cold]
@@ -221,6 +280,14 @@ impl<'a> Reader<'a> {
         Ok(filter)
     }
 
+    /// The filters that are allowed have been taken.
+    pub(crate) fn no_more_filters(&self) -> Result<(), DecodeError> {
+        if self.rest.is_empty() {
+            return Ok(());
+        }
+        Err(self.error(DecodeErrorKind::TooManyFilters, Field::TopicFilter))
+    }
+
     #[cold]
     fn topic_error(&self, error: TopicError, bytes: &[u8], field: Field) -> DecodeError {
         let offset = self.start_of(bytes).saturating_add(error.offset());
@@ -245,8 +312,8 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub(crate) fn finish(&self) -> Result<(), DecodeError> {
-        if self.rest.is_empty() {
+    pub(crate) fn finish(&mut self) -> Result<(), DecodeError> {
+        if self.rest.is_empty() || self.tolerates(Rule::TrailingBytes) {
             Ok(())
         } else {
             Err(self.error(DecodeErrorKind::TrailingBytes, Field::End))

@@ -9,6 +9,7 @@
 )]
 
 mod byte_examples;
+mod decoder;
 mod errors;
 mod framing;
 mod hex;

@@ -1,0 +1,130 @@
+//! A decoder with limits and a strictness of its own, which counts what it lets through.
+
+mod limits;
+mod strictness;
+
+pub use limits::{Counts, Limits};
+pub use strictness::{Rule, RuleSet, Strictness};
+
+use crate::{Connect, DecodeError, Frame, Packet, Parsed, ProtocolVersion};
+
+/// What one decoder takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by struct update from the default"
+)]
+pub struct DecodeConfig {
+    /// How much.
+    pub limits: Limits,
+    /// How strictly.
+    pub strictness: Strictness,
+}
+
+impl DecodeConfig {
+    /// The defaults, for those who are not asked.
+    pub(crate) const STRICT: Self = Self {
+        limits: Limits::DEFAULT,
+        strictness: Strictness::STRICT,
+    };
+}
+
+/// Reads the packets of one peer, with limits and a strictness of its own.
+///
+/// [`decode`](crate::decode) is this with the defaults, for those who want nothing else.
+///
+/// ```
+/// use mqtt_codec::{DecodeConfig, Decoder, Packet, Parsed, ProtocolVersion, Rule, Strictness};
+///
+/// let mut decoder = Decoder::new(DecodeConfig {
+///     strictness: Strictness::STRICT.tolerate(Rule::HeaderFlags),
+///     ..DecodeConfig::default()
+/// });
+/// let version = ProtocolVersion::V3_1_1;
+/// let pubrel_with_wrong_flags = [0x60, 0x02, 0x00, 0x0A];
+/// let Parsed::Complete(frame) = decoder.parse(&pubrel_with_wrong_flags, Some(version))? else { unreachable!() };
+/// assert!(matches!(decoder.decode(&frame, version)?, Packet::PubRel(_)));
+/// assert_eq!(decoder.tolerated().collect::<Vec<_>>(), [(Rule::HeaderFlags, 1)]);
+/// # Ok::<(), mqtt_codec::DecodeError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Decoder {
+    config: DecodeConfig,
+    /// In the order of [`Rule::ALL`].
+    counts: [u32; Rule::ALL.len()],
+}
+
+impl Decoder {
+    /// A decoder that has let nothing through.
+    #[must_use]
+    pub const fn new(config: DecodeConfig) -> Self {
+        Self {
+            config,
+            counts: [0; Rule::ALL.len()],
+        }
+    }
+
+    /// Reads the fixed header at the front of `input`. `version` is `None` before CONNECT has said
+    /// it; then the limit of the first packet holds.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`]; the connection cannot go on then.
+    #[inline]
+    pub fn parse<'p>(
+        &self,
+        input: &'p [u8],
+        version: Option<ProtocolVersion>,
+    ) -> Result<Parsed<Frame<'p>>, DecodeError> {
+        let limits = &self.config.limits;
+        let packet_size_max = match version {
+            None => limits.connect_size_max.min(limits.packet_size_max),
+            Some(_) => limits.packet_size_max,
+        };
+        Frame::parse_with(input, version, packet_size_max, self.config.strictness)
+    }
+
+    /// Reads the packet in a frame, once and completely, without allocating.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for whatever is neither allowed nor tolerated.
+    pub fn decode<'p>(
+        &mut self,
+        frame: &Frame<'p>,
+        version: ProtocolVersion,
+    ) -> Result<Packet<'p>, DecodeError> {
+        let mut tolerated = RuleSet::NONE;
+        let packet = frame.decode_with(version, &self.config, &mut tolerated);
+        self.note(tolerated);
+        packet
+    }
+
+    /// Reads a CONNECT, which says its version itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode), and for every other packet.
+    pub fn decode_connect<'p>(&mut self, frame: &Frame<'p>) -> Result<Connect<'p>, DecodeError> {
+        let mut tolerated = RuleSet::NONE;
+        let connect = frame.decode_connect_with(&self.config, &mut tolerated);
+        self.note(tolerated);
+        connect
+    }
+
+    /// Which rules were broken and tolerated, and in how many packets.
+    pub fn tolerated(&self) -> impl Iterator<Item = (Rule, u32)> {
+        let all = Rule::ALL.into_iter().zip(self.counts);
+        all.filter(|(_, count)| *count > 0)
+    }
+
+    #[inline]
+    fn note(&mut self, tolerated: RuleSet) {
+        if tolerated.is_empty() {
+            return;
+        }
+        for (rule, count) in Rule::ALL.into_iter().zip(&mut self.counts) {
+            *count = count.saturating_add(tolerated.contains(rule).into());
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Limits and strictness: what a decoder can be told.
+
+use mqtt_codec::{
+    Counts, DecodeConfig, DecodeError, DecodeErrorKind, Decoder, Limits, Packet, Parsed,
+    ProtocolVersion, QoS, ReasonCode, Rule, Strictness,
+};
+
+use ProtocolVersion::{V3_1_1, V5_0};
+
+fn decode_with<'p>(
+    decoder: &mut Decoder,
+    bytes: &'p [u8],
+    version: ProtocolVersion,
+) -> Result<Packet<'p>, DecodeError> {
+    match decoder.parse(bytes, Some(version))? {
+        Parsed::Complete(frame) => decoder.decode(&frame, version),
+        Parsed::Partial { needed } => panic!("{needed} bytes are missing"),
+    }
+}
+
+/// A packet that breaks one rule, and what a strict decoder says.
+const BROKEN: &[(Rule, ProtocolVersion, &[u8], DecodeErrorKind)] = &[
+    (
+        Rule::HeaderFlags,
+        V3_1_1,
+        &[0x60, 2, 0, 10],
+        DecodeErrorKind::Flags(0),
+    ),
+    (
+        Rule::HeaderFlags,
+        V5_0,
+        &[0x80, 7, 0, 10, 0, 0, 1, b'f', 0],
+        DecodeErrorKind::Flags(0),
+    ),
+    (
+        Rule::DupAtQoS0,
+        V3_1_1,
+        &[0x38, 3, 0, 1, b't'],
+        DecodeErrorKind::DupAtQoS0,
+    ),
+    (
+        Rule::RemainingLengthForm,
+        V5_0,
+        &[0xC0, 0x80, 0x00],
+        DecodeErrorKind::VarIntNotMinimal,
+    ),
+    (
+        Rule::TrailingBytes,
+        V3_1_1,
+        &[0x40, 3, 0, 10, 0],
+        DecodeErrorKind::TrailingBytes,
+    ),
+    (
+        Rule::TrailingBytes,
+        V3_1_1,
+        &[0xE0, 1, 0],
+        DecodeErrorKind::TrailingBytes,
+    ),
+    (
+        Rule::ReservedConnectFlag,
+        V3_1_1,
+        b"\x10\x0D\x00\x04MQTT\x04\x03\x00\x3C\x00\x01c",
+        DecodeErrorKind::ReservedBits(3),
+    ),
+    (
+        Rule::WillFlagsWithoutWill,
+        V3_1_1,
+        b"\x10\x0D\x00\x04MQTT\x04\x22\x00\x3C\x00\x01c",
+        DecodeErrorKind::WillFlagsWithoutWill,
+    ),
+    (
+        Rule::PasswordWithoutUserName,
+        V3_1_1,
+        b"\x10\x10\x00\x04MQTT\x04\x42\x00\x3C\x00\x01c\x00\x01p",
+        DecodeErrorKind::PasswordWithoutUserName,
+    ),
+    (
+        Rule::BridgeLevel,
+        V3_1_1,
+        b"\x10\x0D\x00\x04MQTT\x84\x02\x00\x3C\x00\x01c",
+        DecodeErrorKind::ProtocolLevel(0x84),
+    ),
+];
+
+#[test]
+fn every_rule_is_enforced_unless_it_is_let_go() {
+    for &(rule, version, bytes, kind) in BROKEN {
+        let row = format!("{rule:?} in {version}");
+        let mut strict = Decoder::new(DecodeConfig::default());
+        let error = decode_with(&mut strict, bytes, version).unwrap_err();
+        assert_eq!(error.kind(), kind, "{row}");
+        assert_eq!(strict.tolerated().count(), 0, "{row}");
+
+        for other in Rule::ALL.into_iter().filter(|other| *other != rule) {
+            let strictness = Strictness::STRICT.tolerate(other);
+            let config = DecodeConfig {
+                strictness,
+                ..DecodeConfig::default()
+            };
+            let result = decode_with(&mut Decoder::new(config), bytes, version);
+            assert!(result.is_err(), "{row}: {other:?} is another rule");
+        }
+        for strictness in [Strictness::STRICT.tolerate(rule), Strictness::LENIENT] {
+            let mut decoder = Decoder::new(DecodeConfig {
+                strictness,
+                ..DecodeConfig::default()
+            });
+            for _ in 0..2 {
+                decode_with(&mut decoder, bytes, version).unwrap();
+            }
+            assert_eq!(
+                decoder.tolerated().collect::<Vec<_>>(),
+                [(rule, 2)],
+                "{row}"
+            );
+        }
+        let strictness = Strictness::LENIENT.enforce(rule);
+        let config = DecodeConfig {
+            strictness,
+            ..DecodeConfig::default()
+        };
+        assert!(
+            decode_with(&mut Decoder::new(config), bytes, version).is_err(),
+            "{row}"
+        );
+    }
+}
+
+#[test]
+fn every_rule_has_a_row() {
+    for rule in Rule::ALL
+        .into_iter()
+        .filter(|rule| *rule != Rule::ControlCharacters)
+    {
+        assert!(
+            BROKEN.iter().any(|(broken, ..)| *broken == rule),
+            "{rule:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_let_go_means_nothing() {
+    let config = DecodeConfig {
+        strictness: Strictness::LENIENT,
+        ..DecodeConfig::default()
+    };
+    let mut decoder = Decoder::new(config);
+    let Packet::Publish(publish) =
+        decode_with(&mut decoder, &[0x38, 3, 0, 1, b't'], V3_1_1).unwrap()
+    else {
+        panic!("a publish");
+    };
+    assert_eq!(
+        (publish.delivery.qos(), publish.delivery.dup()),
+        (QoS::AtMostOnce, false)
+    );
+    let connect = b"\x10\x0D\x00\x04MQTT\x04\x2A\x00\x3C\x00\x01c";
+    let Packet::Connect(connect) = decode_with(&mut decoder, connect, V3_1_1).unwrap() else {
+        panic!("a connect");
+    };
+    assert_eq!(connect.will, None);
+}
+
+#[test]
+fn control_characters_are_refused_where_that_is_wanted() {
+    let contents = [
+        ("a\u{1}", false),
+        ("\u{1F}", false),
+        ("\u{7F}", false),
+        ("a\u{9F}", false),
+        ("a b", true),
+        ("\u{FEFF}", true),
+    ];
+    for (content, allowed) in contents {
+        let len = u8::try_from(content.len()).unwrap();
+        let mut bytes = vec![0xE0, len + 5, 0x82, len + 3, 0x1F, 0, len];
+        bytes.extend(content.as_bytes());
+        assert!(
+            decode_with(&mut Decoder::default(), &bytes, V5_0).is_ok(),
+            "{content:?}"
+        );
+        let strictness = Strictness::STRICT.enforce(Rule::ControlCharacters);
+        let mut strict = Decoder::new(DecodeConfig {
+            strictness,
+            ..DecodeConfig::default()
+        });
+        let result = decode_with(&mut strict, &bytes, V5_0);
+        assert_eq!(result.is_ok(), allowed, "{content:?}");
+        if let Err(error) = result {
+            assert_eq!(error.kind(), DecodeErrorKind::ControlCharacter);
+            assert_eq!(error.reason_code(), ReasonCode::MalformedPacket);
+        }
+    }
+}
+
+#[test]
+fn counts_are_limited() {
+    let counts = Counts {
+        properties_max: 3,
+        user_properties_max: 2,
+        filters_max: 2,
+    };
+    let limits = Limits {
+        counts,
+        ..Limits::default()
+    };
+    let mut decoder = Decoder::new(DecodeConfig {
+        limits,
+        ..DecodeConfig::default()
+    });
+    let publish = |properties: &[&[u8]]| {
+        let block = properties.concat();
+        let mut bytes = vec![0x30, u8::try_from(block.len()).unwrap() + 4, 0, 1, b't'];
+        bytes.push(u8::try_from(block.len()).unwrap());
+        bytes.extend(block);
+        bytes
+    };
+    let (user, id) = (&b"\x26\x00\x01k\x00\x01v"[..], &b"\x0B\x01"[..]);
+    let rows: [(&[&[u8]], bool); 5] = [
+        (&[user, user], true),
+        (&[user, user, id], true),
+        (&[user, user, user], false),
+        (&[id, id, id], true),
+        (&[id, id, id, id], false),
+    ];
+    for (properties, taken) in rows {
+        let bytes = publish(properties);
+        let result = decode_with(&mut decoder, &bytes, V5_0);
+        assert_eq!(result.is_ok(), taken, "{properties:?}");
+        if let Err(error) = result {
+            assert_eq!(error.kind(), DecodeErrorKind::TooManyProperties);
+            assert_eq!(error.reason_code(), ReasonCode::QuotaExceeded);
+        }
+    }
+    for filters in 1..=3 {
+        let mut subscribe = vec![0x82, 2 + 4 * filters, 0, 1];
+        let mut unsubscribe = vec![0xA2, 2 + 3 * filters, 0, 1];
+        for _ in 0..filters {
+            subscribe.extend(b"\x00\x01f\x00");
+            unsubscribe.extend(b"\x00\x01f");
+        }
+        for bytes in [subscribe, unsubscribe] {
+            let result = decode_with(&mut decoder, &bytes, V3_1_1).map(drop);
+            assert_eq!(result.is_ok(), filters <= 2, "{filters}");
+            let kind = result.err().map(|error| error.kind());
+            assert_eq!(
+                kind,
+                (filters > 2).then_some(DecodeErrorKind::TooManyFilters)
+            );
+        }
+    }
+}
+
+#[test]
+fn the_first_packet_has_a_limit_of_its_own() {
+    let limits = Limits {
+        packet_size_max: 1000,
+        connect_size_max: 100,
+        ..Limits::default()
+    };
+    let decoder = Decoder::new(DecodeConfig {
+        limits,
+        ..DecodeConfig::default()
+    });
+    let rows = [(None, 98, true), (None, 99, false), (Some(V5_0), 99, true)];
+    for (version, remaining, taken) in rows {
+        let input = [0x10, remaining];
+        let result = decoder.parse(&input, version);
+        assert_eq!(result.is_ok(), taken, "{version:?} {remaining}");
+    }
+    assert!(
+        decoder.parse(&[0x30, 0xE5, 0x07], Some(V5_0)).is_ok(),
+        "1,000 bytes"
+    );
+    assert!(
+        decoder.parse(&[0x30, 0xE6, 0x07], Some(V5_0)).is_err(),
+        "1,001 bytes"
+    );
+}
+
+#[test]
+fn the_defaults_are_strict_and_safe() {
+    assert_eq!(Strictness::default(), Strictness::STRICT);
+    assert_eq!(Limits::default(), Limits::DEFAULT);
+    for (filters, taken) in [(1024, true), (1025, false)] {
+        let [low, high] = (2 + 4 * filters - 0x1000_u16).to_le_bytes();
+        // 4,096 and more: 32 times 128, and the rest.
+        let mut bytes = vec![0x82, low | 0x80, 32 | high, 0, 1];
+        for _ in 0..filters {
+            bytes.extend(b"\x00\x01f\x00");
+        }
+        let result = mqtt_codec::decode(&bytes, V3_1_1, u32::MAX);
+        assert_eq!(result.is_ok(), taken, "{filters}");
+    }
+}
