@@ -66,7 +66,9 @@ mod wire;
 pub use mqtt_topic::{SharedFilter, TopicError, TopicErrorKind, TopicFilter, TopicName};
 
 pub use decoder::{Counts, DecodeConfig, Decoder, Limits, Rule, RuleSet, Strictness};
-pub use error::{DecodeError, DecodeErrorKind, EncodeError, ErrorClass, Field, NotInVersion};
+pub use error::{
+    DecodeError, DecodeErrorKind, EncodeError, ErrorClass, Field, NotInVersion, Phase, Reply,
+};
 pub use frame::{Frame, InvalidPacketType, PacketType, Parsed, decode};
 pub use id::{PacketId, SubscriptionId, TopicAlias};
 pub use list::{Item, List, ListIter};

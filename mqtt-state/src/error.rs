@@ -142,11 +142,6 @@ impl ProtocolError {
     pub(crate) fn disconnect_reason(&self) -> DisconnectReason {
         DisconnectReason::try_from(self.reason_code()).unwrap_or(DisconnectReason::ProtocolError)
     }
-
-    /// The reason for a CONNACK that answers this fault.
-    pub(crate) fn connect_reason(&self) -> ConnectReason {
-        ConnectReason::try_from(self.reason_code()).unwrap_or(ConnectReason::ProtocolError)
-    }
 }
 
 impl From<DecodeError> for ProtocolError {

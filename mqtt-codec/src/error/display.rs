@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::{DecodeError, DecodeErrorKind, Field};
+use crate::PropertyId;
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,6 +89,69 @@ impl fmt::Display for DecodeError {
             }
             DecodeErrorKind::TooManyFilters => f.write_str("there are more filters than are taken"),
         }?;
-        write!(f, " ({:?} at byte {})", self.field, self.offset)
+        write!(f, " ({} at byte {})", self.field, self.offset)
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FixedHeader => "fixed header",
+            Self::RemainingLength => "remaining length",
+            Self::ProtocolName => "protocol name",
+            Self::ProtocolLevel => "protocol level",
+            Self::ConnectFlags => "connect flags",
+            Self::KeepAlive => "keep alive",
+            Self::ClientId => "client identifier",
+            Self::WillTopic => "will topic",
+            Self::WillPayload => "will payload",
+            Self::UserName => "user name",
+            Self::Password => "password",
+            Self::AcknowledgeFlags => "acknowledge flags",
+            Self::ReasonCode => "reason code",
+            Self::TopicName => "topic name",
+            Self::PacketId => "packet identifier",
+            Self::TopicFilter => "topic filter",
+            Self::SubscriptionOptions => "subscription options",
+            Self::PropertyLength => "property length",
+            Self::PropertyId => "property identifier",
+            Self::Property(id) => return write!(f, "property {id}"),
+            Self::End => "end of the packet",
+        })
+    }
+}
+
+/// The name that the standard gives it.
+impl fmt::Display for PropertyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::PayloadFormatIndicator => "Payload Format Indicator",
+            Self::MessageExpiryInterval => "Message Expiry Interval",
+            Self::ContentType => "Content Type",
+            Self::ResponseTopic => "Response Topic",
+            Self::CorrelationData => "Correlation Data",
+            Self::SubscriptionIdentifier => "Subscription Identifier",
+            Self::SessionExpiryInterval => "Session Expiry Interval",
+            Self::AssignedClientIdentifier => "Assigned Client Identifier",
+            Self::ServerKeepAlive => "Server Keep Alive",
+            Self::AuthenticationMethod => "Authentication Method",
+            Self::AuthenticationData => "Authentication Data",
+            Self::RequestProblemInformation => "Request Problem Information",
+            Self::WillDelayInterval => "Will Delay Interval",
+            Self::RequestResponseInformation => "Request Response Information",
+            Self::ResponseInformation => "Response Information",
+            Self::ServerReference => "Server Reference",
+            Self::ReasonString => "Reason String",
+            Self::ReceiveMaximum => "Receive Maximum",
+            Self::TopicAliasMaximum => "Topic Alias Maximum",
+            Self::TopicAlias => "Topic Alias",
+            Self::MaximumQoS => "Maximum QoS",
+            Self::RetainAvailable => "Retain Available",
+            Self::UserProperty => "User Property",
+            Self::MaximumPacketSize => "Maximum Packet Size",
+            Self::WildcardSubscriptionAvailable => "Wildcard Subscription Available",
+            Self::SubscriptionIdentifierAvailable => "Subscription Identifier Available",
+            Self::SharedSubscriptionAvailable => "Shared Subscription Available",
+        })
     }
 }

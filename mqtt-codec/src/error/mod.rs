@@ -2,11 +2,13 @@
 
 mod display;
 mod encode;
+mod reply;
 mod statement;
 
 use mqtt_topic::{TopicError, TopicErrorKind};
 
 pub use encode::{EncodeError, NotInVersion};
+pub use reply::{Phase, Reply};
 
 use crate::property::PropertyId;
 use crate::{Frame, PacketType, ProtocolVersion, ReasonCode};

@@ -30,17 +30,106 @@ fn an_error_reads_like_a_sentence_with_its_place() {
         ),
         (
             &[0xC0, 0x80, 0x00],
-            "PINGREQ: a variable byte integer has more bytes than it needs (RemainingLength at byte 1)",
+            "PINGREQ: a variable byte integer has more bytes than it needs (remaining length at byte 1)",
         ),
         (
             &[0x00, 0x00],
-            "packet: packet type 0 does not exist in this version (FixedHeader at byte 0)",
+            "packet: packet type 0 does not exist in this version (fixed header at byte 0)",
         ),
     ];
     for (bytes, expected) in rows {
         let error = decode(bytes, V5_0, u32::MAX).unwrap_err();
         let found = error.to_string();
         assert!(found.starts_with(expected), "{found}");
+    }
+}
+
+#[test]
+fn an_error_knows_its_answer() {
+    use mqtt_codec::{ConnectReason, DisconnectReason, Phase, Reply};
+
+    type Row<'a> = (&'a str, &'a [u8], Option<ProtocolVersion>, Phase, Reply);
+
+    let reply_to = |bytes: &[u8], known: Option<ProtocolVersion>, phase| {
+        let error = match Frame::parse(bytes, known, 100) {
+            Ok(Parsed::Complete(frame)) => match known {
+                Some(version) => frame.decode(version).unwrap_err(),
+                None => frame.decode_connect().unwrap_err(),
+            },
+            Ok(Parsed::Partial { .. }) => panic!("complete"),
+            Err(error) => error,
+        };
+        error.reply(known, phase)
+    };
+    let malformed = Reply::Disconnect(DisconnectReason::MalformedPacket);
+    let unsupported = |version| Reply::ConnAck(version, ConnectReason::UnsupportedProtocolVersion);
+    let rows: [Row<'_>; 9] = [
+        (
+            "5.0",
+            &[0xC0, 1, 0],
+            Some(V5_0),
+            Phase::Connected,
+            malformed,
+        ),
+        (
+            "3.1.1",
+            &[0xC0, 1, 0],
+            Some(V3_1_1),
+            Phase::Connected,
+            Reply::CloseSilently,
+        ),
+        (
+            "client",
+            &[0xC0, 1, 0],
+            Some(V5_0),
+            Phase::AwaitConnAck,
+            Reply::CloseSilently,
+        ),
+        (
+            "too large",
+            &[0x30, 0xFF, 1],
+            Some(V5_0),
+            Phase::Connected,
+            Reply::Disconnect(DisconnectReason::PacketTooLarge),
+        ),
+        (
+            "no CONNECT",
+            &[0xC0, 0],
+            None,
+            Phase::AwaitConnect,
+            Reply::CloseSilently,
+        ),
+        (
+            "level 3",
+            b"\x10\x0C\x00\x04MQTT\x03\x02\x00\x3C\x00\x00",
+            None,
+            Phase::AwaitConnect,
+            unsupported(V3_1_1),
+        ),
+        (
+            "level 6",
+            b"\x10\x0D\x00\x04MQTT\x06\x02\x00\x3C\x00\x00\x00",
+            None,
+            Phase::AwaitConnect,
+            unsupported(V5_0),
+        ),
+        (
+            "bad 3.1.1",
+            b"\x10\x0C\x00\x04MQTT\x04\x03\x00\x3C\x00\x00",
+            None,
+            Phase::AwaitConnect,
+            Reply::CloseSilently,
+        ),
+        (
+            "bad 5.0",
+            b"\x10\x0D\x00\x04MQTT\x05\x03\x00\x3C\x00\x00\x00",
+            None,
+            Phase::AwaitConnect,
+            Reply::ConnAck(V5_0, ConnectReason::MalformedPacket),
+        ),
+    ];
+    for (row, bytes, known, phase, expected) in rows {
+        assert_eq!(reply_to(bytes, known, phase), expected, "{row}");
     }
 }
 

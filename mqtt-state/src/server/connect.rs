@@ -4,10 +4,10 @@ use alloc::string::String;
 
 use mqtt_codec::{
     ConnAck, ConnAckOutcome, ConnAckProperties, Connect, ConnectReason, EncodeError, MaximumQoS,
-    Packet, PacketType, ProtocolVersion, QoS, Str,
+    Packet, Phase, ProtocolVersion, QoS, Reply, Str,
 };
 
-use super::link::{Action, Phase, ServerLink, Terms};
+use super::link::{self, Action, ServerLink, Terms};
 use super::{CommandError, Config, Connection};
 use crate::link::{Link, LinkLimits};
 use crate::session::Session;
@@ -161,7 +161,7 @@ impl ServerLink {
             topic_alias_maximum: properties.topic_alias_maximum.unwrap_or(0),
         };
         self.link = Link::new(connect.version, config.answers_bytes_max);
-        self.phase = Phase::AwaitDecision(offer);
+        self.phase = link::Phase::AwaitDecision(offer);
         Ok(Action::Connect(*connect))
     }
 
@@ -173,7 +173,7 @@ impl ServerLink {
         session: &mut Session<M>,
         config: &Config,
     ) -> Result<(), EncodeError> {
-        let Phase::AwaitDecision(offer) = self.phase else {
+        let link::Phase::AwaitDecision(offer) = self.phase else {
             return Ok(());
         };
         let keep_alive_secs =
@@ -201,7 +201,7 @@ impl ServerLink {
             },
         };
         self.link.send(&Packet::ConnAck(connack))?;
-        self.phase = Phase::Connected(Terms {
+        self.phase = link::Phase::Connected(Terms {
             session_expiry_asked_secs: offer.session_expiry_asked_secs,
             keep_alive_secs,
         });
@@ -240,23 +240,13 @@ impl ServerLink {
             // of another kind.
             return None;
         };
-        if error.packet_type() != Some(PacketType::Connect) {
-            return None;
+        match error.reply(None, Phase::AwaitConnect) {
+            Reply::ConnAck(version, reason) => {
+                self.link = Link::new(version, usize::MAX);
+                Some(reason)
+            }
+            Reply::Disconnect(_) | Reply::CloseSilently => None,
         }
-        match error.unsupported_level() {
-            // [3:MQTT-3.1.2-2] Levels below 5 understand the old form, [5:MQTT-3.1.2-2] those above the new one.
-            Some(level) if level < 5 => self.link = Link::new(ProtocolVersion::V3_1_1, usize::MAX),
-            Some(_) => self.link = Link::new(ProtocolVersion::V5_0, usize::MAX),
-            None => match error.version() {
-                Some(ProtocolVersion::V5_0) => {
-                    self.link = Link::new(ProtocolVersion::V5_0, usize::MAX)
-                }
-                // [3:MQTT-3.1.4-1] A bad CONNECT of 3.1.1 gets no CONNACK.
-                Some(ProtocolVersion::V3_1_1) | None => return None,
-            },
-        }
-        // [5:MQTT-3.1.4-1]
-        Some(ProtocolError::Decode(*error).connect_reason())
     }
 }
 
