@@ -192,6 +192,35 @@ impl<'a> Frame<'a> {
         packet_size_max: u32,
         strictness: Strictness,
     ) -> Result<Parsed<Self>, DecodeError> {
+        let start = match Self::parse_start(input, version, packet_size_max, strictness) {
+            Ok(Parsed::Complete(start)) => start,
+            Ok(Parsed::Partial { needed }) => return Ok(Parsed::Partial { needed }),
+            Err(error) => return Err(error),
+        };
+        let end = usize::try_from(start.size).unwrap_or(usize::MAX);
+        match input.get(usize::from(start.header_len)..end) {
+            Some(body) => Ok(Parsed::Complete(Self {
+                packet_type: start.packet_type,
+                flags: start.flags,
+                header_len: start.header_len,
+                minimal: start.minimal,
+                tolerated: start.tolerated,
+                body,
+            })),
+            None => Ok(Parsed::Partial {
+                needed: end.saturating_sub(input.len()),
+            }),
+        }
+    }
+
+    /// Reads the fixed header, whether the rest is there or not.
+    #[inline(always)]
+    pub(crate) fn parse_start(
+        input: &[u8],
+        version: Option<ProtocolVersion>,
+        packet_size_max: u32,
+        strictness: Strictness,
+    ) -> Result<Parsed<FrameStart>, DecodeError> {
         let Some((&first, rest)) = input.split_first() else {
             return Ok(Parsed::Partial { needed: 2 });
         };
@@ -223,21 +252,14 @@ impl<'a> Frame<'a> {
             let kind = DecodeErrorKind::PacketTooLarge { size, maximum };
             return Err(length_fault(kind, packet_type, version));
         }
-        let start = usize::from(header_len);
-        let end = usize::try_from(size).unwrap_or(usize::MAX);
-        match input.get(start..end) {
-            Some(body) => Ok(Parsed::Complete(Self {
-                packet_type,
-                flags,
-                header_len,
-                minimal,
-                tolerated,
-                body,
-            })),
-            None => Ok(Parsed::Partial {
-                needed: end.saturating_sub(input.len()),
-            }),
-        }
+        Ok(Parsed::Complete(FrameStart {
+            packet_type,
+            flags,
+            header_len,
+            size,
+            minimal,
+            tolerated,
+        }))
     }
 
     /// Reads the packet, once and completely, without allocating.
@@ -379,6 +401,18 @@ impl<'a> Frame<'a> {
             },
         )
     }
+}
+
+/// A fixed header.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameStart {
+    pub(crate) packet_type: PacketType,
+    pub(crate) flags: u8,
+    pub(crate) header_len: u8,
+    /// Of the whole packet.
+    pub(crate) size: u32,
+    minimal: bool,
+    tolerated: RuleSet,
 }
 
 /// Reads a remaining length that may have more than two bytes: its value, the length of the header

@@ -13,6 +13,8 @@
 //! - [`Decoder`]: the same with limits and a strictness of its own.
 //! - [`Packet`]: [`decode`] and [`Frame::decode`] read it, [`Packet::encode`] and
 //!   [`Packet::encode_to`] write it.
+//! - [`PublishStart`], [`Publish::encode_head`]: payloads in pieces, and heads apart.
+//! - [`FanOut`]: one message to many receivers.
 //! - [`Message`]: an application message that owns its bytes (feature `alloc`).
 //!
 //! ```
@@ -48,8 +50,11 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod chunks;
 mod decoder;
 mod error;
+#[cfg(feature = "alloc")]
+mod fan_out;
 mod frame;
 mod id;
 mod list;
@@ -65,10 +70,13 @@ mod wire;
 
 pub use mqtt_topic::{SharedFilter, TopicError, TopicErrorKind, TopicFilter, TopicName};
 
+pub use chunks::{PayloadChunks, PublishStart};
 pub use decoder::{Counts, DecodeConfig, Decoder, Limits, Rule, RuleSet, Strictness};
 pub use error::{
     DecodeError, DecodeErrorKind, EncodeError, ErrorClass, Field, NotInVersion, Phase, Reply,
 };
+#[cfg(feature = "alloc")]
+pub use fan_out::{FanOut, Receiver, ReceiverAlias};
 pub use frame::{Frame, InvalidPacketType, PacketType, Parsed, decode};
 pub use id::{PacketId, SubscriptionId, TopicAlias};
 pub use list::{Item, List, ListIter};

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use mqtt_topic::{TopicError, TopicName};
 
 use crate::packet::publish::WithAlias;
-use crate::property::{Block5, block_len};
+use crate::property::{Block5, block_len, next_property};
 use crate::wire::{BufWriter, VAR_INT_MAX};
-use crate::{Delivery, EncodeError, Publish, PublishProperties, PublishTopic, QoS};
+use crate::{Delivery, EncodeError, PropertyId, Publish, PublishProperties, PublishTopic, QoS};
 
 /// A message, apart from any connection: no packet identifier, no DUP, no topic alias.
 ///
@@ -260,6 +260,29 @@ impl Message {
     #[must_use]
     pub fn properties(&self) -> PublishProperties<'_> {
         PublishProperties::from_block(self.places.properties.of(&self.bytes))
+    }
+
+    /// The property block as it came, without its length.
+    #[inline]
+    pub(crate) fn property_bytes(&self) -> &[u8] {
+        self.places.properties.of(&self.bytes)
+    }
+
+    /// Whether the properties hold an alias, an expiry or subscription identifiers, which are each
+    /// receiver's own.
+    pub(crate) fn has_properties_of_receivers(&self) -> bool {
+        let mut rest = self.property_bytes();
+        while let Some(id) = next_property(&mut rest) {
+            if matches!(
+                id,
+                PropertyId::TopicAlias
+                    | PropertyId::MessageExpiryInterval
+                    | PropertyId::SubscriptionIdentifier
+            ) {
+                return true;
+            }
+        }
+        false
     }
 
     /// The packet that carries this message. Its QoS need not be the message's own.

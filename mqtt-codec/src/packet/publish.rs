@@ -265,6 +265,16 @@ impl<'a> Publish<'a> {
 
     #[inline]
     pub(crate) fn lengths(&self, version: ProtocolVersion) -> Result<Lengths, EncodeError> {
+        self.lengths_for(version, self.payload.len())
+    }
+
+    /// With a payload of so many bytes.
+    #[inline]
+    pub(crate) fn lengths_for(
+        &self,
+        version: ProtocolVersion,
+        payload_len: usize,
+    ) -> Result<Lengths, EncodeError> {
         let topic_len = self.topic_bytes().len();
         let id_len = if self.delivery.id().is_some() { 2 } else { 0 };
         let block_len = match version {
@@ -277,33 +287,21 @@ impl<'a> Publish<'a> {
             }
         };
         let head = topic_len.saturating_add(id_len).saturating_add(2);
-        let len = head
-            .saturating_add(block_len)
-            .saturating_add(self.payload.len());
+        let len = head.saturating_add(block_len).saturating_add(payload_len);
         Lengths::new(len, block_len)
     }
 
-    /// Writes the packet, of which [`lengths`](Self::lengths) said the remaining length.
+    /// Writes the packet, of which [`lengths`](Self::lengths) said the lengths.
     #[inline]
     pub(crate) fn write<S: Sink>(&self, lengths: Lengths, out: &mut S) {
-        let remaining = lengths.remaining;
-        let first = (PacketType::Publish.value() << 4) | self.flags();
+        self.write_head(lengths, out);
+        out.put(self.payload);
+    }
+
+    #[inline]
+    pub(crate) fn write_head<S: Sink>(&self, lengths: Lengths, out: &mut S) {
         let topic = self.topic_bytes();
-        // A topic has at most 65,535 bytes.
-        let [high, low] = u16::try_from(topic.len()).unwrap_or(u16::MAX).to_be_bytes();
-        // In one piece, where the remaining length has one byte or two.
-        let [a, b, ..] = remaining.to_le_bytes();
-        if remaining < 0x80 {
-            out.put(&[first, a, high, low]);
-        } else if remaining < 0x4000 {
-            let b = (b << 1) | (a >> 7);
-            out.put(&[first, a | 0x80, b, high, low]);
-        } else {
-            out.u8(first);
-            out.var_int(remaining);
-            out.put(&[high, low]);
-        }
-        out.put(topic);
+        out.start(PacketType::Publish, self.flags(), lengths.remaining, topic);
         if let Some(id) = self.delivery.id() {
             out.u16(id.get());
         }
@@ -313,7 +311,6 @@ impl<'a> Publish<'a> {
             1 => out.u8(0),
             _ => out.block(&self.block()),
         }
-        out.put(self.payload);
     }
 
     #[inline]
@@ -400,6 +397,13 @@ impl<'a> PublishProperties<'a> {
         }
         Ok(())
     }
+}
+
+/// The head of a packet before it is written: everything in front of the payload.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    pub(crate) len: usize,
+    pub(crate) lengths: Lengths,
 }
 
 /// The properties as they are written: the alias is one of them there.

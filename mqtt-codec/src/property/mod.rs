@@ -7,6 +7,8 @@ pub use id::PropertyId;
 pub use user::{SubscriptionIds, UserProperties, UserProperty};
 
 pub(crate) use id::Slot;
+#[cfg(feature = "alloc")]
+pub(crate) use user::next_property;
 pub(crate) use user::read_subscription_id;
 
 use crate::list::List;

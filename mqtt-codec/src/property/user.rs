@@ -101,6 +101,14 @@ pub(crate) fn read_subscription_id(reader: &mut Reader<'_>) -> Result<Subscripti
         .ok_or_else(|| reader.error_at(DecodeErrorKind::PropertyValue(value), field, start))
 }
 
+/// The next property of a block that was checked before; jumps over its value.
+#[cfg(feature = "alloc")]
+pub(crate) fn next_property(rest: &mut &[u8]) -> Option<PropertyId> {
+    let id = PropertyId::from_value(take_byte(rest)?)?;
+    skip_value(id, rest)?;
+    Some(id)
+}
+
 /// Jumps over a value in a block that was checked before.
 fn skip_value(id: PropertyId, rest: &mut &[u8]) -> Option<()> {
     let len = match id {

@@ -1,6 +1,7 @@
 //! Where encoded bytes go. The same code first counts them and then writes them, so that the
 //! predicted length and the bytes cannot drift apart.
 
+use crate::PacketType;
 use crate::property::{Block5, block_len};
 
 /// Something that takes bytes. It has room for all that was counted before.
@@ -31,6 +32,26 @@ pub(crate) trait Sink {
             }
             self.u8(low | 0x80);
         }
+    }
+
+    /// The fixed header of a PUBLISH and its topic, in few pieces.
+    #[inline]
+    fn start(&mut self, packet_type: PacketType, flags: u8, remaining: u32, topic: &[u8]) {
+        let first = (packet_type.value() << 4) | flags;
+        // A topic has at most 65,535 bytes.
+        let [high, low] = u16::try_from(topic.len()).unwrap_or(u16::MAX).to_be_bytes();
+        let [a, b, ..] = remaining.to_le_bytes();
+        if remaining < 0x80 {
+            self.put(&[first, a, high, low]);
+        } else if remaining < 0x4000 {
+            let b = (b << 1) | (a >> 7);
+            self.put(&[first, a | 0x80, b, high, low]);
+        } else {
+            self.u8(first);
+            self.var_int(remaining);
+            self.put(&[high, low]);
+        }
+        self.put(topic);
     }
 
     /// A property block with its length in front.

@@ -9,8 +9,10 @@
 )]
 
 mod byte_examples;
+mod chunks;
 mod decoder;
 mod errors;
+mod fan_out;
 mod framing;
 mod hex;
 mod malformed;

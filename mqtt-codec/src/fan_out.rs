@@ -1,0 +1,263 @@
+//! One message to many receivers: what is the same for all is prepared once.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
+use bytes::BufMut;
+
+use crate::packet::publish::WithAlias;
+use crate::property::{Block5, PropertySink};
+use crate::wire::{BufWriter, Sink, var_int_len};
+use crate::{
+    Delivery, EncodeError, Message, PacketType, PropertyId, ProtocolVersion, PublishProperties,
+    SubscriptionId, SubscriptionIds, TopicAlias,
+};
+
+/// A message on its way to many receivers of one version.
+///
+/// Each gets a small head of its own; the properties are copied as they are, and the payload is
+/// never touched.
+///
+/// ```
+/// use mqtt_codec::{Delivery, FanOut, Message, PacketId, ProtocolVersion, Receiver};
+///
+/// let message = Message::new("house/light", "on")?;
+/// let fan_out = FanOut::new(&message, ProtocolVersion::V5_0);
+/// let mut out = Vec::new();
+/// for id in 1..=3 {
+///     let id = PacketId::new(id).ok_or("not 0")?;
+///     let receiver = Receiver::new(Delivery::AtLeastOnce { id, dup: false });
+///     fan_out.encode_head_to(&receiver, &mut out)?;
+///     out.extend_from_slice(fan_out.payload());
+/// }
+/// assert_eq!(out.len(), 3 * (2 + 2 + 11 + 2 + 1 + 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FanOut<'m> {
+    version: ProtocolVersion,
+    topic: &'m [u8],
+    /// What all receivers get, as bytes.
+    properties: Cow<'m, [u8]>,
+    payload: &'m [u8],
+}
+
+/// What is different for each receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by struct update from `new`"
+)]
+pub struct Receiver<'r> {
+    /// QoS, packet identifier and DUP.
+    pub delivery: Delivery,
+    /// The RETAIN flag.
+    pub retain: bool,
+    /// An alias for the topic (5.0).
+    pub alias: ReceiverAlias,
+    /// What is left of the message's life, in seconds (5.0).
+    pub message_expiry_secs: Option<u32>,
+    /// The identifiers of the subscriptions that matched (5.0).
+    pub subscription_ids: &'r [SubscriptionId],
+}
+
+/// How a topic alias is used towards one receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there are these three ways")]
+pub enum ReceiverAlias {
+    /// Not at all.
+    None,
+    /// The topic is sent, and from now on the alias stands for it.
+    Set(TopicAlias),
+    /// The alias alone is sent.
+    Use(TopicAlias),
+}
+
+impl Receiver<'_> {
+    /// Without RETAIN, alias, expiry and identifiers.
+    #[must_use]
+    pub const fn new(delivery: Delivery) -> Self {
+        Self {
+            delivery,
+            retain: false,
+            alias: ReceiverAlias::None,
+            message_expiry_secs: None,
+            subscription_ids: &[],
+        }
+    }
+}
+
+/// Bytes of one head, before any is written.
+struct Lengths {
+    remaining: u32,
+    head: usize,
+    properties: u32,
+}
+
+impl<'m> FanOut<'m> {
+    /// Prepares a message. Allocates only where its properties hold what is different for each
+    /// receiver.
+    #[must_use]
+    pub fn new(message: &'m Message, version: ProtocolVersion) -> Self {
+        Self {
+            version,
+            topic: message.topic().as_bytes(),
+            properties: match version {
+                ProtocolVersion::V3_1_1 => Cow::Borrowed(&[]),
+                ProtocolVersion::V5_0 => shared(message),
+            },
+            payload: message.payload(),
+        }
+    }
+
+    /// What stands behind each head.
+    #[must_use]
+    pub const fn payload(&self) -> &'m [u8] {
+        self.payload
+    }
+
+    /// The length of the whole packet for a receiver, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode_head_to`](Self::encode_head_to).
+    pub fn encoded_len(&self, receiver: &Receiver<'_>) -> Result<usize, EncodeError> {
+        let lengths = self.lengths(receiver)?;
+        Ok(lengths.head.saturating_add(self.payload.len()))
+    }
+
+    /// Appends everything in front of the payload; answers how many bytes that were.
+    ///
+    /// # Errors
+    ///
+    /// As [`Packet::encode_to`](crate::Packet::encode_to). Nothing has been written then.
+    pub fn encode_head_to(
+        &self,
+        receiver: &Receiver<'_>,
+        buf: &mut impl BufMut,
+    ) -> Result<usize, EncodeError> {
+        let lengths = self.lengths(receiver)?;
+        let (needed, available) = (lengths.head, buf.remaining_mut());
+        if available < needed {
+            return Err(EncodeError::BufferTooSmall { needed, available });
+        }
+        let out = &mut BufWriter(buf);
+        let qos = u8::from(receiver.delivery.qos());
+        let dup = u8::from(receiver.delivery.dup());
+        let flags = (dup << 3) | (qos << 1) | u8::from(receiver.retain);
+        let topic = self.topic_for(receiver);
+        out.start(PacketType::Publish, flags, lengths.remaining, topic);
+        if let Some(id) = receiver.delivery.id() {
+            out.u16(id.get());
+        }
+        if self.version == ProtocolVersion::V5_0 {
+            out.var_int(lengths.properties);
+            self.write_own(receiver, out);
+            out.put(&self.properties);
+        }
+        Ok(needed)
+    }
+
+    #[inline]
+    fn lengths(&self, receiver: &Receiver<'_>) -> Result<Lengths, EncodeError> {
+        let id_len = if receiver.delivery.id().is_some() {
+            2
+        } else {
+            0
+        };
+        let own_len = match receiver {
+            Receiver {
+                alias: ReceiverAlias::None,
+                message_expiry_secs: None,
+                subscription_ids: [],
+                ..
+            } => 0,
+            _ => own_len(receiver),
+        };
+        let (properties, block_len) = match self.version {
+            ProtocolVersion::V3_1_1 if matches!(receiver.alias, ReceiverAlias::Use(_)) => {
+                let what = crate::NotInVersion::TopicAlias;
+                return Err(EncodeError::NotInVersion(what));
+            }
+            ProtocolVersion::V3_1_1 => (0, 0),
+            ProtocolVersion::V5_0 => {
+                let len = own_len.saturating_add(self.properties.len());
+                let properties = u32::try_from(len).unwrap_or(u32::MAX);
+                (properties, len.saturating_add(var_int_len(properties)))
+            }
+        };
+        let body = self
+            .topic_for(receiver)
+            .len()
+            .saturating_add(2)
+            .saturating_add(id_len)
+            .saturating_add(block_len);
+        let lengths = crate::packet::Lengths::new(body.saturating_add(self.payload.len()), 0)?;
+        Ok(Lengths {
+            remaining: lengths.remaining,
+            head: lengths.size.saturating_sub(self.payload.len()),
+            properties,
+        })
+    }
+
+    #[inline]
+    fn topic_for(&self, receiver: &Receiver<'_>) -> &'m [u8] {
+        match receiver.alias {
+            ReceiverAlias::None | ReceiverAlias::Set(_) => self.topic,
+            ReceiverAlias::Use(_) => &[],
+        }
+    }
+
+    #[inline]
+    fn write_own<S: Sink>(&self, receiver: &Receiver<'_>, out: &mut S) {
+        out.u32_property(
+            PropertyId::MessageExpiryInterval,
+            receiver.message_expiry_secs,
+        );
+        let alias = match receiver.alias {
+            ReceiverAlias::None => None,
+            ReceiverAlias::Set(alias) | ReceiverAlias::Use(alias) => Some(alias.get()),
+        };
+        out.u16_property(PropertyId::TopicAlias, alias);
+        for id in receiver.subscription_ids {
+            out.u8(PropertyId::SubscriptionIdentifier.value());
+            out.var_int(id.get());
+        }
+    }
+}
+
+fn own_len(receiver: &Receiver<'_>) -> usize {
+    let expiry = if receiver.message_expiry_secs.is_some() {
+        5
+    } else {
+        0_usize
+    };
+    let alias = match receiver.alias {
+        ReceiverAlias::None => 0,
+        ReceiverAlias::Set(_) | ReceiverAlias::Use(_) => 3,
+    };
+    let ids = receiver
+        .subscription_ids
+        .iter()
+        .map(|id| var_int_len(id.get()).saturating_add(1));
+    ids.fold(expiry.saturating_add(alias), usize::saturating_add)
+}
+
+/// The properties that all receivers get.
+fn shared(message: &Message) -> Cow<'_, [u8]> {
+    if !message.has_properties_of_receivers() {
+        return Cow::Borrowed(message.property_bytes());
+    }
+    let properties = PublishProperties {
+        message_expiry_secs: None,
+        subscription_ids: SubscriptionIds::default(),
+        ..message.properties()
+    };
+    let block = WithAlias {
+        properties: &properties,
+        alias: None,
+    };
+    let mut bytes = Vec::new();
+    block.write(&mut BufWriter(&mut bytes));
+    Cow::Owned(bytes)
+}

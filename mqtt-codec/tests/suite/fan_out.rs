@@ -1,0 +1,115 @@
+//! A fan-out says the same as a packet for each receiver.
+
+use mqtt_codec::{
+    Delivery, EncodeError, FanOut, Message, NotInVersion, Packet, PacketId, Parsed,
+    ProtocolVersion, Publish, PublishProperties, PublishTopic, Receiver, ReceiverAlias,
+    SubscriptionId, SubscriptionIds, TopicAlias, decode,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::packets::versioned_packet;
+
+use ProtocolVersion::{V3_1_1, V5_0};
+
+fn delivery() -> impl Strategy<Value = Delivery> {
+    (0..3, 1..=u16::MAX, any::<bool>()).prop_map(|(qos, id, dup)| {
+        let id = PacketId::new(id).unwrap();
+        match qos {
+            0 => Delivery::AtMostOnce,
+            1 => Delivery::AtLeastOnce { id, dup },
+            _ => Delivery::ExactlyOnce { id, dup },
+        }
+    })
+}
+
+fn alias() -> impl Strategy<Value = ReceiverAlias> {
+    let alias = (1..=u16::MAX).prop_map(|alias| TopicAlias::new(alias).unwrap());
+    prop_oneof![
+        Just(ReceiverAlias::None),
+        alias.clone().prop_map(ReceiverAlias::Set),
+        alias.prop_map(ReceiverAlias::Use),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_receiver_gets_its_packet(
+        (of_packet, packet) in versioned_packet(),
+        is_v5 in any::<bool>(),
+        delivery in delivery(),
+        retain in any::<bool>(),
+        alias in alias(),
+        expiry in option::of(any::<u32>()),
+        ids in vec(1..=268_435_455_u32, 0..3),
+    ) {
+        let Packet::Publish(publish) = packet else {
+            return Ok(());
+        };
+        let Some(topic) = publish.topic.name() else {
+            return Ok(());
+        };
+        // From a frame, with whatever is in its property block, an alias among it.
+        let mut frame = Vec::new();
+        packet.encode_to(of_packet, &mut frame).unwrap();
+        let frame = bytes::Bytes::from(frame);
+        let Ok(Parsed::Complete((Packet::Publish(decoded), _))) = decode(&frame, of_packet, u32::MAX) else {
+            panic!("a publish");
+        };
+        let message = Message::from_frame(&frame, &decoded, topic);
+
+        let version = if is_v5 { V5_0 } else { V3_1_1 };
+        let ids: Vec<_> = ids.into_iter().map(|id| SubscriptionId::new(id).unwrap()).collect();
+        let receiver = Receiver { delivery, retain, alias, message_expiry_secs: expiry, subscription_ids: &ids };
+        let fan_out = FanOut::new(&message, version);
+        let mut bytes = Vec::new();
+        let head = fan_out.encode_head_to(&receiver, &mut bytes);
+        if version == V3_1_1 && matches!(alias, ReceiverAlias::Use(_)) {
+            prop_assert_eq!(head, Err(EncodeError::NotInVersion(NotInVersion::TopicAlias)));
+            return Ok(());
+        }
+        prop_assert_eq!(head, Ok(bytes.len()));
+        bytes.extend(fan_out.payload());
+        prop_assert_eq!(fan_out.encoded_len(&receiver), Ok(bytes.len()));
+
+        let expected = Publish {
+            delivery,
+            retain,
+            topic: match (alias, version) {
+                (ReceiverAlias::None, _) | (_, V3_1_1) => PublishTopic::Name(topic),
+                (ReceiverAlias::Set(alias), _) => PublishTopic::NameAndAlias(topic, alias),
+                (ReceiverAlias::Use(alias), _) => PublishTopic::Alias(alias),
+            },
+            properties: match version {
+                V3_1_1 => PublishProperties::default(),
+                V5_0 => PublishProperties {
+                    message_expiry_secs: expiry,
+                    subscription_ids: SubscriptionIds::new(&ids),
+                    ..publish.properties
+                },
+            },
+            payload: publish.payload,
+        };
+        let decoded = decode(&bytes, version, u32::MAX).unwrap();
+        prop_assert_eq!(decoded, Parsed::Complete((Packet::Publish(expected), bytes.len())));
+    }
+}
+
+#[test]
+fn a_message_too_large_for_a_packet_is_refused_for_each_receiver() {
+    let message = Message::new("t", vec![0; 268_435_455 - 3]).unwrap();
+    let receiver = Receiver::new(Delivery::AtMostOnce);
+    let old = FanOut::new(&message, V3_1_1);
+    assert!(old.encoded_len(&receiver).is_ok());
+    let new = FanOut::new(&message, V5_0);
+    let mut out = Vec::new();
+    let error = new.encode_head_to(&receiver, &mut out).unwrap_err();
+    assert!(
+        matches!(error, EncodeError::PacketTooLarge { .. }),
+        "{error}"
+    );
+    assert_eq!(out, [], "nothing was written");
+}
