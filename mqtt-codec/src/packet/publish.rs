@@ -269,7 +269,7 @@ impl<'a> Publish<'a> {
     }
 
     /// With a payload of so many bytes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lengths_for(
         &self,
         version: ProtocolVersion,
@@ -292,13 +292,13 @@ impl<'a> Publish<'a> {
     }
 
     /// Writes the packet, of which [`lengths`](Self::lengths) said the lengths.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write<S: Sink>(&self, lengths: Lengths, out: &mut S) {
         self.write_head(lengths, out);
         out.put(self.payload);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write_head<S: Sink>(&self, lengths: Lengths, out: &mut S) {
         let topic = self.topic_bytes();
         out.start(PacketType::Publish, self.flags(), lengths.remaining, topic);

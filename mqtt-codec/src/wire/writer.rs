@@ -35,7 +35,7 @@ pub(crate) trait Sink {
     }
 
     /// The fixed header of a PUBLISH and its topic, in few pieces.
-    #[inline]
+    #[inline(always)]
     fn start(&mut self, packet_type: PacketType, flags: u8, remaining: u32, topic: &[u8]) {
         let first = (packet_type.value() << 4) | flags;
         // A topic has at most 65,535 bytes.
@@ -135,7 +135,7 @@ pub(crate) struct BufWriter<'b, B>(pub(crate) &'b mut B);
 
 #[cfg(feature = "alloc")]
 impl<B: bytes::BufMut> Sink for BufWriter<'_, B> {
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, bytes: &[u8]) {
         self.0.put_slice(bytes);
     }

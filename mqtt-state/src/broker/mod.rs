@@ -44,7 +44,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::BytesMut;
-use mqtt_codec::{DecodeError, DisconnectReason, Frame, Message, Packet, Parsed};
+use mqtt_codec::{DecodeError, DisconnectReason, Frame, Message, Packet, Parsed, Rule};
 use mqtt_topic::{IndexConfig, RetainedConfig, RetainedIndex, SubscriptionIndex};
 
 pub use config::Config;
@@ -409,6 +409,15 @@ impl Broker {
         }
     }
 
+    /// Which rules the client of a connection broke and was let go by the strictness of
+    /// [`Config::server`], and in how many packets.
+    pub fn tolerated(&self, id: ConnectionId) -> impl Iterator<Item = (Rule, u32)> {
+        let connection = self.connections.get(id);
+        connection
+            .into_iter()
+            .flat_map(|connection| connection.link.tolerated())
+    }
+
     /// After input: is there output, and when is the connection due?
     fn settle(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(id) else {
@@ -452,7 +461,7 @@ impl Intake for Input<'_> {
         if !connection.link.wants_input() {
             return Step::Need(0);
         }
-        match connection.link.parse(input, &broker.config.server) {
+        match connection.link.parse(input) {
             Ok(Parsed::Complete(frame)) => Step::Frame(frame),
             Ok(Parsed::Partial { needed }) => Step::Need(needed),
             Err(error) => {
@@ -466,7 +475,7 @@ impl Intake for Input<'_> {
     fn handle_frame(&mut self, frame: &Frame<'_>, origin: Origin<'_>) {
         let broker = &mut *self.broker;
         broker.traffic.note_received(frame.size());
-        let Some(connection) = broker.connections.get(self.id) else {
+        let Some(connection) = broker.connections.get_mut(self.id) else {
             return;
         };
         let (cause, text) = match connection.link.decode(frame) {

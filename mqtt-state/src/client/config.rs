@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use mqtt_codec::{Counts, DecodeConfig, Limits, Strictness};
+
 /// Limits of one [`Client`](super::Client).
 ///
 /// ```
@@ -18,6 +20,10 @@ use core::time::Duration;
 pub struct Config {
     /// Largest packet taken, in bytes with its header; announced in CONNECT. 1 MiB.
     pub packet_size_max: u32,
+    /// Properties and filters of one packet. 256, 128 of them user properties, and 1,024.
+    pub counts: Counts,
+    /// Which rules of the standard a peer may break. None.
+    pub strictness: Strictness,
     /// QoS 1 and 2 PUBLISH packets the server may have unacknowledged; announced in CONNECT. At
     /// least 1. 100.
     pub receive_maximum: u16,
@@ -45,10 +51,26 @@ pub struct Config {
     pub close_timeout: Duration,
 }
 
+impl Config {
+    /// What packets may be.
+    pub(super) fn decoding(&self) -> DecodeConfig {
+        DecodeConfig {
+            limits: Limits {
+                packet_size_max: self.packet_size_max,
+                connect_size_max: self.packet_size_max,
+                counts: self.counts,
+            },
+            strictness: self.strictness,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             packet_size_max: 1024 * 1024,
+            counts: Counts::DEFAULT,
+            strictness: Strictness::STRICT,
             receive_maximum: 100,
             in_flight_max: 100,
             topic_alias_maximum: 10,

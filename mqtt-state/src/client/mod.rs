@@ -29,7 +29,7 @@ mod subscribe;
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
-use mqtt_codec::{Frame, Packet, PacketType, Parsed, ProtocolVersion};
+use mqtt_codec::{Decoder, Frame, Packet, PacketType, Parsed, ProtocolVersion, Rule};
 
 pub use config::Config;
 pub use connect::{ConnectError, DisconnectError};
@@ -70,6 +70,7 @@ pub struct Client {
     keep_alive: KeepAlive,
     events: Events,
     buffer_seen: BufferSeen,
+    decoder: Decoder,
     next_token: u64,
 }
 
@@ -110,6 +111,7 @@ impl Client {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
+            decoder: Decoder::new(config.decoding()),
             config,
             clock: Clock::default(),
             session: Session::new(),
@@ -292,6 +294,12 @@ impl Client {
         self.events.traffic
     }
 
+    /// Which rules the server broke and was let go by [`Config::strictness`], and in how many
+    /// packets.
+    pub fn tolerated(&self) -> impl Iterator<Item = (Rule, u32)> {
+        self.decoder.tolerated()
+    }
+
     /// What this client waits for.
     #[must_use]
     pub fn explain(&self) -> Explanation {
@@ -451,7 +459,7 @@ impl Intake for Input<'_> {
         if !client.wants_input() {
             return Step::Need(0);
         }
-        match Frame::parse(input, Some(version), client.config.packet_size_max) {
+        match client.decoder.parse(input, Some(version)) {
             Ok(Parsed::Complete(frame)) => Step::Frame(frame),
             Ok(Parsed::Partial { needed }) => Step::Need(needed),
             Err(error) => {
@@ -467,7 +475,7 @@ impl Intake for Input<'_> {
         let Some(version) = client.link.as_ref().map(Link::version) else {
             return;
         };
-        let packet = frame.decode(version);
+        let packet = client.decoder.decode(frame, version);
         let handled = packet.map_err(|error| ProtocolError::from(error).into());
         let handled = handled.and_then(|packet| client.handle_packet(self.now, &packet, origin));
         match handled {

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use mqtt_codec::QoS;
+use mqtt_codec::{Counts, DecodeConfig, Limits, QoS, Strictness};
 
 /// Limits and capabilities of one connection in the server role.
 ///
@@ -20,6 +20,10 @@ use mqtt_codec::QoS;
 pub struct Config {
     /// Largest packet taken, in bytes with its header; announced in CONNACK. 1 MiB.
     pub packet_size_max: u32,
+    /// Properties and filters of one packet. 256, 128 of them user properties, and 1,024.
+    pub counts: Counts,
+    /// Which rules of the standard a peer may break. None.
+    pub strictness: Strictness,
     /// Largest CONNECT taken, in bytes with its header: what anybody can make this side hold.
     /// 32 KiB.
     pub connect_packet_size_max: u32,
@@ -64,10 +68,26 @@ pub struct Config {
     pub events_max: usize,
 }
 
+impl Config {
+    /// What packets may be.
+    pub(super) fn decoding(&self) -> DecodeConfig {
+        DecodeConfig {
+            limits: Limits {
+                packet_size_max: self.packet_size_max,
+                connect_size_max: self.connect_packet_size_max,
+                counts: self.counts,
+            },
+            strictness: self.strictness,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             packet_size_max: 1024 * 1024,
+            counts: Counts::DEFAULT,
+            strictness: Strictness::STRICT,
             connect_packet_size_max: 32 * 1024,
             receive_maximum: 20,
             in_flight_max: 20,

@@ -7,8 +7,9 @@
 use alloc::vec::Vec;
 
 use mqtt_codec::{
-    Connect, DecodeError, Delivery, Disconnect, DisconnectReason, EncodeError, Frame, Packet,
-    PacketType, Parsed, ProtocolVersion, Publish, PublishReason, Subscribe, Unsubscribe,
+    Connect, DecodeError, Decoder, Delivery, Disconnect, DisconnectReason, EncodeError, Frame,
+    Packet, PacketType, Parsed, ProtocolVersion, Publish, PublishReason, Rule, Subscribe,
+    Unsubscribe,
 };
 
 use super::Config;
@@ -25,6 +26,7 @@ pub(crate) struct ServerLink {
     pub(super) link: Link,
     pub(super) phase: Phase,
     pub(super) last_received: Timestamp,
+    decoder: Decoder,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,16 +81,13 @@ impl ServerLink {
                 deadline: now + config.connect_timeout,
             },
             last_received: now,
+            decoder: Decoder::new(config.decoding()),
         }
     }
 
     /// Finds the packet at the front of `input`.
-    pub(crate) fn parse<'p>(
-        &self,
-        input: &'p [u8],
-        config: &Config,
-    ) -> Result<Parsed<Frame<'p>>, ProtocolError> {
-        let (version, packet_size_max) = match self.phase {
+    pub(crate) fn parse<'p>(&self, input: &'p [u8]) -> Result<Parsed<Frame<'p>>, ProtocolError> {
+        let version = match self.phase {
             Phase::AwaitConnect { .. } => {
                 // [5:MQTT-3.1.0-1] [3:MQTT-3.1.0-1] The first packet is CONNECT. The first byte tells.
                 if let Some(other) = input
@@ -98,23 +97,28 @@ impl ServerLink {
                 {
                     return Err(ProtocolError::FirstPacketNotConnect(other));
                 }
-                (None, config.connect_packet_size_max)
+                None
             }
             Phase::AwaitDecision(_) | Phase::Connected(_) | Phase::Ended { .. } => {
-                (Some(self.link.version()), config.packet_size_max)
+                Some(self.link.version())
             }
         };
-        Ok(Frame::parse(input, version, packet_size_max)?)
+        Ok(self.decoder.parse(input, version)?)
     }
 
     /// Reads the packet in a frame.
-    pub(crate) fn decode<'p>(&self, frame: &Frame<'p>) -> Result<Packet<'p>, DecodeError> {
+    pub(crate) fn decode<'p>(&mut self, frame: &Frame<'p>) -> Result<Packet<'p>, DecodeError> {
         match self.phase {
-            Phase::AwaitConnect { .. } => frame.decode_connect().map(Packet::Connect),
+            Phase::AwaitConnect { .. } => self.decoder.decode_connect(frame).map(Packet::Connect),
             Phase::AwaitDecision(_) | Phase::Connected(_) | Phase::Ended { .. } => {
-                frame.decode(self.link.version())
+                self.decoder.decode(frame, self.link.version())
             }
         }
+    }
+
+    /// Which rules the client broke and was let go, and in how many packets.
+    pub(crate) fn tolerated(&self) -> impl Iterator<Item = (Rule, u32)> {
+        self.decoder.tolerated()
     }
 
     /// Takes a packet: checks it against the rules of this connection, answers what needs no

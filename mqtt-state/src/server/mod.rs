@@ -43,7 +43,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
-use mqtt_codec::{DisconnectReason, Frame, Packet, Parsed, PublishReason};
+use mqtt_codec::{DisconnectReason, Frame, Packet, Parsed, PublishReason, Rule};
 
 pub use config::Config;
 pub use connect::Acceptance;
@@ -211,6 +211,12 @@ impl Connection {
         }
     }
 
+    /// Which rules the client broke and was let go by [`Config::strictness`], and in how many
+    /// packets.
+    pub fn tolerated(&self) -> impl Iterator<Item = (Rule, u32)> {
+        self.link.tolerated()
+    }
+
     /// The session; of use when the connection is over.
     #[must_use]
     pub fn into_session(self) -> Session {
@@ -342,7 +348,7 @@ impl Intake for Input<'_> {
         if !connection.wants_input() {
             return Step::Need(0);
         }
-        match connection.link.parse(input, &connection.config) {
+        match connection.link.parse(input) {
             Ok(Parsed::Complete(frame)) => Step::Frame(frame),
             Ok(Parsed::Partial { needed }) => Step::Need(needed),
             Err(error) => {

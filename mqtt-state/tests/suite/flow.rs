@@ -543,3 +543,59 @@ fn each_connection_with_output_is_named_once_until_it_is_drained() {
     world.broker.publish(now, message("5", QoS::AtMostOnce));
     assert_eq!(world.broker.poll_ready(), Some(connection));
 }
+
+#[test]
+fn what_a_peer_is_let_go_is_counted() {
+    use mqtt_codec::{Rule, Strictness};
+
+    // SUBSCRIBE with the flags 0000, as some devices send it.
+    let subscribe = b"\x80\x06\x00\x01\x00\x01f\x00";
+    let rows: [(Strictness, &[&str], &[(Rule, u32)]); 2] = [
+        (Strictness::STRICT, &["close"], &[]),
+        (
+            Strictness::STRICT.tolerate(Rule::HeaderFlags),
+            &["SUBACK 1 00"],
+            &[(Rule::HeaderFlags, 1)],
+        ),
+    ];
+    for (strictness, expected, tolerated) in rows {
+        let mut broker = Broker::new(broker::Config {
+            server: server::Config {
+                strictness,
+                ..server::Config::default()
+            },
+            ..broker::Config::default()
+        });
+        let peer = Peer::new(V3_1_1);
+        let connection = broker.accept(peer.now).unwrap();
+        let mut line = (&mut broker, connection);
+        peer.ask(&mut line, connect(V3_1_1, "c"));
+        peer.say_bytes(&mut line, subscribe);
+        assert_eq!(peer.hear(&mut line), expected, "{strictness:?}");
+        assert_eq!(broker.tolerated(connection).collect::<Vec<_>>(), tolerated);
+    }
+}
+
+#[test]
+fn more_filters_than_are_taken_are_refused() {
+    let mut broker = Broker::new(broker::Config {
+        server: server::Config {
+            counts: mqtt_codec::Counts {
+                filters_max: 2,
+                ..mqtt_codec::Counts::default()
+            },
+            ..server::Config::default()
+        },
+        ..broker::Config::default()
+    });
+    let peer = Peer::new(V5_0);
+    let connection = broker.accept(peer.now).unwrap();
+    let mut line = (&mut broker, connection);
+    peer.ask(&mut line, connect(V5_0, "c"));
+    let filters = [want("a", QoS::AtMostOnce), want("b", QoS::AtMostOnce)];
+    let heard = with_subscribe(1, &filters, |packet| peer.ask(&mut line, packet));
+    assert_eq!(heard, ["SUBACK 1 00 00"]);
+    let filters = ["a", "b", "c"].map(|filter| want(filter, QoS::AtMostOnce));
+    let heard = with_subscribe(2, &filters, |packet| peer.ask(&mut line, packet));
+    assert_eq!(heard, ["DISCONNECT 97", "close"]);
+}

@@ -4,7 +4,10 @@ use core::hint::black_box;
 
 use bytes::BytesMut;
 use mqtt_benches::{Workload, stream};
-use mqtt_codec::{Message, Packet, Parsed, ProtocolVersion, PublishParts, decode};
+use mqtt_codec::{
+    Delivery, FanOut, Message, Packet, PacketId, Parsed, ProtocolVersion, Publish, PublishParts,
+    QoS, Receiver, TopicName, decode,
+};
 
 use crate::case::{Case, Kind};
 
@@ -44,7 +47,133 @@ pub(crate) fn add(all: &mut Vec<Case>) {
             ));
         }
     }
+    large(all);
+    pieces(all);
     encode(all);
+    fan_out(all);
+}
+
+/// D5: payloads of 256 KiB, and D5s: of 16 KiB. E5: their heads, the payload apart.
+fn large(all: &mut Vec<Case>) {
+    const PACKETS: usize = 64;
+    for (name, payload_len) in [("D5-v3", 256 * 1024), ("D5s-v3", 16 * 1024)] {
+        let payload = vec![0x55; payload_len];
+        let topic = TopicName::new("site/07/room/012/tmp").expect("a valid topic");
+        let mut bytes = Vec::new();
+        for _ in 0..PACKETS {
+            let packet = Packet::from(Publish::new(topic, &payload));
+            packet.encode_to(V3, &mut bytes).expect("room");
+        }
+        all.push(Case::new(
+            name,
+            ("ours, owned", Kind::Ours),
+            PACKETS,
+            (bytes, BytesMut::new()),
+            |(bytes, input)| *input = BytesMut::from(&**bytes),
+            move |(_, input)| owned(input, V3),
+        ));
+    }
+    let payload: &'static [u8] = vec![0x55; 256 * 1024].leak();
+    let topic = TopicName::new("site/07/room/012/tmp").expect("a valid topic");
+    all.push(Case::new(
+        "E5-v3",
+        ("ours, head apart", Kind::Ours),
+        PACKETS,
+        Vec::<u8>::with_capacity(PACKETS * 32),
+        Vec::clear,
+        move |out| {
+            let publish = Publish::new(topic, payload);
+            for _ in 0..PACKETS {
+                black_box(&publish).encode_head_to(V3, out).expect("room");
+            }
+            PACKETS
+        },
+    ));
+}
+
+/// D6: the stream of D1 in pieces, with an attempt after each.
+fn pieces(all: &mut Vec<Case>) {
+    let rows = [
+        ("D6-v3-7", V3, 7),
+        ("D6-v3-1460", V3, 1460),
+        ("D6-v5-7", V5, 7),
+        ("D6-v5-1460", V5, 1460),
+    ];
+    for (name, version, piece) in rows {
+        let bytes = stream(Workload::Telemetry, version);
+        let packets = borrowed(&bytes, version);
+        all.push(Case::new(
+            name,
+            ("ours, owned", Kind::Ours),
+            packets,
+            (bytes, BytesMut::new()),
+            |(_, input)| *input = BytesMut::with_capacity(64 * 1024),
+            move |(bytes, input)| {
+                let (mut packets, mut needed) = (0, 0);
+                for piece in bytes.chunks(piece) {
+                    input.extend_from_slice(piece);
+                    // The last attempt said how much was missing.
+                    while input.len() >= needed {
+                        match attempt(input, version) {
+                            Ok(message) => {
+                                black_box(&message);
+                                needed = 0;
+                                packets += 1;
+                            }
+                            Err(missing) => needed = input.len() + missing,
+                        }
+                    }
+                }
+                packets
+            },
+        ));
+    }
+}
+
+/// A message, or how many bytes it lacks.
+fn attempt(input: &mut BytesMut, version: ProtocolVersion) -> Result<Message, usize> {
+    let decoded = decode(input, version, u32::MAX);
+    match &decoded {
+        Ok(Parsed::Complete((Packet::Publish(publish), size))) => {
+            let parts = PublishParts::new(input, publish).expect("decoded from it");
+            let size = *size;
+            Ok(Message::from_parts(input.split_to(size).freeze(), parts))
+        }
+        Ok(Parsed::Partial { needed }) => Err(*needed),
+        _ => panic!("PUBLISH and nothing else"),
+    }
+}
+
+/// F: one message to 1,000 receivers.
+fn fan_out(all: &mut Vec<Case>) {
+    const RECEIVERS: u16 = 1000;
+    let rows = [
+        ("F-qos0-v5", QoS::AtMostOnce),
+        ("F-qos1-v5", QoS::AtLeastOnce),
+    ];
+    for (name, qos) in rows {
+        let message = Message::new("site/07/room/012/tmp", vec![0x55; 64]).expect("a valid topic");
+        all.push(Case::new(
+            name,
+            ("ours", Kind::Ours),
+            RECEIVERS.into(),
+            (message, Vec::<u8>::with_capacity(64 * 1024)),
+            |(_, out)| out.clear(),
+            move |(message, out)| {
+                let fan_out = FanOut::new(message, V5);
+                for id in 1..=RECEIVERS {
+                    let id = PacketId::new(id).expect("not 0");
+                    let delivery = match qos {
+                        QoS::AtMostOnce => Delivery::AtMostOnce,
+                        _ => Delivery::AtLeastOnce { id, dup: false },
+                    };
+                    let receiver = black_box(Receiver::new(delivery));
+                    fan_out.encode_head_to(&receiver, out).expect("room");
+                }
+                RECEIVERS.into()
+            },
+        ));
+    }
 }
 
 fn borrowed(bytes: &[u8], version: ProtocolVersion) -> usize {
