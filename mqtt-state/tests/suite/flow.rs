@@ -547,10 +547,11 @@ fn each_connection_with_output_is_named_once_until_it_is_drained() {
 #[test]
 fn what_a_peer_is_let_go_is_counted() {
     use mqtt_codec::{Rule, Strictness};
+    type Tolerated<'a> = &'a [(Rule, u32)];
 
     // SUBSCRIBE with the flags 0000, as some devices send it.
     let subscribe = b"\x80\x06\x00\x01\x00\x01f\x00";
-    let rows: [(Strictness, &[&str], &[(Rule, u32)]); 2] = [
+    let rows: [(Strictness, &[&str], Tolerated<'_>); 2] = [
         (Strictness::STRICT, &["close"], &[]),
         (
             Strictness::STRICT.tolerate(Rule::HeaderFlags),
