@@ -638,3 +638,126 @@ fn the_last_packet_has_its_time_and_no_more() {
     );
     assert_eq!(broker.stats().connections, 0);
 }
+
+#[test]
+fn a_client_that_wants_no_problem_information_gets_none() {
+    // [5:MQTT-3.1.2-29]
+    use mqtt_codec::{Ack, AckProperties, PublishReason, UserProperties, UserProperty};
+
+    let pairs = [UserProperty {
+        name: text("k"),
+        value: text("v"),
+    }];
+    let with_reason = AckProperties {
+        reason_string: Some(text("why")),
+        ..AckProperties::default()
+    };
+    let with_user = AckProperties {
+        user_properties: UserProperties::new(&pairs),
+        ..AckProperties::default()
+    };
+    let rows = [
+        (Some(false), with_reason, &["DISCONNECT 82", "close"][..]),
+        (Some(false), with_user, &["DISCONNECT 82", "close"]),
+        (Some(false), AckProperties::default(), &[]),
+        (Some(true), with_reason, &[]),
+        (None, with_user, &[]),
+    ];
+    for (asked, properties, expected) in rows {
+        let (mut client, peer) = client();
+        let mut packet = connect(V5_0, "c");
+        packet.properties.request_problem_information = asked;
+        client.connect(peer.now, &packet).unwrap();
+        peer.hear(&mut client);
+        peer.say(&mut client, connack(false));
+        let message = mqtt_codec::Message::new("t", "x")
+            .unwrap()
+            .with_qos(QoS::AtLeastOnce);
+        client.publish(peer.now, message).unwrap();
+        peer.hear(&mut client);
+        let ack = Ack {
+            properties,
+            ..Ack::new(crate::wire::id(1), PublishReason::Success)
+        };
+        let heard = peer.ask(&mut client, Packet::PubAck(ack));
+        assert_eq!(heard, expected, "{asked:?} {properties:?}");
+    }
+}
+
+#[test]
+fn only_a_server_of_5_0_says_goodbye() {
+    for (version, expected) in [
+        (
+            V5_0,
+            CloseCause::DisconnectedByPeer(DisconnectReason::NormalDisconnection),
+        ),
+        (
+            V3_1_1,
+            CloseCause::ProtocolError(ProtocolError::UnexpectedPacket(
+                mqtt_codec::PacketType::Disconnect,
+            )),
+        ),
+    ] {
+        let mut client = Client::new(client::Config::default());
+        let peer = Peer::new(version);
+        client.connect(peer.now, &connect(version, "c")).unwrap();
+        peer.hear(&mut client);
+        peer.say(&mut client, connack(false));
+        peer.say(
+            &mut client,
+            disconnect(DisconnectReason::NormalDisconnection),
+        );
+        let cause = events(&mut client)
+            .into_iter()
+            .find_map(|event| match event {
+                Event::Closed { cause, .. } => Some(cause),
+                _ => None,
+            });
+        assert_eq!(cause, Some(expected), "{version}");
+    }
+}
+
+#[test]
+fn an_answer_that_the_server_does_not_take_ends_the_connection() {
+    // [5:MQTT-3.2.2-15] A server that takes three bytes takes no PUBACK.
+    let (mut client, peer) = client();
+    client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+    peer.hear(&mut client);
+    let mut answer = connack(false);
+    answer.properties.packet_size_max = NonZeroU32::new(3);
+    peer.say(&mut client, answer);
+    peer.say(&mut client, publish("t", "x", QoS::AtLeastOnce, 1));
+    assert_eq!(peer.hear(&mut client), ["DISCONNECT 95", "close"]);
+    let ended = events(&mut client).into_iter().any(|event| {
+        matches!(
+            event,
+            Event::Closed {
+                cause: CloseCause::AnswerTooLarge,
+                ..
+            }
+        )
+    });
+    assert!(ended);
+}
+
+#[test]
+fn a_client_announces_its_limits() {
+    for (topic_alias_maximum, announced) in [(0, None), (7, Some(7))] {
+        let mut client = Client::new(client::Config {
+            packet_size_max: 5000,
+            receive_maximum: 6,
+            topic_alias_maximum,
+            ..client::Config::default()
+        });
+        let peer = Peer::new(V5_0);
+        client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+        let (bytes, _) = peer.hear_bytes(&mut client);
+        let Ok(Parsed::Complete((Packet::Connect(connect), _))) = decode(&bytes, V5_0, 1000) else {
+            panic!("{bytes:02X?}");
+        };
+        let properties = connect.properties;
+        assert_eq!(properties.topic_alias_maximum, announced);
+        assert_eq!(properties.receive_maximum, NonZeroU16::new(6));
+        assert_eq!(properties.packet_size_max, NonZeroU32::new(5000));
+    }
+}

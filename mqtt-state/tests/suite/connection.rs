@@ -293,3 +293,87 @@ fn a_connect_that_nobody_decides_keeps_its_place() {
             .is_ok()
     );
 }
+
+#[test]
+fn deadlines_are_those_of_the_handshake_and_of_keep_alive() {
+    let mut peer = Peer::new(V5_0);
+    let mut connection = Connection::new(peer.now, Config::default());
+    let timeout = connection.poll_timeout().unwrap();
+    assert_eq!(timeout.at, peer.now + Config::default().connect_timeout);
+    let packet = Connect {
+        keep_alive_secs: 10,
+        ..connect(V5_0, "c")
+    };
+    peer.say(&mut connection, packet);
+    assert!(!connection.is_connected());
+    connection.accept(peer.now, Acceptance::default()).unwrap();
+    assert!(connection.is_connected());
+    peer.hear(&mut connection);
+    peer.now = Timestamp::from_secs(5);
+    peer.ask(&mut connection, Packet::PingReq);
+    let timeout = connection.poll_timeout().unwrap();
+    assert_eq!(
+        timeout.at,
+        Timestamp::from_secs(20),
+        "counted from the last packet"
+    );
+    connection.handle_timeout(Timestamp::from_secs(19));
+    assert!(connection.is_connected());
+    peer.now = timeout.at;
+    connection.handle_timeout(peer.now);
+    assert_eq!(peer.hear(&mut connection), ["DISCONNECT 8D", "close"]);
+    assert!(!connection.is_connected());
+}
+
+#[test]
+fn events_that_the_owner_does_not_fetch_stop_the_input() {
+    let peer = Peer::new(V3_1_1);
+    let config = Config {
+        events_max: 2,
+        ..Config::default()
+    };
+    let mut connection = open(&peer, config, None);
+    peer.hear(&mut connection);
+    let mut input = Vec::new();
+    for payload in ["1", "2", "3"] {
+        let packet = Packet::from(publish("t", payload, QoS::AtMostOnce, 0));
+        packet.encode_to(V3_1_1, &mut input).unwrap();
+    }
+    let taken = connection.handle_input(peer.now, &input);
+    assert_eq!(taken.bytes, input.len() / 3 * 2);
+    let waits = connection.explain().input;
+    assert_eq!(waits, Some(mqtt_state::InputWaits::ForEvents));
+    assert_eq!(events(&mut connection).len(), 2);
+    assert_eq!(connection.explain().input, None);
+    let stats = connection.stats();
+    assert_eq!(stats.packets_received, 3, "CONNECT and two");
+    assert!(stats.bytes_sent > 0);
+}
+
+#[test]
+fn a_session_says_what_it_holds() {
+    let peer = Peer::new(V5_0);
+    let mut connection = open(&peer, Config::default(), Some(Session::default()));
+    peer.hear(&mut connection);
+    for payload in ["sent", "acknowledged"] {
+        connection
+            .deliver(peer.now, message(payload, QoS::ExactlyOnce))
+            .unwrap();
+    }
+    peer.hear(&mut connection);
+    peer.ask(&mut connection, pubrec(2));
+    peer.say(&mut connection, publish("t", "up", QoS::ExactlyOnce, 9));
+    connection
+        .deliver(peer.now, message("waits", QoS::AtLeastOnce))
+        .unwrap();
+    let session = connection.into_session();
+    assert_eq!(session.in_flight_len(), 2);
+    assert_eq!(
+        (session.waiting_len(), session.waiting_bytes()),
+        (1, "t".len() + "waits".len())
+    );
+    assert_eq!(
+        (session.unreleased_len(), session.packet_ids_in_use()),
+        (1, 2)
+    );
+}

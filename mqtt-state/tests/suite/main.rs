@@ -27,4 +27,5 @@ mod simulation;
 mod subscriptions;
 mod will;
 mod wire;
+mod words;
 mod world;

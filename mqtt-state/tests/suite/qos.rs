@@ -62,6 +62,10 @@ fn a_client_publishes_at_each_qos() {
             tokens.map(|token| Event::Published { token, reason }),
             "{version}"
         );
+        assert!(
+            tokens.is_sorted_by(|a, b| a < b),
+            "each has its own: {tokens:?}"
+        );
         assert_eq!(client.in_flight_len(), 0);
     }
 }

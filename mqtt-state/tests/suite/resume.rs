@@ -412,3 +412,77 @@ fn a_disconnect_must_not_begin_a_life_that_connect_did_not_ask_for() {
     assert_eq!(heard, ["DISCONNECT 82", "close"]);
     assert_eq!(world.broker.stats().sessions, 0);
 }
+
+#[test]
+fn with_the_session_the_identifiers_of_qos_2_are_forgotten() {
+    // [5:MQTT-3.2.2-5] What was received in a session that is lost is new in the next.
+    let peer = Peer::new(V5_0);
+    let mut client = Client::new(Config::default());
+    for _ in 0..2 {
+        client.connect(peer.now, &resuming(V5_0)).unwrap();
+        peer.hear(&mut client);
+        peer.say(&mut client, connack(false));
+        peer.say(&mut client, publish("t", "x", QoS::ExactlyOnce, 5));
+        client.handle_close(peer.now);
+    }
+    let messages = core::iter::from_fn(|| client.poll_event())
+        .filter(|event| matches!(event, Event::Message { .. }))
+        .count();
+    assert_eq!(messages, 2);
+}
+
+/// The session expiry of CONNECT, that of DISCONNECT, and whether the client may say it.
+#[test]
+fn a_client_does_not_raise_the_expiry_at_its_goodbye() {
+    // [5:MQTT-3.14.2-2] by way of 3.14.2.2.2
+    let rows = [
+        (None, Some(0), true),
+        (None, Some(1), false),
+        (Some(100), Some(0), true),
+        (Some(100), Some(200), true),
+        (Some(0), Some(1), false),
+        (Some(0), None, true),
+    ];
+    for (of_connect, of_disconnect, allowed) in rows {
+        let peer = Peer::new(V5_0);
+        let mut client = Client::new(Config::default());
+        let mut packet = resuming(V5_0);
+        packet.properties.session_expiry_secs = of_connect;
+        client.connect(peer.now, &packet).unwrap();
+        peer.hear(&mut client);
+        peer.say(&mut client, connack(false));
+        let message = Message::new("t", "x").unwrap().with_qos(QoS::AtLeastOnce);
+        client.publish(peer.now, message).unwrap();
+        peer.hear(&mut client);
+        let mut goodbye =
+            crate::wire::disconnect(mqtt_codec::DisconnectReason::NormalDisconnection);
+        goodbye.properties.session_expiry_secs = of_disconnect;
+        let result = client.disconnect_with(peer.now, &goodbye);
+        assert_eq!(result.is_ok(), allowed, "{of_connect:?}, {of_disconnect:?}");
+        if allowed {
+            let survives = of_disconnect.or(of_connect).unwrap_or(0) > 0;
+            let kept = client.in_flight_len() == 1;
+            assert_eq!(kept, survives, "{of_connect:?}, {of_disconnect:?}");
+        }
+    }
+}
+
+#[test]
+fn a_clean_start_of_3_1_1_keeps_nothing() {
+    for clean_start in [true, false] {
+        let peer = Peer::new(V3_1_1);
+        let mut client = Client::new(Config::default());
+        let packet = Connect {
+            clean_start,
+            ..resuming(V3_1_1)
+        };
+        client.connect(peer.now, &packet).unwrap();
+        peer.hear(&mut client);
+        peer.say(&mut client, connack(false));
+        let message = Message::new("t", "x").unwrap().with_qos(QoS::AtLeastOnce);
+        client.publish(peer.now, message).unwrap();
+        peer.hear(&mut client);
+        client.handle_close(peer.now);
+        assert_eq!(client.in_flight_len(), usize::from(!clean_start));
+    }
+}

@@ -258,3 +258,60 @@ fn a_server_that_does_not_retain_ends_the_connection() {
     let heard = peer.ask(&mut (&mut world.broker, connection), packet);
     assert_eq!(heard, ["DISCONNECT 9A", "close"]);
 }
+
+#[test]
+fn an_unsubscribe_ends_the_greeting_and_no_other() {
+    let mut world = World::with(broker::Config {
+        server: server::Config {
+            waiting_len_max: 5,
+            ..server::Config::default()
+        },
+        ..broker::Config::default()
+    });
+    let publisher = world.joined("publisher", V5_0);
+    for number in 0..50 {
+        for topic in [format!("a/{number:02}"), format!("b/{number:02}")] {
+            world.publish_retained(publisher, &topic, "x", QoS::AtMostOnce);
+        }
+    }
+    let subscriber = world.joined("subscriber", V5_0);
+    let filters = [want("a/#", QoS::AtMostOnce), want("b/#", QoS::AtMostOnce)];
+    world.of(subscriber).subscribe(&filters).unwrap();
+    world
+        .of(subscriber)
+        .unsubscribe(&[crate::wire::filter("a/#")])
+        .unwrap();
+    world.settle();
+    let got = world.got(subscriber);
+    let of = |prefix: &str| got.iter().filter(|shown| shown.starts_with(prefix)).count();
+    assert_eq!(of("b/"), 50, "the other goes on");
+    assert!(of("a/") < 50, "{}", of("a/"));
+}
+
+#[test]
+fn the_same_filter_again_begins_its_greeting_again() {
+    let mut world = World::with(broker::Config {
+        server: server::Config {
+            waiting_len_max: 5,
+            ..server::Config::default()
+        },
+        ..broker::Config::default()
+    });
+    let publisher = world.joined("publisher", V5_0);
+    for number in 0..20 {
+        world.publish_retained(publisher, &format!("a/{number:02}"), "x", QoS::AtMostOnce);
+    }
+    let subscriber = world.joined("subscriber", V5_0);
+    for _ in 0..3 {
+        world
+            .of(subscriber)
+            .subscribe(&[want("a/#", QoS::AtMostOnce)])
+            .unwrap();
+    }
+    world.settle();
+    let got = world.got(subscriber).len();
+    assert!(
+        (20..=30).contains(&got),
+        "one greeting, and what was queued before: {got}"
+    );
+}

@@ -3,6 +3,7 @@
 //! Bytes travel packet by packet, so that a test can cut a connection between any two of them.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use bytes::BytesMut;
 use mqtt_codec::{Connect, Message, ProtocolVersion, QoS, SubscribeFilter};
@@ -21,6 +22,8 @@ pub(crate) struct World {
     pub(crate) broker: Broker,
     pub(crate) now: Timestamp,
     ends: Vec<End>,
+    /// What the broker has named and has not been drained: nothing else is polled.
+    ready: BTreeSet<ConnectionId>,
     /// Packets that have travelled.
     pub(crate) packets: usize,
     /// Bytes that a machine is asked for at once.
@@ -58,6 +61,7 @@ impl World {
             broker: Broker::new(config),
             now: Timestamp::from_secs(1000),
             ends: Vec::new(),
+            ready: BTreeSet::new(),
             packets: 0,
             chunk: 64,
             shared: false,
@@ -219,6 +223,7 @@ impl World {
 
     /// Moves one packet, in some direction; answers whether there was one.
     pub(crate) fn step(&mut self) -> bool {
+        self.collect();
         for place in 0..self.ends.len() {
             if self.step_up(place) || self.step_down(place) {
                 self.packets += 1;
@@ -271,12 +276,15 @@ impl World {
             return false;
         };
         let mut closes = false;
-        while !is_whole(&end.down) && !closes {
+        while self.ready.contains(&connection) && !is_whole(&end.down) && !closes {
             let before = end.down.len();
             let transmit =
                 self.broker
                     .poll_transmit(self.now, connection, self.chunk, &mut end.down);
             closes = transmit == Transmit::Close;
+            if transmit != Transmit::More {
+                self.ready.remove(&connection);
+            }
             if end.down.len() == before {
                 break;
             }
@@ -306,7 +314,12 @@ impl World {
             end.events
                 .extend(core::iter::from_fn(|| end.client.poll_event()));
         }
-        while self.broker.poll_ready().is_some() {}
+        while let Some(connection) = self.broker.poll_ready() {
+            assert!(
+                self.ready.insert(connection),
+                "named once until it is drained"
+            );
+        }
     }
 
     /// Lets time pass, with every deadline on its way.
