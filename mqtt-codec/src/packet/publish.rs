@@ -11,9 +11,13 @@ use mqtt_topic::TopicName;
 
 use super::Lengths;
 use crate::error::NotInVersion;
-use crate::property::{Block5, PropertySink, Slot, SubscriptionIds, read_block, read_properties};
+#[cfg(feature = "alloc")]
+use crate::property::read_properties;
+use crate::property::{Block5, PropertySink, Slot, SubscriptionIds, read_block};
 use crate::text::{Binary, Str};
-use crate::wire::{Context, Counter, Reader, Sink};
+#[cfg(feature = "alloc")]
+use crate::wire::Context;
+use crate::wire::{Counter, Reader, Sink};
 use crate::{
     DecodeError, DecodeErrorKind, EncodeError, Field, PacketId, PacketType, PropertyId,
     ProtocolVersion, QoS, TopicAlias, UserProperties,
@@ -356,6 +360,7 @@ impl<'a> PublishProperties<'a> {
     }
 
     /// Reads a block, without its length, that was part of a packet before.
+    #[cfg(feature = "alloc")]
     pub(crate) fn from_block(bytes: &'a [u8]) -> Self {
         let context = Context::checked(PacketType::Publish, ProtocolVersion::V5_0);
         let (mut properties, mut alias) = (Self::default(), None);

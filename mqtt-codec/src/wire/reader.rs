@@ -17,6 +17,7 @@ pub(crate) struct Context {
 
 impl Context {
     /// For bytes that were checked before: nothing more is asked of them.
+    #[cfg(feature = "alloc")]
     pub(crate) const fn checked(packet_type: PacketType, version: ProtocolVersion) -> Self {
         Self {
             packet_type,
