@@ -25,5 +25,6 @@ macro_rules! log {
 pub mod broker;
 pub mod clock;
 pub mod drive;
+pub mod inspect;
 pub mod options;
 pub mod settings;
