@@ -1,6 +1,6 @@
 //! Packets for people: bytes to JSON, JSON to bytes, and every byte with its meaning.
 //!
-//! The [`layout`] of each packet is written once, as the tables of the standard show it. One pass
+//! The layout of each packet is written once, as the tables of the standard show it. One pass
 //! over it reads bytes, another writes them. Neither judges: that is the codec's business, which
 //! sees the bytes before the first and after the second.
 
