@@ -1,8 +1,8 @@
 //! PUBLISH in pieces: payloads larger than memory allows, in both directions.
 
 use crate::decoder::DecodeConfig;
-use crate::packet::publish::Head;
-use crate::wire::{Context, Reader, SliceWriter};
+use crate::packet::{Body as _, Lengths};
+use crate::wire::{Context, Header, Reader, SliceWriter};
 use crate::{
     DecodeError, DecodeErrorKind, EncodeError, Frame, PacketType, Parsed, ProtocolVersion, Publish,
 };
@@ -142,7 +142,7 @@ impl Publish<'_> {
     ///
     /// As [`encode_head`](Self::encode_head).
     pub fn head_len(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        self.head(version, self.payload.len()).map(|head| head.len)
+        self.head(version, self.payload.len()).map(|head| head.size)
     }
 
     /// Writes everything in front of the payload; answers how many bytes that were. The payload is
@@ -172,11 +172,11 @@ impl Publish<'_> {
         buf: &mut [u8],
     ) -> Result<usize, EncodeError> {
         let head = self.head(version, payload_len)?;
-        let (needed, available) = (head.len, buf.len());
+        let (needed, available) = (head.size, buf.len());
         let room = buf
             .get_mut(..needed)
             .ok_or(EncodeError::BufferTooSmall { needed, available })?;
-        self.write_head(head.lengths, &mut SliceWriter::new(room));
+        self.write_head(version, head, self.header(head), &mut SliceWriter::new(room));
         Ok(needed)
     }
 
@@ -192,20 +192,27 @@ impl Publish<'_> {
         buf: &mut impl bytes::BufMut,
     ) -> Result<usize, EncodeError> {
         let head = self.head(version, self.payload.len())?;
-        let (needed, available) = (head.len, buf.remaining_mut());
+        let (needed, available) = (head.size, buf.remaining_mut());
         if available < needed {
             return Err(EncodeError::BufferTooSmall { needed, available });
         }
-        self.write_head(head.lengths, &mut crate::wire::BufWriter(buf));
+        let out = &mut crate::wire::BufWriter(buf);
+        self.write_head(version, head, self.header(head), out);
         Ok(needed)
     }
 
-    fn head(&self, version: ProtocolVersion, payload_len: usize) -> Result<Head, EncodeError> {
+    /// Lengths of which the size is that of the head alone.
+    fn head(&self, version: ProtocolVersion, payload_len: usize) -> Result<Lengths, EncodeError> {
         self.check(version)?;
         let lengths = self.lengths_for(version, payload_len)?;
-        Ok(Head {
-            len: lengths.size.saturating_sub(payload_len),
-            lengths,
+        Ok(Lengths {
+            size: lengths.size.saturating_sub(payload_len),
+            ..lengths
         })
+    }
+
+    fn header(&self, lengths: Lengths) -> Header {
+        let (packet_type, flags) = self.header_flags();
+        Header::new(packet_type, flags, lengths.remaining)
     }
 }

@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 
 use bytes::BufMut;
 
+use crate::packet::Lengths;
 use crate::packet::publish::WithAlias;
 use crate::property::{Block5, PropertySink};
-use crate::wire::{BufWriter, Sink, var_int_len};
+use crate::wire::{BufWriter, Header, Sink, length, var_int_len};
 use crate::{
-    Delivery, EncodeError, Message, PacketType, PropertyId, ProtocolVersion, PublishProperties,
+    Delivery, EncodeError, Message, PacketId, PacketType, PropertyId, ProtocolVersion, PublishProperties,
     SubscriptionId, SubscriptionIds, TopicAlias,
 };
 
@@ -40,6 +41,20 @@ pub struct FanOut<'m> {
     /// What all receivers get, as bytes.
     properties: Cow<'m, [u8]>,
     payload: &'m [u8],
+    /// `None` where the packet is too large.
+    plain: Option<PlainHeads>,
+}
+
+/// The heads for receivers that have nothing of their own but the packet identifier, without the
+/// first byte.
+#[derive(Clone, Debug)]
+struct PlainHeads {
+    /// All of these parts, one behind the other.
+    bytes: Vec<u8>,
+    /// Where the head at QoS 0 ends.
+    at_most_once: usize,
+    /// Where the head at QoS 1 or 2 ends in front of the packet identifier.
+    before_id: usize,
 }
 
 /// What is different for each receiver.
@@ -85,21 +100,82 @@ impl Receiver<'_> {
             subscription_ids: &[],
         }
     }
+
+    #[inline]
+    const fn is_plain(&self) -> bool {
+        matches!(
+            self,
+            Receiver {
+                alias: ReceiverAlias::None,
+                message_expiry_secs: None,
+                subscription_ids: [],
+                ..
+            }
+        )
+    }
+
+    #[inline]
+    fn flags(&self) -> u8 {
+        let qos = u8::from(self.delivery.qos());
+        let dup = u8::from(self.delivery.dup());
+        (dup << 3) | (qos << 1) | u8::from(self.retain)
+    }
+}
+
+impl PlainHeads {
+    #[inline]
+    fn encode_to(
+        &self,
+        receiver: &Receiver<'_>,
+        buf: &mut impl BufMut,
+    ) -> Result<usize, EncodeError> {
+        let first = (PacketType::Publish.value() << 4) | receiver.flags();
+        let (at_most_once, acknowledged) = self.bytes.split_at_checked(self.at_most_once).unwrap_or_default();
+        let available = buf.remaining_mut();
+        let Some(id) = receiver.delivery.id() else {
+            let needed = at_most_once.len().saturating_add(1);
+            if available < needed {
+                return Err(EncodeError::BufferTooSmall { needed, available });
+            }
+            buf.put_slice(&[first]);
+            buf.put_slice(at_most_once);
+            return Ok(needed);
+        };
+        let needed = acknowledged.len().saturating_add(3);
+        if available < needed {
+            return Err(EncodeError::BufferTooSmall { needed, available });
+        }
+        let before_id = self.before_id.saturating_sub(self.at_most_once);
+        let (front, behind) = acknowledged.split_at_checked(before_id).unwrap_or_default();
+        let [high, low] = id.get().to_be_bytes();
+        buf.put_slice(&[first]);
+        buf.put_slice(front);
+        match behind {
+            // 3.1.1
+            [] => buf.put_slice(&[high, low]),
+            // No properties.
+            [zero] => buf.put_slice(&[high, low, *zero]),
+            _ => {
+                buf.put_slice(&[high, low]);
+                buf.put_slice(behind);
+            }
+        }
+        Ok(needed)
+    }
 }
 
 /// Bytes of one head, before any is written.
-struct Lengths {
+struct HeadLengths {
     remaining: u32,
     head: usize,
     properties: u32,
 }
 
 impl<'m> FanOut<'m> {
-    /// Prepares a message. Allocates only where its properties hold what is different for each
-    /// receiver.
+    /// Prepares a message, once for all receivers.
     #[must_use]
     pub fn new(message: &'m Message, version: ProtocolVersion) -> Self {
-        Self {
+        let mut fan_out = Self {
             version,
             topic: message.topic().as_bytes(),
             properties: match version {
@@ -107,7 +183,50 @@ impl<'m> FanOut<'m> {
                 ProtocolVersion::V5_0 => shared(message),
             },
             payload: message.payload(),
+            plain: None,
+        };
+        fan_out.plain = fan_out.plain_heads();
+        fan_out
+    }
+
+    fn plain_heads(&self) -> Option<PlainHeads> {
+        let mut bytes = Vec::new();
+        let at_most_once = Receiver::new(Delivery::AtMostOnce);
+        let at_least_once = Receiver::new(Delivery::AtLeastOnce {
+            id: PacketId::MIN,
+            dup: false,
+        });
+        self.write_front(&at_most_once, &mut bytes)?;
+        self.write_behind(&at_most_once, &mut bytes)?;
+        let at_most_once = bytes.len();
+        self.write_front(&at_least_once, &mut bytes)?;
+        let before_id = bytes.len();
+        self.write_behind(&at_least_once, &mut bytes)?;
+        Some(PlainHeads {
+            bytes,
+            at_most_once,
+            before_id,
+        })
+    }
+
+    /// Behind the first byte, up to the packet identifier.
+    fn write_front(&self, receiver: &Receiver<'_>, bytes: &mut Vec<u8>) -> Option<()> {
+        let lengths = self.lengths(receiver).ok()?;
+        let out = &mut BufWriter(bytes);
+        out.var_int(lengths.remaining);
+        out.bytes(self.topic_for(receiver));
+        Some(())
+    }
+
+    /// Behind the packet identifier, up to the payload.
+    fn write_behind(&self, receiver: &Receiver<'_>, bytes: &mut Vec<u8>) -> Option<()> {
+        let lengths = self.lengths(receiver).ok()?;
+        let out = &mut BufWriter(bytes);
+        if self.version == ProtocolVersion::V5_0 {
+            out.var_int(lengths.properties);
+            out.put(&self.properties);
         }
+        Some(())
     }
 
     /// What stands behind each head.
@@ -131,7 +250,21 @@ impl<'m> FanOut<'m> {
     /// # Errors
     ///
     /// As [`Packet::encode_to`](crate::Packet::encode_to). Nothing has been written then.
+    #[inline]
     pub fn encode_head_to(
+        &self,
+        receiver: &Receiver<'_>,
+        buf: &mut impl BufMut,
+    ) -> Result<usize, EncodeError> {
+        match (&self.plain, receiver.is_plain()) {
+            (Some(plain), true) => plain.encode_to(receiver, buf),
+            _ => self.encode_own_to(receiver, buf),
+        }
+    }
+
+    /// The head for a receiver that has more than a packet identifier of its own.
+    #[inline(never)]
+    fn encode_own_to(
         &self,
         receiver: &Receiver<'_>,
         buf: &mut impl BufMut,
@@ -142,13 +275,12 @@ impl<'m> FanOut<'m> {
             return Err(EncodeError::BufferTooSmall { needed, available });
         }
         let out = &mut BufWriter(buf);
-        let qos = u8::from(receiver.delivery.qos());
-        let dup = u8::from(receiver.delivery.dup());
-        let flags = (dup << 3) | (qos << 1) | u8::from(receiver.retain);
+        let header = Header::new(PacketType::Publish, receiver.flags(), lengths.remaining);
         let topic = self.topic_for(receiver);
-        out.start(PacketType::Publish, flags, lengths.remaining, topic);
+        out.start(header, length(topic));
+        out.put(topic);
         if let Some(id) = receiver.delivery.id() {
-            out.u16(id.get());
+            out.put(&id.get().to_be_bytes());
         }
         if self.version == ProtocolVersion::V5_0 {
             out.var_int(lengths.properties);
@@ -159,21 +291,13 @@ impl<'m> FanOut<'m> {
     }
 
     #[inline]
-    fn lengths(&self, receiver: &Receiver<'_>) -> Result<Lengths, EncodeError> {
+    fn lengths(&self, receiver: &Receiver<'_>) -> Result<HeadLengths, EncodeError> {
         let id_len = if receiver.delivery.id().is_some() {
             2
         } else {
             0
         };
-        let own_len = match receiver {
-            Receiver {
-                alias: ReceiverAlias::None,
-                message_expiry_secs: None,
-                subscription_ids: [],
-                ..
-            } => 0,
-            _ => own_len(receiver),
-        };
+        let own_len = own_len(receiver);
         let (properties, block_len) = match self.version {
             ProtocolVersion::V3_1_1 if matches!(receiver.alias, ReceiverAlias::Use(_)) => {
                 let what = crate::NotInVersion::TopicAlias;
@@ -192,8 +316,11 @@ impl<'m> FanOut<'m> {
             .saturating_add(2)
             .saturating_add(id_len)
             .saturating_add(block_len);
-        let lengths = crate::packet::Lengths::new(body.saturating_add(self.payload.len()), 0)?;
-        Ok(Lengths {
+        let lengths = {
+            let len = body.saturating_add(self.payload.len());
+            Lengths::new(u64::try_from(len).unwrap_or(u64::MAX), 0)?
+        };
+        Ok(HeadLengths {
             remaining: lengths.remaining,
             head: lengths.size.saturating_sub(self.payload.len()),
             properties,
@@ -219,10 +346,7 @@ impl<'m> FanOut<'m> {
             ReceiverAlias::Set(alias) | ReceiverAlias::Use(alias) => Some(alias.get()),
         };
         out.u16_property(PropertyId::TopicAlias, alias);
-        for id in receiver.subscription_ids {
-            out.u8(PropertyId::SubscriptionIdentifier.value());
-            out.var_int(id.get());
-        }
+        out.subscription_ids(SubscriptionIds::new(receiver.subscription_ids));
     }
 }
 

@@ -12,8 +12,10 @@ pub struct List<'a, T> {
 }
 
 enum Source<'a, T> {
-    /// Bytes that were checked when the packet was decoded.
-    Wire(&'a [u8]),
+    /// Bytes that were checked when the packet was decoded: the entries, one behind the other.
+    Run(&'a [u8]),
+    /// The same, with other properties between them.
+    Mixed(&'a [u8]),
     Slice(&'a [T]),
 }
 
@@ -30,9 +32,15 @@ pub(crate) mod sealed {
 }
 
 impl<'a, T: Item<'a>> List<'a, T> {
-    pub(crate) const fn from_wire(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn from_run(bytes: &'a [u8]) -> Self {
         Self {
-            source: Source::Wire(bytes),
+            source: Source::Run(bytes),
+        }
+    }
+
+    pub(crate) const fn from_mixed(bytes: &'a [u8]) -> Self {
+        Self {
+            source: Source::Mixed(bytes),
         }
     }
 
@@ -46,7 +54,7 @@ impl<'a, T: Item<'a>> List<'a, T> {
     #[must_use]
     pub const fn iter(&self) -> ListIter<'a, T> {
         match self.source {
-            Source::Wire(rest) => ListIter {
+            Source::Run(rest) | Source::Mixed(rest) => ListIter {
                 rest,
                 items: &[],
                 item: PhantomData,
@@ -56,6 +64,17 @@ impl<'a, T: Item<'a>> List<'a, T> {
                 items,
                 item: PhantomData,
             },
+        }
+    }
+
+    /// The entries as they are written, if they are there in one piece.
+    #[inline]
+    pub(crate) const fn as_run(&self) -> Option<&'a [u8]> {
+        match self.source {
+            Source::Run(bytes) => Some(bytes),
+            Source::Mixed(_) => None,
+            Source::Slice([]) => Some(&[]),
+            Source::Slice(_) => None,
         }
     }
 

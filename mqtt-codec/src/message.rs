@@ -206,7 +206,7 @@ impl Message {
             properties,
             alias: None,
         };
-        let len = block_len(&block);
+        let len = block_size(&block);
         if u32::try_from(len).map_or(true, |len| len > VAR_INT_MAX) {
             return Err(EncodeError::PacketTooLarge { size: len });
         }
@@ -368,6 +368,10 @@ fn place_in(whole: &[u8], part: &[u8]) -> Option<Place> {
     (end <= whole.len()).then(|| Place::new(start, end))
 }
 
+fn block_size(block: &impl Block5) -> usize {
+    usize::try_from(block_len(block)).unwrap_or(usize::MAX)
+}
+
 /// Topic, properties and payload in one piece of memory.
 fn copy(
     topic: TopicName<'_>,
@@ -379,7 +383,7 @@ fn copy(
         alias: None,
     };
     let topic_end = topic.as_bytes().len();
-    let properties_end = topic_end.saturating_add(block_len(&block));
+    let properties_end = topic_end.saturating_add(block_size(&block));
     let end = properties_end.saturating_add(payload.len());
     let mut bytes = Vec::with_capacity(end);
     bytes.extend_from_slice(topic.as_bytes());

@@ -4,10 +4,11 @@
 //! | packet identifier | reason code (5.0, may be left out) | properties (5.0, may be left out) |
 //! ```
 
+use super::{Body, Lengths};
 use crate::property::{Block5, PropertySink, Slot, read_block, write_block};
 use crate::reason::Reason;
 use crate::text::Str;
-use crate::wire::{Reader, Sink};
+use crate::wire::{Header, Reader, Sink};
 use crate::{
     DecodeError, DecodeErrorKind, Field, PacketId, PacketType, PropertyId, ProtocolVersion,
     PublishReason, ReasonCode, ReleaseReason, UserProperties,
@@ -64,18 +65,21 @@ impl<R> Ack<'_, R> {
 
 /// Writes the shortest form.
 // [5:MQTT-2.2.2-1] Only here, in DISCONNECT and in AUTH may the property length be left out.
-pub(crate) fn write<R: Reason, S: Sink>(ack: &Ack<'_, R>, version: ProtocolVersion, out: &mut S) {
-    out.u16(ack.id.get());
-    if version == ProtocolVersion::V3_1_1 {
-        return;
-    }
-    let reason: ReasonCode = ack.reason.into();
-    let has_properties = !ack.properties.is_empty();
-    if reason != ReasonCode::Success || has_properties {
-        out.u8(reason.value());
-    }
-    if has_properties {
-        write_block(version, out, ack.properties);
+impl<R: Reason> Body for Ack<'_, R> {
+    #[inline]
+    fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
+        out.start(header, self.id.get().to_be_bytes());
+        if version == ProtocolVersion::V3_1_1 {
+            return;
+        }
+        let reason: ReasonCode = self.reason.into();
+        let has_properties = !self.properties.is_empty();
+        if reason != ReasonCode::Success || has_properties {
+            out.u8(reason.value());
+        }
+        if has_properties {
+            write_block(version, out, self.properties);
+        }
     }
 }
 
@@ -143,6 +147,7 @@ impl<'a> AckProperties<'a> {
 }
 
 impl Block5 for AckProperties<'_> {
+    #[inline]
     fn write<S: Sink>(&self, out: &mut S) {
         out.bytes_property(
             PropertyId::ReasonString,
@@ -151,7 +156,8 @@ impl Block5 for AckProperties<'_> {
         out.user_properties(self.user_properties);
     }
 
+    #[inline]
     fn is_empty(&self) -> bool {
-        self.reason_string.is_none() && self.user_properties.is_empty()
+        self.reason_string.is_none() && self.user_properties.is_unset()
     }
 }

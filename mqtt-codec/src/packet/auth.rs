@@ -4,11 +4,12 @@
 //! | reason code (may be left out) | properties (may be left out) |
 //! ```
 
+use super::{Body, Lengths};
 use crate::error::NotInVersion;
 use crate::packet::ack::{AckProperties, read_reason};
 use crate::property::{Block5, PropertySink, Slot, block_len, read_block, write_block};
 use crate::text::{Binary, Str};
-use crate::wire::{Reader, Sink};
+use crate::wire::{Header, Reader, Sink};
 use crate::{
     AuthReason, DecodeError, DecodeErrorKind, EncodeError, Field, PropertyId, ProtocolVersion,
     ReasonCode,
@@ -69,13 +70,6 @@ impl<'a> Authentication<'a> {
     }
 }
 
-pub(crate) fn check(version: ProtocolVersion) -> Result<(), EncodeError> {
-    match version {
-        ProtocolVersion::V3_1_1 => Err(EncodeError::NotInVersion(NotInVersion::Auth)),
-        ProtocolVersion::V5_0 => Ok(()),
-    }
-}
-
 impl<'a> Auth<'a> {
     /// A step of a method.
     #[must_use]
@@ -114,12 +108,22 @@ impl<'a> Auth<'a> {
         auth.properties.user_properties = block.user_properties();
         Ok(auth)
     }
+}
 
-    pub(crate) fn write<S: Sink>(&self, version: ProtocolVersion, out: &mut S) {
+impl Body for Auth<'_> {
+    fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
+        match version {
+            ProtocolVersion::V3_1_1 => Err(EncodeError::NotInVersion(NotInVersion::Auth)),
+            ProtocolVersion::V5_0 => Ok(()),
+        }
+    }
+
+    fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
         let block = AuthBlock {
             authentication: self.authentication,
             properties: self.properties,
         };
+        out.header(header);
         let has_properties = block_len(&block) > 0;
         if self.reason != AuthReason::Success || has_properties {
             out.u8(ReasonCode::from(self.reason).value());

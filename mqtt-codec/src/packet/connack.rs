@@ -6,12 +6,13 @@
 
 use core::num::{NonZeroU16, NonZeroU32};
 
+use super::{Body, Lengths};
 use crate::error::NotInVersion;
 use crate::packet::auth::Authentication;
 use crate::property::{Block5, PropertySink, Slot, read_block, write_block};
 use crate::reason::Reason;
 use crate::text::Str;
-use crate::wire::{Reader, Sink};
+use crate::wire::{Header, Reader, Sink};
 use crate::{
     ConnectReason, DecodeError, DecodeErrorKind, EncodeError, Field, PropertyId, ProtocolVersion,
     QoS, ReasonCode, UserProperties,
@@ -163,8 +164,11 @@ impl<'a> ConnAck<'a> {
             properties: ConnAckProperties::decode(reader, version)?,
         })
     }
+}
 
-    pub(crate) fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
+impl Body for ConnAck<'_> {
+    #[inline]
+    fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
         match (self.outcome, version) {
             (ConnAckOutcome::Refused(reason), ProtocolVersion::V3_1_1)
                 if return_code(reason).is_none() =>
@@ -175,21 +179,18 @@ impl<'a> ConnAck<'a> {
         }
     }
 
-    pub(crate) fn write<S: Sink>(&self, version: ProtocolVersion, out: &mut S) {
-        match (self.outcome, version) {
-            (ConnAckOutcome::Accepted { session_present }, _) => {
-                out.u8(session_present.into());
-                out.u8(0);
-            }
+    #[inline]
+    fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
+        let (session_present, code) = match (self.outcome, version) {
+            (ConnAckOutcome::Accepted { session_present }, _) => (session_present, 0),
             (ConnAckOutcome::Refused(reason), ProtocolVersion::V3_1_1) => {
-                out.u8(0);
-                out.u8(return_code(reason).unwrap_or_default());
+                (false, return_code(reason).unwrap_or_default())
             }
             (ConnAckOutcome::Refused(reason), ProtocolVersion::V5_0) => {
-                out.u8(0);
-                out.u8(ReasonCode::from(reason).value());
+                (false, ReasonCode::from(reason).value())
             }
-        }
+        };
+        out.start(header, [session_present.into(), code]);
         write_block(version, out, self.properties);
     }
 }

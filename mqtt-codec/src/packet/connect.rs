@@ -9,19 +9,20 @@ use core::num::{NonZeroU16, NonZeroU32};
 
 use mqtt_topic::TopicName;
 
+use super::{Body, Lengths};
 use crate::decoder::Rule;
 use crate::error::NotInVersion;
 use crate::packet::auth::Authentication;
 use crate::packet::publish::PayloadFormat;
 use crate::property::{Block5, PropertySink, Slot, read_block, write_block};
 use crate::text::{Binary, Str};
-use crate::wire::{Reader, Sink};
+use crate::wire::{Header, Reader, Sink, length};
 use crate::{
     DecodeError, DecodeErrorKind, EncodeError, Field, PropertyId, ProtocolVersion, QoS,
     UserProperties,
 };
 
-const PROTOCOL_NAME: &[u8] = b"MQTT";
+const PROTOCOL_NAME: &[u8; 4] = b"MQTT";
 
 const CLEAN_START: u8 = 0b0000_0010;
 const WILL: u8 = 0b0000_0100;
@@ -217,7 +218,20 @@ impl<'a> Connect<'a> {
         })
     }
 
-    pub(crate) fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
+    fn flags(&self) -> u8 {
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        let will = self.will.as_ref().map_or(0, |will| {
+            WILL | (u8::from(will.qos) << WILL_QOS_SHIFT) | flag(will.retain, WILL_RETAIN)
+        });
+        will | flag(self.clean_start, CLEAN_START)
+            | flag(self.password.is_some(), PASSWORD)
+            | flag(self.user_name.is_some(), USER_NAME)
+    }
+}
+
+impl Body for Connect<'_> {
+    #[inline]
+    fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
         if self.version != version {
             return Err(EncodeError::NotInVersion(NotInVersion::Connect));
         }
@@ -235,15 +249,16 @@ impl<'a> Connect<'a> {
         Ok(())
     }
 
-    pub(crate) fn write<S: Sink>(&self, out: &mut S) {
-        out.bytes(PROTOCOL_NAME);
-        out.u8(self.version.level());
-        out.u8(self.flags());
-        out.u16(self.keep_alive_secs);
-        write_block(self.version, out, self.properties);
+    #[inline]
+    fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
+        let [high, low] = self.keep_alive_secs.to_be_bytes();
+        out.start(header, length(PROTOCOL_NAME));
+        let [m, q, t, u] = *PROTOCOL_NAME;
+        out.put(&[m, q, t, u, version.level(), self.flags(), high, low]);
+        write_block(version, out, self.properties);
         out.bytes(self.client_id.as_bytes());
         if let Some(will) = &self.will {
-            write_block(self.version, out, will.properties);
+            write_block(version, out, will.properties);
             out.bytes(will.topic.as_bytes());
             out.bytes(will.payload.as_bytes());
         }
@@ -253,16 +268,6 @@ impl<'a> Connect<'a> {
         if let Some(password) = self.password {
             out.bytes(password.as_bytes());
         }
-    }
-
-    fn flags(&self) -> u8 {
-        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
-        let will = self.will.as_ref().map_or(0, |will| {
-            WILL | (u8::from(will.qos) << WILL_QOS_SHIFT) | flag(will.retain, WILL_RETAIN)
-        });
-        will | flag(self.clean_start, CLEAN_START)
-            | flag(self.password.is_some(), PASSWORD)
-            | flag(self.user_name.is_some(), USER_NAME)
     }
 }
 
@@ -276,13 +281,14 @@ fn read_version(reader: &mut Reader<'_>) -> Result<ProtocolVersion, DecodeError>
     let name = reader.bytes(Field::ProtocolName)?;
     let level_at = reader.offset();
     let level = reader.u8(Field::ProtocolLevel)?;
+    let is_name = name == PROTOCOL_NAME;
     match (name, ProtocolVersion::from_level(level)) {
-        (PROTOCOL_NAME, Some(version)) => Ok(version),
-        (PROTOCOL_NAME, None) if level == BRIDGE_LEVEL && reader.tolerates(Rule::BridgeLevel) => {
+        (_, Some(version)) if is_name => Ok(version),
+        (_, None) if is_name && level == BRIDGE_LEVEL && reader.tolerates(Rule::BridgeLevel) => {
             Ok(ProtocolVersion::V3_1_1)
         }
         // `MQIsdp` is the name of version 3.1, which has level 3.
-        (PROTOCOL_NAME, None) | (b"MQIsdp", _) => Err(reader.error_at(
+        (b"MQTT", None) | (b"MQIsdp", _) => Err(reader.error_at(
             DecodeErrorKind::ProtocolLevel(level),
             Field::ProtocolLevel,
             level_at,

@@ -4,10 +4,11 @@
 //! | reason code (5.0, may be left out) | properties (5.0, may be left out) |
 //! ```
 
+use super::{Body, Lengths};
 use crate::packet::ack::read_reason;
 use crate::property::{Block5, PropertySink, Slot, block_len, read_block, write_block};
 use crate::text::Str;
-use crate::wire::{Reader, Sink};
+use crate::wire::{Header, Reader, Sink};
 use crate::{
     DecodeError, DisconnectReason, Field, PropertyId, ProtocolVersion, ReasonCode, UserProperties,
 };
@@ -80,8 +81,12 @@ impl<'a> Disconnect<'a> {
         }
         Ok(Self { reason, properties })
     }
+}
 
-    pub(crate) fn write<S: Sink>(&self, version: ProtocolVersion, out: &mut S) {
+impl Body for Disconnect<'_> {
+    #[inline]
+    fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
+        out.header(header);
         if version == ProtocolVersion::V3_1_1 {
             return;
         }

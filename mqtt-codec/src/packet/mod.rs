@@ -11,7 +11,7 @@ pub(crate) mod subscribe;
 pub(crate) mod unsuback;
 pub(crate) mod unsubscribe;
 
-use crate::wire::{Counter, Reader, Sink, SliceWriter, VAR_INT_MAX, var_int_len};
+use crate::wire::{Counter, Header, Reader, Sink, SliceWriter, VAR_INT_MAX, var_int_len};
 use crate::{
     Auth, ConnAck, Connect, DecodeError, Disconnect, EncodeError, PacketType, ProtocolVersion,
     PubAck, PubComp, PubRec, PubRel, Publish, SubAck, Subscribe, UnsubAck, Unsubscribe,
@@ -138,7 +138,7 @@ impl<'a> Packet<'a> {
     /// [`EncodeError::PacketTooLarge`], and [`EncodeError::NotInVersion`] where leaving something
     /// out would change the meaning.
     pub fn encoded_len(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        self.lengths(version).map(|lengths| lengths.size)
+        self.with_body(Measure { version })
     }
 
     /// Writes the packet to the front of `buf`; answers how many bytes that were.
@@ -147,14 +147,13 @@ impl<'a> Packet<'a> {
     ///
     /// As [`encoded_len`](Self::encoded_len), and [`EncodeError::BufferTooSmall`]. Nothing has
     /// been written then.
+    #[inline]
     pub fn encode(&self, version: ProtocolVersion, buf: &mut [u8]) -> Result<usize, EncodeError> {
-        let lengths = self.lengths(version)?;
-        let (needed, available) = (lengths.size, buf.len());
-        let room = buf
-            .get_mut(..needed)
-            .ok_or(EncodeError::BufferTooSmall { needed, available })?;
-        self.write(version, lengths, &mut SliceWriter::new(room));
-        Ok(needed)
+        let step = IntoSlice { version, buf };
+        match self {
+            Self::Publish(packet) => step.take(packet.header_flags(), packet),
+            _ => self.with_body(step),
+        }
     }
 
     /// Appends the packet to a buffer, such as a `Vec<u8>` or a `BytesMut`; answers how many bytes
@@ -164,108 +163,167 @@ impl<'a> Packet<'a> {
     ///
     /// As [`encode`](Self::encode).
     #[cfg(feature = "alloc")]
+    #[inline]
     pub fn encode_to(
         &self,
         version: ProtocolVersion,
         buf: &mut impl bytes::BufMut,
     ) -> Result<usize, EncodeError> {
-        let lengths = self.lengths(version)?;
-        let (needed, available) = (lengths.size, buf.remaining_mut());
-        if available < needed {
-            return Err(EncodeError::BufferTooSmall { needed, available });
+        let step = IntoBuf { version, buf };
+        match self {
+            // By far the most frequent one, on a way of its own.
+            Self::Publish(packet) => step.take(packet.header_flags(), packet),
+            _ => self.with_body(step),
         }
-        self.write(version, lengths, &mut crate::wire::BufWriter(buf));
-        Ok(needed)
     }
 
+    /// Does a step with the body of this packet.
+    #[inline(never)]
+    fn with_body<S: Step>(&self, step: S) -> Result<usize, EncodeError> {
+        let plain = |packet_type: PacketType| {
+            let flags = packet_type.fixed_flags().unwrap_or_default();
+            (packet_type, flags)
+        };
+        match self {
+            Self::Connect(packet) => step.take(plain(PacketType::Connect), packet),
+            Self::ConnAck(packet) => step.take(plain(PacketType::ConnAck), packet),
+            Self::Publish(packet) => step.take(packet.header_flags(), packet),
+            Self::PubAck(packet) => step.take(plain(PacketType::PubAck), packet),
+            Self::PubRec(packet) => step.take(plain(PacketType::PubRec), packet),
+            Self::PubRel(packet) => step.take(plain(PacketType::PubRel), packet),
+            Self::PubComp(packet) => step.take(plain(PacketType::PubComp), packet),
+            Self::Subscribe(packet) => step.take(plain(PacketType::Subscribe), packet),
+            Self::SubAck(packet) => step.take(plain(PacketType::SubAck), packet),
+            Self::Unsubscribe(packet) => step.take(plain(PacketType::Unsubscribe), packet),
+            Self::UnsubAck(packet) => step.take(plain(PacketType::UnsubAck), packet),
+            Self::PingReq => step.take(plain(PacketType::PingReq), &Ping),
+            Self::PingResp => step.take(plain(PacketType::PingResp), &Ping),
+            Self::Disconnect(packet) => step.take(plain(PacketType::Disconnect), packet),
+            Self::Auth(packet) => step.take(plain(PacketType::Auth), packet),
+        }
+    }
+}
+
+/// What a packet is behind its fixed header, on its way out.
+pub(crate) trait Body {
+    /// Whether this version can say it.
+    #[inline]
+    fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
+        let _any = version;
+        Ok(())
+    }
+
+    /// How many bytes it takes.
     #[inline]
     fn lengths(&self, version: ProtocolVersion) -> Result<Lengths, EncodeError> {
-        if let Self::Publish(publish) = self {
-            publish.check(version)?;
-            return publish.lengths(version);
-        }
-        self.check(version)?;
         let mut counter = Counter::default();
-        self.write_body(version, &mut counter);
+        let none_yet = Lengths::default();
+        self.write(version, none_yet, Header::NONE, &mut counter);
         Lengths::new(counter.len, 0)
     }
 
-    /// Whether this version can say it.
-    fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
-        match self {
-            Self::Connect(packet) => packet.check(version),
-            Self::ConnAck(packet) => packet.check(version),
-            Self::Publish(packet) => packet.check(version),
-            Self::Subscribe(packet) => packet.check(version),
-            Self::UnsubAck(packet) => packet.check(version),
-            Self::Auth(_) => auth::check(version),
-            Self::PubAck(_)
-            | Self::PubRec(_)
-            | Self::PubRel(_)
-            | Self::PubComp(_)
-            | Self::SubAck(_)
-            | Self::Unsubscribe(_)
-            | Self::PingReq
-            | Self::PingResp
-            | Self::Disconnect(_) => Ok(()),
-        }
-    }
+    /// Writes the header and the body. The body alone, when it is counted.
+    fn write<S: Sink>(
+        &self,
+        version: ProtocolVersion,
+        lengths: Lengths,
+        header: Header,
+        out: &mut S,
+    );
+}
 
+/// PINGREQ and PINGRESP have none.
+struct Ping;
+
+impl Body for Ping {
     #[inline]
-    fn write<S: Sink>(&self, version: ProtocolVersion, lengths: Lengths, out: &mut S) {
-        if let Self::Publish(publish) = self {
-            return publish.write(lengths, out);
-        }
-        let packet_type = self.packet_type();
-        let flags = packet_type.fixed_flags().unwrap_or_default();
-        out.u8((packet_type.value() << 4) | flags);
-        out.var_int(lengths.remaining);
-        self.write_body(version, out);
+    fn write<S: Sink>(&self, _: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
+        out.header(header);
     }
+}
 
-    /// Every body but that of PUBLISH, which has a way of its own.
-    fn write_body<S: Sink>(&self, version: ProtocolVersion, out: &mut S) {
-        match self {
-            Self::Connect(packet) => packet.write(out),
-            Self::ConnAck(packet) => packet.write(version, out),
-            Self::Publish(_) => {}
-            Self::PubAck(packet) | Self::PubRec(packet) => ack::write(packet, version, out),
-            Self::PubRel(packet) | Self::PubComp(packet) => ack::write(packet, version, out),
-            Self::Subscribe(packet) => packet.write(version, out),
-            Self::SubAck(packet) => packet.write(version, out),
-            Self::Unsubscribe(packet) => packet.write(version, out),
-            Self::UnsubAck(packet) => packet.write(version, out),
-            Self::PingReq | Self::PingResp => {}
-            Self::Disconnect(packet) => packet.write(version, out),
-            Self::Auth(packet) => packet.write(version, out),
+/// Something to be done with the body of any packet.
+trait Step {
+    fn take(self, header: (PacketType, u8), body: &impl Body) -> Result<usize, EncodeError>;
+}
+
+struct Measure {
+    version: ProtocolVersion,
+}
+
+impl Step for Measure {
+    fn take(self, _: (PacketType, u8), body: &impl Body) -> Result<usize, EncodeError> {
+        body.check(self.version)?;
+        body.lengths(self.version).map(|lengths| lengths.size)
+    }
+}
+
+struct IntoSlice<'b> {
+    version: ProtocolVersion,
+    buf: &'b mut [u8],
+}
+
+impl Step for IntoSlice<'_> {
+    #[inline]
+    fn take(self, header: (PacketType, u8), body: &impl Body) -> Result<usize, EncodeError> {
+        body.check(self.version)?;
+        let lengths = body.lengths(self.version)?;
+        let (needed, available) = (lengths.size, self.buf.len());
+        let room = self.buf.get_mut(..needed);
+        let room = room.ok_or(EncodeError::BufferTooSmall { needed, available })?;
+        let header = Header::new(header.0, header.1, lengths.remaining);
+        body.write(self.version, lengths, header, &mut SliceWriter::new(room));
+        Ok(needed)
+    }
+}
+
+#[cfg(feature = "alloc")]
+struct IntoBuf<'b, B> {
+    version: ProtocolVersion,
+    buf: &'b mut B,
+}
+
+#[cfg(feature = "alloc")]
+impl<B: bytes::BufMut> Step for IntoBuf<'_, B> {
+    #[inline]
+    fn take(self, header: (PacketType, u8), body: &impl Body) -> Result<usize, EncodeError> {
+        body.check(self.version)?;
+        let lengths = body.lengths(self.version)?;
+        let (needed, available) = (lengths.size, self.buf.remaining_mut());
+        if available < needed {
+            return Err(EncodeError::BufferTooSmall { needed, available });
         }
+        let header = Header::new(header.0, header.1, lengths.remaining);
+        let out = &mut crate::wire::BufWriter(self.buf);
+        body.write(self.version, lengths, header, out);
+        Ok(needed)
     }
 }
 
 /// What is known before the first byte is written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Lengths {
     pub(crate) remaining: u32,
     /// Of the whole packet.
     pub(crate) size: usize,
-    /// Of the property block of a PUBLISH, with the length in front of it.
-    pub(crate) block_len: usize,
+    /// Of the properties of a PUBLISH, without the length in front of them.
+    pub(crate) block: u32,
 }
 
 impl Lengths {
     #[inline]
-    pub(crate) fn new(len: usize, block_len: usize) -> Result<Self, EncodeError> {
-        match u32::try_from(len) {
-            Ok(remaining) if remaining <= VAR_INT_MAX => {
+    pub(crate) fn new(len: u64, block: u32) -> Result<Self, EncodeError> {
+        match (u32::try_from(len), usize::try_from(len)) {
+            (Ok(remaining), Ok(len)) if remaining <= VAR_INT_MAX => {
                 let header_len = var_int_len(remaining).saturating_add(1);
                 Ok(Self {
                     remaining,
                     size: len.saturating_add(header_len),
-                    block_len,
+                    block,
                 })
             }
-            _ => Err(EncodeError::PacketTooLarge {
-                size: len.saturating_add(HEADER_LEN_MAX),
+            (_, len) => Err(EncodeError::PacketTooLarge {
+                size: len.unwrap_or(usize::MAX).saturating_add(HEADER_LEN_MAX),
             }),
         }
     }

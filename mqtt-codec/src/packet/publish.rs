@@ -9,15 +9,15 @@ use core::fmt;
 
 use mqtt_topic::TopicName;
 
-use super::Lengths;
+use super::{Body, Lengths};
 use crate::error::NotInVersion;
 #[cfg(feature = "alloc")]
 use crate::property::read_properties;
-use crate::property::{Block5, PropertySink, Slot, SubscriptionIds, read_block};
+use crate::property::{Block5, PropertySink, Slot, SubscriptionIds, block_len, read_block};
 use crate::text::{Binary, Str};
 #[cfg(feature = "alloc")]
 use crate::wire::Context;
-use crate::wire::{Counter, Reader, Sink};
+use crate::wire::{Header, Reader, Sink, length, var_int_len};
 use crate::{
     DecodeError, DecodeErrorKind, EncodeError, Field, PacketId, PacketType, PropertyId,
     ProtocolVersion, QoS, TopicAlias, UserProperties,
@@ -250,26 +250,11 @@ impl<'a> Publish<'a> {
         })
     }
 
-    pub(crate) fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
-        match (self.topic, version) {
-            (PublishTopic::Alias(_), ProtocolVersion::V3_1_1) => {
-                Err(EncodeError::NotInVersion(NotInVersion::TopicAlias))
-            }
-            (
-                PublishTopic::Alias(_) | PublishTopic::Name(_) | PublishTopic::NameAndAlias(..),
-                _,
-            ) => Ok(()),
-        }
-    }
-
-    pub(crate) fn flags(&self) -> u8 {
-        let qos = u8::from(self.delivery.qos());
-        (u8::from(self.delivery.dup()) << 3) | (qos << 1) | u8::from(self.retain)
-    }
-
     #[inline]
-    pub(crate) fn lengths(&self, version: ProtocolVersion) -> Result<Lengths, EncodeError> {
-        self.lengths_for(version, self.payload.len())
+    pub(crate) fn header_flags(&self) -> (PacketType, u8) {
+        let qos = u8::from(self.delivery.qos());
+        let flags = (u8::from(self.delivery.dup()) << 3) | (qos << 1) | u8::from(self.retain);
+        (PacketType::Publish, flags)
     }
 
     /// With a payload of so many bytes.
@@ -279,41 +264,47 @@ impl<'a> Publish<'a> {
         version: ProtocolVersion,
         payload_len: usize,
     ) -> Result<Lengths, EncodeError> {
-        let topic_len = self.topic_bytes().len();
+        let wide = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
         let id_len = if self.delivery.id().is_some() { 2 } else { 0 };
-        let block_len = match version {
-            ProtocolVersion::V3_1_1 => 0,
-            ProtocolVersion::V5_0 if self.block().is_empty() => 1,
+        let (block, block_len) = match version {
+            ProtocolVersion::V3_1_1 => (0, 0),
+            ProtocolVersion::V5_0 if self.block().is_empty() => (0, 1),
             ProtocolVersion::V5_0 => {
-                let mut counter = Counter::default();
-                counter.block(&self.block());
-                counter.len
+                let block = block_len(&self.block());
+                let narrow = u32::try_from(block).unwrap_or(u32::MAX);
+                (narrow, block.saturating_add(wide(var_int_len(narrow))))
             }
         };
-        let head = topic_len.saturating_add(id_len).saturating_add(2);
-        let len = head.saturating_add(block_len).saturating_add(payload_len);
-        Lengths::new(len, block_len)
-    }
-
-    /// Writes the packet, of which [`lengths`](Self::lengths) said the lengths.
-    #[inline(always)]
-    pub(crate) fn write<S: Sink>(&self, lengths: Lengths, out: &mut S) {
-        self.write_head(lengths, out);
-        out.put(self.payload);
+        // The caller may name any length of a payload; the rest is in memory.
+        let head = wide(self.topic_bytes().len()).wrapping_add(id_len).wrapping_add(2);
+        let len = head.wrapping_add(block_len).saturating_add(wide(payload_len));
+        Lengths::new(len, block)
     }
 
     #[inline(always)]
-    pub(crate) fn write_head<S: Sink>(&self, lengths: Lengths, out: &mut S) {
+    pub(crate) fn write_head<S: Sink>(
+        &self,
+        version: ProtocolVersion,
+        lengths: Lengths,
+        header: Header,
+        out: &mut S,
+    ) {
         let topic = self.topic_bytes();
-        out.start(PacketType::Publish, self.flags(), lengths.remaining, topic);
-        if let Some(id) = self.delivery.id() {
-            out.u16(id.get());
-        }
-        match lengths.block_len {
-            // 3.1.1
-            0 => {}
-            1 => out.u8(0),
-            _ => out.block(&self.block()),
+        out.start(header, length(topic));
+        out.put(topic);
+        let id = self.delivery.id().map(|id| id.get().to_be_bytes());
+        match (id, version, lengths.block) {
+            (None, ProtocolVersion::V3_1_1, _) => {}
+            (Some(id), ProtocolVersion::V3_1_1, _) => out.put(&id),
+            (None, ProtocolVersion::V5_0, 0) => out.u8(0),
+            (Some([high, low]), ProtocolVersion::V5_0, 0) => out.put(&[high, low, 0]),
+            (id, ProtocolVersion::V5_0, block) => {
+                if let Some(id) = id {
+                    out.put(&id);
+                }
+                out.var_int(block);
+                self.block().write(out);
+            }
         }
     }
 
@@ -329,6 +320,38 @@ impl<'a> Publish<'a> {
             properties: &self.properties,
             alias: self.topic.alias(),
         }
+    }
+}
+
+impl Body for Publish<'_> {
+    #[inline(always)]
+    fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
+        match (self.topic, version) {
+            (PublishTopic::Alias(_), ProtocolVersion::V3_1_1) => {
+                Err(EncodeError::NotInVersion(NotInVersion::TopicAlias))
+            }
+            (
+                PublishTopic::Alias(_) | PublishTopic::Name(_) | PublishTopic::NameAndAlias(..),
+                _,
+            ) => Ok(()),
+        }
+    }
+
+    #[inline(always)]
+    fn lengths(&self, version: ProtocolVersion) -> Result<Lengths, EncodeError> {
+        self.lengths_for(version, self.payload.len())
+    }
+
+    #[inline(always)]
+    fn write<S: Sink>(
+        &self,
+        version: ProtocolVersion,
+        lengths: Lengths,
+        header: Header,
+        out: &mut S,
+    ) {
+        self.write_head(version, lengths, header, out);
+        out.put(self.payload);
     }
 }
 
@@ -404,13 +427,6 @@ impl<'a> PublishProperties<'a> {
     }
 }
 
-/// The head of a packet before it is written: everything in front of the payload.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Head {
-    pub(crate) len: usize,
-    pub(crate) lengths: Lengths,
-}
-
 /// The properties as they are written: the alias is one of them there.
 pub(crate) struct WithAlias<'p, 'a> {
     pub(crate) properties: &'p PublishProperties<'a>,
@@ -431,6 +447,7 @@ impl Block5 for WithAlias<'_, '_> {
             && properties.user_properties.is_unset()
     }
 
+    #[inline]
     fn write<S: Sink>(&self, out: &mut S) {
         let properties = self.properties;
         out.byte_property(
@@ -454,10 +471,7 @@ impl Block5 for WithAlias<'_, '_> {
             PropertyId::ContentType,
             properties.content_type.map(Str::as_bytes),
         );
-        for id in properties.subscription_ids.iter() {
-            out.u8(PropertyId::SubscriptionIdentifier.value());
-            out.var_int(id.get());
-        }
+        out.subscription_ids(properties.subscription_ids);
         out.user_properties(properties.user_properties);
     }
 }

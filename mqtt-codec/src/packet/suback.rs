@@ -4,11 +4,12 @@
 //! | packet identifier | properties (5.0) | reason code x n |
 //! ```
 
+use super::{Body, Lengths};
 use crate::list::{Item, List, sealed, take_byte};
 use crate::packet::ack::{AckProperties, read_reason};
 use crate::property::{Slot, write_block};
 use crate::reason::Reason;
-use crate::wire::{Reader, Sink};
+use crate::wire::{Header, Reader, Sink};
 use crate::{
     DecodeError, DecodeErrorKind, Field, FiltersError, PacketId, ProtocolVersion, ReasonCode,
     SubscribeReason,
@@ -62,7 +63,7 @@ impl<'a> SubAck<'a> {
     ) -> Result<Self, DecodeError> {
         let id = reader.packet_id()?;
         let properties = AckProperties::decode(reader, Slot::SubAck, version)?;
-        let reasons = SubAckReasons::from_wire(reader.rest());
+        let reasons = SubAckReasons::from_run(reader.rest());
         if reader.is_empty() {
             return Err(reader.error(DecodeErrorKind::NoReasonCodes, Field::ReasonCode));
         }
@@ -85,17 +86,26 @@ impl<'a> SubAck<'a> {
             properties,
         })
     }
+}
 
-    pub(crate) fn write<S: Sink>(&self, version: ProtocolVersion, out: &mut S) {
-        out.u16(self.id.get());
+impl Body for SubAck<'_> {
+    #[inline]
+    fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
+        out.start(header, self.id.get().to_be_bytes());
         write_block(version, out, self.properties);
-        for reason in self.reasons.iter() {
-            let value = ReasonCode::from(reason).value();
-            out.u8(match version {
-                // [3:MQTT-3.9.3-2] Every failure is the one that 3.1.1 has.
-                ProtocolVersion::V3_1_1 => value.min(0x80),
-                ProtocolVersion::V5_0 => value,
-            });
+        match (self.reasons.as_run(), version) {
+            (Some(bytes), ProtocolVersion::V5_0) => out.put(bytes),
+            (None, ProtocolVersion::V5_0) => {
+                for reason in self.reasons.iter() {
+                    out.u8(ReasonCode::from(reason).value());
+                }
+            }
+            // [3:MQTT-3.9.3-2] Every failure is the one that 3.1.1 has.
+            (_, ProtocolVersion::V3_1_1) => {
+                for reason in self.reasons.iter() {
+                    out.u8(ReasonCode::from(reason).value().min(0x80));
+                }
+            }
         }
     }
 }

@@ -8,10 +8,11 @@ use core::fmt;
 
 use mqtt_topic::TopicFilter;
 
+use super::{Body, Lengths};
 use crate::error::NotInVersion;
 use crate::list::{Item, List, sealed, take_byte, take_bytes};
 use crate::property::{Block5, PropertySink, Slot, read_block, write_block};
-use crate::wire::{Reader, Sink};
+use crate::wire::{Header, Reader, Sink};
 use crate::{
     DecodeError, DecodeErrorKind, EncodeError, Field, PacketId, PropertyId, ProtocolVersion, QoS,
     SubscriptionId, UserProperties,
@@ -211,7 +212,7 @@ impl<'a> Subscribe<'a> {
             subscription_id = Some(crate::property::read_subscription_id(reader)?);
             Ok(())
         })?;
-        let filters = SubscribeFilters::from_wire(reader.rest());
+        let filters = SubscribeFilters::from_run(reader.rest());
         // [5:MQTT-3.8.3-2] [3:MQTT-3.8.3-3]
         if reader.is_empty() {
             return Err(reader.error(DecodeErrorKind::NoFilters, Field::TopicFilter));
@@ -233,8 +234,11 @@ impl<'a> Subscribe<'a> {
             properties,
         })
     }
+}
 
-    pub(crate) fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
+impl Body for Subscribe<'_> {
+    #[inline]
+    fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
         let plain = |options: SubscriptionOptions| options == SubscriptionOptions::new(options.qos);
         if version == ProtocolVersion::V3_1_1
             && !self.filters.iter().all(|entry| plain(entry.options))
@@ -244,9 +248,14 @@ impl<'a> Subscribe<'a> {
         Ok(())
     }
 
-    pub(crate) fn write<S: Sink>(&self, version: ProtocolVersion, out: &mut S) {
-        out.u16(self.id.get());
+    #[inline]
+    fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
+        out.start(header, self.id.get().to_be_bytes());
         write_block(version, out, self.properties);
+        // What 3.1.1 cannot say was refused, and what it can say looks the same in 5.0.
+        if let Some(bytes) = self.filters.as_run() {
+            return out.put(bytes);
+        }
         for entry in self.filters.iter() {
             out.bytes(entry.filter.as_bytes());
             out.u8(entry.options.value());

@@ -4,12 +4,13 @@
 //! | packet identifier | properties (5.0) | reason code x n (5.0) |
 //! ```
 
+use super::{Body, Lengths};
 use crate::error::NotInVersion;
 use crate::list::{Item, List, sealed, take_byte};
 use crate::packet::ack::{AckProperties, read_reason};
 use crate::property::{Slot, write_block};
 use crate::reason::Reason;
-use crate::wire::{Reader, Sink};
+use crate::wire::{Header, Reader, Sink};
 use crate::{
     DecodeError, DecodeErrorKind, EncodeError, Field, PacketId, ProtocolVersion, ReasonCode,
     UnsubscribeReason,
@@ -71,7 +72,7 @@ impl<'a> UnsubAck<'a> {
                 properties,
             });
         }
-        let reasons = UnsubAckReasons::from_wire(reader.rest());
+        let reasons = UnsubAckReasons::from_run(reader.rest());
         if reader.is_empty() {
             return Err(reader.error(DecodeErrorKind::NoReasonCodes, Field::ReasonCode));
         }
@@ -84,20 +85,28 @@ impl<'a> UnsubAck<'a> {
             properties,
         })
     }
+}
 
-    pub(crate) fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
+impl Body for UnsubAck<'_> {
+    #[inline]
+    fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
         if version == ProtocolVersion::V5_0 && self.reasons.is_empty() {
             return Err(EncodeError::NotInVersion(NotInVersion::NoReasonCodes));
         }
         Ok(())
     }
 
-    pub(crate) fn write<S: Sink>(&self, version: ProtocolVersion, out: &mut S) {
-        out.u16(self.id.get());
+    #[inline]
+    fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
+        out.start(header, self.id.get().to_be_bytes());
         write_block(version, out, self.properties);
-        if version == ProtocolVersion::V5_0 {
-            for reason in self.reasons.iter() {
-                out.u8(ReasonCode::from(reason).value());
+        match (self.reasons.as_run(), version) {
+            (_, ProtocolVersion::V3_1_1) => {}
+            (Some(bytes), ProtocolVersion::V5_0) => out.put(bytes),
+            (None, ProtocolVersion::V5_0) => {
+                for reason in self.reasons.iter() {
+                    out.u8(ReasonCode::from(reason).value());
+                }
             }
         }
     }

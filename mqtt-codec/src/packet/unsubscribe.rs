@@ -6,9 +6,10 @@
 
 use mqtt_topic::TopicFilter;
 
+use super::{Body, Lengths};
 use crate::list::{Item, List, sealed, take_bytes};
 use crate::property::{Block5, PropertySink, Slot, read_block, write_block};
-use crate::wire::{Reader, Sink};
+use crate::wire::{Header, Reader, Sink};
 use crate::{
     DecodeError, DecodeErrorKind, Field, FiltersError, PacketId, ProtocolVersion, UserProperties,
 };
@@ -64,7 +65,7 @@ impl<'a> Unsubscribe<'a> {
         let block = read_block(reader, Slot::Unsubscribe, version, |id, reader| {
             Err(reader.misplaced(id))
         })?;
-        let filters = UnsubscribeFilters::from_wire(reader.rest());
+        let filters = UnsubscribeFilters::from_run(reader.rest());
         // [5:MQTT-3.10.3-2] [3:MQTT-3.10.3-2]
         if reader.is_empty() {
             return Err(reader.error(DecodeErrorKind::NoFilters, Field::TopicFilter));
@@ -83,10 +84,16 @@ impl<'a> Unsubscribe<'a> {
             user_properties: block.user_properties(),
         })
     }
+}
 
-    pub(crate) fn write<S: Sink>(&self, version: ProtocolVersion, out: &mut S) {
-        out.u16(self.id.get());
+impl Body for Unsubscribe<'_> {
+    #[inline]
+    fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
+        out.start(header, self.id.get().to_be_bytes());
         write_block(version, out, Users(self.user_properties));
+        if let Some(bytes) = self.filters.as_run() {
+            return out.put(bytes);
+        }
         for filter in self.filters.iter() {
             out.bytes(filter.as_bytes());
         }

@@ -11,39 +11,63 @@ pub(crate) use id::Slot;
 pub(crate) use user::next_property;
 pub(crate) use user::read_subscription_id;
 
-use crate::list::List;
-use crate::wire::{Counter, Reader, Sink};
+use crate::list::{Item, List};
+use crate::wire::{Counter, Reader, Sink, length};
 use crate::{DecodeError, DecodeErrorKind, Field, ProtocolVersion};
 
 /// What is left of a property block after its single values were taken out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Block<'a> {
-    bytes: &'a [u8],
-    has_user_properties: bool,
-    has_subscription_ids: bool,
+    user_properties: Stretch<'a>,
+    subscription_ids: Stretch<'a>,
+}
+
+/// From the first property of a kind to the last one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stretch<'a> {
+    /// From the first one to the end of the block.
+    from: &'a [u8],
+    /// What is behind the last one.
+    behind: usize,
+    /// Others stand between them.
+    is_mixed: bool,
+}
+
+impl<'a> Stretch<'a> {
+    /// One more property, from the front of `from` to where `behind` is left.
+    #[inline]
+    fn add(&mut self, from: &'a [u8], behind: &[u8]) {
+        if self.from.is_empty() {
+            self.from = from;
+        } else {
+            self.is_mixed |= self.behind != from.len();
+        }
+        self.behind = behind.len();
+    }
+
+    #[inline]
+    fn list<T: Item<'a>>(&self) -> List<'a, T> {
+        let len = self.from.len().saturating_sub(self.behind);
+        let bytes = self.from.get(..len).unwrap_or_default();
+        if bytes.is_empty() {
+            List::from_slice(&[])
+        } else if self.is_mixed {
+            List::from_mixed(bytes)
+        } else {
+            List::from_run(bytes)
+        }
+    }
 }
 
 impl<'a> Block<'a> {
-    const EMPTY: Self = Self {
-        bytes: &[],
-        has_user_properties: false,
-        has_subscription_ids: false,
-    };
-
+    #[inline]
     pub(crate) fn user_properties(&self) -> UserProperties<'a> {
-        if self.has_user_properties {
-            List::from_wire(self.bytes)
-        } else {
-            List::default()
-        }
+        self.user_properties.list()
     }
 
+    #[inline]
     pub(crate) fn subscription_ids(&self) -> SubscriptionIds<'a> {
-        if self.has_subscription_ids {
-            List::from_wire(self.bytes)
-        } else {
-            List::default()
-        }
+        self.subscription_ids.list()
     }
 }
 
@@ -59,7 +83,7 @@ pub(crate) fn read_block<'a>(
     each: impl FnMut(PropertyId, &mut Reader<'a>) -> Result<(), DecodeError>,
 ) -> Result<Block<'a>, DecodeError> {
     if version == ProtocolVersion::V3_1_1 || reader.skip_zero() {
-        return Ok(Block::EMPTY);
+        return Ok(Block::default());
     }
     let length = reader.var_int(Field::PropertyLength)?;
     let mut block = reader.clone();
@@ -80,10 +104,7 @@ pub(crate) fn read_properties<'a>(
 ) -> Result<Block<'a>, DecodeError> {
     let (mut once, allowed) = (PropertyId::allowed_in(slot), PropertyId::allowed_in(slot));
     let repeats_subscription_ids = PropertyId::SubscriptionIdentifier.repeats_in(slot);
-    let mut block = Block {
-        bytes: reader.rest(),
-        ..Block::EMPTY
-    };
+    let mut block = Block::default();
     let counts = reader.counts();
     let (mut properties_left, mut user_left) = (counts.properties_max, counts.user_properties_max);
     while let Some(&value) = reader.rest().first() {
@@ -92,6 +113,7 @@ pub(crate) fn read_properties<'a>(
             return Err(refused(&mut reader, allowed));
         };
         take_one(&reader, &mut properties_left)?;
+        let from = reader.rest();
         reader.skip(1);
         match id {
             // [5:MQTT-1.5.7-1] Name and value are strings like any other.
@@ -100,11 +122,11 @@ pub(crate) fn read_properties<'a>(
                 let field = Field::Property(id);
                 reader.str(field)?;
                 reader.str(field)?;
-                block.has_user_properties = true;
+                block.user_properties.add(from, reader.rest());
             }
             PropertyId::SubscriptionIdentifier if repeats_subscription_ids => {
                 read_subscription_id(&mut reader)?;
-                block.has_subscription_ids = true;
+                block.subscription_ids.add(from, reader.rest());
             }
             _ => {
                 once &= !id.bit();
@@ -147,6 +169,7 @@ fn refused(reader: &mut Reader<'_>, allowed: u64) -> DecodeError {
 }
 
 /// Writes a property block with its length in front. In 3.1.1 there is none.
+#[inline]
 pub(crate) fn write_block<S: Sink>(version: ProtocolVersion, out: &mut S, block: impl Block5) {
     if version == ProtocolVersion::V5_0 {
         if block.is_empty() {
@@ -157,7 +180,8 @@ pub(crate) fn write_block<S: Sink>(version: ProtocolVersion, out: &mut S, block:
 }
 
 /// The length of a property block, without the length in front.
-pub(crate) fn block_len(block: &impl Block5) -> usize {
+#[inline]
+pub(crate) fn block_len(block: &impl Block5) -> u64 {
     let mut counter = Counter::default();
     block.write(&mut counter);
     counter.len
@@ -183,45 +207,65 @@ impl<B: Block5> Block5 for &B {
     }
 }
 
-/// Properties with one value each, as they are written.
+/// Properties as they are written.
 pub(crate) trait PropertySink: Sink {
+    #[inline]
     fn byte_property(&mut self, id: PropertyId, value: Option<u8>) {
         if let Some(value) = value {
-            self.u8(id.value());
-            self.u8(value);
+            self.put(&[id.value(), value]);
         }
     }
 
+    #[inline]
     fn flag_property(&mut self, id: PropertyId, value: Option<bool>) {
         self.byte_property(id, value.map(u8::from));
     }
 
+    #[inline]
     fn u16_property(&mut self, id: PropertyId, value: Option<u16>) {
         if let Some(value) = value {
-            self.u8(id.value());
-            self.u16(value);
+            let [a, b] = value.to_be_bytes();
+            self.put(&[id.value(), a, b]);
         }
     }
 
+    #[inline]
     fn u32_property(&mut self, id: PropertyId, value: Option<u32>) {
         if let Some(value) = value {
-            self.u8(id.value());
-            self.u32(value);
+            let [a, b, c, d] = value.to_be_bytes();
+            self.put(&[id.value(), a, b, c, d]);
         }
     }
 
+    #[inline]
     fn bytes_property(&mut self, id: PropertyId, value: Option<&[u8]>) {
         if let Some(value) = value {
-            self.u8(id.value());
-            self.bytes(value);
+            let [a, b] = length(value);
+            self.put(&[id.value(), a, b]);
+            self.put(value);
         }
     }
 
+    #[inline]
     fn user_properties(&mut self, properties: UserProperties<'_>) {
+        if let Some(bytes) = properties.as_run() {
+            return self.put(bytes);
+        }
         for property in properties.iter() {
-            self.u8(PropertyId::UserProperty.value());
-            self.bytes(property.name.as_bytes());
+            let name = Some(property.name.as_bytes());
+            self.bytes_property(PropertyId::UserProperty, name);
             self.bytes(property.value.as_bytes());
+        }
+    }
+
+    #[inline]
+    fn subscription_ids(&mut self, ids: SubscriptionIds<'_>) {
+        if let Some(bytes) = ids.as_run() {
+            return self.put(bytes);
+        }
+        for id in ids.iter() {
+            self.u8(PropertyId::SubscriptionIdentifier.value());
+            self.var_int(id.get());
         }
     }
 }

@@ -6,7 +6,7 @@ mod writer;
 pub(crate) use reader::{Context, Reader};
 #[cfg(feature = "alloc")]
 pub(crate) use writer::BufWriter;
-pub(crate) use writer::{Counter, Sink, SliceWriter, var_int_len};
+pub(crate) use writer::{Counter, Header, Sink, SliceWriter, length, var_int_len};
 
 /// The largest variable byte integer.
 pub(crate) const VAR_INT_MAX: u32 = 268_435_455;

@@ -4,7 +4,33 @@
 use crate::PacketType;
 use crate::property::{Block5, block_len};
 
+/// A fixed header, which is written together with what is behind it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    first: u8,
+    remaining: u32,
+}
+
+impl Header {
+    #[inline]
+    pub(crate) const fn new(packet_type: PacketType, flags: u8, remaining: u32) -> Self {
+        Self {
+            first: (packet_type.value() << 4) | flags,
+            remaining,
+        }
+    }
+
+    /// For counting, which leaves it out.
+    pub(crate) const NONE: Self = Self {
+        first: 0,
+        remaining: 0,
+    };
+}
+
 /// Something that takes bytes. It has room for all that was counted before.
+///
+/// A growing buffer looks at its room with every piece, so what has a fixed length goes in one
+/// piece with its neighbours.
 pub(crate) trait Sink {
     fn put(&mut self, bytes: &[u8]);
 
@@ -12,49 +38,54 @@ pub(crate) trait Sink {
         self.put(&[value]);
     }
 
-    fn u16(&mut self, value: u16) {
-        self.put(&value.to_be_bytes());
+    /// The fixed header of a packet that may have nothing behind it.
+    #[inline(always)]
+    fn header(&mut self, header: Header) {
+        let Header { first, remaining } = header;
+        let [a, ..] = remaining.to_le_bytes();
+        if remaining < 0x80 {
+            return self.put(&[first, a]);
+        }
+        self.u8(first);
+        self.var_int(remaining);
     }
 
-    fn u32(&mut self, value: u32) {
-        self.put(&value.to_be_bytes());
+    /// The fixed header and the first two bytes behind it.
+    #[inline(always)]
+    fn start(&mut self, header: Header, [c, d]: [u8; 2]) {
+        let Header { first, remaining } = header;
+        let [a, b, ..] = remaining.to_le_bytes();
+        if remaining < 0x80 {
+            self.put(&[first, a, c, d]);
+        } else if remaining < 0x4000 {
+            self.put(&[first, a | 0x80, (b << 1) | (a >> 7), c, d]);
+        } else {
+            self.header(header);
+            self.put(&[c, d]);
+        }
     }
 
     /// Always in the shortest form. The caller has checked the range.
     // [5:MQTT-1.5.5-1]
+    #[inline]
     fn var_int(&mut self, value: u32) {
-        let mut rest = value;
-        loop {
-            let [low, ..] = (rest & 0x7F).to_le_bytes();
-            rest >>= 7;
-            if rest == 0 {
-                return self.u8(low);
-            }
-            self.u8(low | 0x80);
+        let [a, b, c, d] = value.to_le_bytes();
+        // Seven bits in each byte.
+        let (b, c, d) = (
+            (b << 1) | (a >> 7),
+            (c << 2) | (b >> 6),
+            (d << 3) | (c >> 5),
+        );
+        match value {
+            0..0x80 => self.put(&[a]),
+            0x80..0x4000 => self.put(&[a | 0x80, b]),
+            0x4000..0x20_0000 => self.put(&[a | 0x80, b | 0x80, c]),
+            _ => self.put(&[a | 0x80, b | 0x80, c | 0x80, d]),
         }
-    }
-
-    /// The fixed header of a PUBLISH and its topic, in few pieces.
-    #[inline(always)]
-    fn start(&mut self, packet_type: PacketType, flags: u8, remaining: u32, topic: &[u8]) {
-        let first = (packet_type.value() << 4) | flags;
-        // A topic has at most 65,535 bytes.
-        let [high, low] = u16::try_from(topic.len()).unwrap_or(u16::MAX).to_be_bytes();
-        let [a, b, ..] = remaining.to_le_bytes();
-        if remaining < 0x80 {
-            self.put(&[first, a, high, low]);
-        } else if remaining < 0x4000 {
-            let b = (b << 1) | (a >> 7);
-            self.put(&[first, a | 0x80, b, high, low]);
-        } else {
-            self.u8(first);
-            self.var_int(remaining);
-            self.put(&[high, low]);
-        }
-        self.put(topic);
     }
 
     /// A property block with its length in front.
+    #[inline]
     fn block(&mut self, block: &impl Block5)
     where
         Self: Sized,
@@ -64,11 +95,19 @@ pub(crate) trait Sink {
     }
 
     /// Bytes with their length in front. Types see to it that they are at most 65,535.
+    #[inline]
     fn bytes(&mut self, bytes: &[u8]) {
-        let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
-        self.u16(len);
-        self.put(bytes.get(..len.into()).unwrap_or_default());
+        self.put(&length(bytes));
+        self.put(bytes);
     }
+}
+
+/// The length in front of bytes that have at most 65,535.
+#[inline]
+pub(crate) fn length(bytes: &[u8]) -> [u8; 2] {
+    let len = u16::try_from(bytes.len());
+    debug_assert!(len.is_ok(), "the types allow no more");
+    len.unwrap_or(u16::MAX).to_be_bytes()
 }
 
 /// Bytes of a variable byte integer.
@@ -81,27 +120,48 @@ pub(crate) const fn var_int_len(value: u32) -> usize {
     }
 }
 
-/// Counts.
+/// Counts everything but the fixed header.
+///
+/// Every byte that is counted is in memory, but a list may name the same bytes for each of its
+/// entries: 64 bits are enough for whatever fits into an address space.
 #[derive(Debug, Default)]
 pub(crate) struct Counter {
-    pub(crate) len: usize,
+    pub(crate) len: u64,
+}
+
+impl Counter {
+    #[inline]
+    fn add(&mut self, len: usize) {
+        let len = u64::try_from(len).unwrap_or(u64::MAX);
+        self.len = self.len.wrapping_add(len);
+    }
 }
 
 impl Sink for Counter {
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, bytes: &[u8]) {
-        self.len = self.len.saturating_add(bytes.len());
+        self.add(bytes.len());
     }
 
+    #[inline(always)]
+    fn header(&mut self, _header: Header) {}
+
+    #[inline(always)]
+    fn start(&mut self, _header: Header, then: [u8; 2]) {
+        self.put(&then);
+    }
+
+    #[inline]
     fn var_int(&mut self, value: u32) {
-        self.len = self.len.saturating_add(var_int_len(value));
+        self.add(var_int_len(value));
     }
 
     /// Counted once, for its length and for itself.
+    #[inline]
     fn block(&mut self, block: &impl Block5) {
         let len = block_len(block);
         self.var_int(u32::try_from(len).unwrap_or(u32::MAX));
-        self.len = self.len.saturating_add(len);
+        self.len = self.len.wrapping_add(len);
     }
 }
 
