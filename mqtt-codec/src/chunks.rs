@@ -204,6 +204,10 @@ impl Publish<'_> {
     /// Lengths of which the size is that of the head alone.
     fn head(&self, version: ProtocolVersion, payload_len: usize) -> Result<Lengths, EncodeError> {
         self.check(version)?;
+        // A caller may name any length, even one that nothing can be added to.
+        if u32::try_from(payload_len).is_err() {
+            return Err(EncodeError::PacketTooLarge { size: payload_len });
+        }
         let lengths = self.lengths_for(version, payload_len)?;
         Ok(Lengths {
             size: lengths.size.saturating_sub(payload_len),

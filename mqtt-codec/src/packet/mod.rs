@@ -11,7 +11,8 @@ pub(crate) mod subscribe;
 pub(crate) mod unsuback;
 pub(crate) mod unsubscribe;
 
-use crate::wire::{Counter, Header, Reader, Sink, SliceWriter, VAR_INT_MAX, var_int_len};
+use self::publish::Plain;
+use crate::wire::{Counter, Header, Reader, Sink, SliceWriter, VAR_INT_MAX};
 use crate::{
     Auth, ConnAck, Connect, DecodeError, Disconnect, EncodeError, PacketType, ProtocolVersion,
     PubAck, PubComp, PubRec, PubRel, Publish, SubAck, Subscribe, UnsubAck, Unsubscribe,
@@ -149,11 +150,10 @@ impl<'a> Packet<'a> {
     /// been written then.
     #[inline]
     pub fn encode(&self, version: ProtocolVersion, buf: &mut [u8]) -> Result<usize, EncodeError> {
-        let step = IntoSlice { version, buf };
-        match self {
-            Self::Publish(packet) => step.take(packet.header_flags(), packet),
-            _ => self.with_body(step),
+        if let Some((header, plain)) = self.plain(version) {
+            return into_slice(header, &plain, version, buf);
         }
+        self.with_body(IntoSlice { version, buf })
     }
 
     /// Appends the packet to a buffer, such as a `Vec<u8>` or a `BytesMut`; answers how many bytes
@@ -169,12 +169,19 @@ impl<'a> Packet<'a> {
         version: ProtocolVersion,
         buf: &mut impl bytes::BufMut,
     ) -> Result<usize, EncodeError> {
-        let step = IntoBuf { version, buf };
-        match self {
-            // By far the most frequent one, on a way of its own.
-            Self::Publish(packet) => step.take(packet.header_flags(), packet),
-            _ => self.with_body(step),
+        if let Some((header, plain)) = self.plain(version) {
+            return into_buf(header, &plain, version, buf);
         }
+        self.with_body(IntoBuf { version, buf })
+    }
+
+    /// By far the most frequent packet, a PUBLISH without properties, goes a way of its own.
+    #[inline(always)]
+    fn plain(&self, version: ProtocolVersion) -> Option<((PacketType, u8), Plain<'a>)> {
+        let Self::Publish(packet) = self else {
+            return None;
+        };
+        Some((packet.header_flags(), packet.plain(version)?))
     }
 
     /// Does a step with the body of this packet.
@@ -264,17 +271,28 @@ struct IntoSlice<'b> {
 }
 
 impl Step for IntoSlice<'_> {
-    #[inline]
+    #[inline(never)]
     fn take(self, header: (PacketType, u8), body: &impl Body) -> Result<usize, EncodeError> {
-        body.check(self.version)?;
-        let lengths = body.lengths(self.version)?;
-        let (needed, available) = (lengths.size, self.buf.len());
-        let room = self.buf.get_mut(..needed);
-        let room = room.ok_or(EncodeError::BufferTooSmall { needed, available })?;
-        let header = Header::new(header.0, header.1, lengths.remaining);
-        body.write(self.version, lengths, header, &mut SliceWriter::new(room));
-        Ok(needed)
+        into_slice(header, body, self.version, self.buf)
     }
+}
+
+#[inline(always)]
+fn into_slice(
+    (packet_type, flags): (PacketType, u8),
+    body: &impl Body,
+    version: ProtocolVersion,
+    buf: &mut [u8],
+) -> Result<usize, EncodeError> {
+    body.check(version)?;
+    let lengths = body.lengths(version)?;
+    let (needed, available) = (lengths.size, buf.len());
+    let Some(room) = buf.get_mut(..needed) else {
+        return Err(EncodeError::BufferTooSmall { needed, available });
+    };
+    let header = Header::new(packet_type, flags, lengths.remaining);
+    body.write(version, lengths, header, &mut SliceWriter::new(room));
+    Ok(needed)
 }
 
 #[cfg(feature = "alloc")]
@@ -285,19 +303,30 @@ struct IntoBuf<'b, B> {
 
 #[cfg(feature = "alloc")]
 impl<B: bytes::BufMut> Step for IntoBuf<'_, B> {
-    #[inline]
+    #[inline(never)]
     fn take(self, header: (PacketType, u8), body: &impl Body) -> Result<usize, EncodeError> {
-        body.check(self.version)?;
-        let lengths = body.lengths(self.version)?;
-        let (needed, available) = (lengths.size, self.buf.remaining_mut());
-        if available < needed {
-            return Err(EncodeError::BufferTooSmall { needed, available });
-        }
-        let header = Header::new(header.0, header.1, lengths.remaining);
-        let out = &mut crate::wire::BufWriter(self.buf);
-        body.write(self.version, lengths, header, out);
-        Ok(needed)
+        into_buf(header, body, self.version, self.buf)
     }
+}
+
+#[cfg(feature = "alloc")]
+#[inline(always)]
+fn into_buf(
+    (packet_type, flags): (PacketType, u8),
+    body: &impl Body,
+    version: ProtocolVersion,
+    buf: &mut impl bytes::BufMut,
+) -> Result<usize, EncodeError> {
+    body.check(version)?;
+    let lengths = body.lengths(version)?;
+    let (needed, available) = (lengths.size, buf.remaining_mut());
+    if available < needed {
+        return Err(EncodeError::BufferTooSmall { needed, available });
+    }
+    let header = Header::new(packet_type, flags, lengths.remaining);
+    let out = &mut crate::wire::BufWriter(buf);
+    body.write(version, lengths, header, out);
+    Ok(needed)
 }
 
 /// What is known before the first byte is written.
@@ -313,19 +342,32 @@ pub(crate) struct Lengths {
 impl Lengths {
     #[inline]
     pub(crate) fn new(len: u64, block: u32) -> Result<Self, EncodeError> {
-        match (u32::try_from(len), usize::try_from(len)) {
-            (Ok(remaining), Ok(len)) if remaining <= VAR_INT_MAX => {
-                let header_len = var_int_len(remaining).saturating_add(1);
-                Ok(Self {
-                    remaining,
-                    size: len.saturating_add(header_len),
-                    block,
-                })
-            }
-            (_, len) => Err(EncodeError::PacketTooLarge {
-                size: len.unwrap_or(usize::MAX).saturating_add(HEADER_LEN_MAX),
-            }),
+        if len > u64::from(VAR_INT_MAX) {
+            let size = usize::try_from(len).unwrap_or(usize::MAX);
+            return Err(EncodeError::PacketTooLarge {
+                size: size.saturating_add(HEADER_LEN_MAX),
+            });
         }
+        // Four bytes hold what has just been seen to fit into 28 bits.
+        let [a, b, c, d, ..] = len.to_le_bytes();
+        let remaining = u32::from_le_bytes([a, b, c, d]);
+        // 28 bits, and 5.
+        let size = remaining.wrapping_add(header_len(remaining));
+        Ok(Self {
+            remaining,
+            size: usize::try_from(size).unwrap_or(usize::MAX),
+            block,
+        })
+    }
+}
+
+#[inline]
+const fn header_len(remaining: u32) -> u32 {
+    match remaining {
+        0..=0x7F => 2,
+        0x80..=0x3FFF => 3,
+        0x4000..=0x1F_FFFF => 4,
+        _ => 5,
     }
 }
 

@@ -257,7 +257,7 @@ impl<'a> Publish<'a> {
         (PacketType::Publish, flags)
     }
 
-    /// With a payload of so many bytes.
+    /// With a payload of so many bytes, less than 2^63.
     #[inline(always)]
     pub(crate) fn lengths_for(
         &self,
@@ -268,16 +268,15 @@ impl<'a> Publish<'a> {
         let id_len = if self.delivery.id().is_some() { 2 } else { 0 };
         let (block, block_len) = match version {
             ProtocolVersion::V3_1_1 => (0, 0),
-            ProtocolVersion::V5_0 if self.block().is_empty() => (0, 1),
             ProtocolVersion::V5_0 => {
                 let block = block_len(&self.block());
                 let narrow = u32::try_from(block).unwrap_or(u32::MAX);
                 (narrow, block.saturating_add(wide(var_int_len(narrow))))
             }
         };
-        // The caller may name any length of a payload; the rest is in memory.
+        // All of it is in memory, but for a payload of which only the length is known.
         let head = wide(self.topic_bytes().len()).wrapping_add(id_len).wrapping_add(2);
-        let len = head.wrapping_add(block_len).saturating_add(wide(payload_len));
+        let len = head.wrapping_add(block_len).wrapping_add(wide(payload_len));
         Lengths::new(len, block)
     }
 
@@ -292,20 +291,31 @@ impl<'a> Publish<'a> {
         let topic = self.topic_bytes();
         out.start(header, length(topic));
         out.put(topic);
-        let id = self.delivery.id().map(|id| id.get().to_be_bytes());
-        match (id, version, lengths.block) {
-            (None, ProtocolVersion::V3_1_1, _) => {}
-            (Some(id), ProtocolVersion::V3_1_1, _) => out.put(&id),
-            (None, ProtocolVersion::V5_0, 0) => out.u8(0),
-            (Some([high, low]), ProtocolVersion::V5_0, 0) => out.put(&[high, low, 0]),
-            (id, ProtocolVersion::V5_0, block) => {
-                if let Some(id) = id {
-                    out.put(&id);
-                }
-                out.var_int(block);
+        if let Some(id) = self.delivery.id() {
+            out.put(&id.get().to_be_bytes());
+        }
+        if version == ProtocolVersion::V5_0 {
+            out.var_int(lengths.block);
+            if lengths.block > 0 {
                 self.block().write(out);
             }
         }
+    }
+
+    /// All there is, if the packet has neither alias nor properties.
+    #[inline(always)]
+    pub(crate) fn plain(&self, version: ProtocolVersion) -> Option<Plain<'a>> {
+        let PublishTopic::Name(topic) = self.topic else {
+            return None;
+        };
+        if version == ProtocolVersion::V5_0 && !self.block().is_empty() {
+            return None;
+        }
+        Some(Plain {
+            topic: topic.as_bytes(),
+            id: self.delivery.id(),
+            payload: self.payload,
+        })
     }
 
     #[inline]
@@ -320,6 +330,42 @@ impl<'a> Publish<'a> {
             properties: &self.properties,
             alias: self.topic.alias(),
         }
+    }
+}
+
+/// A PUBLISH without properties.
+pub(crate) struct Plain<'a> {
+    topic: &'a [u8],
+    id: Option<PacketId>,
+    payload: &'a [u8],
+}
+
+impl Body for Plain<'_> {
+    #[inline(always)]
+    fn lengths(&self, version: ProtocolVersion) -> Result<Lengths, EncodeError> {
+        let wide = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
+        let middle_len = match (self.id, version) {
+            (None, ProtocolVersion::V3_1_1) => 2,
+            (None, ProtocolVersion::V5_0) => 3,
+            (Some(_), ProtocolVersion::V3_1_1) => 4,
+            (Some(_), ProtocolVersion::V5_0) => 5,
+        };
+        // All of it is in memory.
+        let len = wide(self.topic.len()).wrapping_add(wide(self.payload.len()));
+        Lengths::new(len.wrapping_add(middle_len), 0)
+    }
+
+    #[inline(always)]
+    fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
+        out.start(header, length(self.topic));
+        out.put(self.topic);
+        match (self.id.map(|id| id.get().to_be_bytes()), version) {
+            (None, ProtocolVersion::V3_1_1) => {}
+            (Some(id), ProtocolVersion::V3_1_1) => out.put(&id),
+            (None, ProtocolVersion::V5_0) => out.u8(0),
+            (Some([high, low]), ProtocolVersion::V5_0) => out.put(&[high, low, 0]),
+        }
+        out.put(self.payload);
     }
 }
 

@@ -102,12 +102,12 @@ pub(crate) trait Sink {
     }
 }
 
-/// The length in front of bytes that have at most 65,535.
+/// The length in front of bytes, of which the types allow at most 65,535.
 #[inline]
 pub(crate) fn length(bytes: &[u8]) -> [u8; 2] {
-    let len = u16::try_from(bytes.len());
-    debug_assert!(len.is_ok(), "the types allow no more");
-    len.unwrap_or(u16::MAX).to_be_bytes()
+    debug_assert!(u16::try_from(bytes.len()).is_ok(), "too long for its type");
+    let [low, high, ..] = bytes.len().to_le_bytes();
+    [high, low]
 }
 
 /// Bytes of a variable byte integer.

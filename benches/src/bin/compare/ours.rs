@@ -227,7 +227,7 @@ fn encode(all: &mut Vec<Case>) {
             name,
             ("ours", Kind::Ours),
             count,
-            (packets, Vec::<u8>::new()),
+            (packets.clone(), Vec::<u8>::new()),
             move |(_, out)| {
                 out.clear();
                 out.reserve(bytes.len());
@@ -241,6 +241,21 @@ fn encode(all: &mut Vec<Case>) {
                 } else {
                     0
                 }
+            },
+        ));
+        all.push(Case::new(
+            name,
+            ("ours, slice", Kind::Ours),
+            count,
+            (packets, vec![0; bytes.len()]),
+            |_| {},
+            move |(packets, out)| {
+                let mut rest = &mut **out;
+                for packet in &*packets {
+                    let len = packet.encode(version, rest).expect("valid packets");
+                    rest = &mut rest[len..];
+                }
+                if rest.is_empty() { packets.len() } else { 0 }
             },
         ));
     }
