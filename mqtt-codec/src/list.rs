@@ -12,6 +12,7 @@ pub struct List<'a, T> {
 }
 
 enum Source<'a, T> {
+    Empty,
     /// Bytes that were checked when the packet was decoded: the entries, one behind the other.
     Run(&'a [u8]),
     /// The same, with other properties between them.
@@ -45,15 +46,22 @@ impl<'a, T: Item<'a>> List<'a, T> {
     }
 
     pub(crate) const fn from_slice(items: &'a [T]) -> Self {
-        Self {
-            source: Source::Slice(items),
-        }
+        let source = match items {
+            [] => Source::Empty,
+            _ => Source::Slice(items),
+        };
+        Self { source }
     }
 
     /// The entries, in their order.
     #[must_use]
     pub const fn iter(&self) -> ListIter<'a, T> {
         match self.source {
+            Source::Empty => ListIter {
+                rest: &[],
+                items: &[],
+                item: PhantomData,
+            },
             Source::Run(rest) | Source::Mixed(rest) => ListIter {
                 rest,
                 items: &[],
@@ -73,7 +81,7 @@ impl<'a, T: Item<'a>> List<'a, T> {
         match self.source {
             Source::Run(bytes) => Some(bytes),
             Source::Mixed(_) => None,
-            Source::Slice([]) => Some(&[]),
+            Source::Empty => Some(&[]),
             Source::Slice(_) => None,
         }
     }
@@ -81,7 +89,7 @@ impl<'a, T: Item<'a>> List<'a, T> {
     /// Whether nothing was put in: known without a look at any bytes.
     #[inline]
     pub(crate) const fn is_unset(&self) -> bool {
-        matches!(self.source, Source::Slice([]))
+        matches!(self.source, Source::Empty)
     }
 
     /// Whether there is no entry.

@@ -151,7 +151,11 @@ impl<'a> Packet<'a> {
     #[inline]
     pub fn encode(&self, version: ProtocolVersion, buf: &mut [u8]) -> Result<usize, EncodeError> {
         if let Some((header, plain)) = self.plain(version) {
-            return into_slice(header, &plain, version, buf);
+            // Named, so that each gets code of its own.
+            return match version {
+                ProtocolVersion::V3_1_1 => into_slice(header, &plain, ProtocolVersion::V3_1_1, buf),
+                ProtocolVersion::V5_0 => into_slice(header, &plain, ProtocolVersion::V5_0, buf),
+            };
         }
         self.with_body(IntoSlice { version, buf })
     }

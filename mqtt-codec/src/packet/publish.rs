@@ -252,8 +252,14 @@ impl<'a> Publish<'a> {
 
     #[inline]
     pub(crate) fn header_flags(&self) -> (PacketType, u8) {
-        let qos = u8::from(self.delivery.qos());
-        let flags = (u8::from(self.delivery.dup()) << 3) | (qos << 1) | u8::from(self.retain);
+        let of_delivery = match self.delivery {
+            Delivery::AtMostOnce => 0b0000,
+            Delivery::AtLeastOnce { dup: false, .. } => 0b0010,
+            Delivery::AtLeastOnce { dup: true, .. } => 0b1010,
+            Delivery::ExactlyOnce { dup: false, .. } => 0b0100,
+            Delivery::ExactlyOnce { dup: true, .. } => 0b1100,
+        };
+        let flags = of_delivery | u8::from(self.retain);
         (PacketType::Publish, flags)
     }
 
@@ -290,7 +296,7 @@ impl<'a> Publish<'a> {
     ) {
         let topic = self.topic_bytes();
         out.start(header, length(topic));
-        out.put(topic);
+        out.put_short(topic);
         if let Some(id) = self.delivery.id() {
             out.put(&id.get().to_be_bytes());
         }
@@ -358,7 +364,7 @@ impl Body for Plain<'_> {
     #[inline(always)]
     fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
         out.start(header, length(self.topic));
-        out.put(self.topic);
+        out.put_short(self.topic);
         match (self.id.map(|id| id.get().to_be_bytes()), version) {
             (None, ProtocolVersion::V3_1_1) => {}
             (Some(id), ProtocolVersion::V3_1_1) => out.put(&id),

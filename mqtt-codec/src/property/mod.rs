@@ -242,7 +242,7 @@ pub(crate) trait PropertySink: Sink {
         if let Some(value) = value {
             let [a, b] = length(value);
             self.put(&[id.value(), a, b]);
-            self.put(value);
+            self.put_short(value);
         }
     }
 

@@ -34,6 +34,13 @@ impl Header {
 pub(crate) trait Sink {
     fn put(&mut self, bytes: &[u8]);
 
+    /// As [`put`](Self::put), for what is often short: a topic, a name.
+    #[inline(always)]
+    fn put_short(&mut self, bytes: &[u8]) {
+        self.put(bytes);
+    }
+
+    #[inline(always)]
     fn u8(&mut self, value: u8) {
         self.put(&[value]);
     }
@@ -98,7 +105,7 @@ pub(crate) trait Sink {
     #[inline]
     fn bytes(&mut self, bytes: &[u8]) {
         self.put(&length(bytes));
-        self.put(bytes);
+        self.put_short(bytes);
     }
 }
 
@@ -177,15 +184,50 @@ impl<'b> SliceWriter<'b> {
     }
 }
 
+impl<'b> SliceWriter<'b> {
+    #[inline(always)]
+    fn room(&mut self, len: usize) -> Option<&'b mut [u8]> {
+        let (room, rest) = core::mem::take(&mut self.rest).split_at_mut_checked(len)?;
+        self.rest = rest;
+        Some(room)
+    }
+}
+
 impl Sink for SliceWriter<'_> {
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, bytes: &[u8]) {
-        let rest = core::mem::take(&mut self.rest);
-        if let Some((room, rest)) = rest.split_at_mut_checked(bytes.len()) {
+        if let Some(room) = self.room(bytes.len()) {
             room.copy_from_slice(bytes);
-            self.rest = rest;
         }
     }
+
+    #[inline(always)]
+    fn put_short(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.room(bytes.len())
+            && !copy_short::<16>(room, bytes)
+        {
+            room.copy_from_slice(bytes);
+        }
+    }
+}
+
+/// Copies `N` to `2 N` bytes in two pieces that may overlap, which costs less than a call; answers
+/// whether they were that many.
+#[inline(always)]
+fn copy_short<const N: usize>(room: &mut [u8], bytes: &[u8]) -> bool {
+    if bytes.len() > N.saturating_mul(2) {
+        return false;
+    }
+    let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) else {
+        return false;
+    };
+    if let Some(front) = room.first_chunk_mut::<N>() {
+        *front = *first;
+    }
+    if let Some(back) = room.last_chunk_mut::<N>() {
+        *back = *last;
+    }
+    true
 }
 
 /// Writes into a growable buffer, or one with room for what was counted.
