@@ -61,11 +61,12 @@ pub(crate) trait Sink {
     #[inline(always)]
     fn start(&mut self, header: Header, [c, d]: [u8; 2]) {
         let Header { first, remaining } = header;
-        let [a, b, ..] = remaining.to_le_bytes();
+        let [a, ..] = remaining.to_le_bytes();
+        let [b, ..] = (remaining >> 7).to_le_bytes();
         if remaining < 0x80 {
             self.put(&[first, a, c, d]);
         } else if remaining < 0x4000 {
-            self.put(&[first, a | 0x80, (b << 1) | (a >> 7), c, d]);
+            self.put(&[first, a | 0x80, b, c, d]);
         } else {
             self.header(header);
             self.put(&[c, d]);
@@ -76,13 +77,9 @@ pub(crate) trait Sink {
     // [5:MQTT-1.5.5-1]
     #[inline]
     fn var_int(&mut self, value: u32) {
-        let [a, b, c, d] = value.to_le_bytes();
-        // Seven bits in each byte.
-        let (b, c, d) = (
-            (b << 1) | (a >> 7),
-            (c << 2) | (b >> 6),
-            (d << 3) | (c >> 5),
-        );
+        // Seven bits in each byte; the eighth says that there is another.
+        let [[a, ..], [b, ..], [c, ..], [d, ..]] =
+            [value, value >> 7, value >> 14, value >> 21].map(u32::to_le_bytes);
         match value {
             0..0x80 => self.put(&[a]),
             0x80..0x4000 => self.put(&[a | 0x80, b]),
@@ -203,28 +200,29 @@ impl Sink for SliceWriter<'_> {
 
     #[inline(always)]
     fn put_short(&mut self, bytes: &[u8]) {
-        if let Some(room) = self.room(bytes.len())
-            && !copy_short::<16>(room, bytes)
-        {
+        let Some(room) = self.room(bytes.len()) else {
+            return;
+        };
+        if !copy_short(room, bytes) {
             room.copy_from_slice(bytes);
         }
     }
 }
 
-/// Copies `N` to `2 N` bytes in two pieces that may overlap, which costs less than a call; answers
+/// Copies 16 to 32 bytes in two pieces that may overlap, which costs less than a call; answers
 /// whether they were that many.
 #[inline(always)]
-fn copy_short<const N: usize>(room: &mut [u8], bytes: &[u8]) -> bool {
-    if bytes.len() > N.saturating_mul(2) {
+fn copy_short(room: &mut [u8], bytes: &[u8]) -> bool {
+    if bytes.len() > 32 {
         return false;
     }
-    let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) else {
+    let (Some(first), Some(last)) = (bytes.first_chunk::<16>(), bytes.last_chunk::<16>()) else {
         return false;
     };
-    if let Some(front) = room.first_chunk_mut::<N>() {
+    if let Some(front) = room.first_chunk_mut() {
         *front = *first;
     }
-    if let Some(back) = room.last_chunk_mut::<N>() {
+    if let Some(back) = room.last_chunk_mut() {
         *back = *last;
     }
     true
