@@ -83,6 +83,20 @@ impl<R: Reason> Body for Ack<'_, R> {
     }
 }
 
+/// The whole packet, if it has no reason code and no properties: mostly.
+#[inline(always)]
+pub(crate) fn short<R: Reason>(
+    packet_type: PacketType,
+    ack: &Ack<'_, R>,
+    version: ProtocolVersion,
+) -> Option<[u8; 4]> {
+    let is_short = version == ProtocolVersion::V3_1_1
+        || ack.reason.into() == ReasonCode::Success && ack.properties.is_empty();
+    let [high, low] = ack.id.get().to_be_bytes();
+    let first = (packet_type.value() << 4) | packet_type.fixed_flags().unwrap_or_default();
+    is_short.then_some([first, 2, high, low])
+}
+
 pub(crate) fn decode<'a, R: Reason>(
     packet_type: PacketType,
     reader: &mut Reader<'a>,

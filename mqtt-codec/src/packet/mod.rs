@@ -46,6 +46,39 @@ pub enum Packet<'a> {
     Auth(Auth<'a>),
 }
 
+/// Does the same with the body of whichever packet it is.
+macro_rules! with_body {
+    ($packet:expr, $header:ident, $body:ident => $step:expr) => {
+        with_body!(@ $packet, $header, $body => $step;
+            Connect ConnAck PubAck PubRec PubRel PubComp Subscribe SubAck Unsubscribe UnsubAck Disconnect Auth)
+    };
+    (@ $packet:expr, $header:ident, $body:ident => $step:expr; $($name:ident)*) => {
+        match $packet {
+            $(Self::$name($body) => {
+                let $header = fixed_header(PacketType::$name);
+                $step
+            })*
+            Self::Publish($body) => {
+                let $header = $body.header_flags();
+                $step
+            }
+            Self::PingReq => {
+                let ($header, $body) = (fixed_header(PacketType::PingReq), &Ping);
+                $step
+            }
+            Self::PingResp => {
+                let ($header, $body) = (fixed_header(PacketType::PingResp), &Ping);
+                $step
+            }
+        }
+    };
+}
+
+#[inline(always)]
+fn fixed_header(packet_type: PacketType) -> (PacketType, u8) {
+    (packet_type, packet_type.fixed_flags().unwrap_or_default())
+}
+
 impl<'a> Packet<'a> {
     /// Reads the body of a packet; answers what `done` makes of it.
     ///
@@ -139,7 +172,10 @@ impl<'a> Packet<'a> {
     /// [`EncodeError::PacketTooLarge`], and [`EncodeError::NotInVersion`] where leaving something
     /// out would change the meaning.
     pub fn encoded_len(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        self.with_body(Measure { version })
+        with_body!(self, _header, body => {
+            body.check(version)?;
+            body.lengths(version).map(|lengths| lengths.size)
+        })
     }
 
     /// Writes the packet to the front of `buf`; answers how many bytes that were.
@@ -148,7 +184,7 @@ impl<'a> Packet<'a> {
     ///
     /// As [`encoded_len`](Self::encoded_len), and [`EncodeError::BufferTooSmall`]. Nothing has
     /// been written then.
-    #[inline]
+    #[inline(always)]
     pub fn encode(&self, version: ProtocolVersion, buf: &mut [u8]) -> Result<usize, EncodeError> {
         if let Some((header, plain)) = self.plain(version) {
             // Named, so that each gets code of its own.
@@ -157,7 +193,10 @@ impl<'a> Packet<'a> {
                 ProtocolVersion::V5_0 => into_slice(header, &plain, ProtocolVersion::V5_0, buf),
             };
         }
-        self.with_body(IntoSlice { version, buf })
+        match self {
+            Self::Publish(packet) => apart(packet.header_flags(), packet, version, buf),
+            _ => self.encode_other(version, buf),
+        }
     }
 
     /// Appends the packet to a buffer, such as a `Vec<u8>` or a `BytesMut`; answers how many bytes
@@ -167,7 +206,7 @@ impl<'a> Packet<'a> {
     ///
     /// As [`encode`](Self::encode).
     #[cfg(feature = "alloc")]
-    #[inline]
+    #[inline(always)]
     pub fn encode_to(
         &self,
         version: ProtocolVersion,
@@ -176,7 +215,10 @@ impl<'a> Packet<'a> {
         if let Some((header, plain)) = self.plain(version) {
             return into_buf(header, &plain, version, buf);
         }
-        self.with_body(IntoBuf { version, buf })
+        match self {
+            Self::Publish(packet) => apart_to(packet.header_flags(), packet, version, buf),
+            _ => self.encode_other_to(version, buf),
+        }
     }
 
     /// By far the most frequent packet, a PUBLISH without properties, goes a way of its own.
@@ -188,30 +230,43 @@ impl<'a> Packet<'a> {
         Some((packet.header_flags(), packet.plain(version)?))
     }
 
-    /// Does a step with the body of this packet.
-    #[inline(never)]
-    fn with_body<S: Step>(&self, step: S) -> Result<usize, EncodeError> {
-        let plain = |packet_type: PacketType| {
-            let flags = packet_type.fixed_flags().unwrap_or_default();
-            (packet_type, flags)
-        };
+    /// An acknowledgement without a reason code and without properties.
+    #[inline(always)]
+    fn short_ack(&self, version: ProtocolVersion) -> Option<[u8; 4]> {
         match self {
-            Self::Connect(packet) => step.take(plain(PacketType::Connect), packet),
-            Self::ConnAck(packet) => step.take(plain(PacketType::ConnAck), packet),
-            Self::Publish(packet) => step.take(packet.header_flags(), packet),
-            Self::PubAck(packet) => step.take(plain(PacketType::PubAck), packet),
-            Self::PubRec(packet) => step.take(plain(PacketType::PubRec), packet),
-            Self::PubRel(packet) => step.take(plain(PacketType::PubRel), packet),
-            Self::PubComp(packet) => step.take(plain(PacketType::PubComp), packet),
-            Self::Subscribe(packet) => step.take(plain(PacketType::Subscribe), packet),
-            Self::SubAck(packet) => step.take(plain(PacketType::SubAck), packet),
-            Self::Unsubscribe(packet) => step.take(plain(PacketType::Unsubscribe), packet),
-            Self::UnsubAck(packet) => step.take(plain(PacketType::UnsubAck), packet),
-            Self::PingReq => step.take(plain(PacketType::PingReq), &Ping),
-            Self::PingResp => step.take(plain(PacketType::PingResp), &Ping),
-            Self::Disconnect(packet) => step.take(plain(PacketType::Disconnect), packet),
-            Self::Auth(packet) => step.take(plain(PacketType::Auth), packet),
+            Self::PubAck(packet) => ack::short(PacketType::PubAck, packet, version),
+            Self::PubRec(packet) => ack::short(PacketType::PubRec, packet, version),
+            Self::PubRel(packet) => ack::short(PacketType::PubRel, packet, version),
+            Self::PubComp(packet) => ack::short(PacketType::PubComp, packet, version),
+            _ => None,
         }
+    }
+
+    #[inline(never)]
+    fn encode_other(&self, version: ProtocolVersion, buf: &mut [u8]) -> Result<usize, EncodeError> {
+        if let Some(bytes) = self.short_ack(version)
+            && let Some(room) = buf.first_chunk_mut()
+        {
+            *room = bytes;
+            return Ok(bytes.len());
+        }
+        with_body!(self, header, body => apart(header, body, version, buf))
+    }
+
+    #[cfg(feature = "alloc")]
+    #[inline(never)]
+    fn encode_other_to(
+        &self,
+        version: ProtocolVersion,
+        buf: &mut impl bytes::BufMut,
+    ) -> Result<usize, EncodeError> {
+        if let Some(bytes) = self.short_ack(version)
+            && buf.remaining_mut() >= bytes.len()
+        {
+            buf.put_slice(&bytes);
+            return Ok(bytes.len());
+        }
+        with_body!(self, header, body => apart_to(header, body, version, buf))
     }
 }
 
@@ -253,34 +308,6 @@ impl Body for Ping {
     }
 }
 
-/// Something to be done with the body of any packet.
-trait Step {
-    fn take(self, header: (PacketType, u8), body: &impl Body) -> Result<usize, EncodeError>;
-}
-
-struct Measure {
-    version: ProtocolVersion,
-}
-
-impl Step for Measure {
-    fn take(self, _: (PacketType, u8), body: &impl Body) -> Result<usize, EncodeError> {
-        body.check(self.version)?;
-        body.lengths(self.version).map(|lengths| lengths.size)
-    }
-}
-
-struct IntoSlice<'b> {
-    version: ProtocolVersion,
-    buf: &'b mut [u8],
-}
-
-impl Step for IntoSlice<'_> {
-    #[inline(never)]
-    fn take(self, header: (PacketType, u8), body: &impl Body) -> Result<usize, EncodeError> {
-        into_slice(header, body, self.version, self.buf)
-    }
-}
-
 #[inline(always)]
 fn into_slice(
     (packet_type, flags): (PacketType, u8),
@@ -299,18 +326,15 @@ fn into_slice(
     Ok(needed)
 }
 
-#[cfg(feature = "alloc")]
-struct IntoBuf<'b, B> {
+/// The same, as a call.
+#[inline(never)]
+fn apart(
+    header: (PacketType, u8),
+    body: &impl Body,
     version: ProtocolVersion,
-    buf: &'b mut B,
-}
-
-#[cfg(feature = "alloc")]
-impl<B: bytes::BufMut> Step for IntoBuf<'_, B> {
-    #[inline(never)]
-    fn take(self, header: (PacketType, u8), body: &impl Body) -> Result<usize, EncodeError> {
-        into_buf(header, body, self.version, self.buf)
-    }
+    buf: &mut [u8],
+) -> Result<usize, EncodeError> {
+    into_slice(header, body, version, buf)
 }
 
 #[cfg(feature = "alloc")]
@@ -331,6 +355,18 @@ fn into_buf(
     let out = &mut crate::wire::BufWriter(buf);
     body.write(version, lengths, header, out);
     Ok(needed)
+}
+
+/// The same, as a call.
+#[cfg(feature = "alloc")]
+#[inline(never)]
+fn apart_to(
+    header: (PacketType, u8),
+    body: &impl Body,
+    version: ProtocolVersion,
+    buf: &mut impl bytes::BufMut,
+) -> Result<usize, EncodeError> {
+    into_buf(header, body, version, buf)
 }
 
 /// What is known before the first byte is written.

@@ -95,13 +95,18 @@ impl Body for SubAck<'_> {
         write_block(version, out, self.properties);
         match (self.reasons.as_run(), version) {
             (Some(bytes), ProtocolVersion::V5_0) => out.put(bytes),
+            // [3:MQTT-3.9.3-2] Every failure is the one that 3.1.1 has.
+            (Some(bytes), ProtocolVersion::V3_1_1) => {
+                for &code in bytes {
+                    out.u8(code.min(0x80));
+                }
+            }
             (None, ProtocolVersion::V5_0) => {
                 for reason in self.reasons.iter() {
                     out.u8(ReasonCode::from(reason).value());
                 }
             }
-            // [3:MQTT-3.9.3-2] Every failure is the one that 3.1.1 has.
-            (_, ProtocolVersion::V3_1_1) => {
+            (None, ProtocolVersion::V3_1_1) => {
                 for reason in self.reasons.iter() {
                     out.u8(ReasonCode::from(reason).value().min(0x80));
                 }

@@ -18,6 +18,7 @@ use crate::{
     SubscriptionId, UserProperties,
 };
 
+const QOS: u8 = 0b0000_0011;
 const NO_LOCAL: u8 = 0b0000_0100;
 const RETAIN_AS_PUBLISHED: u8 = 0b0000_1000;
 const RETAIN_HANDLING_SHIFT: u32 = 4;
@@ -239,10 +240,7 @@ impl<'a> Subscribe<'a> {
 impl Body for Subscribe<'_> {
     #[inline]
     fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
-        let plain = |options: SubscriptionOptions| options == SubscriptionOptions::new(options.qos);
-        if version == ProtocolVersion::V3_1_1
-            && !self.filters.iter().all(|entry| plain(entry.options))
-        {
+        if version == ProtocolVersion::V3_1_1 && !self.has_plain_options() {
             return Err(EncodeError::NotInVersion(NotInVersion::SubscriptionOptions));
         }
         Ok(())
@@ -264,6 +262,32 @@ impl Body for Subscribe<'_> {
 }
 
 /// Checks one filter and its options.
+impl Subscribe<'_> {
+    /// Whether all options are the QoS alone.
+    fn has_plain_options(&self) -> bool {
+        let plain = |options: SubscriptionOptions| options == SubscriptionOptions::new(options.qos);
+        match self.filters.as_run() {
+            Some(bytes) => run_has_plain_options(bytes),
+            None => self.filters.iter().all(|entry| plain(entry.options)),
+        }
+    }
+}
+
+/// The same for entries as they are written, which were checked before.
+fn run_has_plain_options(mut bytes: &[u8]) -> bool {
+    while let Some((length, behind)) = bytes.split_first_chunk() {
+        let options_at = usize::from(u16::from_be_bytes(*length));
+        let Some((&options, rest)) = behind.get(options_at..).and_then(<[u8]>::split_first) else {
+            return false;
+        };
+        if options & !QOS != 0 {
+            return false;
+        }
+        bytes = rest;
+    }
+    true
+}
+
 fn read_filter(reader: &mut Reader<'_>, version: ProtocolVersion) -> Result<(), DecodeError> {
     // [5:MQTT-3.8.3-1] [3:MQTT-3.8.3-1]
     let filter = reader.topic_filter()?;

@@ -169,13 +169,12 @@ fn refused(reader: &mut Reader<'_>, allowed: u64) -> DecodeError {
 }
 
 /// Writes a property block with its length in front. In 3.1.1 there is none.
-#[inline]
+#[inline(always)]
 pub(crate) fn write_block<S: Sink>(version: ProtocolVersion, out: &mut S, block: impl Block5) {
-    if version == ProtocolVersion::V5_0 {
-        if block.is_empty() {
-            return out.u8(0);
-        }
-        out.block(&block);
+    match version {
+        ProtocolVersion::V3_1_1 => {}
+        ProtocolVersion::V5_0 if block.is_empty() => out.u8(0),
+        ProtocolVersion::V5_0 => out.block(&block),
     }
 }
 
@@ -246,11 +245,17 @@ pub(crate) trait PropertySink: Sink {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn user_properties(&mut self, properties: UserProperties<'_>) {
-        if let Some(bytes) = properties.as_run() {
-            return self.put(bytes);
+        match properties.as_run() {
+            Some([]) => {}
+            Some(bytes) => self.put(bytes),
+            None => self.each_user_property(properties),
         }
+    }
+
+    #[inline(never)]
+    fn each_user_property(&mut self, properties: UserProperties<'_>) {
         for property in properties.iter() {
             let name = Some(property.name.as_bytes());
             self.bytes_property(PropertyId::UserProperty, name);
@@ -258,11 +263,17 @@ pub(crate) trait PropertySink: Sink {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn subscription_ids(&mut self, ids: SubscriptionIds<'_>) {
-        if let Some(bytes) = ids.as_run() {
-            return self.put(bytes);
+        match ids.as_run() {
+            Some([]) => {}
+            Some(bytes) => self.put(bytes),
+            None => self.each_subscription_id(ids),
         }
+    }
+
+    #[inline(never)]
+    fn each_subscription_id(&mut self, ids: SubscriptionIds<'_>) {
         for id in ids.iter() {
             self.u8(PropertyId::SubscriptionIdentifier.value());
             self.var_int(id.get());
