@@ -176,7 +176,12 @@ impl Publish<'_> {
         let room = buf
             .get_mut(..needed)
             .ok_or(EncodeError::BufferTooSmall { needed, available })?;
-        self.write_head(version, head, self.header(head), &mut SliceWriter::new(room));
+        self.write_head(
+            version,
+            head,
+            self.header(head),
+            &mut SliceWriter::new(room),
+        );
         Ok(needed)
     }
 

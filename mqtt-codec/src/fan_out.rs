@@ -10,8 +10,8 @@ use crate::packet::publish::WithAlias;
 use crate::property::{Block5, PropertySink};
 use crate::wire::{BufWriter, Header, Sink, length, var_int_len};
 use crate::{
-    Delivery, EncodeError, Message, PacketId, PacketType, PropertyId, ProtocolVersion, PublishProperties,
-    SubscriptionId, SubscriptionIds, TopicAlias,
+    Delivery, EncodeError, Message, PacketId, PacketType, PropertyId, ProtocolVersion,
+    PublishProperties, SubscriptionId, SubscriptionIds, TopicAlias,
 };
 
 /// A message on its way to many receivers of one version.
@@ -130,7 +130,10 @@ impl PlainHeads {
         buf: &mut impl BufMut,
     ) -> Result<usize, EncodeError> {
         let first = (PacketType::Publish.value() << 4) | receiver.flags();
-        let (at_most_once, acknowledged) = self.bytes.split_at_checked(self.at_most_once).unwrap_or_default();
+        let (at_most_once, acknowledged) = self
+            .bytes
+            .split_at_checked(self.at_most_once)
+            .unwrap_or_default();
         let available = buf.remaining_mut();
         let Some(id) = receiver.delivery.id() else {
             let needed = at_most_once.len().saturating_add(1);

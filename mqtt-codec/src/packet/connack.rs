@@ -14,8 +14,8 @@ use crate::reason::Reason;
 use crate::text::Str;
 use crate::wire::{Header, Reader, Sink};
 use crate::{
-    ConnectReason, DecodeError, DecodeErrorKind, EncodeError, Field, PropertyId, ProtocolVersion,
-    QoS, ReasonCode, UserProperties,
+    ConnectReason, DecodeError, DecodeErrorKind, EncodeError, Field, PacketType, PropertyId,
+    ProtocolVersion, QoS, ReasonCode, UserProperties,
 };
 
 /// CONNACK: the server accepts or refuses a CONNECT.
@@ -163,6 +163,20 @@ impl<'a> ConnAck<'a> {
             outcome,
             properties: ConnAckProperties::decode(reader, version)?,
         })
+    }
+}
+
+impl ConnAck<'_> {
+    /// The whole packet, where it has no properties: a good answer in 3.1.1.
+    #[inline(always)]
+    pub(crate) fn short(&self, version: ProtocolVersion) -> Option<[u8; 4]> {
+        match (self.outcome, version) {
+            (ConnAckOutcome::Accepted { session_present }, ProtocolVersion::V3_1_1) => {
+                let first = PacketType::ConnAck.value() << 4;
+                Some([first, 2, session_present.into(), 0])
+            }
+            (ConnAckOutcome::Accepted { .. } | ConnAckOutcome::Refused(_), _) => None,
+        }
     }
 }
 

@@ -11,7 +11,6 @@ pub(crate) mod subscribe;
 pub(crate) mod unsuback;
 pub(crate) mod unsubscribe;
 
-use self::publish::Plain;
 use crate::wire::{Counter, Header, Reader, Sink, SliceWriter, VAR_INT_MAX};
 use crate::{
     Auth, ConnAck, Connect, DecodeError, Disconnect, EncodeError, PacketType, ProtocolVersion,
@@ -186,16 +185,20 @@ impl<'a> Packet<'a> {
     /// been written then.
     #[inline(always)]
     pub fn encode(&self, version: ProtocolVersion, buf: &mut [u8]) -> Result<usize, EncodeError> {
-        if let Some((header, plain)) = self.plain(version) {
-            // Named, so that each gets code of its own.
-            return match version {
-                ProtocolVersion::V3_1_1 => into_slice(header, &plain, ProtocolVersion::V3_1_1, buf),
-                ProtocolVersion::V5_0 => into_slice(header, &plain, ProtocolVersion::V5_0, buf),
-            };
-        }
-        match self {
-            Self::Publish(packet) => apart(packet.header_flags(), packet, version, buf),
-            _ => self.encode_other(version, buf),
+        // By far the most frequent packet, a PUBLISH without properties, goes a way of its own; and
+        // each version is named, so that it gets code of its own.
+        let Self::Publish(packet) = self else {
+            return self.encode_other(version, buf);
+        };
+        let header = packet.header_flags();
+        match (packet.plain(version), version) {
+            (Some(plain), ProtocolVersion::V3_1_1) => {
+                into_slice(header, &plain, ProtocolVersion::V3_1_1, buf)
+            }
+            (Some(plain), ProtocolVersion::V5_0) => {
+                into_slice(header, &plain, ProtocolVersion::V5_0, buf)
+            }
+            (None, _) => apart(header, packet, version, buf),
         }
     }
 
@@ -212,28 +215,21 @@ impl<'a> Packet<'a> {
         version: ProtocolVersion,
         buf: &mut impl bytes::BufMut,
     ) -> Result<usize, EncodeError> {
-        if let Some((header, plain)) = self.plain(version) {
-            return into_buf(header, &plain, version, buf);
-        }
-        match self {
-            Self::Publish(packet) => apart_to(packet.header_flags(), packet, version, buf),
-            _ => self.encode_other_to(version, buf),
-        }
-    }
-
-    /// By far the most frequent packet, a PUBLISH without properties, goes a way of its own.
-    #[inline(always)]
-    fn plain(&self, version: ProtocolVersion) -> Option<((PacketType, u8), Plain<'a>)> {
         let Self::Publish(packet) = self else {
-            return None;
+            return self.encode_other_to(version, buf);
         };
-        Some((packet.header_flags(), packet.plain(version)?))
+        let header = packet.header_flags();
+        match packet.plain(version) {
+            Some(plain) => into_buf(header, &plain, version, buf),
+            None => apart_to(header, packet, version, buf),
+        }
     }
 
-    /// An acknowledgement without a reason code and without properties.
+    /// The whole packet, if it has two bytes behind its header.
     #[inline(always)]
-    fn short_ack(&self, version: ProtocolVersion) -> Option<[u8; 4]> {
+    fn short(&self, version: ProtocolVersion) -> Option<[u8; 4]> {
         match self {
+            Self::ConnAck(packet) => packet.short(version),
             Self::PubAck(packet) => ack::short(PacketType::PubAck, packet, version),
             Self::PubRec(packet) => ack::short(PacketType::PubRec, packet, version),
             Self::PubRel(packet) => ack::short(PacketType::PubRel, packet, version),
@@ -244,7 +240,7 @@ impl<'a> Packet<'a> {
 
     #[inline(never)]
     fn encode_other(&self, version: ProtocolVersion, buf: &mut [u8]) -> Result<usize, EncodeError> {
-        if let Some(bytes) = self.short_ack(version)
+        if let Some(bytes) = self.short(version)
             && let Some(room) = buf.first_chunk_mut()
         {
             *room = bytes;
@@ -260,7 +256,7 @@ impl<'a> Packet<'a> {
         version: ProtocolVersion,
         buf: &mut impl bytes::BufMut,
     ) -> Result<usize, EncodeError> {
-        if let Some(bytes) = self.short_ack(version)
+        if let Some(bytes) = self.short(version)
             && buf.remaining_mut() >= bytes.len()
         {
             buf.put_slice(&bytes);

@@ -281,7 +281,9 @@ impl<'a> Publish<'a> {
             }
         };
         // All of it is in memory, but for a payload of which only the length is known.
-        let head = wide(self.topic_bytes().len()).wrapping_add(id_len).wrapping_add(2);
+        let head = wide(self.topic_bytes().len())
+            .wrapping_add(id_len)
+            .wrapping_add(2);
         let len = head.wrapping_add(block_len).wrapping_add(wide(payload_len));
         Lengths::new(len, block)
     }
