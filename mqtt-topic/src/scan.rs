@@ -48,18 +48,32 @@ fn check_rest(bytes: &[u8]) -> Result<Option<usize>, TopicError> {
 /// Whether all bytes are ASCII, not U+0000, and no wildcard.
 #[inline]
 fn all_plain(bytes: &[u8]) -> bool {
-    let (words, tail) = bytes.as_chunks::<8>();
-    if !words.iter().all(|word| is_plain(u64::from_le_bytes(*word))) {
-        return false;
-    }
-    if tail.is_empty() {
-        return true;
-    }
+    let (words, _tail) = bytes.as_chunks::<8>();
     // The last eight bytes, some of them for the second time; or all there are.
-    match bytes.last_chunk::<8>() {
-        Some(last) => is_plain(u64::from_le_bytes(*last)),
-        None => tail.iter().all(|&byte| is_plain_byte(byte)),
-    }
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return bytes.iter().all(|&byte| is_plain_byte(byte));
+    };
+    let found = words
+        .iter()
+        .fold(below_comma(last), |found, word| found | below_comma(word));
+    // Letters, digits, `/`, `-`, `.` and `_` are all above the comma: nearly always that is it.
+    found & HIGH == 0
+        || words
+            .iter()
+            .chain([last])
+            .all(|word| is_plain(u64::from_le_bytes(*word)))
+}
+
+const LOW: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// Has a high bit if a byte is not ASCII or stands below the comma, as U+0000 and both wildcards do.
+#[inline]
+fn below_comma(word: &[u8; 8]) -> u64 {
+    let word = u64::from_le_bytes(*word);
+    // In a word of ASCII, the borrow reaches the high bit of what is below, and maybe of the bytes
+    // above it.
+    word | word.wrapping_sub(LOW * b',' as u64)
 }
 
 /// How many whole words at the front are plain.
@@ -79,8 +93,6 @@ fn is_plain_byte(byte: u8) -> bool {
 /// Whether eight bytes are ASCII, none U+0000, none a wildcard.
 #[inline]
 fn is_plain(word: u64) -> bool {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
     const BIT_3: u64 = LOW << 3;
     // The two wildcards differ in this bit alone.
     const WILDCARD: u64 = LOW * b'+' as u64;
