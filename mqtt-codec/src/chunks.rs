@@ -64,8 +64,8 @@ impl<'a> PublishStart<'a> {
         let body = input.get(header_len..there).unwrap_or_default();
         let mut reader = Reader::new(body, header_len, context);
         if start.packet_type != PacketType::Publish {
-            let kind = DecodeErrorKind::ReservedPacketType(start.packet_type.value());
-            return Err(reader.error_at(kind, crate::Field::FixedHeader, 0));
+            let field = crate::Field::FixedHeader;
+            return Err(reader.error_at(DecodeErrorKind::NotPublish, field, 0));
         }
         match Publish::decode(start.flags, &mut reader, version) {
             Ok(publish) => {

@@ -331,6 +331,32 @@ impl<'a> Frame<'a> {
         Ok(connect)
     }
 
+    /// Reads a PUBLISH.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`]; of kind [`DecodeErrorKind::NotPublish`] when it is another packet.
+    #[inline(always)]
+    pub fn decode_publish(&self, version: ProtocolVersion) -> Result<Publish<'a>, DecodeError> {
+        // Known only now, if `parse` was not told the version.
+        if self.packet_type != PacketType::Publish || !self.minimal {
+            return self.decode_publish_slowly(version);
+        }
+        let mut reader = self.reader(Some(version), &DecodeConfig::STRICT);
+        Publish::decode(self.flags, &mut reader, version)
+    }
+
+    #[cold]
+    fn decode_publish_slowly(&self, version: ProtocolVersion) -> Result<Publish<'a>, DecodeError> {
+        match self.decode(version)? {
+            Packet::Publish(publish) => Ok(publish),
+            _ => {
+                let reader = self.reader(Some(version), &DecodeConfig::STRICT);
+                Err(reader.error_at(DecodeErrorKind::NotPublish, Field::FixedHeader, 0))
+            }
+        }
+    }
+
     /// Checks what depends on the version in the header; answers what the header was let go.
     #[inline]
     fn check_in(
@@ -519,8 +545,7 @@ pub fn decode(
     // By far the most frequent one, on a way of its own: so it is built where the caller wants it,
     // and not moved there.
     if frame.packet_type == PacketType::Publish {
-        let mut reader = frame.reader(Some(version), &DecodeConfig::STRICT);
-        return match Publish::decode(frame.flags, &mut reader, version) {
+        return match frame.decode_publish(version) {
             Ok(publish) => Ok(Parsed::Complete((Packet::Publish(publish), frame.size()))),
             Err(error) => Err(error),
         };

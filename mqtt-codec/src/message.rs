@@ -10,7 +10,10 @@ use mqtt_topic::{TopicError, TopicName};
 use crate::packet::publish::WithAlias;
 use crate::property::{Block5, block_len, next_property};
 use crate::wire::{BufWriter, VAR_INT_MAX};
-use crate::{Delivery, EncodeError, PropertyId, Publish, PublishProperties, PublishTopic, QoS};
+use crate::{
+    DecodeError, Delivery, EncodeError, Frame, PropertyId, ProtocolVersion, Publish,
+    PublishProperties, PublishTopic, QoS, TopicAlias,
+};
 
 /// A message, apart from any connection: no packet identifier, no DUP, no topic alias.
 ///
@@ -123,14 +126,20 @@ impl Message {
     /// PUBLISH that is not in `frame` it is [`from_publish`](Self::from_publish).
     #[must_use]
     pub fn from_frame(frame: &Bytes, publish: &Publish<'_>, topic: TopicName<'_>) -> Self {
-        if let Some(parts) = PublishParts::new(frame, publish)
-            && publish.topic.name() == Some(topic)
-        {
-            return Self::from_parts(frame.clone(), parts);
-        }
         let Some(payload) = place_in(frame, publish.payload) else {
             return Self::from_publish(publish, topic);
         };
+        if let Some(places) = places_in(frame, publish)
+            && publish.topic.name() == Some(topic)
+        {
+            return Self {
+                bytes: frame.clone(),
+                places,
+                apart: None,
+                qos: publish.delivery.qos(),
+                retain: publish.retain,
+            };
+        }
         let (bytes, places) = copy(topic, &publish.properties, &[]);
         Self {
             bytes,
@@ -141,17 +150,17 @@ impl Message {
         }
     }
 
-    /// The message in a frame whose parts are known: nothing is copied, allocated or counted.
+    /// The message in the frame that these parts were decoded from: nothing is copied, allocated or
+    /// counted.
     ///
     /// ```
     /// use bytes::BytesMut;
-    /// use mqtt_codec::{decode, Message, Packet, Parsed, ProtocolVersion, PublishParts};
+    /// use mqtt_codec::{Frame, Message, Parsed, ProtocolVersion, PublishParts};
     ///
+    /// let v3 = ProtocolVersion::V3_1_1;
     /// let mut input = BytesMut::from(&[0x30, 0x04, 0x00, 0x01, b't', b'x'][..]);
-    /// let Parsed::Complete((Packet::Publish(publish), size)) = decode(&input, ProtocolVersion::V3_1_1, 1024)? else {
-    ///     unreachable!()
-    /// };
-    /// let parts = PublishParts::new(&input, &publish).ok_or("decoded from it")?;
+    /// let Parsed::Complete(frame) = Frame::parse(&input, Some(v3), 1024)? else { unreachable!() };
+    /// let (parts, size) = (PublishParts::decode(&frame, v3)?.ok_or("an alias alone")?, frame.size());
     /// let message = Message::from_parts(input.split_to(size).freeze(), parts);
     /// assert_eq!((message.topic().as_str(), message.payload()), ("t", &b"x"[..]));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -163,7 +172,7 @@ impl Message {
             bytes: frame,
             places: parts.places,
             apart: None,
-            qos: parts.qos,
+            qos: parts.delivery.qos(),
             retain: parts.retain,
         }
     }
@@ -315,49 +324,95 @@ impl Message {
 #[derive(Clone, Copy, Debug)]
 pub struct PublishParts {
     places: Places,
-    qos: QoS,
+    delivery: Delivery,
     retain: bool,
+    alias: Option<TopicAlias>,
 }
 
 impl PublishParts {
-    /// The parts of a packet that was decoded from the front of `frame`; `None` when it was not,
-    /// or when it has an alias and no topic.
-    #[must_use]
-    #[inline]
-    pub fn new(frame: &[u8], publish: &Publish<'_>) -> Option<Self> {
-        let topic = place_in(frame, publish.topic.name()?.as_bytes())?;
-        let payload = place_in(frame, publish.payload)?;
-        let id_len = if publish.delivery.id().is_some() {
-            2
-        } else {
-            0
-        };
-        let middle = frame.get(topic.range().end.checked_add(id_len)?..payload.range().start)?;
-        // In 3.1.1 there is no block, in 5.0 often an empty one.
-        let properties = match middle {
-            [] | [0] => Place::default(),
-            _ => {
-                let length_len = middle.iter().position(|byte| byte & 0x80 == 0)?;
-                let start = middle.get(length_len.checked_add(1)?..)?;
-                place_in(frame, start)?
-            }
-        };
+    /// Decodes a PUBLISH, and keeps nothing but the places: the shortest way to a [`Message`].
+    /// `None` for one with an alias in place of the topic, which [`Frame::decode`] reads.
+    ///
+    /// # Errors
+    ///
+    /// As [`Frame::decode`]; of kind [`DecodeErrorKind::NotPublish`] for other packets.
+    #[inline(always)]
+    pub fn decode(frame: &Frame<'_>, version: ProtocolVersion) -> Result<Option<Self>, DecodeError> {
+        frame.decode_publish(version).map(|publish| Self::in_frame(frame, &publish))
+    }
+
+    /// The parts of a packet that was decoded from this frame.
+    #[inline(always)]
+    fn in_frame(frame: &Frame<'_>, publish: &Publish<'_>) -> Option<Self> {
+        let topic = publish.topic.name()?;
+        // Behind the header and the length of the topic.
+        let topic_start = frame.header_len().wrapping_add(2);
+        let topic_end = topic_start.wrapping_add(topic.as_bytes().len());
+        let id_len = if publish.delivery.id().is_some() { 2 } else { 0 };
+        let block_start = topic_end.wrapping_add(id_len);
+        let payload_end = frame.size();
+        let payload_start = payload_end.saturating_sub(publish.payload.len());
+        let block = payload_start.saturating_sub(block_start);
         let places = Places {
-            topic,
-            properties,
-            payload,
+            topic: Place::new(topic_start, topic_end),
+            // In 3.1.1 there is no block, in 5.0 often an empty one.
+            properties: match block {
+                0 | 1 => Place::default(),
+                _ => Place::new(payload_start.saturating_sub(without_length(block)), payload_start),
+            },
+            payload: Place::new(payload_start, payload_end),
         };
-        debug_assert_eq!(
-            PublishProperties::from_block(properties.of(frame)),
-            publish.properties,
-            "the properties are those of the frame"
-        );
         Some(Self {
             places,
-            qos: publish.delivery.qos(),
+            delivery: publish.delivery,
             retain: publish.retain,
+            alias: publish.topic.alias(),
         })
     }
+
+    /// The QoS, the packet identifier and DUP.
+    #[must_use]
+    pub const fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    /// The alias that the packet sets for its topic (5.0).
+    #[must_use]
+    pub const fn alias(&self) -> Option<TopicAlias> {
+        self.alias
+    }
+}
+
+/// The length of a property block that has so many bytes with its length in front.
+const fn without_length(block: usize) -> usize {
+    match block {
+        0..=0x80 => block.saturating_sub(1),
+        0x81..=0x4001 => block.saturating_sub(2),
+        0x4002..=0x20_0002 => block.saturating_sub(3),
+        _ => block.saturating_sub(4),
+    }
+}
+
+/// Where the parts of a PUBLISH are in some bytes, if they are there.
+fn places_in(frame: &[u8], publish: &Publish<'_>) -> Option<Places> {
+    let topic = place_in(frame, publish.topic.name()?.as_bytes())?;
+    let payload = place_in(frame, publish.payload)?;
+    let id_len = if publish.delivery.id().is_some() {
+        2
+    } else {
+        0
+    };
+    let start = topic.range().end.checked_add(id_len)?;
+    let end = payload.range().start;
+    let properties = match end.checked_sub(start)? {
+        0 | 1 => Place::default(),
+        block => Place::new(end.saturating_sub(without_length(block)), end),
+    };
+    Some(Places {
+        topic,
+        properties,
+        payload,
+    })
 }
 
 /// Where a part of some bytes is, if it is one.

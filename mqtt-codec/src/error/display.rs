@@ -15,6 +15,7 @@ impl fmt::Display for DecodeError {
             DecodeErrorKind::ReservedPacketType(value) => {
                 write!(f, "packet type {value} does not exist in this version")
             }
+            DecodeErrorKind::NotPublish => f.write_str("this packet is no PUBLISH"),
             DecodeErrorKind::NotConnect => f.write_str("the first packet has to be CONNECT"),
             DecodeErrorKind::Flags(flags) => {
                 write!(f, "the flags {flags:04b} are not those of this packet")

@@ -42,6 +42,8 @@ pub enum DecodeErrorKind {
     ReservedPacketType(u8),
     /// Another packet where only CONNECT can be.
     NotConnect,
+    /// Another packet, where a PUBLISH was asked for. Not a fault of the peer.
+    NotPublish,
     /// Flags of the fixed header that this packet type does not have.
     Flags(u8),
     /// QoS 3.
@@ -264,6 +266,7 @@ impl DecodeError {
                 _ => ErrorClass::ProtocolError,
             },
             DecodeErrorKind::NotConnect
+            | DecodeErrorKind::NotPublish
             | DecodeErrorKind::PacketTooLarge { .. }
             | DecodeErrorKind::PacketIdZero
             | DecodeErrorKind::ProtocolName

@@ -87,6 +87,23 @@ impl Delivery {
         }
     }
 
+    #[inline(always)]
+    fn read(flags: u8, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let dup = flags & 0b1000 != 0;
+        Ok(match flags & 0b0110 {
+            0 => Self::AtMostOnce,
+            0b0010 => Self::AtLeastOnce {
+                id: reader.packet_id()?,
+                dup,
+            },
+            // QoS 3 was refused with the first byte.
+            _ => Self::ExactlyOnce {
+                id: reader.packet_id()?,
+                dup,
+            },
+        })
+    }
+
     /// Whether it was sent before.
     #[must_use]
     pub const fn dup(self) -> bool {
@@ -204,41 +221,44 @@ impl<'a> Publish<'a> {
         version: ProtocolVersion,
     ) -> Result<Self, DecodeError> {
         // [5:MQTT-3.3.2-1] [3:MQTT-3.3.2-1] The topic is first.
-        let topic_bytes = reader.bytes(Field::TopicName)?;
-        let topic_end = reader.offset();
-        // An empty topic can be made good by an alias, in 5.0.
-        let name = match (topic_bytes.is_empty(), version) {
-            (true, ProtocolVersion::V5_0) => None,
-            (_, ProtocolVersion::V5_0 | ProtocolVersion::V3_1_1) => {
-                Some(reader.parse_topic_name(topic_bytes, Field::TopicName)?)
-            }
-        };
-        let dup = flags & 0b1000 != 0;
-        let delivery = match (flags >> 1) & 0b11 {
-            0 => Delivery::AtMostOnce,
-            1 => Delivery::AtLeastOnce {
-                id: reader.packet_id()?,
-                dup,
-            },
-            // 3 was refused with the first byte.
-            _ => Delivery::ExactlyOnce {
-                id: reader.packet_id()?,
-                dup,
-            },
-        };
+        let topic = reader.bytes(Field::TopicName)?;
+        // An empty one can be made good by an alias, in 5.0.
+        if topic.is_empty() && version == ProtocolVersion::V5_0 {
+            let missing_at = reader.offset();
+            let delivery = Delivery::read(flags, reader)?;
+            return Self::decode_block(flags, Err(missing_at), delivery, reader);
+        }
+        let name = reader.parse_topic_name(topic, Field::TopicName)?;
+        let delivery = Delivery::read(flags, reader)?;
+        if version == ProtocolVersion::V5_0 && !reader.skip_zero() {
+            return Self::decode_block(flags, Ok(name), delivery, reader);
+        }
+        Ok(Self {
+            delivery,
+            retain: flags & 1 != 0,
+            topic: PublishTopic::Name(name),
+            properties: PublishProperties::default(),
+            payload: reader.take_rest(),
+        })
+    }
+
+    /// The rest, behind the packet identifier. Without a name it is told where that would be.
+    #[inline(never)]
+    fn decode_block(
+        flags: u8,
+        name: Result<TopicName<'a>, usize>,
+        delivery: Delivery,
+        reader: &mut Reader<'a>,
+    ) -> Result<Self, DecodeError> {
         let mut properties = PublishProperties::default();
-        let has_properties = version == ProtocolVersion::V5_0 && !reader.skip_zero();
-        let alias = if has_properties {
-            properties.decode(reader)?
-        } else {
-            None
-        };
+        let alias = properties.decode(reader)?;
         let topic = match (name, alias) {
-            (Some(name), None) => PublishTopic::Name(name),
-            (Some(name), Some(alias)) => PublishTopic::NameAndAlias(name, alias),
-            (None, Some(alias)) => PublishTopic::Alias(alias),
-            (None, None) => {
-                return Err(reader.error_at(DecodeErrorKind::NoTopic, Field::TopicName, topic_end));
+            (Ok(name), None) => PublishTopic::Name(name),
+            (Ok(name), Some(alias)) => PublishTopic::NameAndAlias(name, alias),
+            (Err(_), Some(alias)) => PublishTopic::Alias(alias),
+            (Err(missing_at), None) => {
+                let kind = DecodeErrorKind::NoTopic;
+                return Err(reader.error_at(kind, Field::TopicName, missing_at));
             }
         };
         Ok(Self {

@@ -5,7 +5,7 @@ use core::hint::black_box;
 use bytes::BytesMut;
 use mqtt_benches::{Workload, stream};
 use mqtt_codec::{
-    Delivery, FanOut, Message, Packet, PacketId, Parsed, ProtocolVersion, Publish, PublishParts,
+    Delivery, FanOut, Frame, Message, Packet, PacketId, Parsed, ProtocolVersion, Publish, PublishParts,
     QoS, Receiver, TopicName, decode,
 };
 
@@ -114,7 +114,7 @@ fn pieces(all: &mut Vec<Case>) {
                     input.extend_from_slice(piece);
                     // The last attempt said how much was missing.
                     while input.len() >= needed {
-                        match attempt(input, version) {
+                        match take_message(input, version) {
                             Ok(message) => {
                                 black_box(&message);
                                 needed = 0;
@@ -127,20 +127,6 @@ fn pieces(all: &mut Vec<Case>) {
                 packets
             },
         ));
-    }
-}
-
-/// A message, or how many bytes it lacks.
-fn attempt(input: &mut BytesMut, version: ProtocolVersion) -> Result<Message, usize> {
-    let decoded = decode(input, version, u32::MAX);
-    match &decoded {
-        Ok(Parsed::Complete((Packet::Publish(publish), size))) => {
-            let parts = PublishParts::new(input, publish).expect("decoded from it");
-            let size = *size;
-            Ok(Message::from_parts(input.split_to(size).freeze(), parts))
-        }
-        Ok(Parsed::Partial { needed }) => Err(*needed),
-        _ => panic!("PUBLISH and nothing else"),
     }
 }
 
@@ -191,20 +177,27 @@ fn borrowed(bytes: &[u8], version: ProtocolVersion) -> usize {
 
 fn owned(input: &mut BytesMut, version: ProtocolVersion) -> usize {
     let mut packets = 0;
-    while let Some(message) = take_message(input, version) {
+    while let Ok(message) = take_message(input, version) {
         black_box(&message);
         packets += 1;
     }
     packets
 }
 
-fn take_message(input: &mut BytesMut, version: ProtocolVersion) -> Option<Message> {
-    let decoded = decode(input, version, u32::MAX);
-    let Ok(Parsed::Complete((Packet::Publish(publish), size))) = &decoded else {
-        return None;
+/// A message, or how many bytes it lacks.
+fn take_message(input: &mut BytesMut, version: ProtocolVersion) -> Result<Message, usize> {
+    let parsed = Frame::parse(input, Some(version), u32::MAX);
+    let frame = match parsed {
+        Ok(Parsed::Complete(frame)) => frame,
+        Ok(Parsed::Partial { needed }) => return Err(needed),
+        Err(error) => panic!("{error}"),
     };
-    let (parts, size) = (PublishParts::new(input, publish)?, *size);
-    Some(Message::from_parts(input.split_to(size).freeze(), parts))
+    let parts = match PublishParts::decode(&frame, version) {
+        Ok(Some(parts)) => parts,
+        other => panic!("PUBLISH and nothing else: {other:?}"),
+    };
+    let size = frame.size();
+    Ok(Message::from_parts(input.split_to(size).freeze(), parts))
 }
 
 const ENCODE: [(&str, Workload, ProtocolVersion); 7] = [
