@@ -67,7 +67,7 @@ impl<'a> PublishStart<'a> {
             let field = crate::Field::FixedHeader;
             return Err(reader.error_at(DecodeErrorKind::NotPublish, field, 0));
         }
-        match Publish::decode(start.flags, &mut reader, version) {
+        match Publish::decode(start.flags, &mut reader, version, |publish| publish) {
             Ok(publish) => {
                 let head_len = there.saturating_sub(publish.payload.len());
                 let payload_len = size.saturating_sub(head_len);

@@ -338,12 +338,22 @@ impl<'a> Frame<'a> {
     /// [`DecodeError`]; of kind [`DecodeErrorKind::NotPublish`] when it is another packet.
     #[inline(always)]
     pub fn decode_publish(&self, version: ProtocolVersion) -> Result<Publish<'a>, DecodeError> {
+        self.decode_publish_as(version, |publish| publish)
+    }
+
+    #[inline(always)]
+    pub(crate) fn decode_publish_as<T>(
+        &self,
+        version: ProtocolVersion,
+        done: impl Fn(Publish<'a>) -> T,
+    ) -> Result<T, DecodeError> {
         // Known only now, if `parse` was not told the version.
         if self.packet_type != PacketType::Publish || !self.minimal {
-            return self.decode_publish_slowly(version);
+            let apart = *self;
+            return apart.decode_publish_slowly(version).map(done);
         }
         let mut reader = self.reader(Some(version), &DecodeConfig::STRICT);
-        Publish::decode(self.flags, &mut reader, version)
+        Publish::decode(self.flags, &mut reader, version, done)
     }
 
     #[cold]
@@ -545,12 +555,12 @@ pub fn decode(
     // By far the most frequent one, on a way of its own: so it is built where the caller wants it,
     // and not moved there.
     if frame.packet_type == PacketType::Publish {
-        return match frame.decode_publish(version) {
-            Ok(publish) => Ok(Parsed::Complete((Packet::Publish(publish), frame.size()))),
-            Err(error) => Err(error),
-        };
+        return frame.decode_publish_as(version, |publish| {
+            Parsed::Complete((Packet::Publish(publish), frame.size()))
+        });
     }
-    decode_other(&frame, version)
+    let apart = frame;
+    decode_other(&apart, version)
 }
 
 #[inline(never)]

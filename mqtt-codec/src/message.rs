@@ -337,8 +337,11 @@ impl PublishParts {
     ///
     /// As [`Frame::decode`]; of kind [`DecodeErrorKind::NotPublish`] for other packets.
     #[inline(always)]
-    pub fn decode(frame: &Frame<'_>, version: ProtocolVersion) -> Result<Option<Self>, DecodeError> {
-        frame.decode_publish(version).map(|publish| Self::in_frame(frame, &publish))
+    pub fn decode(
+        frame: &Frame<'_>,
+        version: ProtocolVersion,
+    ) -> Result<Option<Self>, DecodeError> {
+        frame.decode_publish_as(version, |publish| Self::in_frame(frame, &publish))
     }
 
     /// The parts of a packet that was decoded from this frame.
@@ -348,7 +351,11 @@ impl PublishParts {
         // Behind the header and the length of the topic.
         let topic_start = frame.header_len().wrapping_add(2);
         let topic_end = topic_start.wrapping_add(topic.as_bytes().len());
-        let id_len = if publish.delivery.id().is_some() { 2 } else { 0 };
+        let id_len = if publish.delivery.id().is_some() {
+            2
+        } else {
+            0
+        };
         let block_start = topic_end.wrapping_add(id_len);
         let payload_end = frame.size();
         let payload_start = payload_end.saturating_sub(publish.payload.len());
@@ -358,7 +365,10 @@ impl PublishParts {
             // In 3.1.1 there is no block, in 5.0 often an empty one.
             properties: match block {
                 0 | 1 => Place::default(),
-                _ => Place::new(payload_start.saturating_sub(without_length(block)), payload_start),
+                _ => Place::new(
+                    payload_start.saturating_sub(without_length(block)),
+                    payload_start,
+                ),
             },
             payload: Place::new(payload_start, payload_end),
         };

@@ -94,7 +94,7 @@ impl<'a> Packet<'a> {
         match packet_type {
             PacketType::Connect => Connect::decode(reader).map(|it| done(Self::Connect(it))),
             PacketType::Publish => {
-                Publish::decode(flags, reader, version).map(|it| done(Self::Publish(it)))
+                Publish::decode(flags, reader, version, |it| done(Self::Publish(it)))
             }
             PacketType::Subscribe => {
                 Subscribe::decode(reader, version).map(|it| done(Self::Subscribe(it)))

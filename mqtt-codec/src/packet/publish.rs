@@ -213,33 +213,49 @@ impl<'a> Publish<'a> {
         }
     }
 
-    // Always, so that the packet is built where it is wanted and never moved.
+    // The packet is large, so it is built where it is wanted: `done` says what is around it.
     #[inline(always)]
-    pub(crate) fn decode(
+    pub(crate) fn decode<T>(
         flags: u8,
         reader: &mut Reader<'a>,
         version: ProtocolVersion,
-    ) -> Result<Self, DecodeError> {
+        done: impl Fn(Self) -> T,
+    ) -> Result<T, DecodeError> {
         // [5:MQTT-3.3.2-1] [3:MQTT-3.3.2-1] The topic is first.
         let topic = reader.bytes(Field::TopicName)?;
         // An empty one can be made good by an alias, in 5.0.
         if topic.is_empty() && version == ProtocolVersion::V5_0 {
             let missing_at = reader.offset();
             let delivery = Delivery::read(flags, reader)?;
-            return Self::decode_block(flags, Err(missing_at), delivery, reader);
+            return Self::decode_apart(flags, Err(missing_at), delivery, reader).map(done);
         }
         let name = reader.parse_topic_name(topic, Field::TopicName)?;
         let delivery = Delivery::read(flags, reader)?;
         if version == ProtocolVersion::V5_0 && !reader.skip_zero() {
-            return Self::decode_block(flags, Ok(name), delivery, reader);
+            return Self::decode_apart(flags, Ok(name), delivery, reader).map(done);
         }
-        Ok(Self {
+        Ok(done(Self {
             delivery,
             retain: flags & 1 != 0,
             topic: PublishTopic::Name(name),
             properties: PublishProperties::default(),
             payload: reader.take_rest(),
-        })
+        }))
+    }
+
+    /// As [`decode_block`](Self::decode_block), which takes the address of its reader: of another
+    /// one, so that the one of all other packets stays in registers.
+    #[inline(always)]
+    fn decode_apart(
+        flags: u8,
+        name: Result<TopicName<'a>, usize>,
+        delivery: Delivery,
+        reader: &mut Reader<'a>,
+    ) -> Result<Self, DecodeError> {
+        let mut apart = reader.clone();
+        let publish = Self::decode_block(flags, name, delivery, &mut apart);
+        *reader = apart;
+        publish
     }
 
     /// The rest, behind the packet identifier. Without a name it is told where that would be.

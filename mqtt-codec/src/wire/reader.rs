@@ -78,25 +78,25 @@ impl<'a> Reader<'a> {
         self.context.version = Some(version);
     }
 
-    #[cold]
+    #[inline(always)]
     pub(crate) fn error(&self, kind: DecodeErrorKind, field: Field) -> DecodeError {
         self.error_at(kind, field, self.offset())
     }
 
-    #[cold]
+    // What is cold takes values: a reader whose address nobody takes stays in registers.
+    #[inline(always)]
     pub(crate) fn error_at(
         &self,
         kind: DecodeErrorKind,
         field: Field,
         offset: usize,
     ) -> DecodeError {
-        DecodeError::new(
-            kind,
-            field,
-            offset,
-            Some(self.context.packet_type),
-            self.context.version,
-        )
+        let Context {
+            packet_type,
+            version,
+            ..
+        } = self.context;
+        error_of(kind, field, offset, packet_type, version)
     }
 
     #[inline]
@@ -242,7 +242,7 @@ impl<'a> Reader<'a> {
         Err(self.error_at(DecodeErrorKind::ControlCharacter, field, offset))
     }
 
-    #[cold]
+    #[inline(always)]
     fn str_error(&self, error: StrError, bytes: &[u8], field: Field) -> DecodeError {
         let (kind, offset) = match error {
             StrError::NotUtf8 { offset } => (DecodeErrorKind::NotUtf8, offset),
@@ -289,15 +289,10 @@ impl<'a> Reader<'a> {
         Err(self.error(DecodeErrorKind::TooManyFilters, Field::TopicFilter))
     }
 
-    #[cold]
+    #[inline(always)]
     fn topic_error(&self, error: TopicError, bytes: &[u8], field: Field) -> DecodeError {
         let offset = self.start_of(bytes).saturating_add(error.offset());
-        let kind = match error.kind() {
-            TopicErrorKind::NotUtf8 => DecodeErrorKind::NotUtf8,
-            TopicErrorKind::NullCharacter => DecodeErrorKind::NullCharacter,
-            _ => DecodeErrorKind::Topic(error),
-        };
-        self.error_at(kind, field, offset)
+        self.error_at(topic_fault(error), field, offset)
     }
 
     /// Where bytes that have just been taken start.
@@ -319,5 +314,27 @@ impl<'a> Reader<'a> {
         } else {
             Err(self.error(DecodeErrorKind::TrailingBytes, Field::End))
         }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn error_of(
+    kind: DecodeErrorKind,
+    field: Field,
+    offset: usize,
+    packet_type: PacketType,
+    version: Option<ProtocolVersion>,
+) -> DecodeError {
+    DecodeError::new(kind, field, offset, Some(packet_type), version)
+}
+
+#[cold]
+#[inline(never)]
+fn topic_fault(error: TopicError) -> DecodeErrorKind {
+    match error.kind() {
+        TopicErrorKind::NotUtf8 => DecodeErrorKind::NotUtf8,
+        TopicErrorKind::NullCharacter => DecodeErrorKind::NullCharacter,
+        _ => DecodeErrorKind::Topic(error),
     }
 }

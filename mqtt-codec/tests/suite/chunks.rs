@@ -119,7 +119,7 @@ fn what_cannot_become_a_head_is_refused() {
             &[0xC0, 0],
             V5_0,
             config(),
-            DecodeErrorKind::ReservedPacketType(12),
+            DecodeErrorKind::NotPublish,
         ),
         (
             "a wildcard",

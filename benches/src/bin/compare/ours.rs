@@ -5,8 +5,8 @@ use core::hint::black_box;
 use bytes::BytesMut;
 use mqtt_benches::{Workload, stream};
 use mqtt_codec::{
-    Delivery, FanOut, Frame, Message, Packet, PacketId, Parsed, ProtocolVersion, Publish, PublishParts,
-    QoS, Receiver, TopicName, decode,
+    Delivery, FanOut, Frame, Message, Packet, PacketId, Parsed, ProtocolVersion, Publish,
+    PublishParts, QoS, Receiver, TopicName, decode,
 };
 
 use crate::case::{Case, Kind};
