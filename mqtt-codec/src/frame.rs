@@ -268,10 +268,7 @@ impl<'a> Frame<'a> {
     ///
     /// [`DecodeError`] for whatever the standard forbids.
     pub fn decode(&self, version: ProtocolVersion) -> Result<Packet<'a>, DecodeError> {
-        let mut tolerated = RuleSet::NONE;
-        self.decode_as(version, &DecodeConfig::STRICT, &mut tolerated, |packet| {
-            packet
-        })
+        self.decode_strictly_as(version, |packet| packet)
     }
 
     /// Reads the packet; notes in `tolerated` which rules it was let go.
@@ -304,6 +301,21 @@ impl<'a> Frame<'a> {
         let packet = Packet::decode(self.packet_type, self.flags, &mut reader, version, done);
         *tolerated = reader.tolerated().and(of_header);
         packet
+    }
+
+    /// The same, strictly: nothing is left to do behind it, so that it is built in place.
+    #[inline(always)]
+    fn decode_strictly_as<T>(
+        &self,
+        version: ProtocolVersion,
+        done: impl Fn(Packet<'a>) -> T,
+    ) -> Result<T, DecodeError> {
+        if self.packet_type == PacketType::Connect {
+            return self.decode_connect().map(|it| done(Packet::Connect(it)));
+        }
+        self.check_in(version, Strictness::STRICT)?;
+        let mut reader = self.reader(Some(version), &DecodeConfig::STRICT);
+        Packet::decode(self.packet_type, self.flags, &mut reader, version, done)
     }
 
     /// Reads a CONNECT, which says its version itself.
@@ -568,8 +580,5 @@ fn decode_other<'a>(
     frame: &Frame<'a>,
     version: ProtocolVersion,
 ) -> Result<Parsed<(Packet<'a>, usize)>, DecodeError> {
-    let mut tolerated = RuleSet::NONE;
-    frame.decode_as(version, &DecodeConfig::STRICT, &mut tolerated, |packet| {
-        Parsed::Complete((packet, frame.size()))
-    })
+    frame.decode_strictly_as(version, |packet| Parsed::Complete((packet, frame.size())))
 }

@@ -82,6 +82,7 @@ impl<'a> Str<'a> {
     }
 
     /// Takes bytes that were checked when they were decoded.
+    #[inline]
     pub(crate) fn assume_valid(bytes: &'a [u8]) -> Self {
         debug_assert!(Self::from_bytes(bytes).is_ok(), "not checked before");
         Self { bytes }
@@ -113,26 +114,38 @@ impl<'a> Str<'a> {
 }
 
 /// Whether all bytes are ASCII and none is U+0000: eight at a time.
-#[inline]
-fn is_plain(bytes: &[u8]) -> bool {
-    let (words, tail) = bytes.as_chunks::<8>();
-    if !words.iter().all(|word| is_plain_word(*word)) {
-        return false;
-    }
+#[inline(never)]
+pub(crate) fn is_plain(bytes: &[u8]) -> bool {
+    let (words, _tail) = bytes.as_chunks::<8>();
     // The last eight bytes, some of them for the second time; or all there are.
-    match bytes.last_chunk::<8>() {
-        Some(last) => tail.is_empty() || is_plain_word(*last),
-        None => tail.iter().all(|byte| matches!(byte, 1..0x80)),
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return is_plain_and_short(bytes);
+    };
+    let found = words
+        .iter()
+        .fold(special(*last), |found, word| found | special(*word));
+    found & HIGHS == 0
+}
+
+/// The same for less than eight bytes: the first four and the last four, or one by one.
+#[inline(always)]
+fn is_plain_and_short(bytes: &[u8]) -> bool {
+    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        (Some([a, b, c, d]), Some([e, f, g, h])) => {
+            special([*a, *b, *c, *d, *e, *f, *g, *h]) & HIGHS == 0
+        }
+        _ => bytes.iter().all(|byte| matches!(byte, 1..0x80)),
     }
 }
 
-#[inline]
-fn is_plain_word(word: [u8; 8]) -> bool {
-    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// Has a high bit if a byte is not ASCII or is U+0000: the borrow reaches it.
+#[inline(always)]
+fn special(word: [u8; 8]) -> u64 {
     let word = u64::from_ne_bytes(word);
-    // The borrow reaches the high bit of a byte that is zero.
-    (word | word.wrapping_sub(ONES)) & HIGHS == 0
+    word | word.wrapping_sub(ONES)
 }
 
 #[inline(never)]

@@ -45,6 +45,30 @@ pub enum Packet<'a> {
     Auth(Auth<'a>),
 }
 
+/// A call of its own for each packet: each writes its own fields of the result, and no others.
+#[inline(never)]
+fn apart_from_others<'a, P, T>(
+    reader: &mut Reader<'a>,
+    decode: impl FnOnce(&mut Reader<'a>) -> Result<P, DecodeError>,
+    done: impl FnOnce(P) -> T,
+) -> Result<T, DecodeError> {
+    match decode(reader) {
+        Ok(packet) => Ok(done(packet)),
+        Err(error) => Err(error),
+    }
+}
+
+/// A packet with nothing behind it.
+#[inline(always)]
+fn whole<'a, P>(
+    reader: &mut Reader<'a>,
+    decode: impl FnOnce(&mut Reader<'a>) -> Result<P, DecodeError>,
+) -> Result<P, DecodeError> {
+    let packet = decode(reader)?;
+    reader.finish()?;
+    Ok(packet)
+}
+
 /// Does the same with the body of whichever packet it is.
 macro_rules! with_body {
     ($packet:expr, $header:ident, $body:ident => $step:expr) => {
@@ -90,51 +114,51 @@ impl<'a> Packet<'a> {
         version: ProtocolVersion,
         done: impl Fn(Self) -> T,
     ) -> Result<T, DecodeError> {
+        macro_rules! packet {
+            ($name:ident, $decode:expr) => {
+                apart_from_others(reader, $decode, |packet| done(Self::$name(packet)))
+            };
+        }
         // The lists and the payload are whatever is left, so nothing can be left behind them.
         match packet_type {
-            PacketType::Connect => Connect::decode(reader).map(|it| done(Self::Connect(it))),
             PacketType::Publish => {
                 Publish::decode(flags, reader, version, |it| done(Self::Publish(it)))
             }
+            PacketType::Connect => packet!(Connect, |reader| Connect::decode(reader)),
             PacketType::Subscribe => {
-                Subscribe::decode(reader, version).map(|it| done(Self::Subscribe(it)))
+                packet!(Subscribe, |reader| Subscribe::decode(reader, version))
             }
-            PacketType::SubAck => SubAck::decode(reader, version).map(|it| done(Self::SubAck(it))),
+            PacketType::SubAck => packet!(SubAck, |reader| SubAck::decode(reader, version)),
             PacketType::Unsubscribe => {
-                Unsubscribe::decode(reader, version).map(|it| done(Self::Unsubscribe(it)))
+                packet!(Unsubscribe, |reader| Unsubscribe::decode(reader, version))
             }
-            PacketType::UnsubAck => {
-                UnsubAck::decode(reader, version).map(|it| done(Self::UnsubAck(it)))
+            PacketType::UnsubAck => packet!(UnsubAck, |reader| UnsubAck::decode(reader, version)),
+            PacketType::ConnAck => packet!(ConnAck, |reader| {
+                whole(reader, |reader| ConnAck::decode(reader, version))
+            }),
+            PacketType::PubAck => packet!(PubAck, |reader| {
+                whole(reader, |reader| ack::decode(packet_type, reader, version))
+            }),
+            PacketType::PubRec => packet!(PubRec, |reader| {
+                whole(reader, |reader| ack::decode(packet_type, reader, version))
+            }),
+            PacketType::PubRel => packet!(PubRel, |reader| {
+                whole(reader, |reader| ack::decode(packet_type, reader, version))
+            }),
+            PacketType::PubComp => packet!(PubComp, |reader| {
+                whole(reader, |reader| ack::decode(packet_type, reader, version))
+            }),
+            PacketType::PingReq => {
+                apart_from_others(reader, Reader::finish, |()| done(Self::PingReq))
             }
-            PacketType::ConnAck => {
-                let packet = ConnAck::decode(reader, version)?;
-                reader.finish().map(|()| done(Self::ConnAck(packet)))
+            PacketType::PingResp => {
+                apart_from_others(reader, Reader::finish, |()| done(Self::PingResp))
             }
-            PacketType::PubAck => {
-                let packet = ack::decode(packet_type, reader, version)?;
-                reader.finish().map(|()| done(Self::PubAck(packet)))
-            }
-            PacketType::PubRec => {
-                let packet = ack::decode(packet_type, reader, version)?;
-                reader.finish().map(|()| done(Self::PubRec(packet)))
-            }
-            PacketType::PubRel => {
-                let packet = ack::decode(packet_type, reader, version)?;
-                reader.finish().map(|()| done(Self::PubRel(packet)))
-            }
-            PacketType::PubComp => {
-                let packet = ack::decode(packet_type, reader, version)?;
-                reader.finish().map(|()| done(Self::PubComp(packet)))
-            }
-            PacketType::PingReq => reader.finish().map(|()| done(Self::PingReq)),
-            PacketType::PingResp => reader.finish().map(|()| done(Self::PingResp)),
-            PacketType::Disconnect => {
-                let packet = Disconnect::decode(reader, version)?;
-                reader.finish().map(|()| done(Self::Disconnect(packet)))
-            }
+            PacketType::Disconnect => packet!(Disconnect, |reader| {
+                whole(reader, |reader| Disconnect::decode(reader, version))
+            }),
             PacketType::Auth => {
-                let packet = Auth::decode(reader)?;
-                reader.finish().map(|()| done(Self::Auth(packet)))
+                packet!(Auth, |reader| whole(reader, |reader| Auth::decode(reader)))
             }
         }
     }

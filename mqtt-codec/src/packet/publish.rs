@@ -490,6 +490,7 @@ impl<'a> PublishProperties<'a> {
         properties
     }
 
+    #[inline(always)]
     fn read(
         &mut self,
         id: PropertyId,

@@ -108,9 +108,13 @@ pub(crate) fn read_properties<'a>(
     let counts = reader.counts();
     let (mut properties_left, mut user_left) = (counts.properties_max, counts.user_properties_max);
     while let Some(&value) = reader.rest().first() {
-        let id = PropertyId::from_value(value).filter(|id| id.bit() & once != 0);
-        let Some(id) = id else {
-            return Err(refused(&mut reader, allowed));
+        let may_stand = once.checked_shr(value.into()).unwrap_or_default() & 1 == 1;
+        let id = match PropertyId::from_value(value) {
+            Some(id) if may_stand => id,
+            _ => {
+                let mut apart = reader.clone();
+                return Err(refused(&mut apart, allowed));
+            }
         };
         take_one(&reader, &mut properties_left)?;
         let from = reader.rest();
@@ -138,7 +142,7 @@ pub(crate) fn read_properties<'a>(
 }
 
 /// One more property, if there may be one more.
-#[inline]
+#[inline(always)]
 fn take_one(reader: &Reader<'_>, left: &mut u16) -> Result<(), DecodeError> {
     match left.checked_sub(1) {
         Some(rest) => {

@@ -3,7 +3,7 @@
 use mqtt_topic::{TopicError, TopicErrorKind, TopicFilter, TopicName};
 
 use crate::decoder::{Counts, Rule, RuleSet, Strictness};
-use crate::text::{Binary, Str, StrError};
+use crate::text::{Binary, Str, StrError, is_plain};
 use crate::{DecodeError, DecodeErrorKind, Field, PacketId, PacketType, ProtocolVersion};
 
 /// What an error says about the packet it was found in.
@@ -176,8 +176,20 @@ impl<'a> Reader<'a> {
 
     /// A variable byte integer inside a packet: cut short is malformed here.
     // [5:MQTT-1.5.5-1] Only the shortest form is taken.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn var_int(&mut self, field: Field) -> Result<u32, DecodeError> {
+        if let Some((&first @ 0..0x80, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            return Ok(first.into());
+        }
+        let mut apart = self.clone();
+        let value = apart.long_var_int(field);
+        *self = apart;
+        value
+    }
+
+    #[inline(never)]
+    fn long_var_int(&mut self, field: Field) -> Result<u32, DecodeError> {
         let start = self.offset();
         let mut value = 0_u32;
         for shift in [0_u32, 7, 14, 21] {
@@ -218,9 +230,19 @@ impl<'a> Reader<'a> {
         Binary::new(bytes).map_err(|_| self.error(DecodeErrorKind::CutShort, field))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn str(&mut self, field: Field) -> Result<Str<'a>, DecodeError> {
         let bytes = self.bytes(field)?;
+        if is_plain(bytes) && self.context.strictness.tolerates(Rule::ControlCharacters) {
+            return Ok(Str::assume_valid(bytes));
+        }
+        let apart = self.clone();
+        apart.check_str(bytes, field)
+    }
+
+    /// A text that has just been taken, and is not plain.
+    #[inline(never)]
+    fn check_str(&self, bytes: &'a [u8], field: Field) -> Result<Str<'a>, DecodeError> {
         let text = Str::from_bytes(bytes).map_err(|error| self.str_error(error, bytes, field))?;
         if !self.context.strictness.tolerates(Rule::ControlCharacters) {
             self.check_control_characters(text, field)?;
