@@ -53,15 +53,6 @@ impl TopicError {
         }
     }
 
-    /// The same fault, seen from `by` bytes further left.
-    pub(crate) fn shifted(self, by: usize) -> Self {
-        let by = u32::try_from(by).unwrap_or(u32::MAX);
-        Self {
-            offset: self.offset.saturating_add(by),
-            ..self
-        }
-    }
-
     /// What was found.
     #[must_use]
     pub const fn kind(&self) -> TopicErrorKind {

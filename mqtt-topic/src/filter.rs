@@ -37,8 +37,8 @@ impl<'a> TopicFilter<'a> {
     /// [`TopicError`] says what is wrong and where.
     #[inline]
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, TopicError> {
-        if let Some(first) = scan::check(bytes)? {
-            check_wildcards(bytes, first)?;
+        if !scan::is_plain(bytes) {
+            check(bytes)?;
         }
         Ok(Self { bytes })
     }
@@ -126,34 +126,30 @@ impl<'a> TopicFilter<'a> {
     }
 }
 
-/// Checks the wildcards from the first on.
+#[inline(never)]
+fn check(bytes: &[u8]) -> Result<(), TopicError> {
+    scan::check_text(bytes)?;
+    scan::each_wildcard(bytes, |at| check_wildcard(bytes, at))
+}
+
+/// Checks the wildcard that stands at `at`.
 // [5:MQTT-4.7.1-1] [3:MQTT-4.7.1-2] '#' is the whole last level.
 // [5:MQTT-4.7.1-2] [3:MQTT-4.7.1-3] '+' is a whole level.
-fn check_wildcards(bytes: &[u8], first: usize) -> Result<(), TopicError> {
-    let special = bytes
-        .iter()
-        .enumerate()
-        .skip(first)
-        .filter(|(_, byte)| matches!(byte, b'+' | b'#'));
-    for (at, &byte) in special {
-        let starts_level = at
-            .checked_sub(1)
-            .is_none_or(|before| bytes.get(before) == Some(&b'/'));
-        let next = bytes.get(at.saturating_add(1));
-        let alone = starts_level && next.is_none_or(|&next| next == b'/');
-        match (byte, alone) {
-            (b'#', false) => return Err(TopicError::new(TopicErrorKind::HashNotAlone, at)),
-            (b'#', true) if next.is_some() => {
-                return Err(TopicError::new(
-                    TopicErrorKind::HashNotLast,
-                    at.saturating_add(1),
-                ));
-            }
-            (b'+', false) => return Err(TopicError::new(TopicErrorKind::PlusNotAlone, at)),
-            (_, _) => {}
+#[inline]
+fn check_wildcard(bytes: &[u8], at: usize) -> Result<(), TopicError> {
+    let before = at.checked_sub(1).map(|before| bytes.get(before));
+    let next = bytes.get(at.saturating_add(1));
+    let alone =
+        before.is_none_or(|before| before == Some(&b'/')) && next.is_none_or(|&next| next == b'/');
+    let fault = |kind, at| Err(TopicError::new(kind, at));
+    match (bytes.get(at), alone) {
+        (Some(b'#'), false) => fault(TopicErrorKind::HashNotAlone, at),
+        (Some(b'#'), true) if next.is_some() => {
+            fault(TopicErrorKind::HashNotLast, at.saturating_add(1))
         }
+        (_, true) => Ok(()),
+        (_, false) => fault(TopicErrorKind::PlusNotAlone, at),
     }
-    Ok(())
 }
 
 impl<'a> From<TopicName<'a>> for TopicFilter<'a> {

@@ -39,10 +39,10 @@ impl<'a> TopicName<'a> {
     /// [`TopicError`] says what is wrong and where.
     #[inline]
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, TopicError> {
-        match scan::check(bytes)? {
-            None => Ok(Self { bytes }),
-            Some(at) => Err(TopicError::new(TopicErrorKind::WildcardInName, at)),
+        if !scan::is_plain(bytes) {
+            check(bytes)?;
         }
+        Ok(Self { bytes })
     }
 
     /// Takes bytes that were checked before, such as a stored copy of
@@ -77,6 +77,15 @@ impl<'a> TopicName<'a> {
     #[must_use]
     pub fn starts_with_dollar(self) -> bool {
         self.bytes.first() == Some(&b'$')
+    }
+}
+
+#[inline(never)]
+fn check(bytes: &[u8]) -> Result<(), TopicError> {
+    scan::check_text(bytes)?;
+    match scan::first_wildcard(bytes) {
+        Some(at) => Err(TopicError::new(TopicErrorKind::WildcardInName, at)),
+        None => Ok(()),
     }
 }
 

@@ -2,47 +2,85 @@
 
 use crate::{LEN_MAX, TopicError, TopicErrorKind};
 
-/// Checks what holds for names and filters alike: length, UTF-8, no U+0000. Answers where the
-/// first wildcard character is.
-// [5:MQTT-4.7.3-1] [3:MQTT-4.7.3-1] [5:MQTT-4.7.3-2] [3:MQTT-4.7.3-2] [5:MQTT-4.7.3-3] [3:MQTT-4.7.3-3]
+/// Whether a name is valid at a glance, as nearly all are. For the others, [`check_text`] says.
 #[inline]
-pub(crate) fn check(bytes: &[u8]) -> Result<Option<usize>, TopicError> {
-    if !bytes.is_empty() && bytes.len() <= LEN_MAX && all_plain(bytes) {
-        return Ok(None);
-    }
-    check_slowly(bytes)
+pub(crate) fn is_plain(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.len() <= LEN_MAX && all_plain(bytes)
 }
 
-/// What is not plain: a fault, or a wildcard, or a text that is not ASCII.
-#[inline(never)]
-fn check_slowly(bytes: &[u8]) -> Result<Option<usize>, TopicError> {
+/// Checks what holds for names and filters alike: length, UTF-8, no U+0000.
+// [5:MQTT-4.7.3-1] [3:MQTT-4.7.3-1] [5:MQTT-4.7.3-2] [3:MQTT-4.7.3-2] [5:MQTT-4.7.3-3] [3:MQTT-4.7.3-3]
+pub(crate) fn check_text(bytes: &[u8]) -> Result<(), TopicError> {
     if bytes.is_empty() {
         return Err(TopicError::new(TopicErrorKind::Empty, 0));
     }
     if bytes.len() > LEN_MAX {
         return Err(TopicError::new(TopicErrorKind::TooLong, LEN_MAX));
     }
-    let start = plain_prefix(bytes);
-    let rest = bytes.get(start..).unwrap_or_default();
-    check_rest(rest)
-        .map_err(|error| error.shifted(start))
-        .map(|wildcard| wildcard.map(|at| at.saturating_add(start)))
+    if is_ascii_without_null(bytes) {
+        return Ok(());
+    }
+    check_slowly(bytes)
 }
 
-/// The rest, from the first word that is not plain. An ASCII prefix ends at a character boundary,
-/// so UTF-8 can be checked from there.
-fn check_rest(bytes: &[u8]) -> Result<Option<usize>, TopicError> {
+/// What is no ASCII, or a fault.
+#[inline(never)]
+fn check_slowly(bytes: &[u8]) -> Result<(), TopicError> {
     // [5:MQTT-1.5.4-1] [3:MQTT-1.5.3-1]
     if let Err(error) = core::str::from_utf8(bytes) {
-        return Err(TopicError::new(
-            TopicErrorKind::NotUtf8,
-            error.valid_up_to(),
-        ));
+        let offset = error.valid_up_to();
+        return Err(TopicError::new(TopicErrorKind::NotUtf8, offset));
     }
-    if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
-        return Err(TopicError::new(TopicErrorKind::NullCharacter, at));
+    match bytes.iter().position(|&byte| byte == 0) {
+        Some(at) => Err(TopicError::new(TopicErrorKind::NullCharacter, at)),
+        None => Ok(()),
     }
-    Ok(bytes.iter().position(|&byte| byte == b'+' || byte == b'#'))
+}
+
+/// Where the first wildcard character is.
+pub(crate) fn first_wildcard(bytes: &[u8]) -> Option<usize> {
+    each_wildcard(bytes, Err).err()
+}
+
+/// Calls `each` with the place of every wildcard character, from the front, until it says `Err`.
+#[inline]
+pub(crate) fn each_wildcard<E>(
+    bytes: &[u8],
+    mut each: impl FnMut(usize) -> Result<(), E>,
+) -> Result<(), E> {
+    let (words, tail) = bytes.as_chunks::<8>();
+    let mut start = 0_usize;
+    for word in words {
+        each_in_word(u64::from_le_bytes(*word), start, &mut each)?;
+        start = start.saturating_add(8);
+    }
+    if tail.is_empty() {
+        return Ok(());
+    }
+    let mut last = [0; 8];
+    for (place, byte) in last.iter_mut().zip(tail) {
+        *place = *byte;
+    }
+    each_in_word(u64::from_le_bytes(last), start, &mut each)
+}
+
+/// The wildcards among eight bytes, the first of which stands at `start`.
+#[inline]
+fn each_in_word<E>(
+    word: u64,
+    start: usize,
+    each: &mut impl FnMut(usize) -> Result<(), E>,
+) -> Result<(), E> {
+    // The two differ in one bit alone. Bytes beyond ASCII have their high bit here still.
+    let difference = (word | BIT_3) ^ WILDCARD;
+    // In each byte: the high bit is set if there is no difference, or one beyond ASCII.
+    let mut found = HIGH.wrapping_sub(difference & !HIGH) & HIGH & !difference;
+    while found != 0 {
+        let at = found.trailing_zeros() / 8;
+        each(start.saturating_add(usize::try_from(at).unwrap_or(0)))?;
+        found &= found.wrapping_sub(1);
+    }
+    Ok(())
 }
 
 /// Whether all bytes are ASCII, not U+0000, and no wildcard.
@@ -61,11 +99,25 @@ fn all_plain(bytes: &[u8]) -> bool {
         || words
             .iter()
             .chain([last])
-            .all(|word| is_plain(u64::from_le_bytes(*word)))
+            .all(|word| is_plain_word(u64::from_le_bytes(*word)))
+}
+
+fn is_ascii_without_null(bytes: &[u8]) -> bool {
+    let (words, tail) = bytes.as_chunks::<8>();
+    let special = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        word | word.wrapping_sub(LOW)
+    };
+    words.iter().fold(0, |found, word| found | special(word)) & HIGH == 0
+        && tail.iter().all(|byte| matches!(byte, 1..0x80))
 }
 
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
+const BIT_3: u64 = LOW << 3;
+// The two wildcards differ in this bit alone.
+const WILDCARD: u64 = LOW * b'+' as u64;
+const COMMAS: u64 = LOW * b',' as u64;
 
 /// Has a high bit if a byte is not ASCII or stands below the comma, as U+0000 and both wildcards do.
 #[inline]
@@ -73,16 +125,7 @@ fn below_comma(word: &[u8; 8]) -> u64 {
     let word = u64::from_le_bytes(*word);
     // In a word of ASCII, the borrow reaches the high bit of what is below, and maybe of the bytes
     // above it.
-    word | word.wrapping_sub(LOW * b',' as u64)
-}
-
-/// How many whole words at the front are plain.
-fn plain_prefix(bytes: &[u8]) -> usize {
-    let (words, _tail) = bytes.as_chunks::<8>();
-    let plain = words
-        .iter()
-        .take_while(|word| is_plain(u64::from_le_bytes(**word)));
-    plain.count().saturating_mul(8)
+    word | word.wrapping_sub(COMMAS)
 }
 
 #[inline]
@@ -92,10 +135,7 @@ fn is_plain_byte(byte: u8) -> bool {
 
 /// Whether eight bytes are ASCII, none U+0000, none a wildcard.
 #[inline]
-fn is_plain(word: u64) -> bool {
-    const BIT_3: u64 = LOW << 3;
-    // The two wildcards differ in this bit alone.
-    const WILDCARD: u64 = LOW * b'+' as u64;
+fn is_plain_word(word: u64) -> bool {
     // In a word of ASCII, subtracting one reaches the high bit of a byte only if that is zero, and
     // of the bytes above it, which changes nothing.
     let zero = word.wrapping_sub(LOW);
@@ -109,30 +149,45 @@ mod tests {
 
     #[test]
     fn finds_every_special_byte_at_every_place() {
-        for len in 1..20 {
+        let fault = TopicErrorKind::NotUtf8;
+        for len in 1..28 {
             for at in 0..len {
-                for (special, expected) in [
-                    (0, Err(TopicErrorKind::NullCharacter)),
-                    (b'+', Ok(Some(at))),
-                    (b'#', Ok(Some(at))),
-                    (0x80, Err(TopicErrorKind::NotUtf8)),
-                    (b'/', Ok(None)),
-                    (0x01, Ok(None)),
-                    (0x7F, Ok(None)),
+                for (special, plain, text, wildcard) in [
+                    (0, false, Err(TopicErrorKind::NullCharacter), None),
+                    (b'+', false, Ok(()), Some(at)),
+                    (b'#', false, Ok(()), Some(at)),
+                    (0x80, false, Err(fault), None),
+                    // Differ from the wildcards in one bit each.
+                    (0xAB, false, Err(fault), None),
+                    (0xA3, false, Err(fault), None),
+                    (b'*', true, Ok(()), None),
+                    (b'$', true, Ok(()), None),
+                    (b' ', true, Ok(()), None),
+                    (b'/', true, Ok(()), None),
+                    (0x01, true, Ok(()), None),
+                    (0x7F, true, Ok(()), None),
                 ] {
-                    let mut bytes = [b'a'; 20];
+                    let mut bytes = [b'a'; 28];
                     bytes[at] = special;
-                    let found = check(&bytes[..len]);
-                    assert_eq!(
-                        found.map_err(|error| error.kind()),
-                        expected,
-                        "{special:#x} at {at} of {len}"
-                    );
-                    if let Err(error) = found {
-                        assert_eq!(error.offset(), at);
-                    }
+                    let bytes = &bytes[..len];
+                    let row = (special, at, len);
+                    let checked = check_text(bytes);
+                    assert_eq!(is_plain(bytes), plain, "{row:?}");
+                    assert_eq!(checked.map_err(|error| error.kind()), text, "{row:?}");
+                    assert_eq!(checked.err().map_or(at, |error| error.offset()), at);
+                    assert_eq!(first_wildcard(bytes), wildcard, "{row:?}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn finds_every_wildcard_from_the_front() {
+        let mut expected = [0, 7, 8, 17].into_iter();
+        let all = each_wildcard(b"+/a/\xC3\xAB/#+/bcdefg/+", |at| {
+            assert_eq!(Some(at), expected.next());
+            Ok::<(), ()>(())
+        });
+        assert_eq!((all, expected.next()), (Ok(()), None));
     }
 }
