@@ -99,11 +99,24 @@ impl TryFrom<u8> for PacketType {
 
     #[inline]
     fn try_from(value: u8) -> Result<Self, InvalidPacketType> {
-        let place = value.checked_sub(1).ok_or(InvalidPacketType)?;
-        Self::ALL
-            .get(usize::from(place))
-            .copied()
-            .ok_or(InvalidPacketType)
+        Ok(match value {
+            1 => Self::Connect,
+            2 => Self::ConnAck,
+            3 => Self::Publish,
+            4 => Self::PubAck,
+            5 => Self::PubRec,
+            6 => Self::PubRel,
+            7 => Self::PubComp,
+            8 => Self::Subscribe,
+            9 => Self::SubAck,
+            10 => Self::Unsubscribe,
+            11 => Self::UnsubAck,
+            12 => Self::PingReq,
+            13 => Self::PingResp,
+            14 => Self::Disconnect,
+            15 => Self::Auth,
+            _ => return Err(InvalidPacketType),
+        })
     }
 }
 
@@ -522,20 +535,27 @@ fn first_byte(
         Ok(packet_type) => Some(packet_type),
         Err(InvalidPacketType) => None,
     };
-    let packet_type =
-        packet_type.ok_or_else(|| fault(DecodeErrorKind::ReservedPacketType(value), None))?;
-    match packet_type.fixed_flags() {
-        // [5:MQTT-2.1.3-1] [3:MQTT-2.2.2-1] [3:MQTT-2.2.2-2]
-        Some(expected) if flags != expected => {
-            if strictness.tolerates(Rule::HeaderFlags) {
-                let tolerated = RuleSet::NONE.with(Rule::HeaderFlags);
-                return Ok((packet_type, flags, tolerated));
-            }
-            Err(fault(DecodeErrorKind::Flags(flags), Some(packet_type)))
-        }
-        Some(_) | None => Ok((packet_type, flags, RuleSet::NONE)),
+    let Some(packet_type) = packet_type else {
+        return Err(fault(DecodeErrorKind::ReservedPacketType(value), None));
+    };
+    // [5:MQTT-2.1.3-1] [3:MQTT-2.2.2-1] [3:MQTT-2.2.2-2]
+    let expected = if TYPES_WITH_FLAGS_2 >> value & 1 == 1 {
+        2
+    } else {
+        0
+    };
+    if flags == expected {
+        return Ok((packet_type, flags, RuleSet::NONE));
     }
+    if strictness.tolerates(Rule::HeaderFlags) {
+        let tolerated = RuleSet::NONE.with(Rule::HeaderFlags);
+        return Ok((packet_type, flags, tolerated));
+    }
+    Err(fault(DecodeErrorKind::Flags(flags), Some(packet_type)))
 }
+
+/// A bit for each packet type with the flags 0010: PUBREL, SUBSCRIBE and UNSUBSCRIBE.
+const TYPES_WITH_FLAGS_2: u16 = 1 << 6 | 1 << 8 | 1 << 10;
 
 /// Reads the packet at the front of `input`; answers it and its length in bytes.
 ///

@@ -89,7 +89,7 @@ fn all_plain(bytes: &[u8]) -> bool {
     let (words, _tail) = bytes.as_chunks::<8>();
     // The last eight bytes, some of them for the second time; or all there are.
     let Some(last) = bytes.last_chunk::<8>() else {
-        return bytes.iter().all(|&byte| is_plain_byte(byte));
+        return is_plain_and_short(bytes);
     };
     let found = words
         .iter()
@@ -100,6 +100,17 @@ fn all_plain(bytes: &[u8]) -> bool {
             .iter()
             .chain([last])
             .all(|word| is_plain_word(u64::from_le_bytes(*word)))
+}
+
+/// The same for less than eight bytes: the first four and the last four, or one by one.
+#[inline(never)]
+fn is_plain_and_short(bytes: &[u8]) -> bool {
+    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        (Some([a, b, c, d]), Some([e, f, g, h])) => {
+            is_plain_word(u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]))
+        }
+        _ => bytes.iter().all(|&byte| is_plain_byte(byte)),
+    }
 }
 
 fn is_ascii_without_null(bytes: &[u8]) -> bool {

@@ -67,17 +67,18 @@ impl<'a> SubAck<'a> {
         if reader.is_empty() {
             return Err(reader.error(DecodeErrorKind::NoReasonCodes, Field::ReasonCode));
         }
-        while !reader.is_empty() {
+        while let Some(value) = reader.rest().first() {
+            // The codes that both versions have.
+            if matches!(value, 0..=2 | 0x80) {
+                reader.skip(1);
+                continue;
+            }
             let start = reader.offset();
-            let reason: SubscribeReason = read_reason(reader)?;
-            let value = ReasonCode::from(reason).value();
+            read_reason::<SubscribeReason>(reader)?;
             // [3:MQTT-3.9.3-2]
-            if version == ProtocolVersion::V3_1_1 && value > 0x80 {
-                return Err(reader.error_at(
-                    DecodeErrorKind::ReasonCode(value),
-                    Field::ReasonCode,
-                    start,
-                ));
+            if version == ProtocolVersion::V3_1_1 {
+                let kind = DecodeErrorKind::ReasonCode(*value);
+                return Err(reader.error_at(kind, Field::ReasonCode, start));
             }
         }
         Ok(Self {

@@ -288,12 +288,27 @@ fn run_has_plain_options(mut bytes: &[u8]) -> bool {
     true
 }
 
+#[inline(always)]
 fn read_filter(reader: &mut Reader<'_>, version: ProtocolVersion) -> Result<(), DecodeError> {
     // [5:MQTT-3.8.3-1] [3:MQTT-3.8.3-1]
     let filter = reader.topic_filter()?;
-    let start = reader.offset();
     let value = reader.u8(Field::SubscriptionOptions)?;
-    let fault = |kind| Err(reader.error_at(kind, Field::SubscriptionOptions, start));
+    // The three QoS alone: all there is in 3.1.1, and most of what there is in 5.0.
+    if value < 3 {
+        return Ok(());
+    }
+    check_options(value, filter, version).map_err(|kind| {
+        let start = reader.offset().saturating_sub(1);
+        reader.error_at(kind, Field::SubscriptionOptions, start)
+    })
+}
+
+#[inline(never)]
+fn check_options(
+    value: u8,
+    filter: TopicFilter<'_>,
+    version: ProtocolVersion,
+) -> Result<(), DecodeErrorKind> {
     let reserved = match version {
         // [3:MQTT-3.8.3-4]
         ProtocolVersion::V3_1_1 => 0b1111_1100,
@@ -301,16 +316,14 @@ fn read_filter(reader: &mut Reader<'_>, version: ProtocolVersion) -> Result<(), 
         ProtocolVersion::V5_0 => 0b1100_0000,
     };
     if value & reserved != 0 {
-        return fault(DecodeErrorKind::ReservedBits(value));
+        return Err(DecodeErrorKind::ReservedBits(value));
     }
-    match SubscriptionOptions::from_value(value) {
-        // [5:MQTT-3.8.3-4]
-        Ok(options) if options.no_local && filter.shared().is_ok_and(|shared| shared.is_some()) => {
-            fault(DecodeErrorKind::NoLocalOnShared)
-        }
-        Ok(_) => Ok(()),
-        Err(kind) => fault(kind),
+    let options = SubscriptionOptions::from_value(value)?;
+    // [5:MQTT-3.8.3-4]
+    if options.no_local && filter.shared().is_ok_and(|shared| shared.is_some()) {
+        return Err(DecodeErrorKind::NoLocalOnShared);
     }
+    Ok(())
 }
 
 impl Block5 for SubscribeProperties<'_> {

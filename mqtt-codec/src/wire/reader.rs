@@ -290,6 +290,7 @@ impl<'a> Reader<'a> {
         TopicName::from_bytes(bytes).map_err(|error| self.topic_error(error, bytes, field))
     }
 
+    #[inline(always)]
     pub(crate) fn topic_filter(&mut self) -> Result<TopicFilter<'a>, DecodeError> {
         let bytes = self.bytes(Field::TopicFilter)?;
         let filter = TopicFilter::from_bytes(bytes)
