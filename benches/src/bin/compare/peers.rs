@@ -1,10 +1,14 @@
 //! Other people's codecs, as they are: what they do not check, they do not pay for.
 //!
-//! | crate | version | |
+//! | crate | versions | what it does not check, among other things |
 //! |---|---|---|
-//! | mqttrs | 3.1.1 | borrows; checks no flags and no wildcards |
-//! | mqttbytes | 3.1.1 | checks no filters and no flags |
-//! | rumqttc | both | 5.0 checks no UTF-8 in topics; no flags, no repeated properties |
+//! | mqtt-proto | both | repeated properties |
+//! | mqtt-protocol-core | both, PUBLISH alone | wildcards in topics |
+//! | mqttbytes | 3.1.1 | filters, flags, wildcards in topics |
+//! | mqttrs | 3.1.1 | flags, wildcards in topics; it borrows |
+//! | rmqtt-codec | both | filters, wildcards in topics |
+//! | rumqttc | both | flags, repeated properties; UTF-8 of topics in 5.0 |
+//! | rumqttd | both | UTF-8 of topics, flags, repeated properties |
 //!
 //! ntex-mqtt 9.0.0 does not build with the `ntex-io` that its requirements choose today.
 
@@ -13,6 +17,9 @@ use core::hint::black_box;
 use bytes::BytesMut;
 use mqtt_benches::{Workload, stream};
 use mqtt_codec::ProtocolVersion;
+use mqtt_protocol_core::mqtt::packet::{v3_1_1 as core_v3, v5_0 as core_v5};
+use rumqttd::protocol::Protocol as _;
+use tokio_util::codec::{Decoder as _, Encoder as _};
 
 use crate::case::{Case, Kind};
 use crate::floor::header;
@@ -58,6 +65,35 @@ pub(crate) fn add(all: &mut Vec<Case>) {
                 owned("rumqttc", |input| {
                     black_box(rumqttc::mqttbytes::v4::Packet::read(input, usize::MAX)).is_ok()
                 });
+                owned("rmqtt-codec", {
+                    |input| black_box(rmqtt_v3().decode(input)).is_ok_and(|packet| packet.is_some())
+                });
+                owned("rumqttd", |input| {
+                    let mut protocol = rumqttd::protocol::v4::V4;
+                    black_box(protocol.read_mut(input, usize::MAX)).is_ok()
+                });
+                sliced(all, decode, "mqtt-proto", &bytes, packets, |packet| {
+                    black_box(mqtt_proto::v3::Packet::decode(packet)).is_ok_and(|it| it.is_some())
+                });
+                if workload != Workload::Control {
+                    sliced(
+                        all,
+                        decode,
+                        "mqtt-protocol-core",
+                        &bytes,
+                        packets,
+                        |packet| {
+                            let Some((header_len, _)) = header(packet) else {
+                                return false;
+                            };
+                            let body = packet[header_len..].into();
+                            black_box(core_v3::Publish::parse(packet[0] & 0x0F, body)).is_ok()
+                        },
+                    );
+                }
+                encode_rmqtt_v3(all, encode, &bytes, packets);
+                encode_proto_v3(all, encode, &bytes, packets);
+                encode_rumqttd_v4(all, encode, &bytes, packets);
                 mqttrs(all, decode, encode, bytes.clone(), packets);
                 encode_rumqttc_v4(all, encode, &bytes, packets);
                 encode_mqttbytes_v4(all, encode, &bytes, packets);
@@ -66,10 +102,80 @@ pub(crate) fn add(all: &mut Vec<Case>) {
                 owned("rumqttc", |input| {
                     black_box(rumqttc::v5::mqttbytes::v5::Packet::read(input, None)).is_ok()
                 });
+                owned("rmqtt-codec", {
+                    |input| black_box(rmqtt_v5().decode(input)).is_ok_and(|packet| packet.is_some())
+                });
+                owned("rumqttd", |input| {
+                    let mut protocol = rumqttd::protocol::v5::V5;
+                    black_box(protocol.read_mut(input, usize::MAX)).is_ok()
+                });
+                sliced(all, decode, "mqtt-proto", &bytes, packets, |packet| {
+                    black_box(mqtt_proto::v5::Packet::decode(packet)).is_ok_and(|it| it.is_some())
+                });
+                if workload != Workload::Control {
+                    sliced(
+                        all,
+                        decode,
+                        "mqtt-protocol-core",
+                        &bytes,
+                        packets,
+                        |packet| {
+                            let Some((header_len, _)) = header(packet) else {
+                                return false;
+                            };
+                            let body = packet[header_len..].into();
+                            black_box(core_v5::Publish::parse(packet[0] & 0x0F, body)).is_ok()
+                        },
+                    );
+                }
+                encode_rmqtt_v5(all, encode, &bytes, packets);
+                encode_proto_v5(all, encode, &bytes, packets);
+                // Its decoder panics on a CONNACK.
+                if workload != Workload::Control {
+                    encode_rumqttd_v5(all, encode, &bytes, packets);
+                }
                 encode_rumqttc_v5(all, encode, &bytes, packets);
             }
         }
     }
+}
+
+/// Its codec holds nothing but a place in the frame, which is whole here each time.
+fn rmqtt_v3() -> rmqtt_codec::v3::Codec {
+    rmqtt_codec::v3::Codec::new(0)
+}
+
+fn rmqtt_v5() -> rmqtt_codec::v5::Codec {
+    rmqtt_codec::v5::Codec::new(0, 0)
+}
+
+/// A decoder that wants to be told where the packet ends.
+fn sliced(
+    all: &mut Vec<Case>,
+    decode: &'static str,
+    subject: &'static str,
+    bytes: &[u8],
+    packets: usize,
+    read: fn(&[u8]) -> bool,
+) {
+    all.push(Case::new(
+        decode,
+        (subject, Kind::Peer),
+        packets,
+        bytes.to_vec(),
+        |_| {},
+        move |bytes| {
+            let (mut rest, mut packets) = (&**bytes, 0);
+            while let Some((_, size)) = header(rest) {
+                if !read(&rest[..size]) {
+                    break;
+                }
+                rest = &rest[size..];
+                packets += 1;
+            }
+            packets
+        },
+    ));
 }
 
 fn mqttrs(
@@ -158,6 +264,102 @@ macro_rules! encode {
     };
 }
 
+/// The same for a crate that takes its packets by value: they are cloned before.
+macro_rules! encode_by_value {
+    ($name:ident, $subject:literal, $read:expr, $write:expr) => {
+        fn $name(all: &mut Vec<Case>, encode: &'static str, bytes: &[u8], count: usize) {
+            let (mut packets, mut input) = (Vec::new(), BytesMut::from(bytes));
+            while let Ok(packet) = $read(&mut input) {
+                packets.push(packet);
+            }
+            let len = bytes.len();
+            all.push(Case::new(
+                encode,
+                ($subject, Kind::Peer),
+                count,
+                (packets, Vec::new(), BytesMut::new()),
+                move |(packets, clones, out)| {
+                    clones.clone_from(packets);
+                    *out = BytesMut::with_capacity(len);
+                },
+                move |(packets, clones, out)| {
+                    for packet in clones.drain(..) {
+                        if !$write(packet, out) {
+                            return 0;
+                        }
+                    }
+                    if out.len() == len { packets.len() } else { 0 }
+                },
+            ));
+        }
+    };
+}
+
+/// As a `Result`, for the macro.
+fn whole<P, E>(packet: Result<Option<P>, E>) -> Result<P, ()> {
+    packet.map_err(drop)?.ok_or(())
+}
+
+/// A packet that takes the whole buffer in front of it.
+fn front(input: &mut BytesMut) -> Result<BytesMut, ()> {
+    let (_, size) = header(input).ok_or(())?;
+    Ok(input.split_to(size))
+}
+
+encode_by_value!(
+    encode_rmqtt_v3,
+    "rmqtt-codec",
+    |input: &mut BytesMut| whole(rmqtt_v3().decode(input)),
+    |(packet, _): (rmqtt_codec::v3::Packet, u32), out: &mut BytesMut| {
+        rmqtt_v3().encode(packet, out).is_ok()
+    }
+);
+encode_by_value!(
+    encode_rmqtt_v5,
+    "rmqtt-codec",
+    |input: &mut BytesMut| whole(rmqtt_v5().decode(input)),
+    |(packet, _): (rmqtt_codec::v5::Packet, u32), out: &mut BytesMut| {
+        rmqtt_v5().encode(packet, out).is_ok()
+    }
+);
+encode!(
+    encode_proto_v3,
+    "mqtt-proto",
+    |input: &mut BytesMut| whole(mqtt_proto::v3::Packet::decode(&front(input)?)),
+    |packet: &mqtt_proto::v3::Packet, out: &mut BytesMut| {
+        packet
+            .encode()
+            .map(|bytes| out.extend_from_slice(bytes.as_ref()))
+            .is_ok()
+    }
+);
+encode!(
+    encode_proto_v5,
+    "mqtt-proto",
+    |input: &mut BytesMut| whole(mqtt_proto::v5::Packet::decode(&front(input)?)),
+    |packet: &mqtt_proto::v5::Packet, out: &mut BytesMut| {
+        packet
+            .encode()
+            .map(|bytes| out.extend_from_slice(bytes.as_ref()))
+            .is_ok()
+    }
+);
+encode_by_value!(
+    encode_rumqttd_v4,
+    "rumqttd",
+    |input: &mut BytesMut| rumqttd::protocol::v4::V4.read_mut(input, usize::MAX),
+    |packet: rumqttd::protocol::Packet, out: &mut BytesMut| {
+        rumqttd::protocol::v4::V4.write(packet, out).is_ok()
+    }
+);
+encode_by_value!(
+    encode_rumqttd_v5,
+    "rumqttd",
+    |input: &mut BytesMut| rumqttd::protocol::v5::V5.read_mut(input, usize::MAX),
+    |packet: rumqttd::protocol::Packet, out: &mut BytesMut| {
+        rumqttd::protocol::v5::V5.write(packet, out).is_ok()
+    }
+);
 encode!(
     encode_rumqttc_v4,
     "rumqttc",
