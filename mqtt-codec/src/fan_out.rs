@@ -1,6 +1,7 @@
 //! One message to many receivers: what is the same for all is prepared once.
 
 use alloc::borrow::Cow;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::BufMut;
@@ -45,8 +46,8 @@ pub struct FanOut<'m> {
     plain: Option<PlainHeads>,
 }
 
-/// The heads for receivers that have nothing of their own but the packet identifier, without the
-/// first byte.
+/// The heads for receivers that have nothing of their own but the packet identifier: at QoS 0 with
+/// the first byte for messages that were not retained, above without it.
 #[derive(Clone, Debug)]
 struct PlainHeads {
     /// All of these parts, one behind the other.
@@ -136,12 +137,17 @@ impl PlainHeads {
             .unwrap_or_default();
         let available = buf.remaining_mut();
         let Some(id) = receiver.delivery.id() else {
-            let needed = at_most_once.len().saturating_add(1);
+            let needed = at_most_once.len();
             if available < needed {
                 return Err(EncodeError::BufferTooSmall { needed, available });
             }
-            buf.put_slice(&[first]);
-            buf.put_slice(at_most_once);
+            match (receiver.retain, at_most_once) {
+                (true, [_, rest @ ..]) => {
+                    buf.put_slice(&[first]);
+                    buf.put_slice(rest);
+                }
+                (_, whole) => buf.put_slice(whole),
+            }
             return Ok(needed);
         };
         let needed = acknowledged.len().saturating_add(3);
@@ -193,7 +199,7 @@ impl<'m> FanOut<'m> {
     }
 
     fn plain_heads(&self) -> Option<PlainHeads> {
-        let mut bytes = Vec::new();
+        let mut bytes = vec![PacketType::Publish.value() << 4];
         let at_most_once = Receiver::new(Delivery::AtMostOnce);
         let at_least_once = Receiver::new(Delivery::AtLeastOnce {
             id: PacketId::MIN,

