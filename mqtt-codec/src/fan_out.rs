@@ -50,12 +50,10 @@ pub struct FanOut<'m> {
 /// the first byte for messages that were not retained, above without it.
 #[derive(Clone, Debug)]
 struct PlainHeads {
-    /// All of these parts, one behind the other.
-    bytes: Vec<u8>,
-    /// Where the head at QoS 0 ends.
-    at_most_once: usize,
-    /// Where the head at QoS 1 or 2 ends in front of the packet identifier.
-    before_id: usize,
+    at_most_once: Vec<u8>,
+    /// In front of the packet identifier, and behind it.
+    front: Vec<u8>,
+    behind: Vec<u8>,
 }
 
 /// What is different for each receiver.
@@ -130,32 +128,26 @@ impl PlainHeads {
         receiver: &Receiver<'_>,
         buf: &mut impl BufMut,
     ) -> Result<usize, EncodeError> {
-        let first = (PacketType::Publish.value() << 4) | receiver.flags();
-        let (at_most_once, acknowledged) = self
-            .bytes
-            .split_at_checked(self.at_most_once)
-            .unwrap_or_default();
         let available = buf.remaining_mut();
         let Some(id) = receiver.delivery.id() else {
-            let needed = at_most_once.len();
+            let needed = self.at_most_once.len();
             if available < needed {
                 return Err(EncodeError::BufferTooSmall { needed, available });
             }
-            match (receiver.retain, at_most_once) {
-                (true, [_, rest @ ..]) => {
-                    buf.put_slice(&[first]);
-                    buf.put_slice(rest);
-                }
-                (_, whole) => buf.put_slice(whole),
+            if !receiver.retain {
+                buf.put_slice(&self.at_most_once);
+            } else if let [first, rest @ ..] = self.at_most_once.as_slice() {
+                buf.put_slice(&[first | 1]);
+                buf.put_slice(rest);
             }
             return Ok(needed);
         };
-        let needed = acknowledged.len().saturating_add(3);
+        let (front, behind) = (self.front.as_slice(), self.behind.as_slice());
+        let needed = front.len().saturating_add(behind.len()).saturating_add(3);
         if available < needed {
             return Err(EncodeError::BufferTooSmall { needed, available });
         }
-        let before_id = self.before_id.saturating_sub(self.at_most_once);
-        let (front, behind) = acknowledged.split_at_checked(before_id).unwrap_or_default();
+        let first = (PacketType::Publish.value() << 4) | receiver.flags();
         let [high, low] = id.get().to_be_bytes();
         buf.put_slice(&[first]);
         buf.put_slice(front);
@@ -199,23 +191,21 @@ impl<'m> FanOut<'m> {
     }
 
     fn plain_heads(&self) -> Option<PlainHeads> {
-        let mut bytes = vec![PacketType::Publish.value() << 4];
         let at_most_once = Receiver::new(Delivery::AtMostOnce);
         let at_least_once = Receiver::new(Delivery::AtLeastOnce {
             id: PacketId::MIN,
             dup: false,
         });
-        self.write_front(&at_most_once, &mut bytes)?;
-        self.write_behind(&at_most_once, &mut bytes)?;
-        let at_most_once = bytes.len();
-        self.write_front(&at_least_once, &mut bytes)?;
-        let before_id = bytes.len();
-        self.write_behind(&at_least_once, &mut bytes)?;
-        Some(PlainHeads {
-            bytes,
-            at_most_once,
-            before_id,
-        })
+        let mut heads = PlainHeads {
+            at_most_once: vec![PacketType::Publish.value() << 4],
+            front: Vec::new(),
+            behind: Vec::new(),
+        };
+        self.write_front(&at_most_once, &mut heads.at_most_once)?;
+        self.write_behind(&at_most_once, &mut heads.at_most_once)?;
+        self.write_front(&at_least_once, &mut heads.front)?;
+        self.write_behind(&at_least_once, &mut heads.behind)?;
+        Some(heads)
     }
 
     /// Behind the first byte, up to the packet identifier.
