@@ -61,6 +61,7 @@ mod list;
 #[cfg(feature = "alloc")]
 mod message;
 mod packet;
+mod packet_type;
 mod property;
 mod qos;
 mod reason;
@@ -77,7 +78,7 @@ pub use error::{
 };
 #[cfg(feature = "alloc")]
 pub use fan_out::{FanOut, Receiver, ReceiverAlias};
-pub use frame::{Frame, InvalidPacketType, PacketType, Parsed, decode};
+pub use frame::{Frame, Parsed, decode};
 pub use id::{PacketId, SubscriptionId, TopicAlias};
 pub use list::{Item, List, ListIter};
 #[cfg(feature = "alloc")]
@@ -87,8 +88,9 @@ pub use packet::ack::{Ack, AckProperties, PubAck, PubComp, PubRec, PubRel};
 pub use packet::auth::{Auth, Authentication};
 pub use packet::connack::{ConnAck, ConnAckOutcome, ConnAckProperties, MaximumQoS};
 pub use packet::connect::{Connect, ConnectProperties, Will, WillProperties};
+pub use packet::delivery::Delivery;
 pub use packet::disconnect::{Disconnect, DisconnectProperties};
-pub use packet::publish::{Delivery, PayloadFormat, Publish, PublishProperties, PublishTopic};
+pub use packet::publish::{PayloadFormat, Publish, PublishProperties, PublishTopic};
 pub use packet::suback::{SubAck, SubAckReasons};
 pub use packet::subscribe::{
     FiltersError, RetainHandling, Subscribe, SubscribeFilter, SubscribeFilters,
@@ -96,6 +98,7 @@ pub use packet::subscribe::{
 };
 pub use packet::unsuback::{UnsubAck, UnsubAckReasons};
 pub use packet::unsubscribe::{Unsubscribe, UnsubscribeFilters};
+pub use packet_type::{InvalidPacketType, PacketType};
 pub use property::{PropertyId, SubscriptionIds, UserProperties, UserProperty};
 pub use qos::{InvalidQoS, QoS};
 pub use reason::{

@@ -4,6 +4,7 @@ pub(crate) mod ack;
 pub(crate) mod auth;
 pub(crate) mod connack;
 pub(crate) mod connect;
+pub(crate) mod delivery;
 pub(crate) mod disconnect;
 pub(crate) mod publish;
 pub(crate) mod suback;
@@ -124,7 +125,7 @@ impl<'a> Packet<'a> {
             PacketType::Publish => {
                 Publish::decode(flags, reader, version, |it| done(Self::Publish(it)))
             }
-            PacketType::Connect => packet!(Connect, |reader| Connect::decode(reader)),
+            PacketType::Connect => packet!(Connect, Connect::decode),
             PacketType::Subscribe => {
                 packet!(Subscribe, |reader| Subscribe::decode(reader, version))
             }
@@ -158,7 +159,7 @@ impl<'a> Packet<'a> {
                 whole(reader, |reader| Disconnect::decode(reader, version))
             }),
             PacketType::Auth => {
-                packet!(Auth, |reader| whole(reader, |reader| Auth::decode(reader)))
+                packet!(Auth, |reader| whole(reader, Auth::decode))
             }
         }
     }
