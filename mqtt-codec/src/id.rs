@@ -42,6 +42,9 @@ impl fmt::Display for PacketId {
 pub struct TopicAlias(NonZeroU16);
 
 impl TopicAlias {
+    /// The lowest alias, 1.
+    pub const MIN: Self = Self(NonZeroU16::MIN);
+
     /// `None` for 0.
     #[must_use]
     pub const fn new(alias: u16) -> Option<Self> {
@@ -69,6 +72,9 @@ impl fmt::Display for TopicAlias {
 pub struct SubscriptionId(NonZeroU32);
 
 impl SubscriptionId {
+    /// The lowest identifier, 1.
+    pub const MIN: Self = Self(NonZeroU32::MIN);
+
     /// `None` for 0 and above 268,435,455.
     #[must_use]
     pub const fn new(id: u32) -> Option<Self> {

@@ -39,6 +39,7 @@
 //! |---|---|
 //! | `std` (default) | forwards to `bytes`; the code is the same |
 //! | `alloc` | [`Message`], [`Packet::encode_to`]; needs `bytes` |
+//! | `arbitrary` | valid packets for fuzzers, and packets that break one rule each |
 //!
 //! Without either, borrowed decoding and encoding into a slice need no allocator.
 
@@ -50,6 +51,8 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(feature = "arbitrary")]
+pub mod arbitrary;
 mod chunks;
 mod decoder;
 mod error;

@@ -8,6 +8,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod arbitrary;
 mod byte_examples;
 mod chunks;
 mod decoder;
