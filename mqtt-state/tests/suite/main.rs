@@ -25,6 +25,7 @@ mod resume;
 mod retained;
 mod simulation;
 mod subscriptions;
+mod violations;
 mod will;
 mod wire;
 mod words;
