@@ -25,6 +25,7 @@ macro_rules! log {
 pub mod broker;
 pub mod clock;
 pub mod drive;
+pub mod framed;
 pub mod inspect;
 pub mod options;
 pub mod settings;

@@ -8,6 +8,7 @@ use crate::wire::VAR_INT_MAX;
 /// A packet identifier, 1 to 65,535.
 // [5:MQTT-2.2.1-3] [5:MQTT-2.2.1-4] [3:MQTT-2.3.1-1] Never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PacketId(NonZeroU16);
 
 impl PacketId {
@@ -39,6 +40,7 @@ impl fmt::Display for PacketId {
 /// A topic alias, 1 to 65,535 (5.0).
 // [5:MQTT-3.3.2-8] Never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TopicAlias(NonZeroU16);
 
 impl TopicAlias {
@@ -69,6 +71,7 @@ impl fmt::Display for TopicAlias {
 
 /// A subscription identifier, 1 to 268,435,455 (5.0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SubscriptionId(NonZeroU32);
 
 impl SubscriptionId {

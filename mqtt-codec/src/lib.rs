@@ -39,6 +39,8 @@
 //! |---|---|
 //! | `std` (default) | forwards to `bytes`; the code is the same |
 //! | `alloc` | [`Message`], [`Packet::encode_to`]; needs `bytes` |
+//! | `serde` | numbers, texts and [`Message`] to store; what comes back is checked |
+//! | `defmt` | small values and errors on a microcontroller's debug link |
 //! | `arbitrary` | valid packets for fuzzers, and packets that break one rule each |
 //!
 //! Without either, borrowed decoding and encoding into a slice need no allocator.
@@ -68,6 +70,8 @@ mod packet_type;
 mod property;
 mod qos;
 mod reason;
+#[cfg(feature = "serde")]
+mod serde;
 mod text;
 mod version;
 mod wire;

@@ -4,6 +4,7 @@ use core::fmt;
 
 /// How often a message is delivered, at most or at least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(
     clippy::exhaustive_enums,
     reason = "the standard has these three and no room for more"

@@ -10,6 +10,7 @@ macro_rules! reason_codes {
     ($($(#[$doc:meta])* $name:ident = $value:literal, $text:literal;)*) => {
         /// A reason code of MQTT 5.0, whatever packet it stands in.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         #[non_exhaustive]
         pub enum ReasonCode {
             $(#[doc = $text] $name = $value,)*
@@ -122,6 +123,7 @@ macro_rules! reasons_of_a_packet {
     ($(#[$doc:meta])* $type:ident { $($name:ident => $code:ident,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         #[non_exhaustive]
         pub enum $type {
             $(

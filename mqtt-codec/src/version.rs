@@ -4,6 +4,7 @@ use core::fmt;
 
 /// A version of MQTT. Which one is data: there is one packet model for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(
     clippy::exhaustive_enums,
     reason = "every rule of the core depends on which of the two it is"

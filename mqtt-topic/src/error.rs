@@ -12,6 +12,7 @@ use core::fmt;
 /// assert_eq!(error.offset(), 5);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TopicError {
     kind: TopicErrorKind,
     offset: u32,
@@ -19,6 +20,7 @@ pub struct TopicError {
 
 /// What was found in a text that is no valid topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum TopicErrorKind {
     /// No character at all.

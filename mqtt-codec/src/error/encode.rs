@@ -4,6 +4,7 @@ use core::fmt;
 
 /// Why a packet cannot be written. Nothing has been written then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum EncodeError {
     /// The buffer has too little room.
@@ -24,6 +25,7 @@ pub enum EncodeError {
 
 /// What a version cannot say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum NotInVersion {
     /// AUTH, in 3.1.1.

@@ -26,6 +26,7 @@ use crate::{Frame, PacketType, ProtocolVersion, ReasonCode};
 /// assert_eq!(error.reason_code(), ReasonCode::ProtocolError);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DecodeError {
     kind: DecodeErrorKind,
     field: Field,
@@ -36,6 +37,7 @@ pub struct DecodeError {
 
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
     /// A packet type that does not exist in this version.
@@ -117,6 +119,7 @@ pub enum DecodeErrorKind {
 
 /// The two classes of faults in MQTT 5.0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(clippy::exhaustive_enums, reason = "the standard has these two")]
 pub enum ErrorClass {
     /// The bytes cannot be parsed as the standard lays down.
@@ -127,6 +130,7 @@ pub enum ErrorClass {
 
 /// A field of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 #[expect(
     missing_docs,

@@ -120,6 +120,15 @@ impl PayloadFormat {
         }
     }
 
+    #[cfg(feature = "serde")]
+    pub(crate) const fn from_value(value: u8) -> Option<Self> {
+        match value {
+            0 => Some(Self::Unspecified),
+            1 => Some(Self::Utf8),
+            _ => None,
+        }
+    }
+
     // Silent in the standard for a value above 1; a protocol error here.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(if reader.flag(PropertyId::PayloadFormatIndicator)? {

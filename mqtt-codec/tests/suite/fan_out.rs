@@ -111,5 +111,5 @@ fn a_message_too_large_for_a_packet_is_refused_for_each_receiver() {
         matches!(error, EncodeError::PacketTooLarge { .. }),
         "{error}"
     );
-    assert_eq!(out, [], "nothing was written");
+    assert!(out.is_empty(), "nothing was written");
 }

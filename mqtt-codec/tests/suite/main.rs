@@ -1,6 +1,10 @@
 //! Tests from outside, in one program: one file for each concern, and what they share.
 
 #![expect(
+    clippy::std_instead_of_alloc,
+    reason = "tests have an operating system"
+)]
+#![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
@@ -20,4 +24,5 @@ mod malformed;
 mod message;
 mod packets;
 mod round_trip;
+mod serde;
 mod split;
