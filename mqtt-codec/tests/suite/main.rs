@@ -20,6 +20,7 @@ mod errors;
 mod fan_out;
 mod framing;
 mod hex;
+mod lengths;
 mod malformed;
 mod message;
 mod packets;
