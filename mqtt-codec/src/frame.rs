@@ -4,7 +4,10 @@ use crate::decoder::{DecodeConfig, Rule, RuleSet, Strictness};
 use crate::packet::Packet;
 use crate::packet_type::{InvalidPacketType, PacketType};
 use crate::wire::{Context, Reader};
-use crate::{Connect, DecodeError, DecodeErrorKind, Field, ProtocolVersion, Publish};
+use crate::{
+    Ack, Connect, DecodeError, DecodeErrorKind, Field, PacketId, ProtocolVersion, Publish,
+    PublishReason, ReleaseReason,
+};
 
 /// What is at the front of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -438,25 +441,50 @@ const TYPES_WITH_FLAGS_2: u16 = 1 << 6 | 1 << 8 | 1 << 10;
 ///
 /// [`DecodeError`] for whatever the standard forbids, and for packets larger than
 /// `packet_size_max` bytes.
+#[inline]
 pub fn decode(
     input: &[u8],
     version: ProtocolVersion,
     packet_size_max: u32,
 ) -> Result<Parsed<(Packet<'_>, usize)>, DecodeError> {
-    let frame = match Frame::parse(input, Some(version), packet_size_max) {
-        Ok(Parsed::Complete(frame)) => frame,
-        Ok(Parsed::Partial { needed }) => return Ok(Parsed::Partial { needed }),
-        Err(error) => return Err(error),
-    };
-    // By far the most frequent one, on a way of its own: so it is built where the caller wants it,
-    // and not moved there.
-    if frame.packet_type == PacketType::Publish {
-        return frame.decode_publish_as(version, |publish| {
-            Parsed::Complete((Packet::Publish(publish), frame.size()))
-        });
+    // Apart, so that each has the registers for itself.
+    match input.first() {
+        Some(first) if first >> 4 == PacketType::Publish.value() => {
+            decode_publish(input, version, packet_size_max)
+        }
+        _ => decode_control(input, version, packet_size_max),
     }
-    let apart = frame;
-    decode_other(&apart, version)
+}
+
+#[inline(never)]
+fn decode_publish(
+    input: &[u8],
+    version: ProtocolVersion,
+    packet_size_max: u32,
+) -> Result<Parsed<(Packet<'_>, usize)>, DecodeError> {
+    match Frame::parse(input, Some(version), packet_size_max) {
+        Ok(Parsed::Complete(frame)) => frame.decode_publish_as(version, |publish| {
+            Parsed::Complete((Packet::Publish(publish), frame.size()))
+        }),
+        Ok(Parsed::Partial { needed }) => Ok(Parsed::Partial { needed }),
+        Err(error) => Err(error),
+    }
+}
+
+#[inline(never)]
+fn decode_control(
+    input: &[u8],
+    version: ProtocolVersion,
+    packet_size_max: u32,
+) -> Result<Parsed<(Packet<'_>, usize)>, DecodeError> {
+    if let (Some((packet, size)), 4..) = (short(input), packet_size_max) {
+        return Ok(Parsed::Complete((packet, size)));
+    }
+    match Frame::parse(input, Some(version), packet_size_max) {
+        Ok(Parsed::Complete(frame)) => decode_other(&frame, version),
+        Ok(Parsed::Partial { needed }) => Ok(Parsed::Partial { needed }),
+        Err(error) => Err(error),
+    }
 }
 
 #[inline(never)]
@@ -465,4 +493,20 @@ fn decode_other<'a>(
     version: ProtocolVersion,
 ) -> Result<Parsed<(Packet<'a>, usize)>, DecodeError> {
     frame.decode_strictly_as(version, |packet| Parsed::Complete((packet, frame.size())))
+}
+
+/// The most frequent of the others at a glance: they are always the same few bytes.
+#[inline(always)]
+fn short(input: &[u8]) -> Option<(Packet<'_>, usize)> {
+    let ack = |high: u8, low: u8| PacketId::new(u16::from_be_bytes([high, low]));
+    let (arrived, released) = (PublishReason::Success, ReleaseReason::Success);
+    Some(match *input {
+        [0x40, 2, high, low, ..] => (Packet::PubAck(Ack::new(ack(high, low)?, arrived)), 4),
+        [0x50, 2, high, low, ..] => (Packet::PubRec(Ack::new(ack(high, low)?, arrived)), 4),
+        [0x62, 2, high, low, ..] => (Packet::PubRel(Ack::new(ack(high, low)?, released)), 4),
+        [0x70, 2, high, low, ..] => (Packet::PubComp(Ack::new(ack(high, low)?, released)), 4),
+        [0xC0, 0, ..] => (Packet::PingReq, 2),
+        [0xD0, 0, ..] => (Packet::PingResp, 2),
+        _ => return None,
+    })
 }

@@ -37,7 +37,7 @@ impl<'a> TopicFilter<'a> {
     /// [`TopicError`] says what is wrong and where.
     #[inline]
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, TopicError> {
-        if !scan::is_plain(bytes) {
+        if !scan::is_plain_filter(bytes) {
             check(bytes)?;
         }
         Ok(Self { bytes })

@@ -8,6 +8,86 @@ pub(crate) fn is_plain(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.len() <= LEN_MAX && all_plain(bytes)
 }
 
+/// Whether a filter is valid, in one pass over ASCII. For the others, the slower checks say.
+#[inline(never)]
+pub(crate) fn is_plain_filter(bytes: &[u8]) -> bool {
+    if bytes.is_empty() || bytes.len() > LEN_MAX {
+        return false;
+    }
+    let mut special = 0;
+    let mut is_alone = |at: usize| {
+        let before = at.checked_sub(1).and_then(|before| bytes.get(before));
+        let next = at.checked_add(1).and_then(|next| bytes.get(next));
+        let starts_level = before.is_none_or(|byte| *byte == b'/');
+        match (bytes.get(at), next) {
+            (_, None) => starts_level,
+            (Some(b'+'), Some(b'/')) => starts_level,
+            _ => false,
+        }
+    };
+    let (words, tail) = bytes.as_chunks::<8>();
+    let mut start = 0_usize;
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        special |= word | word.wrapping_sub(LOW);
+        let found = wildcards(word);
+        if found != 0 && !each_bit(found, start, &mut is_alone) {
+            return false;
+        }
+        start = start.saturating_add(8);
+    }
+    if let Some(word) = tail_word(bytes, tail) {
+        // A letter in each of the places that are not there.
+        special |= word | word.wrapping_sub(LOW);
+        let found = wildcards(word);
+        if found != 0 && !each_bit(found, start, &mut is_alone) {
+            return false;
+        }
+    }
+    special & HIGH == 0
+}
+
+/// The bytes behind the last whole word as a word, filled up with letters; `None` if there are none.
+#[inline(always)]
+fn tail_word(bytes: &[u8], tail: &[u8]) -> Option<u64> {
+    const LETTERS: u64 = LOW * b'a' as u64;
+    if tail.is_empty() {
+        return None;
+    }
+    let bits = tail.len().wrapping_mul(8) & 63;
+    let shift = u32::try_from(64_usize.wrapping_sub(bits)).unwrap_or(0) & 63;
+    let low = match bytes.last_chunk::<8>() {
+        Some(last) => u64::from_le_bytes(*last) >> shift,
+        None => {
+            let fold = |word: u64, byte: &u8| (word << 8) | u64::from(*byte);
+            tail.iter().rev().fold(0, fold)
+        }
+    };
+    Some(low | (LETTERS << (bits & 63)))
+}
+
+/// Whether `each` holds for the place of every byte whose high bit is set.
+#[inline(always)]
+fn each_bit(mut found: u64, start: usize, each: &mut impl FnMut(usize) -> bool) -> bool {
+    while found != 0 {
+        let at = usize::try_from(found.trailing_zeros() / 8).unwrap_or(0);
+        if !each(start.saturating_add(at)) {
+            return false;
+        }
+        found &= found.wrapping_sub(1);
+    }
+    true
+}
+
+/// A high bit for each byte that is a wildcard.
+#[inline(always)]
+fn wildcards(word: u64) -> u64 {
+    // The two differ in one bit alone. Bytes beyond ASCII have their high bit here still.
+    let difference = (word | BIT_3) ^ WILDCARD;
+    // In each byte: the high bit is set if there is no difference, or one beyond ASCII.
+    HIGH.wrapping_sub(difference & !HIGH) & HIGH & !difference
+}
+
 /// Checks what holds for names and filters alike: length, UTF-8, no U+0000.
 // [5:MQTT-4.7.3-1] [3:MQTT-4.7.3-1] [5:MQTT-4.7.3-2] [3:MQTT-4.7.3-2] [5:MQTT-4.7.3-3] [3:MQTT-4.7.3-3]
 pub(crate) fn check_text(bytes: &[u8]) -> Result<(), TopicError> {
@@ -71,10 +151,7 @@ fn each_in_word<E>(
     start: usize,
     each: &mut impl FnMut(usize) -> Result<(), E>,
 ) -> Result<(), E> {
-    // The two differ in one bit alone. Bytes beyond ASCII have their high bit here still.
-    let difference = (word | BIT_3) ^ WILDCARD;
-    // In each byte: the high bit is set if there is no difference, or one beyond ASCII.
-    let mut found = HIGH.wrapping_sub(difference & !HIGH) & HIGH & !difference;
+    let mut found = wildcards(word);
     while found != 0 {
         let at = found.trailing_zeros() / 8;
         each(start.saturating_add(usize::try_from(at).unwrap_or(0)))?;
