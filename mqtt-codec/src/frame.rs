@@ -5,8 +5,8 @@ use crate::packet::Packet;
 use crate::packet_type::{InvalidPacketType, PacketType};
 use crate::wire::{Context, Reader};
 use crate::{
-    Ack, Connect, DecodeError, DecodeErrorKind, Field, PacketId, ProtocolVersion, Publish,
-    PublishReason, ReleaseReason,
+    Ack, Connect, DecodeError, DecodeErrorKind, Disconnect, DisconnectReason, Field, PacketId,
+    ProtocolVersion, Publish, PublishReason, ReleaseReason,
 };
 
 /// What is at the front of some bytes.
@@ -190,6 +190,11 @@ impl<'a> Frame<'a> {
         version: ProtocolVersion,
         done: impl Fn(Packet<'a>) -> T,
     ) -> Result<T, DecodeError> {
+        if self.packet_type == PacketType::Connect && self.minimal {
+            // It says its version itself.
+            let mut reader = self.reader(None, &DecodeConfig::STRICT);
+            return Packet::decode(self.packet_type, self.flags, &mut reader, version, done);
+        }
         if self.packet_type == PacketType::Connect {
             return self.decode_connect().map(|it| done(Packet::Connect(it)));
         }
@@ -507,6 +512,10 @@ fn short(input: &[u8]) -> Option<(Packet<'_>, usize)> {
         [0x70, 2, high, low, ..] => (Packet::PubComp(Ack::new(ack(high, low)?, released)), 4),
         [0xC0, 0, ..] => (Packet::PingReq, 2),
         [0xD0, 0, ..] => (Packet::PingResp, 2),
+        [0xE0, 0, ..] => (
+            Packet::Disconnect(Disconnect::new(DisconnectReason::NormalDisconnection)),
+            2,
+        ),
         _ => return None,
     })
 }

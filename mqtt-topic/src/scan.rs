@@ -15,15 +15,11 @@ pub(crate) fn is_plain_filter(bytes: &[u8]) -> bool {
         return false;
     }
     let mut special = 0;
-    let mut is_alone = |at: usize| {
-        let before = at.checked_sub(1).and_then(|before| bytes.get(before));
-        let next = at.checked_add(1).and_then(|next| bytes.get(next));
-        let starts_level = before.is_none_or(|byte| *byte == b'/');
-        match (bytes.get(at), next) {
-            (_, None) => starts_level,
-            (Some(b'+'), Some(b'/')) => starts_level,
-            _ => false,
-        }
+    let mut is_alone = |at: usize| match bytes.get(at.saturating_sub(1)..) {
+        Some([b'/', b'+', b'/', ..] | [b'/', b'+' | b'#']) => true,
+        // At the front there is nothing before it.
+        Some([b'+', b'/', ..] | [b'+' | b'#']) => at == 0,
+        _ => false,
     };
     let (words, tail) = bytes.as_chunks::<8>();
     let mut start = 0_usize;
