@@ -2,7 +2,7 @@
 
 use mqtt_codec::{
     Delivery, EncodeError, FanOut, Message, NotInVersion, Packet, PacketId, Parsed,
-    ProtocolVersion, Publish, PublishProperties, PublishTopic, Receiver, ReceiverAlias,
+    ProtocolVersion, Publish, PublishProperties, PublishTopic, Receiver, ReceiverAlias, Str,
     SubscriptionId, SubscriptionIds, TopicAlias, decode,
 };
 use proptest::collection::vec;
@@ -112,4 +112,112 @@ fn a_message_too_large_for_a_packet_is_refused_for_each_receiver() {
         "{error}"
     );
     assert!(out.is_empty(), "nothing was written");
+}
+
+/// A message whose frame holds, beside the content type, what each receiver has of its own.
+fn message_with(properties: &PublishProperties<'_>) -> Message {
+    let message = Message::new("house/light", "on").unwrap();
+    message.with_properties(properties).unwrap()
+}
+
+// The heads that are prepared, in every combination, against whole packets.
+#[test]
+fn receivers_with_nothing_of_their_own_get_the_same_bytes_as_a_packet() {
+    let ids = [SubscriptionId::MIN];
+    let content_type = PublishProperties {
+        content_type: Some(Str::new("text").unwrap()),
+        ..PublishProperties::default()
+    };
+    let own = PublishProperties {
+        message_expiry_secs: Some(60),
+        subscription_ids: SubscriptionIds::new(&ids),
+        ..content_type
+    };
+    let none = PublishProperties::default();
+    let id = PacketId::new(0x0102).unwrap();
+    let deliveries = [
+        Delivery::AtMostOnce,
+        Delivery::AtLeastOnce { id, dup: false },
+        Delivery::AtLeastOnce { id, dup: true },
+        Delivery::ExactlyOnce { id, dup: false },
+        Delivery::ExactlyOnce { id, dup: true },
+    ];
+    for (version, held, said) in [
+        (V3_1_1, none, none),
+        (V3_1_1, own, none),
+        (V5_0, none, none),
+        (V5_0, content_type, content_type),
+        // Each receiver says its own expiry and identifiers, or none.
+        (V5_0, own, content_type),
+    ] {
+        let message = message_with(&held);
+        let fan_out = FanOut::new(&message, version);
+        for delivery in deliveries {
+            for retain in [false, true] {
+                let receiver = Receiver {
+                    retain,
+                    ..Receiver::new(delivery)
+                };
+                let packet = Publish {
+                    retain,
+                    properties: said,
+                    ..message.publish(delivery)
+                };
+                let mut expected = Vec::new();
+                Packet::from(packet)
+                    .encode_to(version, &mut expected)
+                    .unwrap();
+                let head_len = expected.len() - fan_out.payload().len();
+
+                let mut head = Vec::new();
+                assert_eq!(fan_out.encode_head_to(&receiver, &mut head), Ok(head_len));
+                assert_eq!(
+                    head,
+                    expected[..head_len],
+                    "{version} {delivery:?} {retain}"
+                );
+
+                // Exactly the room it takes, and one byte less.
+                let mut room = [0xA5; 64];
+                assert!(
+                    fan_out
+                        .encode_head_to(&receiver, &mut &mut room[..head_len])
+                        .is_ok()
+                );
+                let mut room = [0xA5; 64];
+                let error = fan_out.encode_head_to(&receiver, &mut &mut room[..head_len - 1]);
+                let too_small = EncodeError::BufferTooSmall {
+                    needed: head_len,
+                    available: head_len - 1,
+                };
+                assert_eq!(error, Err(too_small));
+                assert_eq!(room, [0xA5; 64], "nothing was written");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_receiver_with_something_of_its_own_needs_room_too() {
+    let message = message_with(&PublishProperties::default());
+    let fan_out = FanOut::new(&message, V5_0);
+    let receiver = Receiver {
+        message_expiry_secs: Some(7),
+        ..Receiver::new(Delivery::AtMostOnce)
+    };
+    let mut head = Vec::new();
+    let len = fan_out.encode_head_to(&receiver, &mut head).unwrap();
+    let mut room = [0xA5; 64];
+    assert!(
+        fan_out
+            .encode_head_to(&receiver, &mut &mut room[..len])
+            .is_ok()
+    );
+    let mut room = [0xA5; 64];
+    assert!(
+        fan_out
+            .encode_head_to(&receiver, &mut &mut room[..len - 1])
+            .is_err()
+    );
+    assert_eq!(room, [0xA5; 64], "nothing was written");
 }

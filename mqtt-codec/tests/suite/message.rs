@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use mqtt_codec::{
-    Binary, Delivery, EncodeError, Message, Packet, PacketId, Parsed, ProtocolVersion,
-    PublishProperties, PublishTopic, QoS, Str, TopicErrorKind, TopicName, UserProperties,
-    UserProperty, decode,
+    Binary, DecodeErrorKind, Delivery, EncodeError, Frame, Message, Packet, PacketId, Parsed,
+    ProtocolVersion, Publish, PublishParts, PublishProperties, PublishTopic, QoS, Str,
+    TopicErrorKind, TopicName, UserProperties, UserProperty, decode,
 };
 use proptest::prelude::*;
 
@@ -107,6 +107,168 @@ fn what_a_message_counts_for_is_what_it_holds() {
     let message = message.with_properties(&properties).unwrap();
     assert_eq!(message.len_held(), 8 + 3 + 4);
     assert_eq!(message.properties(), properties);
+}
+
+#[test]
+fn a_message_lets_go_of_memory_that_is_more_than_twice_its_own() {
+    let frame = Bytes::from(PUBLISH.to_vec());
+    let Ok(Parsed::Complete((Packet::Publish(publish), _))) =
+        decode(&frame, ProtocolVersion::V5_0, u32::MAX)
+    else {
+        panic!("a publish");
+    };
+    let message = Message::from_frame(&frame, &publish, TopicName::new("a/b").unwrap());
+    let held = message.len_held();
+    assert_eq!(held, 3 + 4 + 2, "topic, properties, payload");
+    let is_in_frame =
+        |message: &Message| frame.as_ptr_range().contains(&message.payload().as_ptr());
+    for (pinned, shares) in [
+        (0, true),
+        (2 * held, true),
+        (2 * held + 1, false),
+        (1 << 20, false),
+    ] {
+        let kept = message.clone().detach(pinned);
+        assert_eq!(is_in_frame(&kept), shares, "{pinned}");
+        assert_eq!(kept, message, "{pinned}");
+        assert_eq!(kept.properties(), message.properties(), "{pinned}");
+    }
+    // A payload that is apart comes along.
+    let apart = Message::new("a/b", "hello")
+        .unwrap()
+        .with_retain(true)
+        .detach(1 << 20);
+    assert_eq!(
+        (apart.topic().as_str(), apart.payload(), apart.retain()),
+        ("a/b", &b"hello"[..], true)
+    );
+}
+
+#[test]
+fn the_parts_of_a_publish_are_found_whatever_its_properties_take() {
+    let value = "v".repeat(65_535);
+    // Lengths of the block at which its own length takes one byte more.
+    for block in [
+        0, 5, 127, 128, 129, 16_382, 16_383, 16_384, 16_385, 2_097_150, 2_097_152, 2_097_160,
+    ] {
+        let mut pairs = Vec::new();
+        let mut left: usize = block;
+        while left > 0 {
+            // 5 bytes around the texts; never less than that for the last one.
+            let len = left.min(60_000);
+            let len = if left - len < 5 && left != len {
+                left - 5
+            } else {
+                len
+            };
+            pairs.push(UserProperty {
+                name: Str::EMPTY,
+                value: Str::new(&value[..len - 5]).unwrap(),
+            });
+            left -= len;
+        }
+        for id in [None, PacketId::new(7)] {
+            let delivery = id.map_or(Delivery::AtMostOnce, |id| Delivery::AtLeastOnce {
+                id,
+                dup: true,
+            });
+            let publish = Publish {
+                delivery,
+                properties: PublishProperties {
+                    user_properties: UserProperties::new(&pairs),
+                    ..PublishProperties::default()
+                },
+                ..Publish::new(TopicName::new("a/b").unwrap(), b"hi")
+            };
+            let mut bytes = Vec::new();
+            Packet::from(publish)
+                .encode_to(ProtocolVersion::V5_0, &mut bytes)
+                .unwrap();
+            let version = ProtocolVersion::V5_0;
+            let Ok(Parsed::Complete(frame)) = Frame::parse(&bytes, Some(version), u32::MAX) else {
+                panic!("a frame");
+            };
+            let parts = PublishParts::decode(&frame, version).unwrap().unwrap();
+            assert_eq!(
+                (parts.delivery(), parts.alias()),
+                (delivery, None),
+                "{block}"
+            );
+            let message = Message::from_parts(Bytes::from(bytes.clone()), parts);
+            assert_eq!(message.publish(delivery), publish, "{block}");
+            let Ok(Parsed::Complete((Packet::Publish(decoded), _))) =
+                decode(&bytes, version, u32::MAX)
+            else {
+                panic!("a publish");
+            };
+            let topic = TopicName::new("a/b").unwrap();
+            let shared = Message::from_frame(&Bytes::from(bytes.clone()), &decoded, topic);
+            assert_eq!(shared, message, "{block}");
+        }
+    }
+}
+
+#[test]
+fn parts_are_those_of_a_publish_with_a_topic() {
+    let version = ProtocolVersion::V5_0;
+    let parts = |bytes: &[u8]| {
+        let Ok(Parsed::Complete(frame)) = Frame::parse(bytes, None, u32::MAX) else {
+            panic!("a frame");
+        };
+        PublishParts::decode(&frame, version)
+    };
+    // An alias that is set with a topic, and one that stands for it.
+    let both = parts(b"\x30\x08\x00\x01t\x03\x23\x00\x09x")
+        .unwrap()
+        .unwrap();
+    assert_eq!(both.alias().map(|alias| alias.get()), Some(9));
+    assert!(
+        parts(b"\x30\x07\x00\x00\x03\x23\x00\x09x")
+            .unwrap()
+            .is_none()
+    );
+    let other = parts(b"\xC0\x00").unwrap_err();
+    assert_eq!(other.kind(), DecodeErrorKind::NotPublish);
+    // A header that 3.1.1 would take.
+    let longer = parts(b"\x30\x84\x00\x00\x01t\x00").unwrap_err();
+    assert_eq!(longer.kind(), DecodeErrorKind::VarIntNotMinimal);
+}
+
+#[test]
+fn messages_differ_by_each_of_their_parts() {
+    let message = || Message::new("t", "x").unwrap();
+    let with = |properties| message().with_properties(&properties).unwrap();
+    let properties = PublishProperties::default();
+    let pair = |name| UserProperty {
+        name: Str::new(name).unwrap(),
+        value: Str::EMPTY,
+    };
+    let (one, two, other) = ([pair("a")], [pair("a"), pair("b")], [pair("c")]);
+    let users = |pairs| PublishProperties {
+        user_properties: UserProperties::new(pairs),
+        ..properties
+    };
+    let all = [
+        message(),
+        Message::new("u", "x").unwrap(),
+        Message::new("t", "y").unwrap(),
+        message().with_qos(QoS::AtLeastOnce),
+        message().with_retain(true),
+        with(PublishProperties {
+            message_expiry_secs: Some(1),
+            ..properties
+        }),
+        with(users(&one)),
+        with(users(&two)),
+        with(users(&other)),
+    ];
+    for (place, left) in all.iter().enumerate() {
+        for (at, right) in all.iter().enumerate() {
+            assert_eq!(left == right, place == at, "{place} {at}");
+        }
+    }
+    assert_eq!(UserProperties::new(&two).len(), 2);
+    assert!(UserProperties::new(&[]).is_empty());
 }
 
 proptest! {
