@@ -178,3 +178,55 @@ fn the_violations_reach_every_numbered_rule_of_a_packet() {
         ]
     );
 }
+
+#[test]
+fn every_field_that_may_be_there_is_there_sometimes() {
+    let mut state = 7_u32;
+    let mut byte = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    let (mut absent, mut there, mut ids, mut sizes) = (
+        BTreeSet::new(),
+        BTreeSet::new(),
+        BTreeSet::new(),
+        BTreeSet::new(),
+    );
+    for _ in 0..6_000 {
+        let bytes: Vec<u8> = (0..500).map(|_| byte()).collect();
+        let see = |packet: &Packet<'_>| {
+            let shown = format!("{packet:#?}");
+            let name = packet.packet_type();
+            for line in shown.lines() {
+                let Some((field, value)) = line.trim().split_once(": ") else {
+                    continue;
+                };
+                if value == "None," || value == "[]," {
+                    absent.insert((name, field.to_owned()));
+                } else if value.starts_with("Some") || value == "[" {
+                    there.insert((name, field.to_owned()));
+                }
+            }
+            if let Packet::PubAck(ack) = packet {
+                ids.insert(ack.id);
+            }
+            let len = packet.encoded_len(ProtocolVersion::V5_0).unwrap();
+            sizes.insert(len.ilog2() / 7);
+        };
+        with_packet(&mut Unstructured::new(&bytes), ProtocolVersion::V5_0, see).unwrap();
+    }
+    let never: Vec<_> = absent.difference(&there).collect();
+    assert!(never.is_empty(), "never there: {never:?}");
+    // The lists of filters and codes are never empty.
+    let always: BTreeSet<_> = there
+        .difference(&absent)
+        .map(|(_, field)| field.as_str())
+        .collect();
+    assert_eq!(always, BTreeSet::from(["filters", "reasons"]));
+    assert!(ids.len() > 100, "identifiers vary");
+    let all = BTreeSet::from([0, 1, 2]);
+    assert!(
+        sizes.is_superset(&all),
+        "remaining lengths of one to three bytes: {sizes:?}"
+    );
+}

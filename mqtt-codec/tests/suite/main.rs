@@ -27,3 +27,4 @@ mod packets;
 mod round_trip;
 mod serde;
 mod split;
+mod values;
