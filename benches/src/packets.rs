@@ -53,8 +53,12 @@ impl Workload {
 #[must_use]
 pub fn stream(workload: Workload, version: ProtocolVersion) -> Vec<u8> {
     let (mut stream, mut random) = (Vec::new(), Random::new(0xD1CE));
-    let mut put = |packet: Packet<'_>| {
-        packet.encode_to(version, &mut stream).expect(VALID);
+    let mut put = |packet: Packet<'_>| match (packet, version) {
+        // The long form of "with will message": other people's codecs do not read the short one.
+        (Packet::Disconnect(_), ProtocolVersion::V5_0) => stream.extend([0xE0, 2, 0x04, 0]),
+        _ => {
+            packet.encode_to(version, &mut stream).expect(VALID);
+        }
     };
     match workload {
         Workload::Telemetry => {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | mqtt-proto | both | repeated properties |
 //! | mqtt-protocol-core | both, PUBLISH alone | wildcards in topics |
-//! | mqttbytes | 3.1.1 | filters, flags, wildcards in topics |
+//! | mqttbytes | both | filters, flags, wildcards in topics |
 //! | mqttrs | 3.1.1 | flags, wildcards in topics; it borrows |
 //! | rmqtt-codec | both | filters, wildcards in topics |
 //! | rumqttc | both | flags, repeated properties; UTF-8 of topics in 5.0 |
@@ -14,7 +14,7 @@
 
 use core::hint::black_box;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use mqtt_benches::{Workload, stream};
 use mqtt_codec::ProtocolVersion;
 use mqtt_protocol_core::mqtt::packet::{v3_1_1 as core_v3, v5_0 as core_v5};
@@ -38,6 +38,7 @@ const WORKLOADS: [(&str, &str, Workload, ProtocolVersion); 7] = [
 ];
 
 pub(crate) fn add(all: &mut Vec<Case>) {
+    pieces(all);
     for (decode, encode, workload, version) in WORKLOADS {
         let bytes = stream(workload, version);
         let packets = crate::floor::count(&bytes);
@@ -99,6 +100,9 @@ pub(crate) fn add(all: &mut Vec<Case>) {
                 encode_mqttbytes_v4(all, encode, &bytes, packets);
             }
             ProtocolVersion::V5_0 => {
+                owned("mqttbytes", |input| {
+                    black_box(mqttbytes::v5::read(input, usize::MAX)).is_ok()
+                });
                 owned("rumqttc", |input| {
                     black_box(rumqttc::v5::mqttbytes::v5::Packet::read(input, None)).is_ok()
                 });
@@ -128,6 +132,7 @@ pub(crate) fn add(all: &mut Vec<Case>) {
                         },
                     );
                 }
+                encode_mqttbytes_v5(all, encode, &bytes, packets);
                 encode_rmqtt_v5(all, encode, &bytes, packets);
                 encode_proto_v5(all, encode, &bytes, packets);
                 // Its decoder panics on a CONNACK.
@@ -136,6 +141,71 @@ pub(crate) fn add(all: &mut Vec<Case>) {
                 }
                 encode_rumqttc_v5(all, encode, &bytes, packets);
             }
+        }
+    }
+}
+
+/// D6: the stream in pieces, an attempt after each.
+fn pieces(all: &mut Vec<Case>) {
+    type Read = fn(&mut BytesMut) -> bool;
+    let v3: [(&str, Read); 4] = [
+        ("mqttbytes", |input| {
+            black_box(mqttbytes::v4::read(input, usize::MAX)).is_ok()
+        }),
+        ("mqttrs", |input| {
+            if !matches!(black_box(mqttrs::decode_slice(input)), Ok(Some(_))) {
+                return false;
+            }
+            // It does not say how long the packet was.
+            let size = header(input).map_or(0, |(_, size)| size);
+            input.advance(size);
+            size > 0
+        }),
+        ("rumqttc", |input| {
+            black_box(rumqttc::mqttbytes::v4::Packet::read(input, usize::MAX)).is_ok()
+        }),
+        ("rumqttd", |input| {
+            black_box(rumqttd::protocol::v4::V4.read_mut(input, usize::MAX)).is_ok()
+        }),
+    ];
+    let v5: [(&str, Read); 3] = [
+        ("mqttbytes", |input| {
+            black_box(mqttbytes::v5::read(input, usize::MAX)).is_ok()
+        }),
+        ("rumqttc", |input| {
+            black_box(rumqttc::v5::mqttbytes::v5::Packet::read(input, None)).is_ok()
+        }),
+        ("rumqttd", |input| {
+            black_box(rumqttd::protocol::v5::V5.read_mut(input, usize::MAX)).is_ok()
+        }),
+    ];
+    let rows = [
+        ("D6-v3-7", V3, 7, &v3[..]),
+        ("D6-v3-1460", V3, 1460, &v3),
+        ("D6-v5-7", V5, 7, &v5),
+        ("D6-v5-1460", V5, 1460, &v5),
+    ];
+    for (name, version, piece, peers) in rows {
+        let bytes = stream(Workload::Telemetry, version);
+        let packets = crate::floor::count(&bytes);
+        for &(subject, read) in peers {
+            all.push(Case::new(
+                name,
+                (subject, Kind::Peer),
+                packets,
+                (bytes.clone(), BytesMut::new()),
+                |(_, input)| *input = BytesMut::with_capacity(64 * 1024),
+                move |(bytes, input)| {
+                    let mut packets = 0;
+                    for piece in bytes.chunks(piece) {
+                        input.extend_from_slice(piece);
+                        while read(input) {
+                            packets += 1;
+                        }
+                    }
+                    packets
+                },
+            ));
         }
     }
 }
@@ -400,6 +470,34 @@ encode!(
             PingReq => mqttbytes::v4::PingReq.write(out),
             PingResp => mqttbytes::v4::PingResp.write(out),
             Disconnect => mqttbytes::v4::Disconnect.write(out),
+        }
+        .is_ok()
+    }
+);
+encode!(
+    encode_mqttbytes_v5,
+    "mqttbytes",
+    |input: &mut BytesMut| mqttbytes::v5::read(input, usize::MAX),
+    |packet: &mqttbytes::v5::Packet, out: &mut BytesMut| {
+        use mqttbytes::v5::Packet::{
+            ConnAck, Connect, Disconnect, PingReq, PingResp, PubAck, PubComp, PubRec, PubRel,
+            Publish, SubAck, Subscribe, UnsubAck, Unsubscribe,
+        };
+        match packet {
+            Connect(packet) => packet.write(out),
+            ConnAck(packet) => packet.write(out),
+            Publish(packet) => packet.write(out),
+            PubAck(packet) => packet.write(out),
+            PubRec(packet) => packet.write(out),
+            PubRel(packet) => packet.write(out),
+            PubComp(packet) => packet.write(out),
+            Subscribe(packet) => packet.write(out),
+            SubAck(packet) => packet.write(out),
+            Unsubscribe(packet) => packet.write(out),
+            UnsubAck(packet) => packet.write(out),
+            PingReq => mqttbytes::v5::PingReq.write(out),
+            PingResp => mqttbytes::v5::PingResp.write(out),
+            Disconnect(packet) => packet.write(out),
         }
         .is_ok()
     }
