@@ -2,7 +2,7 @@
 
 use mqtt_codec::{
     Counts, DecodeConfig, DecodeError, DecodeErrorKind, Decoder, Limits, Packet, Parsed,
-    ProtocolVersion, QoS, ReasonCode, Rule, Strictness,
+    ProtocolVersion, QoS, ReasonCode, Rule, RuleSet, Strictness,
 };
 
 use ProtocolVersion::{V3_1_1, V5_0};
@@ -293,4 +293,115 @@ fn the_defaults_are_strict_and_safe() {
         let result = mqtt_codec::decode(&bytes, V3_1_1, u32::MAX);
         assert_eq!(result.is_ok(), taken, "{filters}");
     }
+}
+
+#[test]
+fn rules_have_words_and_statements_and_make_sets() {
+    let rows = [
+        (
+            Rule::HeaderFlags,
+            Some("MQTT-2.2.2-2"),
+            Some("MQTT-2.1.3-1"),
+            "other flags in the fixed header",
+        ),
+        (
+            Rule::DupAtQoS0,
+            Some("MQTT-3.3.1-2"),
+            Some("MQTT-3.3.1-2"),
+            "DUP at QoS 0",
+        ),
+        (
+            Rule::RemainingLengthForm,
+            None,
+            Some("MQTT-1.5.5-1"),
+            "a remaining length with more bytes than it needs",
+        ),
+        (
+            Rule::TrailingBytes,
+            None,
+            None,
+            "bytes behind the last field",
+        ),
+        (
+            Rule::ReservedConnectFlag,
+            Some("MQTT-3.1.2-3"),
+            Some("MQTT-3.1.2-3"),
+            "the reserved flag of CONNECT",
+        ),
+        (
+            Rule::WillFlagsWithoutWill,
+            Some("MQTT-3.1.2-11"),
+            Some("MQTT-3.1.2-11"),
+            "will QoS or will retain without a will",
+        ),
+        (
+            Rule::PasswordWithoutUserName,
+            Some("MQTT-3.1.2-22"),
+            None,
+            "a password without a user name",
+        ),
+        (
+            Rule::BridgeLevel,
+            Some("MQTT-3.1.2-2"),
+            Some("MQTT-3.1.2-2"),
+            "the protocol level of a bridge",
+        ),
+        (
+            Rule::ControlCharacters,
+            None,
+            None,
+            "control characters in a text",
+        ),
+    ];
+    let mut set = RuleSet::NONE;
+    for (place, (rule, v3, v5, words)) in rows.into_iter().enumerate() {
+        assert_eq!(
+            (rule.statement(V3_1_1), rule.statement(V5_0)),
+            (v3, v5),
+            "{rule:?}"
+        );
+        assert_eq!(rule.to_string(), words);
+        assert_eq!((set.contains(rule), set.is_empty()), (false, place == 0));
+        set = set.with(rule);
+        assert!(set.contains(rule) && set.iter().eq(Rule::ALL.into_iter().take(place + 1)));
+        assert_eq!(set.without(rule).iter().count(), place);
+        assert_eq!(set.with(rule), set);
+    }
+    assert_eq!(
+        format!("{:?}", RuleSet::NONE.with(Rule::BridgeLevel)),
+        "{BridgeLevel}"
+    );
+}
+
+/// A rule of the header and one of the body in the same packet, and in the next one.
+#[test]
+fn each_rule_that_is_let_go_is_counted_with_the_others() {
+    let strictness = Strictness::STRICT
+        .tolerate(Rule::HeaderFlags)
+        .tolerate(Rule::TrailingBytes)
+        .tolerate(Rule::RemainingLengthForm);
+    let mut decoder = Decoder::new(DecodeConfig {
+        strictness,
+        ..DecodeConfig::default()
+    });
+    let version = ProtocolVersion::V5_0;
+    for packet in [
+        &[0xC1, 0x81, 0x00, 0x00][..],
+        &[0xC1, 0x01, 0x00],
+        &[0xC0, 0x01, 0x00],
+    ] {
+        let Ok(Parsed::Complete(frame)) = decoder.parse(packet, Some(version)) else {
+            panic!("a frame");
+        };
+        assert_eq!(decoder.decode(&frame, version), Ok(Packet::PingReq));
+    }
+    let counted: Vec<_> = decoder.tolerated().collect();
+    assert_eq!(
+        counted,
+        [
+            (Rule::HeaderFlags, 2),
+            (Rule::RemainingLengthForm, 1),
+            (Rule::TrailingBytes, 3)
+        ]
+    );
 }
