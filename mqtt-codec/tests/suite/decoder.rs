@@ -384,7 +384,7 @@ fn each_rule_that_is_let_go_is_counted_with_the_others() {
         strictness,
         ..DecodeConfig::default()
     });
-    let version = ProtocolVersion::V5_0;
+    let version = V5_0;
     for packet in [
         &[0xC1, 0x81, 0x00, 0x00][..],
         &[0xC1, 0x01, 0x00],
