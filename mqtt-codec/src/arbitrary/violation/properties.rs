@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::anatomy::{counted, var_int};
+use super::anatomy::{Anatomy, counted, var_int};
 use super::{Broken, Statements, UNNUMBERED, in_v5};
 use crate::property::{Slot, next_property};
-use crate::{Packet, PropertyId};
+use crate::{Connect, Packet, PropertyId, Will};
 
 /// Values that are out of range, as they are written, and the statement.
 type BadValues = &'static [(&'static [u8], Statements)];
@@ -14,13 +14,60 @@ pub(super) fn spoil(packet: &Packet<'_>, broken: &mut Broken) {
     let (Some(slot), Some(block)) = (slot(packet), broken.valid.block.clone()) else {
         return;
     };
+    spoil_block(slot, &block, broken, |packet, block| {
+        packet.block = Some(block);
+    });
+
+    let (head, tail) = (broken.valid.head.clone(), broken.valid.tail.clone());
+    let beyond = block.len().saturating_add(tail.len()).saturating_add(1);
+    let body = [head, var_int(beyond), block, tail].concat();
+    let bytes = broken.valid.with_body(&body);
+    broken.add(UNNUMBERED, "properties longer than their packet", bytes);
+
+    if let Packet::Connect(connect) = packet
+        && let Some(will) = &connect.will
+    {
+        spoil_will(connect, will, broken);
+    }
+}
+
+/// The properties of the will stand between the client identifier and the topic.
+fn spoil_will(connect: &Connect<'_>, will: &Will<'_>, broken: &mut Broken) {
+    let counted_len = |len: usize| len.saturating_add(2);
+    let start = counted_len(connect.client_id.len());
+    let behind = [
+        counted_len(will.topic.as_bytes().len()),
+        counted_len(will.payload.as_bytes().len()),
+        connect.user_name.map_or(0, |it| counted_len(it.len())),
+        connect
+            .password
+            .map_or(0, |it| counted_len(it.as_bytes().len())),
+    ];
+    let behind = behind.into_iter().fold(0, usize::saturating_add);
+    let tail = &broken.valid.tail;
+    let end = tail.len().saturating_sub(behind);
+    let Some(with_length) = tail.get(start..end) else {
+        return;
+    };
+    let length_len = with_length.iter().take_while(|byte| **byte & 0x80 != 0);
+    let length_len = length_len.count().saturating_add(1);
+    let block = with_length.get(length_len..).unwrap_or_default().to_vec();
+    spoil_block(Slot::Will, &block, broken, |packet, block| {
+        let field = [var_int(block.len()), block].concat();
+        packet.tail.splice(start..end, field);
+    });
+}
+
+fn spoil_block(slot: Slot, block: &[u8], broken: &mut Broken, put: impl Fn(&mut Anatomy, Vec<u8>)) {
+    let mut add = |statements: Statements, what, parts: &[&[u8]]| {
+        broken.edit(statements, what, |packet| put(packet, parts.concat()));
+    };
     for &id in PropertyId::ALL {
         let mut good = Vec::from([id.value()]);
         good.extend(good_value(id));
-        let others = without(&block, id);
+        let others = without(block, id);
         if !id.stands_in(slot) {
             add(
-                broken,
                 UNNUMBERED,
                 "a property of another packet",
                 &[&good, &others],
@@ -29,43 +76,23 @@ pub(super) fn spoil(packet: &Packet<'_>, broken: &mut Broken) {
         }
         // Data need a method: two of them alone would break two rules.
         if !id.repeats_in(slot) && id != PropertyId::AuthenticationData {
-            add(
-                broken,
-                UNNUMBERED,
-                "a property twice",
-                &[&good, &good, &others],
-            );
+            add(UNNUMBERED, "a property twice", &[&good, &good, &others]);
         }
-        for (value, statements) in bad_values(id) {
+        for (value, statements) in bad_values(id, slot) {
             let what = "a property with a value it may not have";
-            add(broken, *statements, what, &[&[id.value()], value, &others]);
+            add(*statements, what, &[&[id.value()], value, &others]);
         }
         add(
-            broken,
             UNNUMBERED,
             "a property that is cut short",
             &[&others, &[id.value()]],
         );
     }
     add(
-        broken,
         UNNUMBERED,
         "a property that does not exist",
-        &[&[0x7F, 0], &block],
+        &[&[0x7F, 0], block],
     );
-
-    let (head, tail) = (broken.valid.head.clone(), broken.valid.tail.clone());
-    let beyond = block.len().saturating_add(tail.len()).saturating_add(1);
-    let body = [head, var_int(beyond), block, tail].concat();
-    let bytes = broken.valid.with_body(&body);
-    broken.add(UNNUMBERED, "properties longer than their packet", bytes);
-}
-
-/// The packet with these properties.
-fn add(broken: &mut Broken, statements: Statements, what: &'static str, block: &[&[u8]]) {
-    broken.edit(statements, what, |packet| {
-        packet.block = Some(block.concat())
-    });
 }
 
 fn slot(packet: &Packet<'_>) -> Option<Slot> {
@@ -134,7 +161,7 @@ fn good_value(id: PropertyId) -> Vec<u8> {
     }
 }
 
-fn bad_values(id: PropertyId) -> BadValues {
+fn bad_values(id: PropertyId, slot: Slot) -> BadValues {
     const NOT_UTF8: (&[u8], Statements) = (&[0, 2, 0xC3, 0x28], in_v5("MQTT-1.5.4-1"));
     const SURROGATE: (&[u8], Statements) = (&[0, 3, 0xED, 0xA0, 0x80], in_v5("MQTT-1.5.4-1"));
     const NULL: (&[u8], Statements) = (&[0, 1, 0], in_v5("MQTT-1.5.4-2"));
@@ -158,6 +185,9 @@ fn bad_values(id: PropertyId) -> BadValues {
                     (&[0xFF, 0xFF, 0xFF, 0xFF, 1], UNNUMBERED),
                 ]
             }
+        }
+        PropertyId::ResponseTopic if slot == Slot::Will => {
+            const { &[(&[0, 1, b'#'], in_v5("MQTT-4.7.0-1")), NOT_UTF8, NULL] }
         }
         PropertyId::ResponseTopic => {
             const {
