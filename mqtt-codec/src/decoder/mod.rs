@@ -94,6 +94,11 @@ impl Decoder {
         frame: &Frame<'p>,
         version: ProtocolVersion,
     ) -> Result<Packet<'p>, DecodeError> {
+        // The usual way is the short way.
+        let limits_as_usual = self.config.limits.counts == Counts::DEFAULT;
+        if limits_as_usual && self.config.strictness == Strictness::STRICT {
+            return frame.decode(version);
+        }
         let mut tolerated = RuleSet::NONE;
         let packet = frame.decode_with(version, &self.config, &mut tolerated);
         self.note(tolerated);
