@@ -6,6 +6,7 @@ pub(crate) mod connack;
 pub(crate) mod connect;
 pub(crate) mod delivery;
 pub(crate) mod disconnect;
+mod plain_properties;
 pub(crate) mod publish;
 pub(crate) mod suback;
 pub(crate) mod subscribe;

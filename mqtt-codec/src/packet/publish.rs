@@ -9,7 +9,7 @@ use core::fmt;
 
 use mqtt_topic::TopicName;
 
-use super::{Body, Lengths};
+use super::{Body, Lengths, plain_properties};
 use crate::error::NotInVersion;
 #[cfg(feature = "alloc")]
 use crate::property::read_properties;
@@ -398,7 +398,23 @@ impl fmt::Debug for Publish<'_> {
 
 impl<'a> PublishProperties<'a> {
     /// A block that is there.
+    #[inline(always)]
     fn decode(&mut self, reader: &mut Reader<'a>) -> Result<Option<TopicAlias>, DecodeError> {
+        if reader.is_as_usual() {
+            if let Some(behind) = plain_properties::read(self, reader.rest()) {
+                reader.skip_to(behind);
+                return Ok(None);
+            }
+            *self = Self::default();
+        }
+        self.decode_carefully(reader)
+    }
+
+    #[inline(never)]
+    fn decode_carefully(
+        &mut self,
+        reader: &mut Reader<'a>,
+    ) -> Result<Option<TopicAlias>, DecodeError> {
         let mut alias = None;
         let block = read_block(
             reader,

@@ -24,7 +24,7 @@ pub(crate) struct Block<'a> {
 
 /// From the first property of a kind to the last one.
 #[derive(Clone, Copy, Debug, Default)]
-struct Stretch<'a> {
+pub(crate) struct Stretch<'a> {
     /// From the first one to the end of the block.
     from: &'a [u8],
     /// What is behind the last one.
@@ -35,8 +35,8 @@ struct Stretch<'a> {
 
 impl<'a> Stretch<'a> {
     /// One more property, from the front of `from` to where `behind` is left.
-    #[inline]
-    fn add(&mut self, from: &'a [u8], behind: &[u8]) {
+    #[inline(always)]
+    pub(crate) fn add(&mut self, from: &'a [u8], behind: &[u8]) {
         if self.from.is_empty() {
             self.from = from;
         } else {
@@ -45,8 +45,8 @@ impl<'a> Stretch<'a> {
         self.behind = behind.len();
     }
 
-    #[inline]
-    fn list<T: Item<'a>>(&self) -> List<'a, T> {
+    #[inline(always)]
+    pub(crate) fn list<T: Item<'a>>(&self) -> List<'a, T> {
         let len = self.from.len().saturating_sub(self.behind);
         let bytes = self.from.get(..len).unwrap_or_default();
         if bytes.is_empty() {

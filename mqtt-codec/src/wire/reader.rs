@@ -129,6 +129,18 @@ impl<'a> Reader<'a> {
         self.rest = self.rest.get(len..).unwrap_or_default();
     }
 
+    /// Whether nothing was asked for but what the standard asks.
+    #[inline]
+    pub(crate) fn is_as_usual(&self) -> bool {
+        self.context.counts == Counts::DEFAULT && self.context.strictness == Strictness::STRICT
+    }
+
+    /// Jumps over what has been read; this is what is behind it.
+    #[inline]
+    pub(crate) fn skip_to(&mut self, rest: &'a [u8]) {
+        self.rest = rest;
+    }
+
     /// Jumps over one byte if it is 0; answers whether it was.
     #[inline]
     pub(crate) fn skip_zero(&mut self) -> bool {

@@ -5,6 +5,10 @@ use mqtt_codec::{
     ProtocolVersion, QoS, ReasonCode, Rule, RuleSet, Strictness,
 };
 
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::packets::publish;
 use ProtocolVersion::{V3_1_1, V5_0};
 
 fn decode_with<'p>(
@@ -404,4 +408,37 @@ fn each_rule_that_is_let_go_is_counted_with_the_others() {
             (Rule::TrailingBytes, 3)
         ]
     );
+}
+
+proptest! {
+    // Most packets are read by a shorter way than the careful one, which is taken where something
+    // else is asked for. Here that is something that no byte of a PUBLISH has to do with.
+    #[test]
+    fn the_short_way_and_the_careful_way_say_the_same(
+        packet in publish(V5_0),
+        at in any::<Index>(),
+        byte in prop_oneof![any::<u8>(), 0..0x30_u8],
+        keep in any::<bool>(),
+    ) {
+        let mut bytes = Vec::new();
+        Packet::Publish(packet).encode_to(V5_0, &mut bytes).unwrap();
+        prop_assume!(bytes.len() < 4_096);
+        // Behind the header, so that it stays one packet.
+        let header_len = 2 + usize::from(bytes[1] >= 0x80);
+        if !keep {
+            let at = header_len + at.index(bytes.len() - header_len);
+            bytes[at] = byte;
+        }
+        let short = mqtt_codec::decode(&bytes, V5_0, u32::MAX);
+        let strictness = Strictness::STRICT.tolerate(Rule::BridgeLevel);
+        let mut decoder = Decoder::new(DecodeConfig { strictness, ..DecodeConfig::default() });
+        let careful = match decoder.parse(&bytes, Some(V5_0)) {
+            Ok(Parsed::Complete(frame)) => decoder
+                .decode(&frame, V5_0)
+                .map(|packet| Parsed::Complete((packet, frame.size()))),
+            Ok(Parsed::Partial { needed }) => Ok(Parsed::Partial { needed }),
+            Err(error) => Err(error),
+        };
+        prop_assert_eq!(short, careful);
+    }
 }

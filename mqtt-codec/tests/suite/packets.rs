@@ -424,7 +424,7 @@ fn publish_properties(
     in_v5(version, properties)
 }
 
-fn publish(version: ProtocolVersion) -> impl Strategy<Value = Publish<'static>> {
+pub(crate) fn publish(version: ProtocolVersion) -> impl Strategy<Value = Publish<'static>> {
     let payload = prop_oneof![20 => 0..40_usize, 1 => 16_000..17_000_usize]
         .prop_flat_map(|len| (Just(len), any::<u8>()))
         .prop_map(|(len, byte)| keep(vec![byte; len]));
