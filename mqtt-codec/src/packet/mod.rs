@@ -251,6 +251,17 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// The whole packet, if it is nothing but its header.
+    #[inline(always)]
+    fn bare(&self, version: ProtocolVersion) -> Option<[u8; 2]> {
+        match self {
+            Self::PingReq => Some([0xC0, 0]),
+            Self::PingResp => Some([0xD0, 0]),
+            Self::Disconnect(_) if version == ProtocolVersion::V3_1_1 => Some([0xE0, 0]),
+            _ => None,
+        }
+    }
+
     /// The whole packet, if it has two bytes behind its header.
     #[inline(always)]
     fn short(&self, version: ProtocolVersion) -> Option<[u8; 4]> {
@@ -266,6 +277,12 @@ impl<'a> Packet<'a> {
 
     #[inline(never)]
     fn encode_other(&self, version: ProtocolVersion, buf: &mut [u8]) -> Result<usize, EncodeError> {
+        if let Some(bytes) = self.bare(version)
+            && let Some(room) = buf.first_chunk_mut()
+        {
+            *room = bytes;
+            return Ok(bytes.len());
+        }
         if let Some(bytes) = self.short(version)
             && let Some(room) = buf.first_chunk_mut()
         {
@@ -282,6 +299,12 @@ impl<'a> Packet<'a> {
         version: ProtocolVersion,
         buf: &mut impl bytes::BufMut,
     ) -> Result<usize, EncodeError> {
+        if let Some(bytes) = self.bare(version)
+            && buf.remaining_mut() >= bytes.len()
+        {
+            buf.put_slice(&bytes);
+            return Ok(bytes.len());
+        }
         if let Some(bytes) = self.short(version)
             && buf.remaining_mut() >= bytes.len()
         {

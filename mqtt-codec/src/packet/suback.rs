@@ -9,10 +9,10 @@ use crate::list::{Item, List, sealed, take_byte};
 use crate::packet::ack::{AckProperties, read_reason};
 use crate::property::{Slot, write_block};
 use crate::reason::Reason;
-use crate::wire::{Header, Reader, Sink};
+use crate::wire::{Counter, Header, Reader, Sink};
 use crate::{
-    DecodeError, DecodeErrorKind, Field, FiltersError, PacketId, ProtocolVersion, ReasonCode,
-    SubscribeReason,
+    DecodeError, DecodeErrorKind, EncodeError, Field, FiltersError, PacketId, ProtocolVersion,
+    ReasonCode, SubscribeReason,
 };
 
 /// SUBACK: what became of each filter of a SUBSCRIBE.
@@ -91,11 +91,28 @@ impl<'a> SubAck<'a> {
 
 impl Body for SubAck<'_> {
     #[inline]
+    fn lengths(&self, version: ProtocolVersion) -> Result<Lengths, EncodeError> {
+        let codes = match self.reasons.as_run() {
+            Some(bytes) => bytes.len(),
+            None => self.reasons.len(),
+        };
+        let mut counter = Counter::default();
+        write_block(version, &mut counter, self.properties);
+        let codes = u64::try_from(codes).unwrap_or(u64::MAX);
+        // The identifier, and what is in memory.
+        Lengths::new(counter.len.saturating_add(codes).saturating_add(2), 0)
+    }
+
+    #[inline]
     fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
         out.start(header, self.id.get().to_be_bytes());
         write_block(version, out, self.properties);
         match (self.reasons.as_run(), version) {
             (Some(bytes), ProtocolVersion::V5_0) => out.put(bytes),
+            // The codes that both versions have.
+            (Some(bytes), ProtocolVersion::V3_1_1) if bytes.iter().all(|code| *code <= 0x80) => {
+                out.put(bytes);
+            }
             // [3:MQTT-3.9.3-2] Every failure is the one that 3.1.1 has.
             (Some(bytes), ProtocolVersion::V3_1_1) => {
                 for &code in bytes {
