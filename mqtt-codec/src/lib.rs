@@ -106,7 +106,7 @@ pub use packet::subscribe::{
 pub use packet::unsuback::{UnsubAck, UnsubAckReasons};
 pub use packet::unsubscribe::{Unsubscribe, UnsubscribeFilters};
 pub use packet_type::{InvalidPacketType, PacketType};
-pub use property::{PropertyId, SubscriptionIds, UserProperties, UserProperty};
+pub use property::{PropertyForm, PropertyId, SubscriptionIds, UserProperties, UserProperty};
 pub use qos::{InvalidQoS, QoS};
 pub use reason::{
     AuthReason, ConnectReason, DisconnectReason, InvalidReason, PublishReason, ReasonCode,

@@ -1,6 +1,5 @@
 //! The fields of each packet, in their order.
 
-use anyhow::bail;
 use mqtt_codec::{PacketType, PropertyId, ProtocolVersion};
 
 /// Something that goes over the fields of a packet. Each answers the value that decides what
@@ -157,31 +156,6 @@ fn reasons<P: Pass>(pass: &mut P) -> anyhow::Result<()> {
     pass.list("reason_codes", &mut |pass| {
         pass.byte("reason_code")?;
         Ok(())
-    })
-}
-
-/// How the value of a property is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    Byte,
-    TwoBytes,
-    FourBytes,
-    VarInt,
-    Text,
-    Data,
-    Pair,
-}
-
-pub(super) fn form(id: PropertyId) -> anyhow::Result<Form> {
-    Ok(match id.value() {
-        0x01 | 0x17 | 0x19 | 0x24 | 0x25 | 0x28 | 0x29 | 0x2A => Form::Byte,
-        0x13 | 0x21 | 0x22 | 0x23 => Form::TwoBytes,
-        0x02 | 0x11 | 0x18 | 0x27 => Form::FourBytes,
-        0x0B => Form::VarInt,
-        0x03 | 0x08 | 0x12 | 0x15 | 0x1A | 0x1C | 0x1F => Form::Text,
-        0x09 | 0x16 => Form::Data,
-        0x26 => Form::Pair,
-        other => bail!("property {other:#04x} has no known form"),
     })
 }
 

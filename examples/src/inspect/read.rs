@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use anyhow::Context as _;
-use mqtt_codec::{Frame, PropertyId, ProtocolVersion};
+use mqtt_codec::{Frame, PropertyForm, PropertyId, ProtocolVersion};
 use serde_json::{Map, Value, json};
 
-use super::layout::{self, Flag, Form, PUBLISH_FLAGS, Pass};
+use super::layout::{self, Flag, PUBLISH_FLAGS, Pass};
 
 /// Some bytes of a packet, and what they mean.
 #[derive(Clone, Debug)]
@@ -139,13 +139,17 @@ impl<'a> Reading<'a> {
     }
 
     fn property(&mut self, id: PropertyId) -> anyhow::Result<(Range<usize>, Value)> {
-        Ok(match layout::form(id)? {
-            Form::Byte => self.number(1).map(|(place, value)| (place, value.into()))?,
-            Form::TwoBytes => self.number(2).map(|(place, value)| (place, value.into()))?,
-            Form::FourBytes => self.number(4).map(|(place, value)| (place, value.into()))?,
-            Form::VarInt => self.var_int().map(|(place, value)| (place, value.into()))?,
-            Form::Text | Form::Data => self.counted().map(|(place, bytes)| (place, data(bytes)))?,
-            Form::Pair => {
+        Ok(match id.form() {
+            PropertyForm::Byte => self.number(1).map(|(place, value)| (place, value.into()))?,
+            PropertyForm::TwoBytes => self.number(2).map(|(place, value)| (place, value.into()))?,
+            PropertyForm::FourBytes => {
+                self.number(4).map(|(place, value)| (place, value.into()))?
+            }
+            PropertyForm::VarInt => self.var_int().map(|(place, value)| (place, value.into()))?,
+            PropertyForm::Text | PropertyForm::Binary => {
+                self.counted().map(|(place, bytes)| (place, data(bytes)))?
+            }
+            PropertyForm::Pair => {
                 let (name_at, name) = self.counted()?;
                 let (value_at, value) = self.counted()?;
                 (

@@ -1,10 +1,10 @@
 //! JSON to bytes.
 
 use anyhow::{Context as _, bail, ensure};
-use mqtt_codec::{PacketType, PropertyId, ProtocolVersion};
+use mqtt_codec::{PacketType, PropertyForm, PropertyId, ProtocolVersion};
 use serde_json::{Map, Value};
 
-use super::layout::{self, Flag, Form, PUBLISH_FLAGS, Pass};
+use super::layout::{self, Flag, PUBLISH_FLAGS, Pass};
 
 /// The bytes of a packet that is described as [`json`](super::json) shows it. Nothing is checked
 /// that has a place in the packet: bad packets can be made, too.
@@ -77,16 +77,16 @@ impl Writing {
 
     fn property(&mut self, id: PropertyId, value: &Value) -> anyhow::Result<()> {
         self.out.push(id.value());
-        match layout::form(id)? {
-            Form::Byte => self.number(value, 1).map(drop),
-            Form::TwoBytes => self.number(value, 2).map(drop),
-            Form::FourBytes => self.number(value, 4).map(drop),
-            Form::VarInt => {
+        match id.form() {
+            PropertyForm::Byte => self.number(value, 1).map(drop),
+            PropertyForm::TwoBytes => self.number(value, 2).map(drop),
+            PropertyForm::FourBytes => self.number(value, 4).map(drop),
+            PropertyForm::VarInt => {
                 let value = value.as_u64().and_then(|value| value.try_into().ok());
                 var_int(value.context("a number")?, &mut self.out)
             }
-            Form::Text | Form::Data => self.counted(value),
-            Form::Pair => {
+            PropertyForm::Text | PropertyForm::Binary => self.counted(value),
+            PropertyForm::Pair => {
                 let Some([name, value]) = value.as_array().map(Vec::as_slice) else {
                     bail!("a user property is a pair such as [\"name\", \"value\"]");
                 };

@@ -38,6 +38,26 @@ pub enum PropertyId {
     SharedSubscriptionAvailable = 0x2A,
 }
 
+/// How the value of a property is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "the standard has these forms")]
+pub enum PropertyForm {
+    /// One byte.
+    Byte,
+    /// A number of two bytes.
+    TwoBytes,
+    /// A number of four bytes.
+    FourBytes,
+    /// A variable byte integer.
+    VarInt,
+    /// A UTF-8 string with its length.
+    Text,
+    /// Binary data with its length.
+    Binary,
+    /// Two UTF-8 strings.
+    Pair,
+}
+
 /// Where a property block stands: a packet, or the will in a CONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slot {
@@ -130,6 +150,40 @@ impl PropertyId {
             0x2A => Self::SharedSubscriptionAvailable,
             _ => return None,
         })
+    }
+
+    /// How its value is written.
+    #[must_use]
+    #[inline]
+    pub const fn form(self) -> PropertyForm {
+        match self {
+            Self::PayloadFormatIndicator
+            | Self::RequestProblemInformation
+            | Self::RequestResponseInformation
+            | Self::MaximumQoS
+            | Self::RetainAvailable
+            | Self::WildcardSubscriptionAvailable
+            | Self::SubscriptionIdentifierAvailable
+            | Self::SharedSubscriptionAvailable => PropertyForm::Byte,
+            Self::ServerKeepAlive
+            | Self::ReceiveMaximum
+            | Self::TopicAliasMaximum
+            | Self::TopicAlias => PropertyForm::TwoBytes,
+            Self::MessageExpiryInterval
+            | Self::SessionExpiryInterval
+            | Self::WillDelayInterval
+            | Self::MaximumPacketSize => PropertyForm::FourBytes,
+            Self::SubscriptionIdentifier => PropertyForm::VarInt,
+            Self::ContentType
+            | Self::ResponseTopic
+            | Self::AssignedClientIdentifier
+            | Self::AuthenticationMethod
+            | Self::ResponseInformation
+            | Self::ServerReference
+            | Self::ReasonString => PropertyForm::Text,
+            Self::CorrelationData | Self::AuthenticationData => PropertyForm::Binary,
+            Self::UserProperty => PropertyForm::Pair,
+        }
     }
 
     /// A number of its own in a word of 64 bits.

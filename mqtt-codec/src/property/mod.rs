@@ -3,7 +3,7 @@
 mod id;
 mod user;
 
-pub use id::PropertyId;
+pub use id::{PropertyForm, PropertyId};
 pub use user::{SubscriptionIds, UserProperties, UserProperty};
 
 pub(crate) use id::Slot;

@@ -1,6 +1,6 @@
 //! The properties that may stand more than once.
 
-use super::PropertyId;
+use super::{PropertyForm, PropertyId};
 use crate::list::{Item, List, sealed, take_byte, take_bytes};
 use crate::text::Str;
 use crate::wire::Reader;
@@ -111,44 +111,13 @@ pub(crate) fn next_property(rest: &mut &[u8]) -> Option<PropertyId> {
 
 /// Jumps over a value in a block that was checked before.
 fn skip_value(id: PropertyId, rest: &mut &[u8]) -> Option<()> {
-    let len = match id {
-        PropertyId::PayloadFormatIndicator
-        | PropertyId::RequestProblemInformation
-        | PropertyId::RequestResponseInformation
-        | PropertyId::MaximumQoS
-        | PropertyId::RetainAvailable
-        | PropertyId::WildcardSubscriptionAvailable
-        | PropertyId::SubscriptionIdentifierAvailable
-        | PropertyId::SharedSubscriptionAvailable => 1,
-        PropertyId::ServerKeepAlive
-        | PropertyId::ReceiveMaximum
-        | PropertyId::TopicAliasMaximum
-        | PropertyId::TopicAlias => 2,
-        PropertyId::MessageExpiryInterval
-        | PropertyId::SessionExpiryInterval
-        | PropertyId::WillDelayInterval
-        | PropertyId::MaximumPacketSize => 4,
-        PropertyId::ContentType
-        | PropertyId::ResponseTopic
-        | PropertyId::CorrelationData
-        | PropertyId::AssignedClientIdentifier
-        | PropertyId::AuthenticationMethod
-        | PropertyId::AuthenticationData
-        | PropertyId::ResponseInformation
-        | PropertyId::ServerReference
-        | PropertyId::ReasonString => {
-            take_bytes(rest)?;
-            0
-        }
-        PropertyId::UserProperty => {
-            take_bytes(rest)?;
-            take_bytes(rest)?;
-            0
-        }
-        PropertyId::SubscriptionIdentifier => {
-            take_var_int(rest)?;
-            0
-        }
+    let len = match id.form() {
+        PropertyForm::Byte => 1,
+        PropertyForm::TwoBytes => 2,
+        PropertyForm::FourBytes => 4,
+        PropertyForm::VarInt => take_var_int(rest).map(|_| 0)?,
+        PropertyForm::Text | PropertyForm::Binary => take_bytes(rest).map(|_| 0)?,
+        PropertyForm::Pair => take_bytes(rest).and_then(|_| take_bytes(rest)).map(|_| 0)?,
     };
     *rest = rest.get(len..)?;
     Some(())

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::anatomy::{Anatomy, counted, var_int};
 use super::{Broken, Statements, UNNUMBERED, in_v5};
 use crate::property::{Slot, next_property};
-use crate::{Connect, Packet, PropertyId, Will};
+use crate::{Connect, Packet, PropertyForm, PropertyId, Will};
 
 /// Values that are out of range, as they are written, and the statement.
 type BadValues = &'static [(&'static [u8], Statements)];
@@ -130,34 +130,12 @@ fn without(block: &[u8], id: PropertyId) -> Vec<u8> {
 }
 
 fn good_value(id: PropertyId) -> Vec<u8> {
-    match id {
-        PropertyId::PayloadFormatIndicator
-        | PropertyId::RequestProblemInformation
-        | PropertyId::RequestResponseInformation
-        | PropertyId::MaximumQoS
-        | PropertyId::RetainAvailable
-        | PropertyId::WildcardSubscriptionAvailable
-        | PropertyId::SubscriptionIdentifierAvailable
-        | PropertyId::SharedSubscriptionAvailable
-        | PropertyId::SubscriptionIdentifier => Vec::from([1]),
-        PropertyId::ServerKeepAlive
-        | PropertyId::ReceiveMaximum
-        | PropertyId::TopicAliasMaximum
-        | PropertyId::TopicAlias => Vec::from([0, 1]),
-        PropertyId::MessageExpiryInterval
-        | PropertyId::SessionExpiryInterval
-        | PropertyId::WillDelayInterval
-        | PropertyId::MaximumPacketSize => Vec::from([0, 0, 0, 1]),
-        PropertyId::UserProperty => [counted(b"k"), counted(b"v")].concat(),
-        PropertyId::ContentType
-        | PropertyId::ResponseTopic
-        | PropertyId::CorrelationData
-        | PropertyId::AssignedClientIdentifier
-        | PropertyId::AuthenticationMethod
-        | PropertyId::AuthenticationData
-        | PropertyId::ResponseInformation
-        | PropertyId::ServerReference
-        | PropertyId::ReasonString => counted(b"t"),
+    match id.form() {
+        PropertyForm::Byte | PropertyForm::VarInt => Vec::from([1]),
+        PropertyForm::TwoBytes => Vec::from([0, 1]),
+        PropertyForm::FourBytes => Vec::from([0, 0, 0, 1]),
+        PropertyForm::Text | PropertyForm::Binary => counted(b"t"),
+        PropertyForm::Pair => [counted(b"k"), counted(b"v")].concat(),
     }
 }
 
