@@ -335,7 +335,8 @@ impl PublishParts {
     ///
     /// # Errors
     ///
-    /// As [`Frame::decode`]; of kind [`DecodeErrorKind::NotPublish`] for other packets.
+    /// As [`Frame::decode`]; of kind
+    /// [`DecodeErrorKind::NotPublish`](crate::DecodeErrorKind::NotPublish) for other packets.
     #[inline(always)]
     pub fn decode(
         frame: &Frame<'_>,
