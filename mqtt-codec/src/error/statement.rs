@@ -70,7 +70,6 @@ impl DecodeError {
 
     pub(super) fn statement_v3(&self) -> Option<&'static str> {
         Some(match (self.kind, self.packet_type?) {
-            (DecodeErrorKind::NotConnect, _) => "MQTT-3.1.0-1",
             (DecodeErrorKind::Flags(_), PacketType::PubRel) => "MQTT-3.6.1-1",
             (DecodeErrorKind::Flags(_), PacketType::Subscribe) => "MQTT-3.8.1-1",
             (DecodeErrorKind::Flags(_), PacketType::Unsubscribe) => "MQTT-3.10.1-1",

@@ -243,3 +243,126 @@ fn every_field_that_may_be_there_is_there_sometimes() {
         "remaining lengths of one to three bytes: {sizes:?}"
     );
 }
+
+#[test]
+fn what_is_generated_varies_and_is_mostly_small() {
+    let mut state = 99_u32;
+    let mut byte = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    let (mut texts, mut sizes, mut topics, mut ids, mut qos) = (
+        BTreeSet::new(),
+        BTreeSet::new(),
+        BTreeSet::new(),
+        BTreeSet::new(),
+        BTreeSet::new(),
+    );
+    let mut small = 0;
+    for round in 0..4_000 {
+        let bytes: Vec<u8> = (0..400).map(|_| byte()).collect();
+        let version = [ProtocolVersion::V3_1_1, ProtocolVersion::V5_0][round % 2];
+        let see = |packet: &Packet<'_>| {
+            // Whatever the version, it can say it, and it comes back.
+            let mut encoded = Vec::new();
+            packet.encode_to(version, &mut encoded).unwrap();
+            let decoded = decode(&encoded, version, u32::MAX);
+            assert_eq!(decoded, Ok(Parsed::Complete((*packet, encoded.len()))));
+            small += usize::from(encoded.len() < 1_000);
+            match packet {
+                Packet::Connect(connect) => {
+                    texts.insert(connect.client_id.as_str().to_owned());
+                    sizes.insert(connect.properties.packet_size_max);
+                }
+                Packet::Publish(publish) => {
+                    topics.insert((
+                        publish.topic.name().is_some(),
+                        publish.topic.alias().is_some(),
+                    ));
+                    ids.extend(
+                        publish
+                            .properties
+                            .subscription_ids
+                            .iter()
+                            .map(|id| id.get().ilog2() / 7),
+                    );
+                    qos.insert(publish.delivery.qos());
+                }
+                _ => {}
+            }
+        };
+        with_packet(&mut Unstructured::new(&bytes), version, see).unwrap();
+    }
+    assert!(small > 3_000, "only {small} of 4000 are small");
+    assert!(
+        texts.len() > 20 && sizes.len() > 20,
+        "{} {}",
+        texts.len(),
+        sizes.len()
+    );
+    assert_eq!(topics.len(), 3, "a name, an alias, both: {topics:?}");
+    assert_eq!((ids.len(), qos.len()), (4, 3), "{ids:?} {qos:?}");
+    let lengths: BTreeSet<_> = (0..400)
+        .map(|_| {
+            let bytes = [
+                byte(),
+                byte(),
+                byte(),
+                byte(),
+                byte(),
+                byte(),
+                byte(),
+                byte(),
+            ];
+            let id = SubscriptionId::arbitrary(&mut Unstructured::new(&bytes)).unwrap();
+            id.get().ilog2() / 7
+        })
+        .collect();
+    assert_eq!(lengths.len(), 4, "identifiers of one to four bytes");
+}
+
+#[test]
+fn each_packet_is_broken_in_the_ways_that_are_its_own() {
+    fn whats(hex_of: &str, version: ProtocolVersion) -> Vec<&'static str> {
+        let bytes = crate::hex::hex(hex_of);
+        let Ok(Parsed::Complete((packet, _))) = decode(&bytes, version, 1024) else {
+            panic!("a packet: {hex_of}");
+        };
+        violations(&packet, version)
+            .iter()
+            .map(|violation| violation.what())
+            .collect()
+    }
+    const BEHIND: &str = "a byte behind the last field";
+    const ID_0: &str = "packet identifier 0";
+    use ProtocolVersion::{V3_1_1, V5_0};
+    type Row = (&'static str, ProtocolVersion, &'static str, bool);
+    let rows: &[Row] = &[
+        ("C0 00", V3_1_1, BEHIND, true),
+        ("C0 00", V5_0, BEHIND, true),
+        ("B0 02 00 0A", V3_1_1, BEHIND, true),
+        ("B0 04 00 0A 00 00", V5_0, BEHIND, false),
+        ("30 04 00 01 74 78", V3_1_1, BEHIND, false),
+        ("40 02 00 0A", V3_1_1, ID_0, true),
+        ("90 03 00 0A 00", V3_1_1, ID_0, true),
+        ("82 06 00 0A 00 01 74 00", V3_1_1, ID_0, true),
+        ("A2 05 00 0A 00 01 74", V3_1_1, ID_0, true),
+        ("B0 02 00 0A", V3_1_1, ID_0, true),
+        ("32 05 00 01 74 00 0A", V3_1_1, ID_0, true),
+        ("30 03 00 01 74", V3_1_1, ID_0, false),
+        ("30 03 00 01 74", V3_1_1, "DUP at QoS 0", true),
+        ("32 05 00 01 74 00 0A", V3_1_1, "DUP at QoS 0", false),
+        ("30 04 00 01 74 00", V5_0, "a property twice", true),
+        ("30 03 00 01 74", V3_1_1, "a property twice", false),
+        ("20 02 00 04", V3_1_1, "session present in a refusal", true),
+        ("20 02 00 00", V3_1_1, "session present in a refusal", false),
+    ];
+    for (packet, version, what, is_there) in rows {
+        let all = whats(packet, *version);
+        assert_eq!(
+            all.contains(what),
+            *is_there,
+            "{packet} {version}: {what} in {all:?}"
+        );
+    }
+}

@@ -1,7 +1,10 @@
 //! Lengths that lie: every field that announces how long it is says 0, one less, one more, and
 //! the most there is.
 
-use mqtt_codec::{DecodeErrorKind, Parsed, ProtocolVersion, decode};
+use mqtt_codec::{
+    AckProperties, DecodeErrorKind, Packet, PacketId, Parsed, ProtocolVersion, Publish, SubAck,
+    SubAckReasons, SubscribeReason, TopicName, decode,
+};
 use proptest::prelude::*;
 
 use crate::hex::hex;
@@ -216,6 +219,53 @@ fn a_remaining_length_that_lies_waits_or_fails() {
         assert!(
             decode(&lying, *version, 1024).is_err(),
             "{field}: above the limit"
+        );
+    }
+}
+
+#[test]
+fn a_remaining_length_is_written_in_its_shortest_form_at_every_border() {
+    let topic = TopicName::new("t").unwrap();
+    let rows: [(usize, &[u8]); 8] = [
+        (3, &[3]),
+        (127, &[0x7F]),
+        (128, &[0x80, 0x01]),
+        (16_383, &[0xFF, 0x7F]),
+        (16_384, &[0x80, 0x80, 0x01]),
+        (2_097_151, &[0xFF, 0xFF, 0x7F]),
+        (2_097_152, &[0x80, 0x80, 0x80, 0x01]),
+        (2_097_153, &[0x81, 0x80, 0x80, 0x01]),
+    ];
+    for (remaining, length) in rows {
+        let payload = vec![0x55; remaining - 3];
+        let packet = Packet::from(Publish::new(topic, &payload));
+        let mut expected = vec![0x30];
+        expected.extend(length);
+        expected.extend([0, 1, b't']);
+        expected.extend(&payload);
+        let mut grown = Vec::new();
+        assert_eq!(packet.encode_to(V3_1_1, &mut grown), Ok(expected.len()));
+        assert!(grown == expected, "{remaining}");
+        let mut slice = vec![0; expected.len()];
+        assert_eq!(packet.encode(V3_1_1, &mut slice), Ok(expected.len()));
+        assert!(slice == expected, "{remaining}");
+        assert_eq!(
+            decode(&expected, V3_1_1, u32::MAX),
+            Ok(Parsed::Complete((packet, expected.len())))
+        );
+        // The same lengths in a packet that goes the other way, and in a block of properties.
+        let count = remaining / 3;
+        let codes = vec![SubscribeReason::GrantedQoS1; count];
+        let suback = Packet::SubAck(SubAck {
+            id: PacketId::MIN,
+            reasons: SubAckReasons::new(&codes).unwrap(),
+            properties: AckProperties::default(),
+        });
+        let mut bytes = Vec::new();
+        let len = suback.encode_to(V3_1_1, &mut bytes).unwrap();
+        assert_eq!(
+            decode(&bytes, V3_1_1, u32::MAX),
+            Ok(Parsed::Complete((suback, len)))
         );
     }
 }

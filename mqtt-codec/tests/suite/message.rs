@@ -133,7 +133,12 @@ fn a_message_lets_go_of_memory_that_is_more_than_twice_its_own() {
         assert_eq!(kept, message, "{pinned}");
         assert_eq!(kept.properties(), message.properties(), "{pinned}");
     }
-    // A payload that is apart comes along.
+    // A payload that is apart comes along, and is let go of as well.
+    let payload = Bytes::from(vec![0x55; 64]);
+    let apart = Message::new("a/b", payload.clone()).unwrap();
+    let places = payload.as_ptr_range();
+    assert!(places.contains(&apart.payload().as_ptr()));
+    assert!(!places.contains(&apart.detach(1 << 20).payload().as_ptr()));
     let apart = Message::new("a/b", "hello")
         .unwrap()
         .with_retain(true)

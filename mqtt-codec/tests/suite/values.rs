@@ -1,8 +1,9 @@
 //! The values that packets are made of: what they check, and how they look in words.
 
 use mqtt_codec::{
-    Binary, BinaryTooLong, EncodeError, InvalidReason, Packet, PacketId, ProtocolVersion, Publish,
-    QoS, ReasonCode, Str, StrError, SubscribeReason, SubscriptionId, TopicAlias, TopicName,
+    Binary, BinaryTooLong, EncodeError, InvalidReason, NotInVersion, Packet, PacketId, Parsed,
+    ProtocolVersion, Publish, QoS, ReasonCode, Str, StrError, SubscribeReason, SubscriptionId,
+    TopicAlias, TopicName, decode,
 };
 
 #[test]
@@ -149,4 +150,26 @@ fn a_packet_needs_just_the_room_it_takes() {
             assert_eq!(room, [0xA5; 32], "nothing was written");
         }
     }
+}
+
+#[test]
+fn options_that_came_from_5_0_are_not_said_in_3_1_1() {
+    // `a` with QoS 1, `b` with QoS 1 and No Local, as decoded.
+    let bytes = [0x82, 0x0B, 0, 10, 0, 0, 1, b'a', 1, 0, 1, b'b', 0b0101];
+    let Ok(Parsed::Complete((packet, _))) = decode(&bytes, ProtocolVersion::V5_0, 64) else {
+        panic!("a SUBSCRIBE");
+    };
+    let error = packet.encoded_len(ProtocolVersion::V3_1_1).unwrap_err();
+    assert_eq!(
+        error,
+        EncodeError::NotInVersion(NotInVersion::SubscriptionOptions)
+    );
+    // And the codes of 5.0 become the failure that 3.1.1 has.
+    let bytes = [0x90, 0x06, 0, 10, 0, 0x01, 0x87, 0x80];
+    let Ok(Parsed::Complete((packet, _))) = decode(&bytes, ProtocolVersion::V5_0, 64) else {
+        panic!("a SUBACK");
+    };
+    let mut older = [0; 16];
+    let len = packet.encode(ProtocolVersion::V3_1_1, &mut older).unwrap();
+    assert_eq!(older[..len], [0x90, 0x05, 0, 10, 0x01, 0x80, 0x80]);
 }

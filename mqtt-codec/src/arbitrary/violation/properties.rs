@@ -172,6 +172,7 @@ fn bad_values(id: PropertyId, slot: Slot) -> BadValues {
                 &[
                     (&[0, 3, b'a', b'/', b'+'], in_v5("MQTT-3.3.2-14")),
                     (&[0, 1, b'#'], in_v5("MQTT-3.3.2-14")),
+                    (&[0, 0], in_v5("MQTT-4.7.3-1")),
                     NOT_UTF8,
                     NULL,
                 ]
