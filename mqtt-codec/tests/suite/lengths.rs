@@ -31,7 +31,7 @@ proptest! {
                 prop_assert_eq!(size, lying.len());
                 // A CONNECT may have become one of the other version.
                 let level = |packet: &_| match packet {
-                    mqtt_codec::Packet::Connect(connect) => connect.version,
+                    Packet::Connect(connect) => connect.version,
                     _ => version,
                 };
                 let mut again = Vec::new();
