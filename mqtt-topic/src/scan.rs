@@ -16,31 +16,26 @@ pub(crate) fn is_plain_filter(bytes: &[u8]) -> bool {
     }
     let mut special = 0;
     let mut is_alone = |at: usize| match bytes.get(at.saturating_sub(1)..) {
-        Some([b'/', b'+', b'/', ..] | [b'/', b'+' | b'#']) => true,
+        Some([b'/', b'+', b'/', ..] | [b'/', b'+' | b'#']) => Ok(()),
         // At the front there is nothing before it.
-        Some([b'+', b'/', ..] | [b'+' | b'#']) => at == 0,
-        _ => false,
+        Some([b'+', b'/', ..] | [b'+' | b'#']) if at == 0 => Ok(()),
+        _ => Err(()),
     };
-    let (words, tail) = bytes.as_chunks::<8>();
-    let mut start = 0_usize;
-    for word in words {
-        let word = u64::from_le_bytes(*word);
+    for (start, word) in words(bytes) {
         special |= word | word.wrapping_sub(LOW);
-        let found = wildcards(word);
-        if found != 0 && !each_bit(found, start, &mut is_alone) {
-            return false;
-        }
-        start = start.saturating_add(8);
-    }
-    if let Some(word) = tail_word(bytes, tail) {
-        // A letter in each of the places that are not there.
-        special |= word | word.wrapping_sub(LOW);
-        let found = wildcards(word);
-        if found != 0 && !each_bit(found, start, &mut is_alone) {
+        if each_in_word(word, start, &mut is_alone).is_err() {
             return false;
         }
     }
     special & HIGH == 0
+}
+
+/// Eight bytes at a time with the place of the first; at the end, letters are what is missing.
+#[inline(always)]
+fn words(bytes: &[u8]) -> impl Iterator<Item = (usize, u64)> {
+    let (words, tail) = bytes.as_chunks::<8>();
+    let whole = words.iter().map(|word| u64::from_le_bytes(*word));
+    (0..).step_by(8).zip(whole.chain(tail_word(bytes, tail)))
 }
 
 /// The bytes behind the last whole word as a word, filled up with letters; `None` if there are none.
@@ -60,19 +55,6 @@ fn tail_word(bytes: &[u8], tail: &[u8]) -> Option<u64> {
         }
     };
     Some(low | (LETTERS << (bits & 63)))
-}
-
-/// Whether `each` holds for the place of every byte whose high bit is set.
-#[inline(always)]
-fn each_bit(mut found: u64, start: usize, each: &mut impl FnMut(usize) -> bool) -> bool {
-    while found != 0 {
-        let at = usize::try_from(found.trailing_zeros() / 8).unwrap_or(0);
-        if !each(start.saturating_add(at)) {
-            return false;
-        }
-        found &= found.wrapping_sub(1);
-    }
-    true
 }
 
 /// A high bit for each byte that is a wildcard.
@@ -124,24 +106,14 @@ pub(crate) fn each_wildcard<E>(
     bytes: &[u8],
     mut each: impl FnMut(usize) -> Result<(), E>,
 ) -> Result<(), E> {
-    let (words, tail) = bytes.as_chunks::<8>();
-    let mut start = 0_usize;
-    for word in words {
-        each_in_word(u64::from_le_bytes(*word), start, &mut each)?;
-        start = start.saturating_add(8);
+    for (start, word) in words(bytes) {
+        each_in_word(word, start, &mut each)?;
     }
-    if tail.is_empty() {
-        return Ok(());
-    }
-    let mut last = [0; 8];
-    for (place, byte) in last.iter_mut().zip(tail) {
-        *place = *byte;
-    }
-    each_in_word(u64::from_le_bytes(last), start, &mut each)
+    Ok(())
 }
 
 /// The wildcards among eight bytes, the first of which stands at `start`.
-#[inline]
+#[inline(always)]
 fn each_in_word<E>(
     word: u64,
     start: usize,
