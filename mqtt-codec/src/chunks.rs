@@ -2,7 +2,9 @@
 
 use crate::decoder::DecodeConfig;
 use crate::packet::{Body as _, Lengths};
-use crate::wire::{Context, Header, Reader, SliceWriter};
+#[cfg(feature = "alloc")]
+use crate::wire::Behind;
+use crate::wire::{Context, Front, Header, Reader, Room};
 use crate::{
     DecodeError, DecodeErrorKind, EncodeError, Frame, PacketType, Parsed, ProtocolVersion, Publish,
 };
@@ -171,18 +173,7 @@ impl Publish<'_> {
         payload_len: usize,
         buf: &mut [u8],
     ) -> Result<usize, EncodeError> {
-        let head = self.head(version, payload_len)?;
-        let (needed, available) = (head.size, buf.len());
-        let room = buf
-            .get_mut(..needed)
-            .ok_or(EncodeError::BufferTooSmall { needed, available })?;
-        self.write_head(
-            version,
-            head,
-            self.header(head),
-            &mut SliceWriter::new(room),
-        );
-        Ok(needed)
+        self.encode_head_into(version, payload_len, &mut Front(buf))
     }
 
     /// Appends everything in front of the payload to a buffer; answers how many bytes that were.
@@ -196,14 +187,21 @@ impl Publish<'_> {
         version: ProtocolVersion,
         buf: &mut impl bytes::BufMut,
     ) -> Result<usize, EncodeError> {
-        let head = self.head(version, self.payload.len())?;
-        let (needed, available) = (head.size, buf.remaining_mut());
-        if available < needed {
-            return Err(EncodeError::BufferTooSmall { needed, available });
-        }
-        let out = &mut crate::wire::BufWriter(buf);
-        self.write_head(version, head, self.header(head), out);
-        Ok(needed)
+        self.encode_head_into(version, self.payload.len(), &mut Behind(buf))
+    }
+
+    /// Writes the head where there is room for it.
+    #[inline(always)]
+    pub(crate) fn encode_head_into(
+        &self,
+        version: ProtocolVersion,
+        payload_len: usize,
+        room: &mut impl Room,
+    ) -> Result<usize, EncodeError> {
+        let head = self.head(version, payload_len)?;
+        let mut out = room.take(head.size)?;
+        self.write_head(version, head, self.header(head), &mut out);
+        Ok(head.size)
     }
 
     /// Lengths of which the size is that of the head alone.

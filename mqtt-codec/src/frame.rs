@@ -78,19 +78,20 @@ impl<'a> Frame<'a> {
             Err(error) => return Err(error),
         };
         let end = usize::try_from(start.size).unwrap_or(usize::MAX);
-        match input.get(usize::from(start.header_len)..end) {
-            Some(body) => Ok(Parsed::Complete(Self {
-                packet_type: start.packet_type,
-                flags: start.flags,
-                header_len: start.header_len,
-                minimal: start.minimal,
-                tolerated: start.tolerated,
-                body,
-            })),
-            None => Ok(Parsed::Partial {
-                needed: end.saturating_sub(input.len()),
-            }),
-        }
+        let Some(whole) = input.get(..end) else {
+            // More than there is, as it was not found.
+            let needed = end.wrapping_sub(input.len());
+            return Ok(Parsed::Partial { needed });
+        };
+        Ok(Parsed::Complete(Self {
+            packet_type: start.packet_type,
+            flags: start.flags,
+            header_len: start.header_len,
+            minimal: start.minimal,
+            tolerated: start.tolerated,
+            // The size was made of this length and what is behind it.
+            body: whole.get(start.header_len.into()..).unwrap_or_default(),
+        }))
     }
 
     /// Reads the fixed header, whether the rest is there or not.

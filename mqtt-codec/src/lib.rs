@@ -13,6 +13,7 @@
 //! - [`Decoder`]: the same with limits and a strictness of its own.
 //! - [`Packet`]: [`decode`] and [`Frame::decode`] read it, [`Packet::encode`] and
 //!   [`Packet::encode_to`] write it.
+//! - [`PacketBuf`]: a buffer of encoded packets that grows.
 //! - [`PublishStart`], [`Publish::encode_head`]: payloads in pieces, and heads apart.
 //! - [`FanOut`]: one message to many receivers.
 //! - [`Message`]: an application message that owns its bytes (feature `alloc`).
@@ -38,7 +39,7 @@
 //! | feature | |
 //! |---|---|
 //! | `std` (default) | forwards to `bytes`; the code is the same |
-//! | `alloc` | [`Message`], [`Packet::encode_to`]; needs `bytes` |
+//! | `alloc` | [`Message`], [`Packet::encode_to`], [`PacketBuf`]; needs `bytes` |
 //! | `serde` | numbers, texts and [`Message`] to store; what comes back is checked |
 //! | `defmt` | small values and errors on a microcontroller's debug link |
 //! | `arbitrary` | valid packets for fuzzers, and packets that break one rule each |
@@ -66,6 +67,8 @@ mod list;
 #[cfg(feature = "alloc")]
 mod message;
 mod packet;
+#[cfg(feature = "alloc")]
+mod packet_buf;
 mod packet_type;
 mod property;
 mod qos;
@@ -105,6 +108,8 @@ pub use packet::subscribe::{
 };
 pub use packet::unsuback::{UnsubAck, UnsubAckReasons};
 pub use packet::unsubscribe::{Unsubscribe, UnsubscribeFilters};
+#[cfg(feature = "alloc")]
+pub use packet_buf::PacketBuf;
 pub use packet_type::{InvalidPacketType, PacketType};
 pub use property::{PropertyForm, PropertyId, SubscriptionIds, UserProperties, UserProperty};
 pub use qos::{InvalidQoS, QoS};

@@ -78,7 +78,7 @@ impl<R: Reason> Body for Ack<'_, R> {
             out.u8(reason.value());
         }
         if has_properties {
-            write_block(version, out, self.properties);
+            write_block(version, out, &self.properties);
         }
     }
 }

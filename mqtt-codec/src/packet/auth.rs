@@ -128,7 +128,7 @@ impl Body for Auth<'_> {
         if self.reason != AuthReason::Success || has_properties {
             out.u8(ReasonCode::from(self.reason).value());
             // Length 1 is not among the forms that the standard allows.
-            write_block(version, out, block);
+            write_block(version, out, &block);
         }
     }
 }

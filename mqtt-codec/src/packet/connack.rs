@@ -205,7 +205,7 @@ impl Body for ConnAck<'_> {
             }
         };
         out.start(header, [session_present.into(), code]);
-        write_block(version, out, self.properties);
+        write_block(version, out, &self.properties);
     }
 }
 

@@ -255,10 +255,10 @@ impl Body for Connect<'_> {
         out.start(header, length(PROTOCOL_NAME));
         let [m, q, t, u] = *PROTOCOL_NAME;
         out.put(&[m, q, t, u, version.level(), self.flags(), high, low]);
-        write_block(version, out, self.properties);
+        write_block(version, out, &self.properties);
         out.bytes(self.client_id.as_bytes());
         if let Some(will) = &self.will {
-            write_block(version, out, will.properties);
+            write_block(version, out, &will.properties);
             out.bytes(will.topic.as_bytes());
             out.bytes(will.payload.as_bytes());
         }

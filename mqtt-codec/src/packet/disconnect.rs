@@ -95,7 +95,7 @@ impl Body for Disconnect<'_> {
             out.u8(ReasonCode::from(self.reason).value());
         }
         if has_properties {
-            write_block(version, out, self.properties);
+            write_block(version, out, &self.properties);
         }
     }
 }

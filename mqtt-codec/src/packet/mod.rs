@@ -13,7 +13,9 @@ pub(crate) mod subscribe;
 pub(crate) mod unsuback;
 pub(crate) mod unsubscribe;
 
-use crate::wire::{Counter, Header, Reader, Sink, SliceWriter, VAR_INT_MAX};
+#[cfg(feature = "alloc")]
+use crate::wire::Behind;
+use crate::wire::{Counter, Front, Header, Reader, Room, Sink, VAR_INT_MAX};
 use crate::{
     Auth, ConnAck, Connect, DecodeError, Disconnect, EncodeError, PacketType, ProtocolVersion,
     PubAck, PubComp, PubRec, PubRel, Publish, SubAck, Subscribe, UnsubAck, Unsubscribe,
@@ -211,21 +213,7 @@ impl<'a> Packet<'a> {
     /// been written then.
     #[inline(always)]
     pub fn encode(&self, version: ProtocolVersion, buf: &mut [u8]) -> Result<usize, EncodeError> {
-        // By far the most frequent packet, a PUBLISH without properties, goes a way of its own; and
-        // each version is named, so that it gets code of its own.
-        let Self::Publish(packet) = self else {
-            return self.encode_other(version, buf);
-        };
-        let header = packet.header_flags();
-        match (packet.plain(version), version) {
-            (Some(plain), ProtocolVersion::V3_1_1) => {
-                into_slice(header, &plain, ProtocolVersion::V3_1_1, buf)
-            }
-            (Some(plain), ProtocolVersion::V5_0) => {
-                into_slice(header, &plain, ProtocolVersion::V5_0, buf)
-            }
-            (None, _) => apart(header, packet, version, buf),
-        }
+        self.encode_into(version, &mut Front(buf))
     }
 
     /// Appends the packet to a buffer, such as a `Vec<u8>` or a `BytesMut`; answers how many bytes
@@ -241,77 +229,51 @@ impl<'a> Packet<'a> {
         version: ProtocolVersion,
         buf: &mut impl bytes::BufMut,
     ) -> Result<usize, EncodeError> {
+        self.encode_into(version, &mut Behind(buf))
+    }
+
+    /// Writes the packet where there is room for it.
+    #[inline(always)]
+    pub(crate) fn encode_into(
+        &self,
+        version: ProtocolVersion,
+        room: &mut impl Room,
+    ) -> Result<usize, EncodeError> {
+        // By far the most frequent packet, a PUBLISH without properties, goes a way of its own; and
+        // each version is named, so that it gets code of its own.
         let Self::Publish(packet) = self else {
-            return self.encode_other_to(version, buf);
+            return self.encode_other(version, room);
         };
-        let header = packet.header_flags();
-        match packet.plain(version) {
-            Some(plain) => into_buf(header, &plain, version, buf),
-            None => apart_to(header, packet, version, buf),
+        match version {
+            ProtocolVersion::V3_1_1 => encode_publish(packet, ProtocolVersion::V3_1_1, room),
+            ProtocolVersion::V5_0 => encode_publish(packet, ProtocolVersion::V5_0, room),
         }
     }
 
-    /// The whole packet, if it is nothing but its header.
-    #[inline(always)]
-    fn bare(&self, version: ProtocolVersion) -> Option<[u8; 2]> {
-        match self {
-            Self::PingReq => Some([0xC0, 0]),
-            Self::PingResp => Some([0xD0, 0]),
-            Self::Disconnect(_) if version == ProtocolVersion::V3_1_1 => Some([0xE0, 0]),
-            _ => None,
-        }
-    }
-
-    /// The whole packet, if it has two bytes behind its header.
-    #[inline(always)]
-    fn short(&self, version: ProtocolVersion) -> Option<[u8; 4]> {
-        match self {
+    /// The others. What mostly is a few bytes is written as such.
+    #[inline(never)]
+    fn encode_other(
+        &self,
+        version: ProtocolVersion,
+        room: &mut impl Room,
+    ) -> Result<usize, EncodeError> {
+        let short = match self {
+            Self::PingReq => return encode_short([0xC0, 0], room),
+            Self::PingResp => return encode_short([0xD0, 0], room),
+            Self::Disconnect(_) if version == ProtocolVersion::V3_1_1 => {
+                return encode_short([0xE0, 0], room);
+            }
             Self::ConnAck(packet) => packet.short(version),
             Self::PubAck(packet) => ack::short(PacketType::PubAck, packet, version),
             Self::PubRec(packet) => ack::short(PacketType::PubRec, packet, version),
             Self::PubRel(packet) => ack::short(PacketType::PubRel, packet, version),
             Self::PubComp(packet) => ack::short(PacketType::PubComp, packet, version),
             _ => None,
+        };
+        match short {
+            Some(bytes) => encode_short(bytes, room),
+            None => with_body!(self, header, body => encode_apart(header, body, version, room)),
         }
-    }
-
-    #[inline(never)]
-    fn encode_other(&self, version: ProtocolVersion, buf: &mut [u8]) -> Result<usize, EncodeError> {
-        if let Some(bytes) = self.bare(version)
-            && let Some(room) = buf.first_chunk_mut()
-        {
-            *room = bytes;
-            return Ok(bytes.len());
-        }
-        if let Some(bytes) = self.short(version)
-            && let Some(room) = buf.first_chunk_mut()
-        {
-            *room = bytes;
-            return Ok(bytes.len());
-        }
-        with_body!(self, header, body => apart(header, body, version, buf))
-    }
-
-    #[cfg(feature = "alloc")]
-    #[inline(never)]
-    fn encode_other_to(
-        &self,
-        version: ProtocolVersion,
-        buf: &mut impl bytes::BufMut,
-    ) -> Result<usize, EncodeError> {
-        if let Some(bytes) = self.bare(version)
-            && buf.remaining_mut() >= bytes.len()
-        {
-            buf.put_slice(&bytes);
-            return Ok(bytes.len());
-        }
-        if let Some(bytes) = self.short(version)
-            && buf.remaining_mut() >= bytes.len()
-        {
-            buf.put_slice(&bytes);
-            return Ok(bytes.len());
-        }
-        with_body!(self, header, body => apart_to(header, body, version, buf))
     }
 }
 
@@ -354,64 +316,52 @@ impl Body for Ping {
 }
 
 #[inline(always)]
-fn into_slice(
-    (packet_type, flags): (PacketType, u8),
-    body: &impl Body,
+fn encode_publish(
+    packet: &Publish<'_>,
     version: ProtocolVersion,
-    buf: &mut [u8],
+    room: &mut impl Room,
 ) -> Result<usize, EncodeError> {
-    body.check(version)?;
-    let lengths = body.lengths(version)?;
-    let (needed, available) = (lengths.size, buf.len());
-    let Some(room) = buf.get_mut(..needed) else {
-        return Err(EncodeError::BufferTooSmall { needed, available });
-    };
-    let header = Header::new(packet_type, flags, lengths.remaining);
-    body.write(version, lengths, header, &mut SliceWriter::new(room));
-    Ok(needed)
-}
-
-/// The same, as a call.
-#[inline(never)]
-fn apart(
-    header: (PacketType, u8),
-    body: &impl Body,
-    version: ProtocolVersion,
-    buf: &mut [u8],
-) -> Result<usize, EncodeError> {
-    into_slice(header, body, version, buf)
-}
-
-#[cfg(feature = "alloc")]
-#[inline(always)]
-fn into_buf(
-    (packet_type, flags): (PacketType, u8),
-    body: &impl Body,
-    version: ProtocolVersion,
-    buf: &mut impl bytes::BufMut,
-) -> Result<usize, EncodeError> {
-    body.check(version)?;
-    let lengths = body.lengths(version)?;
-    let (needed, available) = (lengths.size, buf.remaining_mut());
-    if available < needed {
-        return Err(EncodeError::BufferTooSmall { needed, available });
+    let header = packet.header_flags();
+    match packet.plain(version) {
+        Some(plain) => encode_body(header, &plain, version, room),
+        None => encode_apart(header, packet, version, room),
     }
+}
+
+/// A whole packet.
+#[inline(always)]
+fn encode_short<const N: usize>(
+    packet: [u8; N],
+    room: &mut impl Room,
+) -> Result<usize, EncodeError> {
+    room.take(N)?.put(&packet);
+    Ok(N)
+}
+
+#[inline(always)]
+fn encode_body(
+    (packet_type, flags): (PacketType, u8),
+    body: &impl Body,
+    version: ProtocolVersion,
+    room: &mut impl Room,
+) -> Result<usize, EncodeError> {
+    body.check(version)?;
+    let lengths = body.lengths(version)?;
+    let mut out = room.take(lengths.size)?;
     let header = Header::new(packet_type, flags, lengths.remaining);
-    let out = &mut crate::wire::BufWriter(buf);
-    body.write(version, lengths, header, out);
-    Ok(needed)
+    body.write(version, lengths, header, &mut out);
+    Ok(lengths.size)
 }
 
 /// The same, as a call.
-#[cfg(feature = "alloc")]
 #[inline(never)]
-fn apart_to(
+fn encode_apart(
     header: (PacketType, u8),
     body: &impl Body,
     version: ProtocolVersion,
-    buf: &mut impl bytes::BufMut,
+    room: &mut impl Room,
 ) -> Result<usize, EncodeError> {
-    into_buf(header, body, version, buf)
+    encode_body(header, body, version, room)
 }
 
 /// What is known before the first byte is written.
@@ -446,14 +396,20 @@ impl Lengths {
     }
 }
 
-#[inline]
-const fn header_len(remaining: u32) -> u32 {
+#[inline(always)]
+fn header_len(remaining: u32) -> u32 {
     match remaining {
         0..=0x7F => 2,
         0x80..=0x3FFF => 3,
-        0x4000..=0x1F_FFFF => 4,
-        _ => 5,
+        _ => long_header_len(remaining),
     }
+}
+
+/// A call, so that the frequent cases are branches, which are those of writing the header too.
+#[cold]
+#[inline(never)]
+fn long_header_len(remaining: u32) -> u32 {
+    if remaining < 0x20_0000 { 4 } else { 5 }
 }
 
 macro_rules! from_packets {

@@ -97,7 +97,7 @@ impl Body for SubAck<'_> {
             None => self.reasons.len(),
         };
         let mut counter = Counter::default();
-        write_block(version, &mut counter, self.properties);
+        write_block(version, &mut counter, &self.properties);
         let codes = u64::try_from(codes).unwrap_or(u64::MAX);
         // The identifier, and what is in memory.
         Lengths::new(counter.len.saturating_add(codes).saturating_add(2), 0)
@@ -106,7 +106,7 @@ impl Body for SubAck<'_> {
     #[inline]
     fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
         out.start(header, self.id.get().to_be_bytes());
-        write_block(version, out, self.properties);
+        write_block(version, out, &self.properties);
         match (self.reasons.as_run(), version) {
             (Some(bytes), ProtocolVersion::V5_0) => out.put(bytes),
             // The codes that both versions have.

@@ -249,7 +249,7 @@ impl Body for Subscribe<'_> {
     #[inline]
     fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
         out.start(header, self.id.get().to_be_bytes());
-        write_block(version, out, self.properties);
+        write_block(version, out, &self.properties);
         // What 3.1.1 cannot say was refused, and what it can say looks the same in 5.0.
         if let Some(bytes) = self.filters.as_run() {
             return out.put(bytes);

@@ -99,7 +99,7 @@ impl Body for UnsubAck<'_> {
     #[inline]
     fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
         out.start(header, self.id.get().to_be_bytes());
-        write_block(version, out, self.properties);
+        write_block(version, out, &self.properties);
         match (self.reasons.as_run(), version) {
             (_, ProtocolVersion::V3_1_1) => {}
             (Some(bytes), ProtocolVersion::V5_0) => out.put(bytes),

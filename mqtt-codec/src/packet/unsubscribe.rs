@@ -90,7 +90,7 @@ impl Body for Unsubscribe<'_> {
     #[inline]
     fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
         out.start(header, self.id.get().to_be_bytes());
-        write_block(version, out, Users(self.user_properties));
+        write_block(version, out, &Users(self.user_properties));
         if let Some(bytes) = self.filters.as_run() {
             return out.put(bytes);
         }

@@ -174,11 +174,11 @@ fn refused(reader: &mut Reader<'_>, allowed: u64) -> DecodeError {
 
 /// Writes a property block with its length in front. In 3.1.1 there is none.
 #[inline(always)]
-pub(crate) fn write_block<S: Sink>(version: ProtocolVersion, out: &mut S, block: impl Block5) {
+pub(crate) fn write_block<S: Sink>(version: ProtocolVersion, out: &mut S, block: &impl Block5) {
     match version {
         ProtocolVersion::V3_1_1 => {}
         ProtocolVersion::V5_0 if block.is_empty() => out.u8(0),
-        ProtocolVersion::V5_0 => out.block(&block),
+        ProtocolVersion::V5_0 => out.block(block),
     }
 }
 

@@ -1,9 +1,13 @@
 //! Bytes: reading them without leaving the packet, writing them after they were counted.
 
 mod reader;
+mod room;
 mod writer;
 
 pub(crate) use reader::{Context, Reader};
+#[cfg(feature = "alloc")]
+pub(crate) use room::Behind;
+pub(crate) use room::{Front, Room};
 #[cfg(feature = "alloc")]
 pub(crate) use writer::BufWriter;
 pub(crate) use writer::{Counter, Header, Sink, SliceWriter, length, var_int_len};

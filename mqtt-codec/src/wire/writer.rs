@@ -200,23 +200,34 @@ impl Sink for SliceWriter<'_> {
 
     #[inline(always)]
     fn put_short(&mut self, bytes: &[u8]) {
-        let Some(room) = self.room(bytes.len()) else {
+        if let Some(room) = self.room(bytes.len()) {
+            let is_copied = bytes.len() <= 32 && copy_ends::<16>(room, bytes);
+            if !is_copied && room.len() == bytes.len() {
+                room.copy_from_slice(bytes);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn bytes(&mut self, bytes: &[u8]) {
+        let room = self.room(bytes.len().saturating_add(2));
+        let Some((front, behind)) = room.and_then(<[u8]>::split_first_chunk_mut) else {
             return;
         };
-        if !copy_short(room, bytes) {
-            room.copy_from_slice(bytes);
+        *front = length(bytes);
+        let is_copied =
+            bytes.len() <= 32 && (copy_ends::<16>(behind, bytes) || copy_ends::<8>(behind, bytes));
+        if !is_copied && behind.len() == bytes.len() {
+            behind.copy_from_slice(bytes);
         }
     }
 }
 
-/// Copies 16 to 32 bytes in two pieces that may overlap, which costs less than a call; answers
-/// whether they were that many.
+/// Copies the first and the last `N` bytes, which may overlap: up to twice as many, that costs less
+/// than a call. Answers whether there are so many.
 #[inline(always)]
-fn copy_short(room: &mut [u8], bytes: &[u8]) -> bool {
-    if bytes.len() > 32 {
-        return false;
-    }
-    let (Some(first), Some(last)) = (bytes.first_chunk::<16>(), bytes.last_chunk::<16>()) else {
+fn copy_ends<const N: usize>(room: &mut [u8], bytes: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) else {
         return false;
     };
     if let Some(front) = room.first_chunk_mut() {

@@ -23,6 +23,7 @@ mod hex;
 mod lengths;
 mod malformed;
 mod message;
+mod packet_buf;
 mod packets;
 mod round_trip;
 mod serde;

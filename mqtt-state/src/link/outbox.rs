@@ -1,29 +1,18 @@
 //! Control packets on their way out, already encoded.
 
 use alloc::vec::Vec;
-use core::fmt;
 
-use mqtt_codec::{EncodeError, Packet, ProtocolVersion};
+use mqtt_codec::{EncodeError, Packet, PacketBuf, ProtocolVersion};
 
 /// Bytes of packets other than PUBLISH that wait for the transport.
 ///
 /// They are a few bytes each, so they are encoded when they arise; a PUBLISH stays a reference
 /// until it is polled. The limit is soft by one packet: who checks [`is_full`](Self::is_full)
 /// before taking the next input never holds more than the limit plus one answer.
+#[derive(Debug)]
 pub(crate) struct Outbox {
-    bytes: Vec<u8>,
-    start: usize,
+    bytes: PacketBuf,
     limit: usize,
-}
-
-/// Without the bytes: a CONNECT has a password in it.
-impl fmt::Debug for Outbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbox")
-            .field("len", &self.bytes.len().saturating_sub(self.start))
-            .field("limit", &self.limit)
-            .finish()
-    }
 }
 
 /// Room kept when everything is sent; more is given back, so that an idle connection is small.
@@ -32,8 +21,7 @@ const KEPT: usize = 512;
 impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            bytes: Vec::new(),
-            start: 0,
+            bytes: PacketBuf::new(),
             limit,
         }
     }
@@ -49,34 +37,32 @@ impl Outbox {
         if size > size_max {
             return Err(EncodeError::PacketTooLarge { size });
         }
-        packet.encode_to(version, &mut self.bytes)?;
+        self.bytes.push(packet, version)?;
         Ok(())
     }
 
     /// Moves up to `max` bytes to the end of `buf`.
     pub(crate) fn take(&mut self, max: usize, buf: &mut Vec<u8>) {
-        let end = self.start.saturating_add(max).min(self.bytes.len());
-        buf.extend_from_slice(self.bytes.get(self.start..end).unwrap_or_default());
-        self.start = end;
+        let waiting = self.bytes.as_bytes();
+        let taken = waiting.get(..max).unwrap_or(waiting);
+        buf.extend_from_slice(taken);
+        self.bytes.consume(taken.len());
         if self.is_empty() {
-            self.bytes.clear();
             self.bytes.shrink_to(KEPT);
-            self.start = 0;
         }
     }
 
     pub(crate) fn clear(&mut self) {
-        self.bytes = Vec::new();
-        self.start = 0;
+        self.bytes = PacketBuf::new();
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.start >= self.bytes.len()
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// Whether answers pile up because the peer does not read them.
-    pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len().saturating_sub(self.start) >= self.limit
+    pub(crate) const fn is_full(&self) -> bool {
+        self.bytes.len() >= self.limit
     }
 }
 

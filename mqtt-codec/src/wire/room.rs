@@ -1,0 +1,55 @@
+//! Where a whole packet goes, once its length is known.
+
+use super::{Sink, SliceWriter};
+use crate::EncodeError;
+
+/// A place that says whether there is room, before the first byte is written.
+pub(crate) trait Room {
+    /// What writes there.
+    type Out<'r>: Sink
+    where
+        Self: 'r;
+
+    /// Room for exactly `needed` bytes, all of which will be written.
+    fn take(&mut self, needed: usize) -> Result<Self::Out<'_>, EncodeError>;
+}
+
+/// The front of a slice.
+pub(crate) struct Front<'b>(pub(crate) &'b mut [u8]);
+
+impl Room for Front<'_> {
+    type Out<'r>
+        = SliceWriter<'r>
+    where
+        Self: 'r;
+
+    #[inline(always)]
+    fn take(&mut self, needed: usize) -> Result<SliceWriter<'_>, EncodeError> {
+        let available = self.0.len();
+        match self.0.get_mut(..needed) {
+            Some(room) => Ok(SliceWriter::new(room)),
+            None => Err(EncodeError::BufferTooSmall { needed, available }),
+        }
+    }
+}
+
+/// The end of a buffer, which grows or has a limit.
+#[cfg(feature = "alloc")]
+pub(crate) struct Behind<'b, B>(pub(crate) &'b mut B);
+
+#[cfg(feature = "alloc")]
+impl<B: bytes::BufMut> Room for Behind<'_, B> {
+    type Out<'r>
+        = super::BufWriter<'r, B>
+    where
+        Self: 'r;
+
+    #[inline(always)]
+    fn take(&mut self, needed: usize) -> Result<super::BufWriter<'_, B>, EncodeError> {
+        let available = self.0.remaining_mut();
+        if available < needed {
+            return Err(EncodeError::BufferTooSmall { needed, available });
+        }
+        Ok(super::BufWriter(self.0))
+    }
+}
