@@ -384,3 +384,50 @@ fn shared(message: &Message) -> Cow<'_, [u8]> {
     block.write(&mut BufWriter(&mut bytes));
     Cow::Owned(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TopicAlias;
+
+    /// The bytes are the same without prepared heads: these say that they are used.
+    #[test]
+    fn a_receiver_without_anything_of_its_own_gets_a_prepared_head() {
+        let message = Message::new("t", "m").unwrap();
+        for version in [ProtocolVersion::V3_1_1, ProtocolVersion::V5_0] {
+            let fan_out = FanOut::new(&message, version);
+            let heads = fan_out.plain.unwrap();
+            let properties: &[u8] = match version {
+                ProtocolVersion::V3_1_1 => &[],
+                ProtocolVersion::V5_0 => &[0],
+            };
+            assert_eq!(heads.behind, properties);
+            assert_eq!(heads.at_most_once.first(), Some(&0x30));
+            assert!(
+                heads
+                    .at_most_once
+                    .ends_with(&[&[0, 1, b't'], properties].concat())
+            );
+            assert!(heads.front.ends_with(&[0, 1, b't']));
+        }
+        let plain = Receiver::new(Delivery::AtMostOnce);
+        assert!(plain.is_plain());
+        let own = [
+            Receiver {
+                message_expiry_secs: Some(1),
+                ..plain
+            },
+            Receiver {
+                alias: ReceiverAlias::Use(TopicAlias::new(1).unwrap()),
+                ..plain
+            },
+            Receiver {
+                subscription_ids: &[SubscriptionId::MIN],
+                ..plain
+            },
+        ];
+        for receiver in own {
+            assert!(!receiver.is_plain(), "{receiver:?}");
+        }
+    }
+}

@@ -251,3 +251,32 @@ impl fmt::Debug for Binary<'_> {
         write!(f, "({} bytes)", self.bytes.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain;
+
+    /// What is not plain is looked at again, slowly: these say that what is plain is not.
+    #[test]
+    fn ascii_without_zero_is_plain_at_every_length_and_nothing_else_is() {
+        let text = [b'~'; 40];
+        for len in 0..=text.len() {
+            let mut bytes = text;
+            let bytes = &mut bytes[..len];
+            assert!(is_plain(bytes), "{len} bytes");
+            for at in 0..len {
+                for (byte, plain) in [
+                    (0, false),
+                    (1, true),
+                    (0x7F, true),
+                    (0x80, false),
+                    (0xFF, false),
+                ] {
+                    bytes[at] = byte;
+                    assert_eq!(is_plain(bytes), plain, "{byte:#x} at {at} of {len} bytes");
+                }
+                bytes[at] = b'~';
+            }
+        }
+    }
+}

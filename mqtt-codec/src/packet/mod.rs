@@ -423,3 +423,79 @@ macro_rules! from_packets {
 }
 
 from_packets! { Connect ConnAck Publish Subscribe SubAck Unsubscribe UnsubAck Disconnect Auth }
+
+#[cfg(test)]
+mod tests {
+    use mqtt_topic::TopicName;
+
+    use super::*;
+    use crate::{
+        AckProperties, ConnAckOutcome, ConnAckProperties, ConnectReason, Delivery, PacketId,
+        PublishReason, PublishTopic, Str, TopicAlias,
+    };
+
+    const V3: ProtocolVersion = ProtocolVersion::V3_1_1;
+    const V5: ProtocolVersion = ProtocolVersion::V5_0;
+    const ID: PacketId = PacketId::MIN;
+
+    /// The bytes are the same by the long way: these say that it is not gone where it need not be.
+    #[test]
+    fn acknowledgements_go_the_short_way_where_they_can() {
+        let plain = PubAck::new(ID, PublishReason::Success);
+        let of_type = |packet_type, version| ack::short(packet_type, &plain, version);
+        for version in [V3, V5] {
+            let found = of_type(PacketType::PubAck, version);
+            assert_eq!(found, Some([0x40, 2, 0, 1]));
+            // Its flags are not zero.
+            let found = of_type(PacketType::PubRel, version);
+            assert_eq!(found, Some([0x62, 2, 0, 1]));
+        }
+        let refused = PubAck::new(ID, PublishReason::NotAuthorized);
+        let reason_string = Some(Str::new("why").unwrap());
+        let explained = PubAck {
+            properties: AckProperties {
+                reason_string,
+                ..AckProperties::default()
+            },
+            ..plain
+        };
+        for (name, ack) in [("reason", refused), ("properties", explained)] {
+            assert_eq!(ack::short(PacketType::PubAck, &ack, V5), None, "{name}");
+            let in_v3 = ack::short(PacketType::PubAck, &ack, V3);
+            assert_eq!(in_v3, Some([0x40, 2, 0, 1]), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_accepted_connect_goes_the_short_way_in_3_1_1() {
+        let answer = |outcome| ConnAck {
+            outcome,
+            properties: ConnAckProperties::default(),
+        };
+        let accepted = |session_present| answer(ConnAckOutcome::Accepted { session_present });
+        assert_eq!(accepted(false).short(V3), Some([0x20, 2, 0, 0]));
+        assert_eq!(accepted(true).short(V3), Some([0x20, 2, 1, 0]));
+        assert_eq!(accepted(true).short(V5), None);
+        let refused = answer(ConnAckOutcome::Refused(ConnectReason::NotAuthorized));
+        assert_eq!(refused.short(V3), None);
+    }
+
+    #[test]
+    fn a_publish_without_properties_goes_the_short_way() {
+        let name = TopicName::new("t").unwrap();
+        let plain = Publish {
+            delivery: Delivery::AtLeastOnce { id: ID, dup: false },
+            ..Publish::new(name, b"m")
+        };
+        assert!(plain.plain(V3).is_some() && plain.plain(V5).is_some());
+        let mut expiring = plain;
+        expiring.properties.message_expiry_secs = Some(1);
+        assert!(expiring.plain(V5).is_none());
+        assert!(expiring.plain(V3).is_some(), "3.1.1 has no properties");
+        let aliased = Publish {
+            topic: PublishTopic::NameAndAlias(name, TopicAlias::new(1).unwrap()),
+            ..plain
+        };
+        assert!(aliased.plain(V5).is_none());
+    }
+}

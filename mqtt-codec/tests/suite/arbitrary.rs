@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use arbitrary::{Arbitrary, Unstructured};
 use mqtt_codec::arbitrary::{EncodedPacket, violations, with_packet};
 use mqtt_codec::{
-    Binary, Packet, PacketId, PacketType, Parsed, ProtocolVersion, Str, SubscriptionId, TopicAlias,
-    decode,
+    Binary, Packet, PacketId, PacketType, Parsed, ProtocolVersion, ReasonCode, Str, SubscriptionId,
+    TopicAlias, decode,
 };
 use proptest::prelude::*;
 
@@ -364,5 +364,60 @@ fn each_packet_is_broken_in_the_ways_that_are_its_own() {
             *is_there,
             "{packet} {version}: {what} in {all:?}"
         );
+    }
+}
+
+#[test]
+fn what_a_version_allows_is_chosen_in_every_combination() {
+    let mut state = 5_u32;
+    let mut byte = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    for version in [ProtocolVersion::V3_1_1, ProtocolVersion::V5_0] {
+        let (mut starts, mut credentials, mut codes) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for _ in 0..8_000 {
+            let bytes: Vec<u8> = (0..400).map(|_| byte()).collect();
+            let see = |packet: &Packet<'_>| match packet {
+                Packet::Connect(connect) => {
+                    starts.insert((connect.clean_start, connect.client_id.is_empty()));
+                    let (name, password) = (connect.user_name, connect.password);
+                    credentials.insert((name.is_some(), password.is_some()));
+                }
+                Packet::SubAck(suback) => {
+                    let values = suback
+                        .reasons
+                        .iter()
+                        .map(|code| ReasonCode::from(code).value());
+                    codes.extend(values);
+                }
+                _ => {}
+            };
+            with_packet(&mut Unstructured::new(&bytes), version, see).unwrap();
+        }
+        let (f, t) = (false, true);
+        let (expected_starts, expected_credentials, expected_codes) = match version {
+            // [3:MQTT-3.1.3-7] [3:MQTT-3.1.2-22] [3:MQTT-3.9.3-2]
+            ProtocolVersion::V3_1_1 => (
+                vec![(f, f), (t, f), (t, t)],
+                vec![(f, f), (t, f), (t, t)],
+                vec![0, 1, 2, 0x80],
+            ),
+            ProtocolVersion::V5_0 => (
+                vec![(f, f), (f, t), (t, f), (t, t)],
+                vec![(f, f), (f, t), (t, f), (t, t)],
+                vec![
+                    0, 1, 2, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2,
+                ],
+            ),
+        };
+        assert_eq!(Vec::from_iter(starts), expected_starts, "{version:?}");
+        assert_eq!(
+            Vec::from_iter(credentials),
+            expected_credentials,
+            "{version:?}"
+        );
+        assert_eq!(Vec::from_iter(codes), expected_codes, "{version:?}");
     }
 }
