@@ -34,6 +34,8 @@ extern crate std;
 
 mod error;
 mod filter;
+#[cfg(feature = "alloc")]
+mod index;
 mod level;
 mod matching;
 mod name;
@@ -50,13 +52,14 @@ pub use level::Levels;
 pub use name::TopicName;
 #[cfg(feature = "alloc")]
 pub use retained::{
-    Cursor, QueryProgress, RetainedConfig, RetainedError, RetainedErrorKind, RetainedIndex,
+    Cursor, QueryProgress, RetainedConfig, RetainedError, RetainedErrorKind, RetainedIndex, Sweep,
 };
 pub use shared::SharedFilter;
 #[cfg(feature = "alloc")]
 pub use subscription::{
-    Group, GroupId, GroupMembers, IndexConfig, IndexError, Match, Matches, Scratch,
-    SubscriptionFilter, SubscriptionIndex,
+    Group, GroupId, GroupMembers, IndexConfig, IndexError, Match, MatchSlice, MatchSlices, Matches,
+    MergeScratch, Overlaps, Scratch, SubscriberMatch, SubscriberMatches, SubscriberValues,
+    SubscriptionFilter, SubscriptionIndex, SubscriptionSnapshot,
 };
 
 /// The longest topic name or filter, in bytes of UTF-8.

@@ -45,6 +45,14 @@ impl<'a> SharedFilter<'a> {
         self.group
     }
 
+    /// The group with the separator in front, as it stands in the text.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn slash_and_group(self) -> &'a [u8] {
+        let start = PREFIX.len().saturating_sub(1);
+        let end = PREFIX.len().saturating_add(self.group.len());
+        self.whole.as_bytes().get(start..end).unwrap_or_default()
+    }
+
     /// What is matched.
     #[must_use]
     pub fn filter(self) -> TopicFilter<'a> {

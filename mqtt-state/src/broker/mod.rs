@@ -136,10 +136,13 @@ impl Broker {
             sessions: Sessions::new(),
             subscriptions: SubscriptionIndex::new(IndexConfig {
                 levels_max: config.levels_max,
+                hash_seed: config.seed,
             }),
             retained: RetainedIndex::new(RetainedConfig {
                 topics_max: config.retained_len_max,
                 bytes_max: config.retained_bytes_max,
+                levels_max: config.levels_max,
+                hash_seed: config.seed,
             }),
             store: MessageStore::new(),
             router: Router::default(),

@@ -19,7 +19,7 @@ fn a_late_subscriber_is_greeted_with_the_last_value() {
         world.settle();
         let subscriber = world.joined("subscriber", version);
         world.subscribe(subscriber, &[want("house/+", QoS::AtLeastOnce)]);
-        let expected = ["house/door=open q1 retain", "house/light=on q1 retain"];
+        let expected = ["house/light=on q1 retain", "house/door=open q1 retain"];
         assert_eq!(world.got(subscriber), expected, "{version}");
     }
 }

@@ -2,20 +2,20 @@
 
 use alloc::vec::Vec;
 
-use super::group::Group;
-use super::tree::{NodeId, Tree};
-use super::{GroupEntry, Subscribers};
+use super::filters::Filters;
+use super::group::{Group, GroupEntry};
+use super::subscribers::Slices;
 use crate::TopicName;
+use crate::index::{From, Id};
 
 /// Memory for look-ups, to be used again and again.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
-    /// Where each level of the topic starts and ends.
-    levels: Vec<(usize, usize)>,
-    /// Nodes still to visit, and how many levels lead to them.
-    stack: Vec<(NodeId, usize)>,
+    /// Nodes that match so many levels of the topic, and those that match one more.
+    reached: Vec<Id>,
+    next: Vec<Id>,
     /// Nodes whose filters match.
-    hits: Vec<NodeId>,
+    hits: Vec<Id>,
     steps: usize,
 }
 
@@ -34,85 +34,143 @@ pub enum Match<'i, K, V> {
     Group(Group<'i, K, V>),
 }
 
+/// Some who want a topic.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum MatchSlice<'i, K, V> {
+    /// Subscribers to one filter, in the order of their keys. A filter with many has several
+    /// slices.
+    Subscribers(&'i [(K, V)]),
+    /// A shared subscription: one of its members gets the message.
+    Group(Group<'i, K, V>),
+}
+
 /// Everybody who wants a topic, from [`SubscriptionIndex::matches`](super::SubscriptionIndex::matches).
 #[derive(Debug)]
 pub struct Matches<'i, K, V> {
-    tree: &'i Tree<Subscribers<K, V>>,
-    hits: core::slice::Iter<'i, NodeId>,
-    plain: core::slice::Iter<'i, (K, V)>,
-    groups: core::slice::Iter<'i, GroupEntry<K, V>>,
+    slices: MatchSlices<'i, K, V>,
+    slice: core::slice::Iter<'i, (K, V)>,
+}
+
+/// The same in slices, from
+/// [`SubscriptionIndex::match_slices`](super::SubscriptionIndex::match_slices).
+#[derive(Debug)]
+pub struct MatchSlices<'i, K, V> {
+    filters: &'i Filters<K, V>,
+    hits: core::slice::Iter<'i, Id>,
+    slices: Slices<'i, K, V>,
+    groups: Option<(Id, From<'i, GroupEntry>)>,
 }
 
 impl Scratch {
     /// Nodes visited by the last look-up: the work it took.
     #[must_use]
-    pub fn steps(&self) -> usize {
+    pub const fn steps(&self) -> usize {
         self.steps
     }
 
+    pub(super) fn hits(&self) -> &[Id] {
+        &self.hits
+    }
+
     /// Finds the nodes whose filters match. Each node stands at one depth, so it is visited at
-    /// most once, however many wildcards there are.
-    pub(super) fn walk<T: Default>(
-        &mut self,
-        tree: &Tree<T>,
-        topic: TopicName<'_>,
-        holds: impl Fn(&T) -> bool,
-    ) {
+    /// most once, however many wildcards there are; and when no node is left, neither is work.
+    pub(super) fn walk<K: Copy + Ord, V>(&mut self, filters: &Filters<K, V>, topic: TopicName<'_>) {
         let Self {
-            levels,
-            stack,
+            reached,
+            next,
             hits,
             steps,
         } = self;
-        let bytes = topic.as_bytes();
-        levels.clear();
-        stack.clear();
+        let tree = &filters.tree;
+        reached.clear();
         hits.clear();
         *steps = 0;
-        let mut start = 0_usize;
-        for level in topic.levels() {
-            let end = start.saturating_add(level.len());
-            levels.push((start, end));
-            start = end.saturating_add(1);
+        reached.push(Filters::<K, V>::ROOT);
+        // [5:MQTT-4.7.2-1] [3:MQTT-4.7.2-1] A leading wildcard matches no name that starts with '$'.
+        let mut wildcards = !topic.starts_with_dollar();
+        for text in topic.levels() {
+            *steps = steps.saturating_add(reached.len());
+            let level = tree.level(text);
+            next.clear();
+            for &id in &*reached {
+                let Some(node) = tree.node(id) else { continue };
+                if !node.has_children() {
+                    continue;
+                }
+                if wildcards {
+                    // '#' stands for what is below this node.
+                    hits.extend(node.value.hash);
+                    next.extend(node.value.plus);
+                }
+                if let Some(level) = level {
+                    next.extend(tree.child(id, level));
+                }
+            }
+            core::mem::swap(reached, next);
+            if reached.is_empty() {
+                return;
+            }
+            wildcards = true;
         }
-        let mut hit = |node: NodeId| {
-            if tree.value(node).is_some_and(&holds) {
-                hits.push(node);
-            }
-        };
-        stack.push((Tree::<T>::ROOT, 0));
-        while let Some((node, depth)) = stack.pop() {
-            *steps = steps.saturating_add(1);
-            // [5:MQTT-4.7.2-1] [3:MQTT-4.7.2-1] A leading wildcard matches no name that starts with '$'.
-            let wildcards = depth > 0 || !topic.starts_with_dollar();
-            // '#' stands for what is below this node, and for this node, its parent, too.
-            if wildcards && let Some(hash) = tree.hash(node) {
-                hit(hash);
-            }
-            let Some(&(start, end)) = levels.get(depth) else {
-                hit(node);
-                continue;
-            };
-            let below = depth.saturating_add(1);
-            // The stack turns the order round: '+' is visited first.
-            let level = bytes.get(start..end).unwrap_or_default();
-            if let Some(literal) = tree.literal(node, level) {
-                stack.push((literal, below));
-            }
-            if wildcards && let Some(plus) = tree.plus(node) {
-                stack.push((plus, below));
+        *steps = steps.saturating_add(reached.len());
+        for &id in &*reached {
+            let Some(node) = tree.node(id) else { continue };
+            // And for this node, its parent, too.
+            hits.extend(node.value.hash);
+            if node.value.holds_any() {
+                hits.push(id);
             }
         }
     }
 }
 
-impl<'i, K, V> Matches<'i, K, V> {
-    pub(super) fn new(tree: &'i Tree<Subscribers<K, V>>, scratch: &'i Scratch) -> Self {
+impl<'i, K: Copy + Ord, V> MatchSlices<'i, K, V> {
+    pub(super) fn new(filters: &'i Filters<K, V>, scratch: &'i Scratch) -> Self {
         Self {
-            tree,
+            filters,
             hits: scratch.hits.iter(),
-            plain: [].iter(),
-            groups: [].iter(),
+            slices: Slices::none(),
+            groups: None,
+        }
+    }
+}
+
+impl<'i, K: Copy + Ord, V> Iterator for MatchSlices<'i, K, V> {
+    type Item = MatchSlice<'i, K, V>;
+
+    #[inline]
+    fn next(&mut self) -> Option<MatchSlice<'i, K, V>> {
+        loop {
+            if let Some(slice) = self.slices.next() {
+                return Some(MatchSlice::Subscribers(slice));
+            }
+            if let Some((filter, groups)) = &mut self.groups {
+                match groups.next().filter(|group| group.filter == *filter) {
+                    Some(group) => {
+                        if let Some(group) = self.filters.group_of(group) {
+                            return Some(MatchSlice::Group(group));
+                        }
+                        continue;
+                    }
+                    None => self.groups = None,
+                }
+            }
+            let id = *self.hits.next()?;
+            let value = &self.filters.tree.node(id)?.value;
+            self.slices = value.subscribers.slices();
+            if value.groups > 0 {
+                self.groups = Some((id, self.filters.groups_from(id)));
+            }
+        }
+    }
+}
+
+impl<'i, K: Copy + Ord, V> Matches<'i, K, V> {
+    pub(super) fn new(slices: MatchSlices<'i, K, V>) -> Self {
+        Self {
+            slices,
+            slice: [].iter(),
         }
     }
 }
@@ -120,17 +178,35 @@ impl<'i, K, V> Matches<'i, K, V> {
 impl<'i, K: Copy + Ord, V> Iterator for Matches<'i, K, V> {
     type Item = Match<'i, K, V>;
 
+    #[inline]
     fn next(&mut self) -> Option<Match<'i, K, V>> {
         loop {
-            if let Some((key, value)) = self.plain.next() {
+            if let Some((key, value)) = self.slice.next() {
                 return Some(Match::Subscriber { key: *key, value });
             }
-            if let Some(group) = self.groups.next() {
-                return Some(Match::Group(Group::new(group)));
+            match self.slices.next()? {
+                MatchSlice::Subscribers(slice) => self.slice = slice.iter(),
+                MatchSlice::Group(group) => return Some(Match::Group(group)),
             }
-            let subscribers = self.tree.value(*self.hits.next()?)?;
-            self.plain = subscribers.plain.iter();
-            self.groups = subscribers.groups.iter();
         }
+    }
+
+    /// Slice by slice, for `for_each` and the like.
+    fn fold<A, F: FnMut(A, Self::Item) -> A>(self, start: A, mut step: F) -> A {
+        let mut all = start;
+        for (key, value) in self.slice {
+            all = step(all, Match::Subscriber { key: *key, value });
+        }
+        for slice in self.slices {
+            match slice {
+                MatchSlice::Subscribers(slice) => {
+                    for (key, value) in slice {
+                        all = step(all, Match::Subscriber { key: *key, value });
+                    }
+                }
+                MatchSlice::Group(group) => all = step(all, Match::Group(group)),
+            }
+        }
+        all
     }
 }

@@ -1,24 +1,28 @@
 //! The subscription index: who wants this topic?
 //!
 //! Filters stand in a tree, one node for each level, so a look-up visits only branches that can
-//! match. Nodes live in one table and name each other by their place in it: nothing recurses, not
-//! even when the index is dropped.
+//! match.
 
+mod filters;
 mod group;
 mod matches;
-mod tree;
+mod overlap;
+#[cfg(feature = "serde")]
+mod serde;
+mod snapshot;
+mod subscribers;
 
-use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::fmt;
 
 pub use group::{Group, GroupId, GroupMembers};
-pub use matches::{Match, Matches, Scratch};
+pub use matches::{Match, MatchSlice, MatchSlices, Matches, Scratch};
+pub use overlap::{MergeScratch, Overlaps, SubscriberMatch, SubscriberMatches, SubscriberValues};
+pub use snapshot::SubscriptionSnapshot;
 
-use group::GroupEntry;
-use tree::{NodeId, Tree};
+use filters::Filters;
 
+use crate::index::{Id, Seed, Sorted};
 use crate::{SharedFilter, TopicFilter, TopicName};
 
 /// Limits of a [`SubscriptionIndex`].
@@ -30,11 +34,17 @@ use crate::{SharedFilter, TopicFilter, TopicName};
 pub struct IndexConfig {
     /// Levels of a filter. 128.
     pub levels_max: usize,
+    /// Where hashing starts; results do not depend on it. 0. A number that peers cannot guess
+    /// keeps them from choosing levels that collide.
+    pub hash_seed: u64,
 }
 
 impl Default for IndexConfig {
     fn default() -> Self {
-        Self { levels_max: 128 }
+        Self {
+            levels_max: 128,
+            hash_seed: 0,
+        }
     }
 }
 
@@ -44,7 +54,7 @@ impl Default for IndexConfig {
 pub enum IndexError {
     /// The filter has more levels than [`IndexConfig::levels_max`].
     TooManyLevels,
-    /// The tree has as many nodes as it can name.
+    /// There are as many nodes as can be named: some four billion.
     Full,
 }
 
@@ -82,45 +92,14 @@ impl core::error::Error for IndexError {}
 /// assert_eq!(found, [(2, "QoS 0"), (1, "QoS 1")]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A clone shares everything with the original until one of the two changes.
 #[derive(Clone, Debug)]
 pub struct SubscriptionIndex<K, V> {
     config: IndexConfig,
-    tree: Tree<Subscribers<K, V>>,
-    /// What each subscriber has, so that all of it can be removed.
-    by_subscriber: BTreeMap<K, BTreeSet<Held>>,
-    len: usize,
-    next_group: u64,
-}
-
-/// Who subscribed to one filter.
-#[derive(Clone, Debug)]
-struct Subscribers<K, V> {
-    /// In the order of the keys.
-    plain: Vec<(K, V)>,
-    /// In the order of their names.
-    groups: Vec<GroupEntry<K, V>>,
-}
-
-impl<K, V> Default for Subscribers<K, V> {
-    fn default() -> Self {
-        Self {
-            plain: Vec::new(),
-            groups: Vec::new(),
-        }
-    }
-}
-
-impl<K, V> Subscribers<K, V> {
-    fn is_empty(&self) -> bool {
-        self.plain.is_empty() && self.groups.is_empty()
-    }
-}
-
-/// One subscription, from the subscriber's side.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Held {
-    node: NodeId,
-    group: Option<Box<[u8]>>,
+    filters: Filters<K, V>,
+    /// What each subscriber has, so that all of it can be removed: nodes of filters and of groups.
+    held: Sorted<(K, Id)>,
 }
 
 /// The filter of a subscription, as [`SubscriptionIndex::for_each_of`] shows it.
@@ -139,15 +118,194 @@ pub enum SubscriptionFilter<'a> {
 }
 
 impl<K: Copy + Ord, V> SubscriptionIndex<K, V> {
+    /// The value of one subscription.
+    #[must_use]
+    pub fn get(&self, filter: TopicFilter<'_>, key: K) -> Option<&V> {
+        self.filters
+            .subscribers(self.filters.find(filter)?)?
+            .get(key)
+    }
+
+    /// The value of one member of a shared subscription.
+    #[must_use]
+    pub fn get_shared(&self, shared: SharedFilter<'_>, key: K) -> Option<&V> {
+        self.group(shared)?.value_of(key)
+    }
+
+    /// A shared subscription, while it has a member.
+    #[must_use]
+    pub fn group(&self, shared: SharedFilter<'_>) -> Option<Group<'_, K, V>> {
+        let filter = self.filters.find(shared.filter())?;
+        let node = self
+            .filters
+            .tree
+            .child_named(filter, shared.slash_and_group())?;
+        self.filters.group_at(node)
+    }
+
+    /// A shared subscription by its parts, while it has a member.
+    #[must_use]
+    pub fn group_named(&self, name: &[u8], filter: TopicFilter<'_>) -> Option<Group<'_, K, V>> {
+        let filter = self.filters.find(filter)?;
+        let node = self
+            .filters
+            .tree
+            .child_named(filter, &[b"/", name].concat())?;
+        self.filters.group_at(node)
+    }
+
+    /// Subscribers of exactly this filter, those of shared subscriptions apart.
+    #[must_use]
+    pub fn subscribers_len(&self, filter: TopicFilter<'_>) -> usize {
+        let node = self.filters.find(filter);
+        let subscribers = node.and_then(|node| self.filters.subscribers(node));
+        subscribers.map_or(0, |subscribers| subscribers.len())
+    }
+
+    /// Shows every subscription of one subscriber, in an order that depends on nothing but the
+    /// history of the index.
+    pub fn for_each_of(&self, key: K, mut visit: impl FnMut(SubscriptionFilter<'_>, &V)) {
+        let mut text = Vec::new();
+        for (_, node) in self.held_by(key) {
+            self.show(key, *node, &mut text, |filter, value| visit(filter, value));
+        }
+    }
+
+    /// Shows every subscription: those of one subscriber together, subscribers in their order.
+    pub fn for_each(&self, mut visit: impl FnMut(K, SubscriptionFilter<'_>, &V)) {
+        let mut text = Vec::new();
+        for (key, node) in self.held.slices().flatten() {
+            self.show(*key, *node, &mut text, |filter, value| {
+                visit(*key, filter, value)
+            });
+        }
+    }
+
+    /// Everybody who wants a topic. Allocates nothing once `scratch` has grown to what the topic
+    /// with the most matching filters needs.
+    ///
+    /// The order depends on filters and keys alone: filters that end with `#` first, the shorter
+    /// ones before the longer ones, then those of as many levels as the topic, `+` before the level
+    /// itself; for one filter in the order of the keys, and then its groups, in an order that
+    /// depends on the history of the index.
+    pub fn matches<'i>(
+        &'i self,
+        topic: TopicName<'_>,
+        scratch: &'i mut Scratch,
+    ) -> Matches<'i, K, V> {
+        self.filters.matches(topic, scratch)
+    }
+
+    /// The same in slices, the fastest way to those with many subscribers.
+    pub fn match_slices<'i>(
+        &'i self,
+        topic: TopicName<'_>,
+        scratch: &'i mut Scratch,
+    ) -> MatchSlices<'i, K, V> {
+        self.filters.match_slices(topic, scratch)
+    }
+
+    /// Everybody who wants a topic, each subscriber once with all of his subscriptions that match:
+    /// for brokers that send one copy, with the highest QoS and all identifiers.
+    // [5:MQTT-3.3.4-2] [3:MQTT-3.3.5-1] [5:MQTT-3.3.4-3] [5:MQTT-3.3.4-4]
+    pub fn overlaps<'i>(
+        &'i self,
+        topic: TopicName<'_>,
+        scratch: &'i mut MergeScratch<K>,
+    ) -> Overlaps<'i, K, V> {
+        self.filters.overlaps(topic, scratch)
+    }
+
+    /// Whether anybody wants a topic.
+    pub fn any_match(&self, topic: TopicName<'_>, scratch: &mut Scratch) -> bool {
+        self.matches(topic, scratch).next().is_some()
+    }
+
+    /// What readers need, to match while this index changes: it stays as it is now.
+    ///
+    /// It costs a counter for some hundred nodes each, and the first change to those nodes
+    /// afterwards a copy of them.
+    #[must_use]
+    pub fn snapshot(&self) -> SubscriptionSnapshot<K, V> {
+        SubscriptionSnapshot::new(self.filters.clone())
+    }
+
+    /// Subscriptions of one subscriber. Counts them.
+    #[must_use]
+    pub fn subscriptions_len(&self, key: K) -> usize {
+        self.held_by(key).count()
+    }
+
+    /// Subscriptions of all subscribers.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether there is no subscription.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Nodes of the tree, the root included: what the index has to hold beside the subscriptions.
+    #[must_use]
+    pub const fn nodes_len(&self) -> usize {
+        self.filters.tree.len()
+    }
+
+    /// Bytes on the heap that it holds. What values hold there, and what the allocator needs for
+    /// itself, comes on top; what a clone or a snapshot shares is counted for each of them.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        self.filters.bytes().saturating_add(self.held.bytes())
+    }
+
+    fn held_by(&self, key: K) -> impl Iterator<Item = &(K, Id)> {
+        self.held
+            .from(move |held| held.cmp(&(key, Id::FIRST)))
+            .take_while(move |(held, _)| *held == key)
+    }
+
+    fn show(
+        &self,
+        key: K,
+        node: Id,
+        text: &mut Vec<u8>,
+        visit: impl FnOnce(SubscriptionFilter<'_>, &V),
+    ) {
+        let Some(found) = self.filters.tree.node(node) else {
+            return;
+        };
+        let Some(value) = found.value.subscribers.get(key) else {
+            return;
+        };
+        let group = self.filters.group_name(node);
+        let filter = if group.is_some() {
+            found.parent()
+        } else {
+            Some(node)
+        };
+        self.filters.tree.text(filter.unwrap_or(node), text);
+        let filter = TopicFilter::assume_valid(text);
+        visit(
+            match group {
+                None => SubscriptionFilter::Plain(filter),
+                Some(group) => SubscriptionFilter::Shared { group, filter },
+            },
+            value,
+        );
+    }
+}
+
+impl<K: Copy + Ord, V: Clone> SubscriptionIndex<K, V> {
     /// An index without subscriptions.
     #[must_use]
     pub fn new(config: IndexConfig) -> Self {
         Self {
             config,
-            tree: Tree::new(),
-            by_subscriber: BTreeMap::new(),
-            len: 0,
-            next_group: 0,
+            filters: Filters::new(Seed::new(config.hash_seed)),
+            held: Sorted::new(),
         }
     }
 
@@ -163,21 +321,7 @@ impl<K: Copy + Ord, V> SubscriptionIndex<K, V> {
         value: V,
     ) -> Result<Option<V>, IndexError> {
         let node = self.node_for(filter)?;
-        let subscribers = self.tree.value_mut(node).ok_or(IndexError::Full)?;
-        match subscribers
-            .plain
-            .binary_search_by(|(held, _)| held.cmp(&key))
-        {
-            Ok(place) => Ok(subscribers
-                .plain
-                .get_mut(place)
-                .map(|(_, held)| core::mem::replace(held, value))),
-            Err(place) => {
-                subscribers.plain.insert(place, (key, value));
-                self.note(key, Held { node, group: None });
-                Ok(None)
-            }
-        }
+        Ok(self.subscribe(node, key, value))
     }
 
     /// Joins a shared subscription; answers the value that was there for the same text and
@@ -192,242 +336,76 @@ impl<K: Copy + Ord, V> SubscriptionIndex<K, V> {
         key: K,
         value: V,
     ) -> Result<Option<V>, IndexError> {
-        let node = self.node_for(shared.filter())?;
-        let name = shared.group_bytes();
-        let next_group = self.next_group;
-        let subscribers = self.tree.value_mut(node).ok_or(IndexError::Full)?;
-        let place = subscribers
-            .groups
-            .binary_search_by(|group| (*group.name).cmp(name));
-        let place = match place {
-            Ok(place) => place,
-            Err(place) => {
-                subscribers
-                    .groups
-                    .insert(place, GroupEntry::new(GroupId::new(next_group), name));
-                self.next_group = next_group.wrapping_add(1);
-                place
-            }
+        let filter = self.node_for(shared.filter())?;
+        let name = shared.slash_and_group();
+        let Some(node) = self.filters.find_or_insert_group(filter, name) else {
+            self.filters.prune(filter);
+            return Err(IndexError::Full);
         };
-        let before = subscribers
-            .groups
-            .get_mut(place)
-            .and_then(|group| group.insert(key, value));
-        if before.is_none() {
-            self.note(
-                key,
-                Held {
-                    node,
-                    group: Some(name.into()),
-                },
-            );
-        }
-        Ok(before)
+        Ok(self.subscribe(node, key, value))
     }
 
     /// Unsubscribes from exactly this filter.
     // [5:MQTT-3.10.4-1] [3:MQTT-3.10.4-1] Compared character by character, never matched.
     pub fn remove(&mut self, filter: TopicFilter<'_>, key: K) -> Option<V> {
-        let held = Held {
-            node: self.tree.find(filter)?,
-            group: None,
-        };
-        self.take(key, &held)
+        let node = self.filters.find(filter)?;
+        self.unsubscribe(node, key)
     }
 
     /// Leaves exactly this shared subscription. Its last member ends it.
     pub fn remove_shared(&mut self, shared: SharedFilter<'_>, key: K) -> Option<V> {
-        let held = Held {
-            node: self.tree.find(shared.filter())?,
-            group: Some(shared.group_bytes().into()),
-        };
-        self.take(key, &held)
+        let filter = self.filters.find(shared.filter())?;
+        let node = self
+            .filters
+            .tree
+            .child_named(filter, shared.slash_and_group())?;
+        self.unsubscribe(node, key)
     }
 
     /// Removes everything of one subscriber; answers how many subscriptions that were. The work
     /// depends on these alone.
     pub fn remove_subscriber(&mut self, key: K) -> usize {
         let mut removed = 0_usize;
-        while let Some(held) = self
-            .by_subscriber
-            .get(&key)
-            .and_then(BTreeSet::first)
-            .cloned()
-        {
-            if self.take(key, &held).is_none() {
-                break;
+        loop {
+            let held = self.held_by(key).next().copied();
+            let Some((_, node)) = held else {
+                return removed;
+            };
+            if self.unsubscribe(node, key).is_none() {
+                return removed;
             }
             removed = removed.saturating_add(1);
         }
-        removed
     }
 
-    /// The value of one subscription.
-    #[must_use]
-    pub fn get(&self, filter: TopicFilter<'_>, key: K) -> Option<&V> {
-        let subscribers = self.tree.value(self.tree.find(filter)?)?;
-        find(&subscribers.plain, key)
-    }
-
-    /// The value of one member of a shared subscription.
-    #[must_use]
-    pub fn get_shared(&self, shared: SharedFilter<'_>, key: K) -> Option<&V> {
-        self.group(shared)?.value_of(key)
-    }
-
-    /// A shared subscription, while it has a member.
-    #[must_use]
-    pub fn group(&self, shared: SharedFilter<'_>) -> Option<Group<'_, K, V>> {
-        self.group_named(shared.group_bytes(), shared.filter())
-    }
-
-    /// A shared subscription by its parts, while it has a member.
-    #[must_use]
-    pub fn group_named(&self, name: &[u8], filter: TopicFilter<'_>) -> Option<Group<'_, K, V>> {
-        let subscribers = self.tree.value(self.tree.find(filter)?)?;
-        let place = subscribers
-            .groups
-            .binary_search_by(|group| (*group.name).cmp(name))
-            .ok()?;
-        subscribers.groups.get(place).map(Group::new)
-    }
-
-    /// Shows every subscription of one subscriber, in an order that depends on nothing but the
-    /// history of the index.
-    pub fn for_each_of(&self, key: K, mut visit: impl FnMut(SubscriptionFilter<'_>, &V)) {
-        let mut text = Vec::new();
-        for held in self.by_subscriber.get(&key).into_iter().flatten() {
-            let Some(subscribers) = self.tree.value(held.node) else {
-                continue;
-            };
-            self.tree.text(held.node, &mut text);
-            let filter = TopicFilter::assume_valid(&text);
-            match &held.group {
-                None => {
-                    if let Some(value) = find(&subscribers.plain, key) {
-                        visit(SubscriptionFilter::Plain(filter), value);
-                    }
-                }
-                Some(name) => {
-                    let group = subscribers.groups.iter().find(|group| group.name == *name);
-                    if let Some(value) = group.and_then(|group| Group::new(group).value_of(key)) {
-                        visit(
-                            SubscriptionFilter::Shared {
-                                group: name,
-                                filter,
-                            },
-                            value,
-                        );
-                    }
-                }
-            }
-        }
-    }
-
-    /// Everybody who wants a topic. Allocates nothing once `scratch` has grown to what the longest
-    /// topic and the most matching filters need.
-    ///
-    /// The order depends on the filters alone: at each level first `#`, then `+`, then the level
-    /// itself; for one filter in the order of the keys, and then the groups in the order of their
-    /// names.
-    pub fn matches<'i>(
-        &'i self,
-        topic: TopicName<'_>,
-        scratch: &'i mut Scratch,
-    ) -> Matches<'i, K, V> {
-        scratch.walk(&self.tree, topic, |subscribers| !subscribers.is_empty());
-        Matches::new(&self.tree, scratch)
-    }
-
-    /// Whether anybody wants a topic.
-    pub fn any_match(&self, topic: TopicName<'_>, scratch: &mut Scratch) -> bool {
-        self.matches(topic, scratch).next().is_some()
-    }
-
-    /// Subscriptions of one subscriber.
-    #[must_use]
-    pub fn subscriptions_len(&self, key: K) -> usize {
-        self.by_subscriber.get(&key).map_or(0, BTreeSet::len)
-    }
-
-    /// Subscriptions of all subscribers.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there is no subscription.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Nodes of the tree, the root included: what the index has to hold beside the subscriptions.
-    #[must_use]
-    pub fn nodes_len(&self) -> usize {
-        self.tree.len()
-    }
-
-    fn node_for(&mut self, filter: TopicFilter<'_>) -> Result<NodeId, IndexError> {
+    fn node_for(&mut self, filter: TopicFilter<'_>) -> Result<Id, IndexError> {
         if filter.levels().count() > self.config.levels_max {
             return Err(IndexError::TooManyLevels);
         }
-        self.tree.find_or_insert(filter).ok_or(IndexError::Full)
+        self.filters.find_or_insert(filter).ok_or(IndexError::Full)
     }
 
-    fn note(&mut self, key: K, held: Held) {
-        self.by_subscriber.entry(key).or_default().insert(held);
-        self.len = self.len.saturating_add(1);
+    fn subscribe(&mut self, node: Id, key: K, value: V) -> Option<V> {
+        let before = self.filters.subscribe(node, key, value);
+        if before.is_none()
+            && let Err(place) = self.held.search(|held| held.cmp(&(key, node)))
+        {
+            self.held.insert(place, (key, node));
+        }
+        before
     }
 
-    fn take(&mut self, key: K, held: &Held) -> Option<V> {
-        let subscribers = self.tree.value_mut(held.node)?;
-        let value = match &held.group {
-            None => {
-                let place = subscribers
-                    .plain
-                    .binary_search_by(|(found, _)| found.cmp(&key))
-                    .ok()?;
-                let (_, value) = subscribers.plain.remove(place);
-                subscribers
-                    .plain
-                    .shrink_to(subscribers.plain.len().saturating_mul(2));
-                value
-            }
-            Some(name) => {
-                let place = subscribers
-                    .groups
-                    .binary_search_by(|group| group.name.cmp(name))
-                    .ok()?;
-                let group = subscribers.groups.get_mut(place)?;
-                let value = group.remove(key)?;
-                if group.is_empty() {
-                    subscribers.groups.remove(place);
-                }
-                value
-            }
-        };
-        if subscribers.is_empty() {
-            self.tree.prune(held.node, Subscribers::is_empty);
+    fn unsubscribe(&mut self, node: Id, key: K) -> Option<V> {
+        let removed = self.filters.unsubscribe(node, key)?;
+        if let Ok(place) = self.held.search(|held| held.cmp(&(key, node))) {
+            self.held.remove(place);
         }
-        if let Some(all) = self.by_subscriber.get_mut(&key) {
-            all.remove(held);
-            if all.is_empty() {
-                self.by_subscriber.remove(&key);
-            }
-        }
-        self.len = self.len.saturating_sub(1);
-        Some(value)
+        Some(removed)
     }
 }
 
-impl<K: Copy + Ord, V> Default for SubscriptionIndex<K, V> {
+impl<K: Copy + Ord, V: Clone> Default for SubscriptionIndex<K, V> {
     fn default() -> Self {
         Self::new(IndexConfig::default())
     }
-}
-
-fn find<K: Copy + Ord, V>(sorted: &[(K, V)], key: K) -> Option<&V> {
-    let place = sorted.binary_search_by(|(held, _)| held.cmp(&key)).ok()?;
-    sorted.get(place).map(|(_, value)| value)
 }

@@ -23,7 +23,10 @@ fn filters_of_65535_levels_need_no_call_stack() {
         deep.push_str("/#");
         assert_eq!(deep.len(), 65_535);
         let slashes = "/".repeat(65_535);
-        let mut index = SubscriptionIndex::new(IndexConfig { levels_max: 65_536 });
+        let mut index = SubscriptionIndex::new(IndexConfig {
+            levels_max: 65_536,
+            ..IndexConfig::default()
+        });
         for text in [&deep, &slashes] {
             index
                 .insert(TopicFilter::new(text).unwrap(), 1, ())
@@ -49,13 +52,16 @@ fn filters_of_65535_levels_need_no_call_stack() {
 fn retained_names_of_65535_levels_need_no_call_stack() {
     on_a_small_stack(|| {
         let slashes = "/".repeat(65_535);
-        let mut index = RetainedIndex::new(RetainedConfig::default());
+        let mut index = RetainedIndex::new(RetainedConfig {
+            levels_max: 65_536,
+            ..RetainedConfig::default()
+        });
         index.set(TopicName::new(&slashes).unwrap(), (), 0).unwrap();
         let mut seen = 0;
         let progress = index.query(
             TopicFilter::new("+/#").unwrap(),
             &mut Cursor::default(),
-            10,
+            65_537,
             |_, ()| {
                 seen += 1;
                 ControlFlow::Continue(())

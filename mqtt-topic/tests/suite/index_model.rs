@@ -126,6 +126,10 @@ fn nodes_of(model: &Model) -> usize {
             path.push_str(level);
             nodes.insert(path.clone());
         }
+        // A group is a node below its filter.
+        if let Some(shared) = shared_of(text) {
+            nodes.insert(format!("{path} {}", text_of(shared.group_bytes())));
+        }
     }
     nodes.len() + 1
 }
@@ -227,7 +231,7 @@ fn the_order_of_matches_depends_on_filters_and_keys_alone() {
         ("#", 5),
         ("a/+", 6),
     ];
-    let expected = [5, 3, 4, 2, 6, 1];
+    let expected = [5, 2, 3, 4, 6, 1];
     let topic = TopicName::new("a/b").unwrap();
     for turn in 0..subscriptions.len() {
         let mut index = SubscriptionIndex::default();
@@ -255,7 +259,10 @@ fn the_order_of_matches_depends_on_filters_and_keys_alone() {
 
 #[test]
 fn a_filter_with_too_many_levels_changes_nothing() {
-    let mut index = SubscriptionIndex::new(IndexConfig { levels_max: 3 });
+    let mut index = SubscriptionIndex::new(IndexConfig {
+        levels_max: 3,
+        ..IndexConfig::default()
+    });
     index
         .insert(TopicFilter::new("a/b/c").unwrap(), 1, ())
         .unwrap();

@@ -1,0 +1,156 @@
+//! Numbers found by a hash: a table that grows and shrinks one piece at a time.
+
+use alloc::vec::Vec;
+
+use hashbrown::HashTable;
+
+use super::cow::Shared;
+use super::slab::Id;
+
+/// Numbers in a piece, on average, before one more piece is made.
+const PIECE_LEN: usize = 384;
+
+/// Numbers of entries that somebody else holds, found by the hash of the entry.
+///
+/// The pieces are filled by linear hashing: one more piece takes over half of the numbers of one
+/// other, so that no call moves more than those. Which number is in which piece is nobody's
+/// business: nothing that a caller sees depends on it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct IdTable {
+    pieces: Vec<Shared<HashTable<Id>>>,
+    len: usize,
+    bytes: usize,
+}
+
+/// A counted reference has two counters in front, and a table in it.
+const SHARED_LEN: usize = 2 * size_of::<usize>() + size_of::<HashTable<Id>>();
+
+impl IdTable {
+    pub(crate) const fn new() -> Self {
+        Self {
+            pieces: Vec::new(),
+            len: 0,
+            bytes: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(Id) -> bool) -> Option<Id> {
+        let piece = self.pieces.get(self.piece_of(hash))?;
+        piece.find(hash, |id| is_it(*id)).copied()
+    }
+
+    /// Inserts a number that is not there; `hash_of` gives the hash of each that is.
+    pub(crate) fn insert(&mut self, hash: u64, id: Id, hash_of: impl Fn(Id) -> u64) {
+        if self.len >= self.pieces.len().saturating_mul(PIECE_LEN) {
+            self.split(&hash_of);
+        }
+        self.put(hash, id, &hash_of);
+    }
+
+    pub(crate) fn remove(&mut self, hash: u64, id: Id, hash_of: impl Fn(Id) -> u64) {
+        let at = self.piece_of(hash);
+        let Some(piece) = self.pieces.get_mut(at) else {
+            return;
+        };
+        let piece = Shared::make_mut(piece);
+        let Ok(found) = piece.find_entry(hash, |found| *found == id) else {
+            return;
+        };
+        found.remove();
+        self.len = self.len.saturating_sub(1);
+        if piece.len() < piece.capacity() / 4 {
+            let before = piece.allocation_size();
+            piece.shrink_to(piece.len(), |id| hash_of(*id));
+            let less = before.saturating_sub(piece.allocation_size());
+            self.bytes = self.bytes.saturating_sub(less);
+        }
+        // Well below where the last piece was made, so that it is not made again at once.
+        let fewer = self.pieces.len().saturating_sub(1);
+        if self.len <= fewer.saturating_mul(PIECE_LEN) / 2 {
+            self.merge(&hash_of);
+        }
+    }
+
+    /// Bytes that it holds.
+    pub(crate) const fn bytes(&self) -> usize {
+        let pieces = self
+            .pieces
+            .capacity()
+            .saturating_mul(size_of::<Shared<()>>());
+        self.bytes.saturating_add(pieces)
+    }
+
+    /// The piece for a hash: by bits that the pieces themselves do not use.
+    #[inline]
+    fn piece_of(&self, hash: u64) -> usize {
+        let len = self.pieces.len();
+        let [_, _, a, b, c, d, ..] = hash.to_le_bytes();
+        let bits = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(0);
+        let mask = len.next_power_of_two().wrapping_sub(1);
+        let place = bits & mask;
+        if place < len {
+            place
+        } else {
+            place & (mask >> 1)
+        }
+    }
+
+    /// Makes one more piece, of half of another one.
+    fn split(&mut self, hash_of: &impl Fn(Id) -> u64) {
+        let new = self.pieces.len();
+        self.pieces.push(Shared::new(HashTable::new()));
+        self.bytes = self.bytes.saturating_add(SHARED_LEN);
+        if let Some(other) = buddy(new) {
+            self.refill(other, hash_of);
+        }
+    }
+
+    /// Gives the numbers of the last piece back to where they came from.
+    fn merge(&mut self, hash_of: &impl Fn(Id) -> u64) {
+        let Some(last) = self.pieces.pop() else {
+            return;
+        };
+        self.bytes = self
+            .bytes
+            .saturating_sub(SHARED_LEN.saturating_add(last.allocation_size()));
+        for id in last.iter() {
+            self.len = self.len.saturating_sub(1);
+            self.put(hash_of(*id), *id, hash_of);
+        }
+        if self.pieces.len() < self.pieces.capacity() / 4 {
+            self.pieces.shrink_to_fit();
+        }
+    }
+
+    /// Takes all numbers out of a piece and puts them where they belong now.
+    fn refill(&mut self, at: usize, hash_of: &impl Fn(Id) -> u64) {
+        let Some(piece) = self.pieces.get_mut(at) else {
+            return;
+        };
+        let old = core::mem::replace(piece, Shared::new(HashTable::new()));
+        self.bytes = self.bytes.saturating_sub(old.allocation_size());
+        for id in old.iter() {
+            self.len = self.len.saturating_sub(1);
+            self.put(hash_of(*id), *id, hash_of);
+        }
+    }
+
+    fn put(&mut self, hash: u64, id: Id, hash_of: &impl Fn(Id) -> u64) {
+        let at = self.piece_of(hash);
+        if let Some(piece) = self.pieces.get_mut(at) {
+            let piece = Shared::make_mut(piece);
+            let before = piece.allocation_size();
+            piece.insert_unique(hash, id, |id| hash_of(*id));
+            let more = piece.allocation_size().saturating_sub(before);
+            self.bytes = self.bytes.saturating_add(more);
+            self.len = self.len.saturating_add(1);
+        }
+    }
+}
+
+/// The piece that a new one takes its numbers from.
+fn buddy(new: usize) -> Option<usize> {
+    let highest = 1_usize.checked_shl(new.checked_ilog2()?)?;
+    new.checked_sub(highest)
+}

@@ -1,0 +1,220 @@
+//! Filters as a tree, with who has subscribed to each: all that matching needs.
+
+use core::cmp::Ordering;
+
+use super::group::{Group, GroupEntry, GroupId};
+use super::subscribers::Subscribers;
+use crate::TopicFilter;
+use crate::index::{From, Id, Node, Piece, Seed, Shared, Sorted, Tree, Unshare, unshare_by_copy};
+
+/// What a node of the tree has beside its edge.
+#[derive(Debug)]
+pub(super) struct FilterNode<K, V> {
+    pub(super) plus: Option<Id>,
+    pub(super) hash: Option<Id>,
+    /// Shared subscriptions to this filter.
+    pub(super) groups: u32,
+    pub(super) subscribers: Subscribers<K, V>,
+}
+
+impl<K, V> FilterNode<K, V> {
+    pub(super) const EMPTY: Self = Self {
+        plus: None,
+        hash: None,
+        groups: 0,
+        subscribers: Subscribers::None,
+    };
+}
+
+impl<K: Copy + Ord, V> FilterNode<K, V> {
+    #[inline]
+    pub(super) const fn holds_any(&self) -> bool {
+        !self.subscribers.is_empty() || self.groups > 0
+    }
+}
+
+impl<K: Copy, V: Clone> Clone for FilterNode<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            subscribers: self.subscribers.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<K: Copy, V: Clone> Unshare for Node<FilterNode<K, V>> {
+    fn unshare(piece: &mut Shared<Piece<Self>>) -> Option<&mut Piece<Self>> {
+        unshare_by_copy(piece)
+    }
+}
+
+/// Filters and their subscribers. A copy shares everything until one of the two changes.
+#[derive(Debug)]
+pub(super) struct Filters<K, V> {
+    pub(super) tree: Tree<FilterNode<K, V>>,
+    /// All shared subscriptions, those of one filter together. The group is a node below its
+    /// filter, of a level that no topic has: its name with a '/' in front.
+    groups: Sorted<GroupEntry>,
+    /// Of the subscribers.
+    heap_bytes: usize,
+    next_group: GroupId,
+}
+
+impl<K, V> Clone for Filters<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            tree: self.tree.clone(),
+            groups: self.groups.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<K: Copy + Ord, V> Filters<K, V> {
+    pub(super) const ROOT: Id = Tree::<FilterNode<K, V>>::ROOT;
+
+    pub(super) fn find(&self, filter: TopicFilter<'_>) -> Option<Id> {
+        self.tree.find(filter.levels())
+    }
+
+    pub(super) fn subscribers(&self, node: Id) -> Option<&Subscribers<K, V>> {
+        self.tree.node(node).map(|node| &node.value.subscribers)
+    }
+
+    pub(super) fn groups_from(&self, filter: Id) -> From<'_, GroupEntry> {
+        self.groups
+            .from(|group| compare(group, (filter, Id::FIRST)))
+    }
+
+    pub(super) fn group_of(&self, entry: &GroupEntry) -> Option<Group<'_, K, V>> {
+        let members = self.subscribers(entry.node)?;
+        Some(Group::new(entry.id, self.group_name(entry.node)?, members))
+    }
+
+    pub(super) fn group_at(&self, node: Id) -> Option<Group<'_, K, V>> {
+        let filter = self.tree.node(node)?.parent()?;
+        let place = self
+            .groups
+            .search(|group| compare(group, (filter, node)))
+            .ok()?;
+        self.group_of(self.groups.get(place)?)
+    }
+
+    /// The name of the group whose node this is; `None` for the node of a filter.
+    pub(super) fn group_name(&self, node: Id) -> Option<&[u8]> {
+        self.tree.level_text(node).strip_prefix(b"/")
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.tree
+            .bytes()
+            .saturating_add(self.groups.bytes())
+            .saturating_add(self.heap_bytes)
+    }
+}
+
+impl<K: Copy + Ord, V: Clone> Filters<K, V> {
+    pub(super) fn new(seed: Seed) -> Self {
+        Self {
+            tree: Tree::new(seed, FilterNode::EMPTY),
+            groups: Sorted::new(),
+            heap_bytes: 0,
+            next_group: GroupId::FIRST,
+        }
+    }
+
+    /// The node of a filter; `None` when there is no number left.
+    pub(super) fn find_or_insert(&mut self, filter: TopicFilter<'_>) -> Option<Id> {
+        let mut at = Self::ROOT;
+        for level in filter.levels() {
+            at = match self.tree.child_named(at, level) {
+                Some(child) => child,
+                None => match self.insert_child(at, level) {
+                    Some(child) => child,
+                    None => {
+                        self.prune(at);
+                        return None;
+                    }
+                },
+            };
+        }
+        Some(at)
+    }
+
+    fn insert_child(&mut self, parent: Id, level: &[u8]) -> Option<Id> {
+        let child = self.tree.insert_child(parent, level, FilterNode::EMPTY)?;
+        let above = self.tree.value_mut(parent)?;
+        match level {
+            b"+" => above.plus = Some(child),
+            b"#" => above.hash = Some(child),
+            _ => {}
+        }
+        Some(child)
+    }
+
+    /// The node of a shared subscription, by the '/' and the name of its group.
+    pub(super) fn find_or_insert_group(&mut self, filter: Id, name: &[u8]) -> Option<Id> {
+        if let Some(node) = self.tree.child_named(filter, name) {
+            return Some(node);
+        }
+        let node = self.tree.insert_child(filter, name, FilterNode::EMPTY)?;
+        let id = self.next_group;
+        self.next_group = id.next();
+        let entry = GroupEntry { filter, node, id };
+        if let Err(place) = self.groups.search(|group| compare(group, entry.key())) {
+            self.groups.insert(place, entry);
+        }
+        let above = self.tree.value_mut(filter)?;
+        above.groups = above.groups.saturating_add(1);
+        Some(node)
+    }
+
+    pub(super) fn subscribe(&mut self, node: Id, key: K, value: V) -> Option<V> {
+        let subscribers = &mut self.tree.value_mut(node)?.subscribers;
+        let before = subscribers.bytes();
+        let replaced = subscribers.insert(key, value);
+        let after = subscribers.bytes();
+        self.heap_bytes = self.heap_bytes.saturating_add(after).saturating_sub(before);
+        replaced
+    }
+
+    pub(super) fn unsubscribe(&mut self, node: Id, key: K) -> Option<V> {
+        let subscribers = &mut self.tree.value_mut(node)?.subscribers;
+        let before = subscribers.bytes();
+        let removed = subscribers.remove(key);
+        let after = subscribers.bytes();
+        self.heap_bytes = self.heap_bytes.saturating_add(after).saturating_sub(before);
+        self.prune(node);
+        removed
+    }
+
+    /// Removes a node that holds nothing, and every node above it that then holds nothing.
+    pub(super) fn prune(&mut self, node: Id) {
+        let mut at = node;
+        while let Some(found) = self.tree.node(at) {
+            if found.value.holds_any() || found.has_children() || found.parent().is_none() {
+                return;
+            }
+            let is_group = self.group_name(at).is_some();
+            let Some(parent) = self.tree.remove_leaf(at) else {
+                return;
+            };
+            if is_group && let Ok(place) = self.groups.search(|group| compare(group, (parent, at)))
+            {
+                self.groups.remove(place);
+            }
+            if let Some(above) = self.tree.value_mut(parent) {
+                if is_group {
+                    above.groups = above.groups.saturating_sub(1);
+                }
+                above.plus = above.plus.filter(|plus| *plus != at);
+                above.hash = above.hash.filter(|hash| *hash != at);
+            }
+            at = parent;
+        }
+    }
+}
+
+fn compare(group: &GroupEntry, key: (Id, Id)) -> Ordering {
+    group.key().cmp(&key)
+}
