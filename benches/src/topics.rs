@@ -7,12 +7,13 @@ const ROOMS: usize = 20;
 const SENSORS: usize = 50;
 
 /// Single pairs of a filter and a name: what the pair shows, the filter, the name.
-pub const PAIRS: [(&str, &str, &str); 8] = [
+pub const PAIRS: [(&str, &str, &str); 16] = [
     (
         "exact",
         "site/7/building/3/room/12/sensor/41",
         "site/7/building/3/room/12/sensor/41",
     ),
+    ("exact_short", "a/b", "a/b"),
     (
         "other_early",
         "plant/7/building/3/room/12/sensor/41",
@@ -24,8 +25,28 @@ pub const PAIRS: [(&str, &str, &str); 8] = [
         "site/7/building/3/room/12/sensor/41",
     ),
     (
+        "longer",
+        "site/7/building/3/room/12/sensor/41/raw",
+        "site/7/building/3/room/12/sensor/41",
+    ),
+    (
+        "shorter",
+        "site/7/building/3/room/12",
+        "site/7/building/3/room/12/sensor/41",
+    ),
+    (
         "plus",
         "site/7/building/+/room/12/sensor/41",
+        "site/7/building/3/room/12/sensor/41",
+    ),
+    (
+        "plus_first",
+        "+/7/building/3/room/12/sensor/41",
+        "site/7/building/3/room/12/sensor/41",
+    ),
+    (
+        "plus_last",
+        "site/7/building/3/room/12/sensor/+",
         "site/7/building/3/room/12/sensor/41",
     ),
     (
@@ -34,7 +55,14 @@ pub const PAIRS: [(&str, &str, &str); 8] = [
         "site/7/building/3/room/12/sensor/41",
     ),
     ("hash", "site/7/#", "site/7/building/3/room/12/sensor/41"),
+    ("hash_alone", "#", "site/7/building/3/room/12/sensor/41"),
     ("hash_parent", "site/7/#", "site/7"),
+    ("deep", "a/b/c/d/e/f/g/h/i/j/k/l", "a/b/c/d/e/f/g/h/i/j/k/l"),
+    (
+        "deep_plus",
+        "a/+/c/d/e/+/g/h/i/j/+/l",
+        "a/b/c/d/e/f/g/h/i/j/k/l",
+    ),
     ("dollar", "#", "$SYS/broker/load"),
 ];
 

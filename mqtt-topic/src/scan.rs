@@ -30,6 +30,58 @@ pub(crate) fn is_plain_filter(bytes: &[u8]) -> bool {
     special & HIGH == 0
 }
 
+/// Whether two texts are the same: for the short ones that levels are, without a call.
+#[cfg(feature = "alloc")]
+#[inline(always)]
+pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    match one.len() {
+        0..4 => one.iter().eq(other),
+        4..=8 => ends::<4>(one) == ends::<4>(other),
+        9..=16 => ends::<8>(one) == ends::<8>(other),
+        _ => one == other,
+    }
+}
+
+#[cfg(feature = "alloc")]
+#[inline(always)]
+fn ends<const N: usize>(text: &[u8]) -> (Option<&[u8; N]>, Option<&[u8; N]>) {
+    (text.first_chunk(), text.last_chunk())
+}
+
+/// How many bytes two texts have in common at the front.
+#[inline(always)]
+pub(crate) fn same_len(one: &[u8], other: &[u8]) -> usize {
+    let ((words, _), (others, _)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    let mut len = 0_usize;
+    for (word, other) in words.iter().zip(others) {
+        let differs = u64::from_le_bytes(*word) ^ u64::from_le_bytes(*other);
+        if differs != 0 {
+            let bytes = usize::try_from(differs.trailing_zeros() / 8).unwrap_or(0);
+            return len.saturating_add(bytes);
+        }
+        len = len.saturating_add(8);
+    }
+    let rest = one.get(len..).unwrap_or_default().iter();
+    let others = other.get(len..).unwrap_or_default();
+    let same = rest.zip(others).take_while(|(one, other)| one == other);
+    len.saturating_add(same.count())
+}
+
+/// The text from its first '/' on.
+#[inline(always)]
+pub(crate) fn from_slash(text: &[u8]) -> &[u8] {
+    let mut rest = text;
+    while let [first, behind @ ..] = rest
+        && *first != b'/'
+    {
+        rest = behind;
+    }
+    rest
+}
+
 /// Eight bytes at a time with the place of the first; at the end, letters are what is missing.
 #[inline(always)]
 fn words(bytes: &[u8]) -> impl Iterator<Item = (usize, u64)> {

@@ -18,6 +18,8 @@ const PIECE_LEN: usize = 384;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct IdTable {
     pieces: Vec<Shared<HashTable<Id>>>,
+    /// One less than the next power of two of the number of pieces.
+    mask: usize,
     len: usize,
     bytes: usize,
 }
@@ -29,12 +31,13 @@ impl IdTable {
     pub(crate) const fn new() -> Self {
         Self {
             pieces: Vec::new(),
+            mask: 0,
             len: 0,
             bytes: 0,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(Id) -> bool) -> Option<Id> {
         let piece = self.pieces.get(self.piece_of(hash))?;
         piece.find(hash, |id| is_it(*id)).copied()
@@ -84,16 +87,18 @@ impl IdTable {
     /// The piece for a hash: by bits that the pieces themselves do not use.
     #[inline]
     fn piece_of(&self, hash: u64) -> usize {
-        let len = self.pieces.len();
         let [_, _, a, b, c, d, ..] = hash.to_le_bytes();
         let bits = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(0);
-        let mask = len.next_power_of_two().wrapping_sub(1);
-        let place = bits & mask;
-        if place < len {
+        let place = bits & self.mask;
+        if place < self.pieces.len() {
             place
         } else {
-            place & (mask >> 1)
+            place & (self.mask >> 1)
         }
+    }
+
+    fn set_mask(&mut self) {
+        self.mask = self.pieces.len().next_power_of_two().wrapping_sub(1);
     }
 
     /// Makes one more piece, of half of another one.
@@ -101,6 +106,7 @@ impl IdTable {
         let new = self.pieces.len();
         self.pieces.push(Shared::new(HashTable::new()));
         self.bytes = self.bytes.saturating_add(SHARED_LEN);
+        self.set_mask();
         if let Some(other) = buddy(new) {
             self.refill(other, hash_of);
         }
@@ -111,6 +117,7 @@ impl IdTable {
         let Some(last) = self.pieces.pop() else {
             return;
         };
+        self.set_mask();
         self.bytes = self
             .bytes
             .saturating_sub(SHARED_LEN.saturating_add(last.allocation_size()));

@@ -2,6 +2,8 @@
 
 use alloc::boxed::Box;
 
+use crate::scan;
+
 use super::cow::{Piece, Shared, Unshare, unshare_by_copy};
 use super::hash::Seed;
 use super::ids::IdTable;
@@ -37,9 +39,10 @@ impl Levels {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, seed: Seed, text: &[u8]) -> Option<Id> {
-        self.table.find(seed.text(text), |id| self.text(id) == text)
+        self.table
+            .find(seed.text(text), |id| scan::is_same(self.text(id), text))
     }
 
     #[inline]

@@ -21,4 +21,4 @@ pub(crate) use cow::{Piece, Shared, Unshare, unshare_by_copy, unshare_only_owned
 pub(crate) use hash::Seed;
 pub(crate) use slab::Id;
 pub(crate) use sorted::{From, Slices, Sorted};
-pub(crate) use tree::{Node, Tree};
+pub(crate) use tree::{Node, Tree, Wanted};

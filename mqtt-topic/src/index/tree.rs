@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use crate::scan;
+
 use super::cow::Unshare;
 use super::hash::Seed;
 use super::ids::IdTable;
@@ -13,11 +15,23 @@ use super::slab::{Id, Slab, Slots};
 pub(crate) struct Node<T> {
     /// Of the level and of the node above; `None` in the root.
     edge: Option<(Id, Id)>,
+    /// Twice as many, and one for the mark.
     children: u32,
+    /// One of the children, to be looked at first: most nodes have no other.
+    first: Option<Id>,
     pub(crate) value: T,
 }
 
 impl<T> Node<T> {
+    const fn new(edge: Option<(Id, Id)>, value: T) -> Self {
+        Self {
+            edge,
+            children: 0,
+            first: None,
+            value,
+        }
+    }
+
     /// The node above; `None` for the root.
     pub(crate) fn parent(&self) -> Option<Id> {
         self.edge.map(|(_, parent)| parent)
@@ -25,7 +39,31 @@ impl<T> Node<T> {
 
     #[inline]
     pub(crate) const fn has_children(&self) -> bool {
-        self.children > 0
+        self.children > 1
+    }
+
+    #[inline]
+    const fn has_one_child(&self) -> bool {
+        self.children >> 1 == 1
+    }
+
+    /// What the owner of the tree has noted about the node.
+    #[inline]
+    pub(crate) const fn is_marked(&self) -> bool {
+        self.children & 1 != 0
+    }
+}
+
+/// The number of a level that is looked for at several nodes: found out when it is needed.
+#[derive(Debug)]
+pub(crate) struct Wanted<'t> {
+    text: &'t [u8],
+    level: Option<Option<Id>>,
+}
+
+impl<'t> Wanted<'t> {
+    pub(crate) const fn new(text: &'t [u8]) -> Self {
+        Self { text, level: None }
     }
 }
 
@@ -61,12 +99,12 @@ impl<T> Tree<T> {
 
     /// The number of the text of a level, if any node has it.
     #[inline]
-    pub(crate) fn level(&self, text: &[u8]) -> Option<Id> {
+    fn level(&self, text: &[u8]) -> Option<Id> {
         self.levels.find(self.seed, text)
     }
 
     #[inline]
-    pub(crate) fn child(&self, parent: Id, level: Id) -> Option<Id> {
+    fn child(&self, parent: Id, level: Id) -> Option<Id> {
         let hash = self.seed.pair(parent.get(), level.get());
         let edge = Some((level, parent));
         let is_it = |id| self.node(id).is_some_and(|node| node.edge == edge);
@@ -74,7 +112,31 @@ impl<T> Tree<T> {
     }
 
     pub(crate) fn child_named(&self, parent: Id, text: &[u8]) -> Option<Id> {
-        self.child(parent, self.level(text)?)
+        self.child_of(parent, self.node(parent)?, &mut Wanted::new(text))
+    }
+
+    /// The child of a node with the wanted level.
+    #[inline(always)]
+    pub(crate) fn child_of(&self, id: Id, node: &Node<T>, wanted: &mut Wanted<'_>) -> Option<Id> {
+        let first = node.first.and_then(|first| self.node(first));
+        if let Some((level, _)) = first.and_then(|first| first.edge) {
+            let is_it = match wanted.level {
+                Some(known) => known == Some(level),
+                None => scan::is_same(self.levels.text(level), wanted.text),
+            };
+            if is_it {
+                wanted.level = Some(Some(level));
+                return node.first;
+            }
+            if node.has_one_child() {
+                return None;
+            }
+        }
+        let level = match wanted.level {
+            Some(known) => known,
+            None => *wanted.level.insert(self.level(wanted.text)),
+        };
+        self.child(id, level?)
     }
 
     /// The node that levels lead to.
@@ -125,11 +187,7 @@ where
 {
     pub(crate) fn new(seed: Seed, root: T) -> Self {
         let mut nodes = Slab::new();
-        let root = nodes.insert(Node {
-            edge: None,
-            children: 0,
-            value: root,
-        });
+        let root = nodes.insert(Node::new(None, root));
         debug_assert_eq!(root, Some(Self::ROOT), "the first number");
         Self {
             seed,
@@ -144,20 +202,29 @@ where
         self.nodes.get_mut(id).map(|node| &mut node.value)
     }
 
+    pub(crate) fn mark(&mut self, id: Id, is_marked: bool) {
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.children = (node.children & !1) | u32::from(is_marked);
+        }
+    }
+
     /// Adds a node that is not there; `None` when there is no number left.
     pub(crate) fn insert_child(&mut self, parent: Id, text: &[u8], value: T) -> Option<Id> {
         let level = self.levels.acquire(self.seed, text)?;
-        let node = Node {
-            edge: Some((level, parent)),
-            children: 0,
-            value,
-        };
-        let Some(id) = self.nodes.insert(node) else {
+        let node = Node::new(Some((level, parent)), value);
+        let has_room = self
+            .node(parent)
+            .is_some_and(|above| above.children < u32::MAX - 1);
+        let Some(id) = has_room.then(|| self.nodes.insert(node)).flatten() else {
             self.levels.release(self.seed, level);
             return None;
         };
         if let Some(above) = self.nodes.get_mut(parent) {
-            above.children = above.children.saturating_add(1);
+            above.children = above.children.saturating_add(2);
+            // A wildcard is looked for in other ways.
+            if !matches!(text, b"+" | b"#") {
+                above.first = above.first.or(Some(id));
+            }
         }
         let (nodes, seed) = (&self.nodes, self.seed);
         let hash = seed.pair(parent.get(), level.get());
@@ -180,7 +247,8 @@ where
         self.nodes.remove(id);
         self.levels.release(self.seed, level);
         if let Some(above) = self.nodes.get_mut(parent) {
-            above.children = above.children.saturating_sub(1);
+            above.children = above.children.saturating_sub(2);
+            above.first = above.first.filter(|first| *first != id);
         }
         Some(parent)
     }

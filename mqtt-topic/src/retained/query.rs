@@ -32,6 +32,16 @@ pub struct Cursor {
     is_started: bool,
 }
 
+impl Cursor {
+    /// Back to the front, for another query; its memory is kept.
+    pub fn restart(&mut self) {
+        self.path.clear();
+        self.text.clear();
+        self.behind = None;
+        self.is_started = false;
+    }
+}
+
 /// A node on the way.
 #[derive(Clone, Copy, Debug)]
 struct Step {

@@ -7,13 +7,12 @@ use super::subscribers::Subscribers;
 use crate::TopicFilter;
 use crate::index::{From, Id, Node, Piece, Seed, Shared, Sorted, Tree, Unshare, unshare_by_copy};
 
-/// What a node of the tree has beside its edge.
+/// What a node of the tree has beside its edge. It is marked when there are shared subscriptions to
+/// its filter.
 #[derive(Debug)]
 pub(super) struct FilterNode<K, V> {
     pub(super) plus: Option<Id>,
     pub(super) hash: Option<Id>,
-    /// Shared subscriptions to this filter.
-    pub(super) groups: u32,
     pub(super) subscribers: Subscribers<K, V>,
 }
 
@@ -21,7 +20,6 @@ impl<K, V> FilterNode<K, V> {
     pub(super) const EMPTY: Self = Self {
         plus: None,
         hash: None,
-        groups: 0,
         subscribers: Subscribers::None,
     };
 }
@@ -29,7 +27,7 @@ impl<K, V> FilterNode<K, V> {
 impl<K: Copy + Ord, V> FilterNode<K, V> {
     #[inline]
     pub(super) const fn holds_any(&self) -> bool {
-        !self.subscribers.is_empty() || self.groups > 0
+        !self.subscribers.is_empty()
     }
 }
 
@@ -164,8 +162,7 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
         if let Err(place) = self.groups.search(|group| compare(group, entry.key())) {
             self.groups.insert(place, entry);
         }
-        let above = self.tree.value_mut(filter)?;
-        above.groups = above.groups.saturating_add(1);
+        self.tree.mark(filter, true);
         Some(node)
     }
 
@@ -202,11 +199,11 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
             if is_group && let Ok(place) = self.groups.search(|group| compare(group, (parent, at)))
             {
                 self.groups.remove(place);
+                let next = self.groups_from(parent).next();
+                let has_more = next.is_some_and(|group| group.filter == parent);
+                self.tree.mark(parent, has_more);
             }
             if let Some(above) = self.tree.value_mut(parent) {
-                if is_group {
-                    above.groups = above.groups.saturating_sub(1);
-                }
                 above.plus = above.plus.filter(|plus| *plus != at);
                 above.hash = above.hash.filter(|hash| *hash != at);
             }

@@ -6,7 +6,7 @@ use super::filters::Filters;
 use super::group::{Group, GroupEntry};
 use super::subscribers::Slices;
 use crate::TopicName;
-use crate::index::{From, Id};
+use crate::index::{From, Id, Wanted};
 
 /// Memory for look-ups, to be used again and again.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +91,7 @@ impl Scratch {
         let mut wildcards = !topic.starts_with_dollar();
         for text in topic.levels() {
             *steps = steps.saturating_add(reached.len());
-            let level = tree.level(text);
+            let mut wanted = Wanted::new(text);
             next.clear();
             for &id in &*reached {
                 let Some(node) = tree.node(id) else { continue };
@@ -100,12 +100,10 @@ impl Scratch {
                 }
                 if wildcards {
                     // '#' stands for what is below this node.
-                    hits.extend(node.value.hash);
-                    next.extend(node.value.plus);
+                    push(hits, node.value.hash);
+                    push(next, node.value.plus);
                 }
-                if let Some(level) = level {
-                    next.extend(tree.child(id, level));
-                }
+                push(next, tree.child_of(id, node, &mut wanted));
             }
             core::mem::swap(reached, next);
             if reached.is_empty() {
@@ -117,11 +115,19 @@ impl Scratch {
         for &id in &*reached {
             let Some(node) = tree.node(id) else { continue };
             // And for this node, its parent, too.
-            hits.extend(node.value.hash);
-            if node.value.holds_any() {
+            push(hits, node.value.hash);
+            if node.value.holds_any() || node.is_marked() {
                 hits.push(id);
             }
         }
+    }
+}
+
+/// Pushes what is there: less work than `extend`, which is made for more.
+#[inline(always)]
+fn push(all: &mut Vec<Id>, one: Option<Id>) {
+    if let Some(id) = one {
+        all.push(id);
     }
 }
 
@@ -157,9 +163,9 @@ impl<'i, K: Copy + Ord, V> Iterator for MatchSlices<'i, K, V> {
                 }
             }
             let id = *self.hits.next()?;
-            let value = &self.filters.tree.node(id)?.value;
-            self.slices = value.subscribers.slices();
-            if value.groups > 0 {
+            let node = self.filters.tree.node(id)?;
+            self.slices = node.value.subscribers.slices();
+            if node.is_marked() {
                 self.groups = Some((id, self.filters.groups_from(id)));
             }
         }

@@ -10,8 +10,23 @@ pub(crate) fn measured(run: &mut dyn FnMut()) {
     core::hint::black_box(run)();
 }
 
-/// The instructions of each case, in the order of the cases.
-pub(crate) fn run(cases: usize) -> Result<Vec<u64>, String> {
+/// What this program prints when it is run with other arguments.
+pub(crate) fn native(arguments: &[&str]) -> Result<String, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new(program)
+        .args(arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(format!("{arguments:?} ended with {}", output.status));
+    }
+    String::from_utf8(output.stdout).map_err(|error| error.to_string())
+}
+
+/// The instructions of each call of [`measured`], in their order, when this program is run with
+/// other arguments.
+pub(crate) fn counts(arguments: &[&str], calls: usize) -> Result<Vec<u64>, String> {
     let folder = PathBuf::from(format!("target/callgrind-{}", std::process::id()));
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -23,7 +38,7 @@ pub(crate) fn run(cases: usize) -> Result<Vec<u64>, String> {
         ])
         .arg(format!("--callgrind-out-file={}/out", folder.display()))
         .arg(program)
-        .args(["codec", "--under-callgrind"])
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
@@ -31,7 +46,7 @@ pub(crate) fn run(cases: usize) -> Result<Vec<u64>, String> {
     if !status.success() {
         return Err(format!("valgrind ended with {status}"));
     }
-    let counts = (1..=cases).map(|number| {
+    let counts = (1..=calls).map(|number| {
         let path = folder.join(format!("out.{number}"));
         let text =
             fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;

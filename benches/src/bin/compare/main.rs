@@ -1,9 +1,10 @@
-//! Our codec beside others, on the same bytes in the same run.
+//! Our codec and our topic indexes beside others, on the same work in the same run.
 //!
 //! `compare codec` prints one row for each workload: nanoseconds (the median of interleaved
 //! rounds), instructions (counted by callgrind, so they do not vary) and allocations for each
 //! packet, of every subject, then the best peer, the floor, and whether the bars hold. It exits 1
-//! on a miss, and when valgrind is missing.
+//! on a miss, and when valgrind is missing. `compare topic` does the same for matching, for a million
+//! subscriptions and for a million retained topics; it takes some minutes.
 
 #![expect(
     clippy::expect_used,
@@ -26,6 +27,7 @@ mod ours;
 mod peers;
 mod table;
 mod time;
+mod topic;
 
 use std::process::ExitCode;
 
@@ -70,8 +72,9 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
+        ["topic", ref rest @ ..] => topic::main(rest),
         _ => {
-            eprintln!("usage: compare codec [--list]");
+            eprintln!("usage: compare codec [--list] | compare topic");
             ExitCode::from(2)
         }
     }
@@ -93,7 +96,7 @@ fn compare() -> ExitCode {
     for line in &wrong {
         eprintln!("wrong output, left out: {line}");
     }
-    let instructions = match callgrind::run(cases.len()) {
+    let instructions = match callgrind::counts(&["codec", "--under-callgrind"], cases.len()) {
         Ok(instructions) => instructions,
         Err(error) => {
             eprintln!("compare: {error}");
