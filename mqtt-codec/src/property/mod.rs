@@ -200,16 +200,6 @@ pub(crate) trait Block5 {
     }
 }
 
-impl<B: Block5> Block5 for &B {
-    fn write<S: Sink>(&self, out: &mut S) {
-        (*self).write(out);
-    }
-
-    fn is_empty(&self) -> bool {
-        (*self).is_empty()
-    }
-}
-
 /// Properties as they are written.
 pub(crate) trait PropertySink: Sink {
     #[inline]

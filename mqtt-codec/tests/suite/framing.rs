@@ -128,6 +128,8 @@ fn before_connect_only_connect_is_read() {
         };
         let error = frame.decode_connect().unwrap_err();
         assert_eq!(error.kind(), DecodeErrorKind::NotConnect, "{first:#04x}");
+        assert_eq!(error.packet_type(), Some(frame.packet_type()));
+        assert_eq!(error.statement(), Some("MQTT-3.1.0-1"), "{first:#04x}");
         assert_eq!(
             error.reason_code(),
             ReasonCode::ProtocolError,

@@ -61,6 +61,7 @@ proptest! {
                     buf.consume(len);
                     model.drain(..len.min(model.len()));
                     prop_assert_eq!(buf.as_bytes(), &*model);
+                    prop_assert_eq!((buf.len(), buf.is_empty()), (model.len(), model.is_empty()));
                     continue;
                 }
                 Step::Clear => {
@@ -78,6 +79,7 @@ proptest! {
             };
             let len = packet.encode_to(V5, &mut model).unwrap();
             prop_assert_eq!(buf.push(&packet, V5), Ok(len));
+            prop_assert!(buf.capacity() >= model.len());
             prop_assert_eq!(buf.as_bytes(), &*model);
             prop_assert_eq!((buf.len(), buf.is_empty()), (model.len(), model.is_empty()));
         }
@@ -130,4 +132,22 @@ fn room_grows_in_steps_and_is_found_again_at_the_front() {
         !format!("{buf:?}").contains("208"),
         "no bytes in Debug: {buf:?}"
     );
+}
+
+#[test]
+fn room_that_was_asked_for_is_enough() {
+    let mut buf = PacketBuf::with_capacity(8);
+    assert!(buf.is_empty());
+    let before = buf.capacity();
+    assert!(before >= 8);
+    for _ in 0..4 {
+        buf.push(&Packet::PingReq, V5).unwrap();
+    }
+    assert_eq!(
+        (buf.len(), buf.capacity()),
+        (8, before),
+        "full, and not grown"
+    );
+    buf.push(&Packet::PingReq, V5).unwrap();
+    assert!(buf.capacity() > before);
 }

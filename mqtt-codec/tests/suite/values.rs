@@ -1,9 +1,9 @@
 //! The values that packets are made of: what they check, and how they look in words.
 
 use mqtt_codec::{
-    Binary, BinaryTooLong, EncodeError, InvalidReason, NotInVersion, Packet, PacketId, Parsed,
-    ProtocolVersion, Publish, QoS, ReasonCode, Str, StrError, SubscribeReason, SubscriptionId,
-    TopicAlias, TopicName, decode,
+    Binary, BinaryTooLong, EncodeError, InvalidPacketType, InvalidQoS, InvalidReason, NotInVersion,
+    Packet, PacketId, Parsed, ProtocolVersion, Publish, QoS, ReasonCode, Str, StrError,
+    SubscribeReason, SubscriptionId, TopicAlias, TopicName, decode,
 };
 
 #[test]
@@ -44,6 +44,10 @@ fn texts_and_data_have_65_535_bytes_at_most() {
     let longer = "x".repeat(65_536);
     assert_eq!(Str::new(&longest).map(Str::len), Ok(65_535));
     assert_eq!(Str::new(&longer), Err(StrError::TooLong));
+    // What is not ASCII is looked at in another way.
+    let umlaut = longest.replacen("xx", "\u{E4}", 1);
+    assert_eq!(Str::new(&umlaut).map(Str::len), Ok(65_535));
+    assert_eq!(Str::new(&format!("{umlaut}a")), Err(StrError::TooLong));
     assert_eq!(
         Binary::new(longest.as_bytes()).map(|it| it.as_bytes().len()),
         Ok(65_535)
@@ -78,6 +82,8 @@ fn values_look_like_themselves() {
         (ProtocolVersion::V3_1_1.to_string(), "3.1.1"),
         (ReasonCode::QuotaExceeded.to_string(), "Quota exceeded"),
         (SubscribeReason::NotAuthorized.to_string(), "Not authorized"),
+        (InvalidPacketType.to_string(), "packet types are 1 to 15"),
+        (InvalidQoS.to_string(), "QoS is 0, 1 or 2"),
         (
             InvalidReason.to_string(),
             "the packet cannot carry this reason code",

@@ -250,7 +250,23 @@ where
             above.children = above.children.saturating_sub(2);
             above.first = above.first.filter(|first| *first != id);
         }
+        self.give_back();
         Some(parent)
+    }
+}
+
+impl<T> Tree<T>
+where
+    Node<T>: Unshare,
+{
+    /// When the root alone is left, it moves to a place of its own size.
+    fn give_back(&mut self) {
+        if self.len() == 1
+            && let Some(root) = self.nodes.remove(Self::ROOT)
+        {
+            self.nodes = Slab::new();
+            self.nodes.insert(root);
+        }
     }
 }
 

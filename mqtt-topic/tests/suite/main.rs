@@ -18,4 +18,8 @@ mod hostile;
 mod index_model;
 mod naive;
 mod retained_model;
+mod seeds;
+mod serde;
+mod snapshot;
+mod sweep;
 mod worked_examples;

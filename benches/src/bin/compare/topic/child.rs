@@ -65,7 +65,7 @@ fn live(region: &Region<'_, std::alloc::System>) -> f64 {
     change.bytes_allocated as f64 - change.bytes_deallocated as f64
 }
 
-pub(crate) fn run(workload: &str, subject: &mut dyn Subject) {
+pub(crate) fn run(workload: &str, subject: &dyn Subject) {
     let pairs = PAIRS.map(|(_, filter, name)| (filter, name));
     match workload {
         "T1-raw" => {

@@ -45,11 +45,8 @@ pub(crate) fn main(arguments: &[&str]) -> ExitCode {
     match *arguments {
         [] => compare(),
         ["--one", workload, subject] => {
-            for candidate in subjects()
-                .iter_mut()
-                .filter(|other| other.name() == subject)
-            {
-                child::run(workload, candidate.as_mut());
+            for candidate in subjects().iter().filter(|other| other.name() == subject) {
+                child::run(workload, candidate.as_ref());
             }
             ExitCode::SUCCESS
         }

@@ -1,6 +1,6 @@
 //! The other crates.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use mqtt_topic_engine::topic_pattern_path::TopicPatternPath;
 use mqtt_topic_engine::{CacheStrategy, QoS, SubscriptionId, TopicPath, TopicRouter};
@@ -156,7 +156,7 @@ impl Subject for Engine {
     fn index(&self) -> Option<Box<dyn Index>> {
         Some(Box::new(Router {
             router: TopicRouter::new(),
-            ids: HashMap::new(),
+            ids: BTreeMap::new(),
         }))
     }
 }
@@ -164,7 +164,7 @@ impl Subject for Engine {
 struct Router {
     router: TopicRouter<u32>,
     /// Its own numbers, by which it removes.
-    ids: HashMap<u32, SubscriptionId>,
+    ids: BTreeMap<u32, SubscriptionId>,
 }
 
 impl Index for Router {
