@@ -1,16 +1,10 @@
 //! Lines of text, each tried as a filter, a shared filter and a name, against naive versions of
-//! everything that the library says about them.
+//! everything that the library says about them alone and in pairs.
 
 #![no_main]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
-
 use libfuzzer_sys::fuzz_target;
-use mqtt_topic::{
-    Cursor, IndexConfig, Match, QueryProgress, RetainedConfig, RetainedIndex, Scratch,
-    SharedFilter, SubscriptionFilter, SubscriptionIndex, TopicError, TopicFilter, TopicName,
-};
+use mqtt_topic::{SharedFilter, TopicError, TopicFilter, TopicName};
 
 /// More would square the work without telling more.
 const LINES_MAX: usize = 16;
@@ -54,8 +48,6 @@ fuzz_target!(|data: &[u8]| {
             check_pair(other, filter);
         }
     }
-    check_subscriptions(&filters, &names);
-    check_retained(&matched, &names);
 });
 
 /// What a subscription matches; `None` for a shared filter without its parts.
@@ -135,152 +127,6 @@ fn check_pair(one: TopicFilter<'_>, other: TopicFilter<'_>) {
         seconds.iter().all(covered),
         "{one} covers {other}"
     );
-}
-
-/// Who has subscribed to what, for comparison.
-type Model = BTreeMap<(Option<Vec<u8>>, Vec<u8>, usize), usize>;
-
-fn check_subscriptions(filters: &[TopicFilter<'_>], names: &[TopicName<'_>]) {
-    let config = IndexConfig {
-        levels_max: usize::MAX,
-    };
-    let (mut index, mut model) = (SubscriptionIndex::new(config), Model::new());
-    for (value, &filter) in filters.iter().enumerate() {
-        let (key, bytes) = (value % 3, filter.as_bytes().to_vec());
-        let before = match filter.shared() {
-            Ok(Some(shared)) => {
-                let group = Some(shared.group_bytes().to_vec());
-                let before = index.insert_shared(shared, key, value);
-                let held = (group, shared.filter().as_bytes().to_vec(), key);
-                (before, model.insert(held, value))
-            }
-            // An ordinary one in 3.1.1, where it may look as it likes.
-            Ok(None) | Err(_) => {
-                let before = index.insert(filter, key, value);
-                (before, model.insert((None, bytes, key), value))
-            }
-        };
-        assert_eq!(before.0, Ok(before.1), "{filter}");
-    }
-    check_index(&index, &model, names);
-
-    // Every second one leaves, then one of the subscribers, then the rest.
-    let left: Vec<_> = model.keys().step_by(2).cloned().collect();
-    for held in left {
-        let (group, filter, key) = &held;
-        let filter = TopicFilter::from_bytes(filter).unwrap();
-        let removed = match group {
-            None => index.remove(filter, *key),
-            Some(group) => {
-                let whole = [b"$share/", &**group, b"/", filter.as_bytes()].concat();
-                let whole = String::from_utf8(whole).unwrap();
-                index.remove_shared(SharedFilter::new(&whole).unwrap(), *key)
-            }
-        };
-        assert_eq!(removed, model.remove(&held), "{filter}");
-        assert!(removed.is_some());
-    }
-    check_index(&index, &model, names);
-    for key in 0..3 {
-        let before = model.len();
-        model.retain(|held, _| held.2 != key);
-        assert_eq!(index.remove_subscriber(key), before - model.len());
-        check_index(&index, &model, names);
-    }
-    assert!(index.is_empty());
-    assert_eq!(index.nodes_len(), 1, "only the root is left");
-}
-
-fn check_index(index: &SubscriptionIndex<usize, usize>, model: &Model, names: &[TopicName<'_>]) {
-    assert_eq!(index.len(), model.len());
-    let mut scratch = Scratch::default();
-    for &name in names {
-        let mut found = BTreeSet::new();
-        for hit in index.matches(name, &mut scratch) {
-            match hit {
-                Match::Subscriber { key, value } => assert!(found.insert((None, key, *value))),
-                Match::Group(group) => {
-                    assert_eq!(group.len(), group.members().count());
-                    for (key, value) in group.members() {
-                        assert!(found.insert((Some(group.name_bytes().to_vec()), key, *value)));
-                    }
-                }
-                _ => panic!("nothing else is known"),
-            }
-        }
-        let expected: BTreeSet<_> = model
-            .iter()
-            .filter(|((_, filter, _), _)| naive::matches_bytes(filter, name.as_bytes()))
-            .map(|((group, _, key), &value)| (group.clone(), *key, value))
-            .collect();
-        assert_eq!(found, expected, "{name}");
-        assert_eq!(index.any_match(name, &mut scratch), !expected.is_empty());
-        let _all = index.matches(name, &mut scratch).count();
-        assert!(scratch.steps() <= index.nodes_len(), "no node twice");
-    }
-    for key in 0..3 {
-        let mut found = Model::new();
-        index.for_each_of(key, |filter, &value| {
-            let (group, filter) = match filter {
-                SubscriptionFilter::Plain(filter) => (None, filter),
-                SubscriptionFilter::Shared { group, filter } => (Some(group.to_vec()), filter),
-                _ => panic!("nothing else is known"),
-            };
-            let before = found.insert((group, filter.as_bytes().to_vec(), key), value);
-            assert_eq!(before, None, "none twice");
-        });
-        let expected: Model = model
-            .iter()
-            .filter(|(held, _)| held.2 == key)
-            .map(|(held, &value)| (held.clone(), value))
-            .collect();
-        assert_eq!(index.subscriptions_len(key), expected.len());
-        assert_eq!(found, expected);
-    }
-}
-
-fn check_retained(filters: &[TopicFilter<'_>], names: &[TopicName<'_>]) {
-    let (mut index, mut model) = (
-        RetainedIndex::new(RetainedConfig::default()),
-        BTreeMap::new(),
-    );
-    for (message, &name) in names.iter().enumerate() {
-        let levels: Vec<_> = name.levels().collect();
-        assert_eq!(
-            index.set(name, message, 1).unwrap(),
-            model.insert(levels, message)
-        );
-        assert_eq!(index.get(name), Some(&message));
-    }
-    assert_eq!(index.len(), model.len());
-    for &filter in filters {
-        let expected: Vec<_> = model
-            .iter()
-            .map(|(levels, &message)| (levels.join(&b'/'), message))
-            .filter(|(name, _)| naive::matches_bytes(filter.as_bytes(), name))
-            .collect();
-        // The larger budget sees all at once; with the smaller one the query goes on again and again.
-        for budget in [model.len() + 1, 1] {
-            let (mut cursor, mut found, mut calls) = (Cursor::default(), Vec::new(), 0);
-            loop {
-                let progress = index.query(filter, &mut cursor, budget, |name, &message| {
-                    found.push((name.as_bytes().to_vec(), message));
-                    ControlFlow::Continue(())
-                });
-                calls += 1;
-                assert!(calls * budget <= (model.len() + 1) * 2, "no topic twice");
-                if progress == QueryProgress::Done {
-                    break;
-                }
-            }
-            assert_eq!(found, expected, "{filter}");
-        }
-    }
-    for &name in names {
-        let levels: Vec<_> = name.levels().collect();
-        assert_eq!(index.remove(name), model.remove(&levels));
-    }
-    assert_eq!((index.len(), index.bytes()), (0, 0));
 }
 
 /// The rules once more, written down as they are read.

@@ -47,6 +47,12 @@ impl<T> Node<T> {
         self.children >> 1 == 1
     }
 
+    /// One, or one beside a wildcard: then the first is likely to be the one that is looked for.
+    #[inline]
+    const fn has_few_children(&self) -> bool {
+        self.children >> 1 <= 2
+    }
+
     /// What the owner of the tree has noted about the node.
     #[inline]
     pub(crate) const fn is_marked(&self) -> bool {
@@ -118,7 +124,8 @@ impl<T> Tree<T> {
     /// The child of a node with the wanted level.
     #[inline(always)]
     pub(crate) fn child_of(&self, id: Id, node: &Node<T>, wanted: &mut Wanted<'_>) -> Option<Id> {
-        let first = node.first.and_then(|first| self.node(first));
+        let first = node.first.filter(|_| node.has_few_children());
+        let first = first.and_then(|first| self.node(first));
         if let Some((level, _)) = first.and_then(|first| first.edge) {
             let is_it = match wanted.level {
                 Some(known) => known == Some(level),

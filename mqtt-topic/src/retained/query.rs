@@ -5,7 +5,7 @@ use core::ops::ControlFlow;
 
 use super::RetainedIndex;
 use crate::index::{From, Id};
-use crate::{TopicFilter, TopicName};
+use crate::{TopicFilter, TopicName, scan};
 
 /// Whether a query has seen everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +23,8 @@ pub enum QueryProgress {
 /// visited again.
 #[derive(Clone, Debug, Default)]
 pub struct Cursor {
-    /// Nodes from the root to where the query is. Everything in front of them, in the order of
-    /// their numbers, has been visited, and so have they.
+    /// The wildcards that lead to where the query is.
     path: Vec<Step>,
-    /// The child of the last of them behind which the query goes on; `None` for all its children.
-    behind: Option<Id>,
     text: Vec<u8>,
     is_started: bool,
 }
@@ -37,59 +34,43 @@ impl Cursor {
     pub fn restart(&mut self) {
         self.path.clear();
         self.text.clear();
-        self.behind = None;
         self.is_started = false;
     }
 }
 
-/// A node on the way.
+/// A node below which the filter goes on with a wildcard.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     node: Id,
-    /// Where the filter goes on below it, in bytes.
-    rest: usize,
-    /// Bytes of the topic up to and with its level.
+    /// Where in the filter the wildcard is.
+    wildcard: usize,
+    /// Bytes of the topic of the node.
     text_len: usize,
+    /// The last of its children that was looked at: those with higher numbers are left.
+    behind: Option<Id>,
 }
 
-/// What a filter asks for below a node.
-enum Wanted<'f> {
-    Nothing,
-    /// One child.
-    Literal(&'f [u8]),
-    /// Each child.
-    Each,
+/// Where a filter stands that is spelled out up to a wildcard or to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reached {
+    node: Id,
+    /// Where in the filter the wildcard is; `None` at the end.
+    wildcard: Option<usize>,
 }
 
-/// The first level of the rest of a filter, and what is behind it.
-fn split(filter: &[u8], rest: usize) -> (Wanted<'_>, usize) {
-    // Behind the end by one: no level is left.
-    let Some(text) = filter.get(rest..) else {
-        return (Wanted::Nothing, rest);
-    };
-    let len = text
-        .iter()
-        .position(|&byte| byte == b'/')
-        .unwrap_or(text.len());
-    let behind = rest.saturating_add(len).saturating_add(1);
-    match text.get(..len).unwrap_or_default() {
-        // Again and again.
-        b"#" => (Wanted::Each, rest),
-        b"+" => (Wanted::Each, behind),
-        level => (Wanted::Literal(level), behind),
+/// Where the filter goes on behind one of its wildcards: '#' again and again; one byte behind the
+/// end when nothing is left.
+fn behind_wildcard(filter: &[u8], wildcard: usize) -> usize {
+    match filter.get(wildcard) {
+        Some(b'#') => wildcard,
+        _ => wildcard.saturating_add(2),
     }
-}
-
-/// Whether a filter matches at a node, with so much of it left.
-fn is_match(filter: &[u8], rest: usize) -> bool {
-    // All of it is used up, or '#' is left, which stands for the parent too.
-    rest > filter.len() || filter.get(rest..) == Some(b"#")
 }
 
 impl<M> RetainedIndex<M> {
     /// Shows messages whose topics a filter matches, from `cursor` on, in an order that depends on
-    /// nothing but the history of the index. Passes no more than `budget` nodes of its tree, which
-    /// for a wildcard at the end is as many topics; the visitor stops it with
+    /// nothing but the history of the index. Looks at no more than `budget` nodes: one for what the
+    /// filter spells out at its front, and each that a wildcard stands for. The visitor stops it with
     /// [`ControlFlow::Break`], behind the topic it has just seen.
     pub fn query(
         &self,
@@ -101,68 +82,112 @@ impl<M> RetainedIndex<M> {
         let filter = filter.as_bytes();
         let Cursor {
             path,
-            behind,
             text,
             is_started,
         } = cursor;
+        let mut left = budget;
         if *is_started {
-            if let Some(gone) = self.restore(filter, path, text) {
-                *behind = Some(gone);
-            }
+            self.restore(filter, path, text);
+        } else if left == 0 {
+            return QueryProgress::More;
         } else {
-            path.push(Step {
-                node: Self::ROOT,
-                rest: 0,
-                text_len: 0,
-            });
+            left = left.saturating_sub(1);
             *is_started = true;
+            if self
+                .enter(Self::ROOT, filter, 0, path, text, &mut visit)
+                .is_break()
+            {
+                return QueryProgress::More;
+            }
         }
         let mut siblings = None;
-        let mut left = budget;
-        while let Some(&step) = path.last() {
+        while let Some(step) = path.last_mut() {
             if left == 0 {
                 return QueryProgress::More;
             }
-            let (wanted, rest) = split(filter, step.rest);
-            let next = match (&wanted, *behind) {
-                (Wanted::Nothing, _) | (Wanted::Literal(_), Some(_)) => None,
-                (Wanted::Literal(level), None) => self.tree.child_named(step.node, level),
-                (Wanted::Each, behind) => self.next_child(step.node, behind, &mut siblings),
-            };
-            let Some(node) = next else {
+            let Some(child) = self.next_child(step.node, step.behind, &mut siblings) else {
                 path.pop();
-                *behind = Some(step.node);
                 continue;
             };
             left = left.saturating_sub(1);
+            step.behind = Some(child);
             // [5:MQTT-4.7.2-1] [3:MQTT-4.7.2-1] A leading wildcard matches no name that starts with '$'.
-            if step.node == Self::ROOT
-                && matches!(wanted, Wanted::Each)
-                && self.tree.level_text(node).first() == Some(&b'$')
-            {
-                *behind = Some(node);
+            let level = self.tree.level_text(child);
+            if step.node == Self::ROOT && level.first() == Some(&b'$') {
                 continue;
             }
-            *behind = None;
             text.truncate(step.text_len);
-            self.push_level(path.len(), node, text);
-            path.push(Step {
-                node,
-                rest,
-                text_len: text.len(),
-            });
-            let message = self
-                .tree
-                .node(node)
-                .and_then(|node| node.value.message.as_ref());
-            if is_match(filter, rest)
-                && let Some(message) = message
-                && visit(TopicName::assume_valid(text), message).is_break()
+            push_level(text, step.node != Self::ROOT, level);
+            let rest = behind_wildcard(filter, step.wildcard);
+            if self
+                .enter(child, filter, rest, path, text, &mut visit)
+                .is_break()
             {
                 return QueryProgress::More;
             }
         }
         QueryProgress::Done
+    }
+
+    /// Goes on from a node to the next wildcard or the end; shows the message that is there.
+    #[inline]
+    fn enter(
+        &self,
+        node: Id,
+        filter: &[u8],
+        rest: usize,
+        path: &mut Vec<Step>,
+        text: &mut Vec<u8>,
+        visit: &mut impl FnMut(TopicName<'_>, &M) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let Some(reached) = self.descend(node, filter, rest, text) else {
+            return ControlFlow::Continue(());
+        };
+        let Some(node) = self.tree.node(reached.node) else {
+            return ControlFlow::Continue(());
+        };
+        if let Some(wildcard) = reached.wildcard
+            && node.has_children()
+        {
+            path.push(Step {
+                node: reached.node,
+                wildcard,
+                text_len: text.len(),
+                behind: None,
+            });
+        }
+        // '#' stands for the parent too.
+        let is_match = reached
+            .wildcard
+            .is_none_or(|at| filter.get(at) == Some(&b'#'));
+        match &node.value.message {
+            Some(message) if is_match => visit(TopicName::assume_valid(text), message),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Follows the levels that are spelled out.
+    #[inline]
+    fn descend(&self, from: Id, filter: &[u8], rest: usize, text: &mut Vec<u8>) -> Option<Reached> {
+        let (mut node, mut at, mut end) = (from, rest, None);
+        let wildcard = loop {
+            let Some(left) = filter.get(at..) else {
+                break None;
+            };
+            if let [b'#'] | [b'+'] | [b'+', b'/', ..] = left {
+                break Some(at);
+            }
+            let len = left.len().saturating_sub(scan::from_slash(left).len());
+            node = self.tree.child_named(node, left.get(..len)?)?;
+            let behind = at.saturating_add(len);
+            end = Some(behind);
+            at = behind.saturating_add(1);
+        };
+        // All of these levels at once, as the filter has them.
+        if let Some(end) = end {
+            push_level(text, from != Self::ROOT, filter.get(rest..end)?);
+        }
+        Some(Reached { node, wildcard })
     }
 
     /// The first child of a node with a number above `behind`. `siblings` are what was found the
@@ -173,9 +198,6 @@ impl<M> RetainedIndex<M> {
         behind: Option<Id>,
         siblings: &mut Option<(Id, From<'i, (Id, Id)>)>,
     ) -> Option<Id> {
-        if !self.tree.node(parent)?.has_children() {
-            return None;
-        }
         let children = match siblings {
             Some((of, children)) if *of == parent && behind.is_some() => children,
             _ => {
@@ -189,42 +211,42 @@ impl<M> RetainedIndex<M> {
         (above == parent && behind != Some(child)).then_some(child)
     }
 
-    fn push_level(&self, depth: usize, node: Id, text: &mut Vec<u8>) {
-        if depth > 1 {
-            text.push(b'/');
-        }
-        text.extend_from_slice(self.tree.level_text(node));
-    }
-
-    /// Cuts off what is no longer there and writes the text anew; answers the node behind which the
-    /// query goes on below the last that is left.
-    fn restore(&self, filter: &[u8], path: &mut Vec<Step>, text: &mut Vec<u8>) -> Option<Id> {
+    /// Cuts off what is no longer there and writes the text anew.
+    fn restore(&self, filter: &[u8], path: &mut Vec<Step>, text: &mut Vec<u8>) {
         text.clear();
-        let mut above: Option<Step> = None;
+        let mut expected = self.descend(Self::ROOT, filter, 0, text);
         let mut kept = 0_usize;
-        let mut gone = None;
         for step in path.iter_mut() {
-            if let Some(above) = above {
-                let is_child = self
-                    .tree
-                    .node(step.node)
-                    .is_some_and(|node| node.parent() == Some(above.node));
-                let is_wanted = match split(filter, above.rest) {
-                    (Wanted::Literal(level), _) => self.tree.level_text(step.node) == level,
-                    (Wanted::Each, _) => true,
-                    (Wanted::Nothing, _) => false,
-                };
-                if !is_child || !is_wanted {
-                    gone = Some(step.node);
-                    break;
-                }
-                self.push_level(kept, step.node, text);
+            let here = Reached {
+                node: step.node,
+                wildcard: Some(step.wildcard),
+            };
+            if expected != Some(here) {
+                break;
             }
             step.text_len = text.len();
-            above = Some(*step);
             kept = kept.saturating_add(1);
+            // Where the child that was looked at last leads to now.
+            expected = None;
+            let child = step
+                .behind
+                .and_then(|child| Some((child, self.tree.node(child)?)));
+            if let Some((child, node)) = child
+                && node.parent() == Some(step.node)
+            {
+                push_level(text, step.node != Self::ROOT, self.tree.level_text(child));
+                let rest = behind_wildcard(filter, step.wildcard);
+                expected = self.descend(child, filter, rest, text);
+            }
         }
         path.truncate(kept);
-        gone
     }
+}
+
+#[inline]
+fn push_level(text: &mut Vec<u8>, is_below: bool, level: &[u8]) {
+    if is_below {
+        text.push(b'/');
+    }
+    text.extend_from_slice(level);
 }

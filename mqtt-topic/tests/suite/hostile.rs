@@ -61,7 +61,7 @@ fn retained_names_of_65535_levels_need_no_call_stack() {
         let progress = index.query(
             TopicFilter::new("+/#").unwrap(),
             &mut Cursor::default(),
-            65_537,
+            65_538,
             |_, ()| {
                 seen += 1;
                 ControlFlow::Continue(())
