@@ -28,13 +28,12 @@ impl Seed {
         }
         mix(state ^ u64::from_le_bytes(*last), OTHER)
     }
+}
 
-    /// Of two numbers.
-    #[inline]
-    pub(crate) fn pair(self, one: u32, other: u32) -> u64 {
-        let both = (u64::from(one) << 32) | u64::from(other);
-        mix(self.0 ^ both, OTHER)
-    }
+/// Of a text, by its hash, below something with a number.
+#[inline]
+pub(crate) fn below(parent: u32, text: u64) -> u64 {
+    mix(text ^ u64::from(parent).wrapping_mul(ODD), OTHER)
 }
 
 /// Less than eight bytes as one number.
@@ -88,7 +87,7 @@ mod tests {
             let seed = Seed::new(seed);
             (0..1000_u32)
                 .map(|n| seed.text(format!("level-{n}").as_bytes()))
-                .chain((0..1000).map(|n| seed.pair(1, n)))
+                .chain((0..1000).map(|n| below(n, seed.text(b"level"))))
                 .collect()
         };
         let (one, other) = (of(1), of(2));

@@ -31,7 +31,7 @@ pub(super) struct Levels {
 }
 
 impl Levels {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             slab: Slab::new(),
             table: IdTable::new(),

@@ -49,8 +49,8 @@ pub(crate) enum Slot<T> {
 
 #[derive(Debug)]
 struct Segment<T> {
-    /// `None` when it holds nothing.
-    slots: Option<Shared<Piece<T>>>,
+    /// The empty one of the slab, when it holds nothing.
+    slots: Shared<Piece<T>>,
     used: u16,
     free: Option<u16>,
     /// Whether it stands in the list of those with room.
@@ -63,6 +63,8 @@ pub(crate) struct Slab<T> {
     segments: Vec<Segment<T>>,
     /// Segments with room.
     open: Vec<u32>,
+    /// For all segments that hold nothing.
+    empty: Shared<Piece<T>>,
     len: usize,
     bytes: usize,
 }
@@ -71,19 +73,20 @@ pub(crate) struct Slab<T> {
 const SHARED_LEN: usize = 5 * size_of::<usize>();
 
 impl<T> Slab<T> {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             segments: Vec::new(),
             open: Vec::new(),
+            empty: Shared::new(Vec::new()),
             len: 0,
-            bytes: 0,
+            bytes: SHARED_LEN,
         }
     }
 
     #[inline]
     pub(crate) fn get(&self, id: Id) -> Option<&T> {
         let (piece, place) = id.places();
-        match self.segments.get(piece)?.slots.as_ref()?.get(place)? {
+        match self.segments.get(piece)?.slots.get(place)? {
             Slot::Used(entry) => Some(entry),
             Slot::Free(_) => None,
         }
@@ -118,7 +121,7 @@ impl<T: Unshare> Slab<T> {
     #[inline]
     pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut T> {
         let (piece, place) = id.places();
-        let slots = self.segments.get_mut(piece)?.slots.as_mut()?;
+        let slots = &mut self.segments.get_mut(piece)?.slots;
         match T::unshare(slots)?.get_mut(place)? {
             Slot::Used(entry) => Some(entry),
             Slot::Free(_) => None,
@@ -134,7 +137,7 @@ impl<T: Unshare> Slab<T> {
                 Id::at(piece, PIECE_LEN)?;
                 self.open.push(u32::try_from(piece).ok()?);
                 self.segments.push(Segment {
-                    slots: None,
+                    slots: self.empty.clone(),
                     used: 0,
                     free: None,
                     is_open: true,
@@ -143,11 +146,11 @@ impl<T: Unshare> Slab<T> {
             }
         };
         let segment = self.segments.get_mut(piece)?;
-        let slots = segment.slots.get_or_insert_with(|| {
+        if segment.used == 0 {
+            segment.slots = Shared::new(Vec::new());
             self.bytes = self.bytes.saturating_add(SHARED_LEN);
-            Shared::new(Vec::new())
-        });
-        let slots = T::unshare(slots)?;
+        }
+        let slots = T::unshare(&mut segment.slots)?;
         let place = match segment.free {
             Some(free) => {
                 let place = usize::from(free);
@@ -179,7 +182,7 @@ impl<T: Unshare> Slab<T> {
     pub(crate) fn remove(&mut self, id: Id) -> Option<T> {
         let (piece, place) = id.places();
         let segment = self.segments.get_mut(piece)?;
-        let slots = T::unshare(segment.slots.as_mut()?)?;
+        let slots = T::unshare(&mut segment.slots)?;
         let slot = slots.get_mut(place)?;
         if let Slot::Free(_) = slot {
             return None;
@@ -197,7 +200,7 @@ impl<T: Unshare> Slab<T> {
         if segment.used == 0 {
             let held = slots.capacity().saturating_mul(size_of::<Slot<T>>());
             self.bytes = self.bytes.saturating_sub(held.saturating_add(SHARED_LEN));
-            segment.slots = None;
+            segment.slots = self.empty.clone();
             segment.free = None;
             self.give_back();
         }
@@ -206,7 +209,7 @@ impl<T: Unshare> Slab<T> {
 
     /// Cuts off empty segments at the end, when they are half of all.
     fn give_back(&mut self) {
-        let is_used = |segment: &Segment<T>| segment.slots.is_some();
+        let is_used = |segment: &Segment<T>| segment.used > 0;
         let len = self
             .segments
             .iter()
@@ -229,6 +232,7 @@ impl<T> Clone for Slab<T> {
         Self {
             segments: self.segments.clone(),
             open: self.open.clone(),
+            empty: self.empty.clone(),
             len: self.len,
             bytes: self.bytes,
         }
@@ -258,8 +262,7 @@ impl<'s, T> Iterator for Slots<'s, T> {
     fn next(&mut self) -> Option<(Id, &'s T)> {
         loop {
             let segment = self.slab.segments.get(self.piece)?;
-            let slots = segment.slots.as_ref().map_or(&[][..], |slots| slots);
-            let Some(slot) = slots.get(self.place) else {
+            let Some(slot) = segment.slots.get(self.place) else {
                 self.piece = self.piece.saturating_add(1);
                 self.place = 0;
                 continue;

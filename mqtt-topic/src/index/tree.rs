@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::scan;
 
 use super::cow::Unshare;
-use super::hash::Seed;
+use super::hash::{Seed, below};
 use super::ids::IdTable;
 use super::levels::Levels;
 use super::slab::{Id, Slab, Slots};
@@ -60,16 +60,21 @@ impl<T> Node<T> {
     }
 }
 
-/// The number of a level that is looked for at several nodes: found out when it is needed.
+/// A level that is looked for at several nodes. What is found out about it is not asked twice.
 #[derive(Debug)]
 pub(crate) struct Wanted<'t> {
     text: &'t [u8],
-    level: Option<Option<Id>>,
+    hash: Option<u64>,
+    level: Option<Id>,
 }
 
 impl<'t> Wanted<'t> {
     pub(crate) const fn new(text: &'t [u8]) -> Self {
-        Self { text, level: None }
+        Self {
+            text,
+            hash: None,
+            level: None,
+        }
     }
 }
 
@@ -103,20 +108,6 @@ impl<T> Tree<T> {
             .saturating_add(self.levels.bytes())
     }
 
-    /// The number of the text of a level, if any node has it.
-    #[inline]
-    fn level(&self, text: &[u8]) -> Option<Id> {
-        self.levels.find(self.seed, text)
-    }
-
-    #[inline]
-    fn child(&self, parent: Id, level: Id) -> Option<Id> {
-        let hash = self.seed.pair(parent.get(), level.get());
-        let edge = Some((level, parent));
-        let is_it = |id| self.node(id).is_some_and(|node| node.edge == edge);
-        self.edges.find(hash, is_it)
-    }
-
     pub(crate) fn child_named(&self, parent: Id, text: &[u8]) -> Option<Id> {
         self.child_of(parent, self.node(parent)?, &mut Wanted::new(text))
     }
@@ -125,25 +116,34 @@ impl<T> Tree<T> {
     #[inline(always)]
     pub(crate) fn child_of(&self, id: Id, node: &Node<T>, wanted: &mut Wanted<'_>) -> Option<Id> {
         let first = node.first.filter(|_| node.has_few_children());
-        let first = first.and_then(|first| self.node(first));
-        if let Some((level, _)) = first.and_then(|first| first.edge) {
-            let is_it = match wanted.level {
-                Some(known) => known == Some(level),
-                None => scan::is_same(self.levels.text(level), wanted.text),
-            };
-            if is_it {
-                wanted.level = Some(Some(level));
+        if let Some((level, _)) = first.and_then(|first| self.node(first)?.edge) {
+            if self.is_wanted(level, wanted) {
+                wanted.level = Some(level);
                 return node.first;
             }
             if node.has_one_child() {
                 return None;
             }
         }
-        let level = match wanted.level {
-            Some(known) => known,
-            None => *wanted.level.insert(self.level(wanted.text)),
-        };
-        self.child(id, level?)
+        let text = *wanted
+            .hash
+            .get_or_insert_with(|| self.seed.text(wanted.text));
+        let child = self.edges.find(below(id.get(), text), |child| {
+            let edge = self.node(child).and_then(|child| child.edge);
+            edge.is_some_and(|(level, parent)| parent == id && self.is_wanted(level, wanted))
+        })?;
+        if wanted.level.is_none() {
+            wanted.level = self.node(child)?.edge.map(|(level, _)| level);
+        }
+        Some(child)
+    }
+
+    #[inline(always)]
+    fn is_wanted(&self, level: Id, wanted: &Wanted<'_>) -> bool {
+        match wanted.level {
+            Some(known) => known == level,
+            None => scan::is_same(self.levels.text(level), wanted.text),
+        }
     }
 
     /// The node that levels lead to.
@@ -180,9 +180,9 @@ impl<T> Tree<T> {
         self.nodes.from(id)
     }
 
-    fn hash_of(nodes: &Slab<Node<T>>, seed: Seed, id: Id) -> u64 {
+    fn hash_of(nodes: &Slab<Node<T>>, levels: &Levels, seed: Seed, id: Id) -> u64 {
         match nodes.get(id).and_then(|node| node.edge) {
-            Some((level, parent)) => seed.pair(parent.get(), level.get()),
+            Some((level, parent)) => below(parent.get(), seed.text(levels.text(level))),
             None => 0,
         }
     }
@@ -233,10 +233,10 @@ where
                 above.first = above.first.or(Some(id));
             }
         }
-        let (nodes, seed) = (&self.nodes, self.seed);
-        let hash = seed.pair(parent.get(), level.get());
+        let (nodes, levels, seed) = (&self.nodes, &self.levels, self.seed);
+        let hash = below(parent.get(), seed.text(text));
         self.edges
-            .insert(hash, id, |id| Self::hash_of(nodes, seed, id));
+            .insert(hash, id, |id| Self::hash_of(nodes, levels, seed, id));
         Some(id)
     }
 
@@ -247,10 +247,10 @@ where
         if node.has_children() {
             return None;
         }
-        let (nodes, seed) = (&self.nodes, self.seed);
-        let hash = seed.pair(parent.get(), level.get());
+        let (nodes, levels, seed) = (&self.nodes, &self.levels, self.seed);
+        let hash = Self::hash_of(nodes, levels, seed, id);
         self.edges
-            .remove(hash, id, |id| Self::hash_of(nodes, seed, id));
+            .remove(hash, id, |id| Self::hash_of(nodes, levels, seed, id));
         self.nodes.remove(id);
         self.levels.release(self.seed, level);
         if let Some(above) = self.nodes.get_mut(parent) {
