@@ -7,7 +7,8 @@
 //! - [`TopicName`], [`TopicFilter`], [`SharedFilter`]: small `Copy` values over borrowed text,
 //!   checked once. A value that exists is valid.
 //! - [`TopicFilter::matches`]: linear in the shorter of the two, for every input.
-//! - [`SubscriptionIndex`]: who wants this topic?
+//! - [`SubscriptionIndex`]: who wants this topic? Its [`SubscriptionSnapshot`] is for readers on
+//!   other threads, [`SubscriptionIndex::overlaps`] for brokers that send each subscriber one copy.
 //! - [`RetainedIndex`]: which topics does this filter mean?
 //!
 //! ```
@@ -23,6 +24,15 @@
 //! ```
 //!
 //! Nothing recurses on the call stack, and nothing panics, whatever text comes in.
+//!
+//! # Features
+//!
+//! | feature | |
+//! |---|---|
+//! | `std` (default) | `alloc`; the code is the same |
+//! | `alloc` | the indexes; needs `hashbrown` |
+//! | `serde` | subscriptions to store; what comes back is checked |
+//! | `defmt` | errors on a microcontroller's debug link |
 
 #![no_std]
 #![forbid(unsafe_code)]
