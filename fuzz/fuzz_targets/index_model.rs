@@ -8,9 +8,9 @@ use std::ops::ControlFlow;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use mqtt_topic::{
-    Cursor, IndexConfig, Match, MergeScratch, QueryProgress, RetainedConfig, RetainedIndex, Scratch,
-    SharedFilter, SubscriptionFilter, SubscriptionIndex, SubscriptionSnapshot, Sweep, TopicFilter,
-    TopicName,
+    Cursor, IndexConfig, Match, MergeScratch, QueryProgress, RetainedConfig, RetainedIndex,
+    Scratch, SharedFilter, SubscriptionFilter, SubscriptionIndex, SubscriptionSnapshot, Sweep,
+    TopicFilter, TopicName,
 };
 
 /// Few, so that they meet again and again.
@@ -32,7 +32,10 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
         ..IndexConfig::default()
     };
     let (mut index, mut model) = (Index::new(config), Model::new());
-    let (mut retained, mut kept) = (RetainedIndex::new(RetainedConfig::default()), BTreeMap::new());
+    let (mut retained, mut kept) = (
+        RetainedIndex::new(RetainedConfig::default()),
+        BTreeMap::new(),
+    );
     let mut snapshot = (index.snapshot(), model.clone());
     let mut open: Option<Query> = None;
     while !u.is_empty() {
@@ -84,7 +87,9 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
                     }
                     stays
                 });
-                let progress = retained.sweep(&mut Sweep::default(), usize::MAX, |message| message % 2 == odd);
+                let progress = retained.sweep(&mut Sweep::default(), usize::MAX, |message| {
+                    message % 2 == odd
+                });
                 assert_eq!(progress, QueryProgress::Done);
             }
         }
@@ -96,7 +101,11 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     for key in 0..8 {
         index.remove_subscriber(key);
     }
-    assert_eq!((index.len(), index.nodes_len()), (0, 1), "only the root is left");
+    assert_eq!(
+        (index.len(), index.nodes_len()),
+        (0, 1),
+        "only the root is left"
+    );
     check_matches(&snapshot.0, &snapshot.1, "a/b");
     Ok(())
 }
@@ -114,9 +123,16 @@ fn levels(u: &mut Unstructured<'_>, of: &[&str]) -> Result<String> {
 }
 
 fn name(u: &mut Unstructured<'_>) -> Result<String> {
-    let plain: Vec<_> = LEVELS.into_iter().filter(|level| !matches!(*level, "+" | "#")).collect();
+    let plain: Vec<_> = LEVELS
+        .into_iter()
+        .filter(|level| !matches!(*level, "+" | "#"))
+        .collect();
     let name = levels(u, &plain)?;
-    Ok(if name.is_empty() { "a".to_owned() } else { name })
+    Ok(if name.is_empty() {
+        "a".to_owned()
+    } else {
+        name
+    })
 }
 
 fn filter(u: &mut Unstructured<'_>) -> Result<String> {
@@ -124,7 +140,11 @@ fn filter(u: &mut Unstructured<'_>) -> Result<String> {
     // '#' in the middle ends it.
     let end = filter.find('#').map_or(filter.len(), |at| at + 1);
     let filter = &filter[..end];
-    Ok(if filter.is_empty() { "+".to_owned() } else { filter.to_owned() })
+    Ok(if filter.is_empty() {
+        "+".to_owned()
+    } else {
+        filter.to_owned()
+    })
 }
 
 fn shared(group: &str, filter: &str) -> String {
@@ -133,7 +153,11 @@ fn shared(group: &str, filter: &str) -> String {
 
 fn insert(u: &mut Unstructured<'_>, index: &mut Index, model: &mut Model) -> Result<()> {
     let (filter, key, value) = (filter(u)?, key(u)?, u.arbitrary()?);
-    let group = if u.ratio(1, 4)? { Some(*u.choose(&GROUPS)?) } else { None };
+    let group = if u.ratio(1, 4)? {
+        Some(*u.choose(&GROUPS)?)
+    } else {
+        None
+    };
     let before = match group {
         Some(group) => {
             let whole = shared(group, &filter);
@@ -154,7 +178,9 @@ fn remove(u: &mut Unstructured<'_>, index: &mut Index, model: &mut Model) -> Res
     };
     let (group, filter, key) = &held;
     let removed = match group {
-        Some(group) => index.remove_shared(SharedFilter::new(&shared(group, filter)).unwrap(), *key),
+        Some(group) => {
+            index.remove_shared(SharedFilter::new(&shared(group, filter)).unwrap(), *key)
+        }
         None => index.remove(TopicFilter::new(filter).unwrap(), *key),
     };
     assert_eq!(removed, model.remove(&held));
@@ -164,8 +190,14 @@ fn remove(u: &mut Unstructured<'_>, index: &mut Index, model: &mut Model) -> Res
 /// Everybody who wants a topic, one by one, in slices and merged.
 fn check_matches(snapshot: &SubscriptionSnapshot<u8, u8>, model: &Model, name: &str) {
     let topic = TopicName::new(name).unwrap();
-    let wanted = || model.iter().filter(|((_, filter, _), _)| TopicFilter::new(filter).unwrap().matches(topic));
-    let mut expected: Vec<_> = wanted().map(|((group, _, key), value)| (*group, *key, *value)).collect();
+    let wanted = || {
+        model
+            .iter()
+            .filter(|((_, filter, _), _)| TopicFilter::new(filter).unwrap().matches(topic))
+    };
+    let mut expected: Vec<_> = wanted()
+        .map(|((group, _, key), value)| (*group, *key, *value))
+        .collect();
     expected.sort_unstable();
 
     let (mut scratch, mut found) = (Scratch::default(), Vec::new());
@@ -173,7 +205,9 @@ fn check_matches(snapshot: &SubscriptionSnapshot<u8, u8>, model: &Model, name: &
         match hit {
             Match::Subscriber { key, value } => found.push((None, key, *value)),
             Match::Group(group) => {
-                let name = GROUPS.into_iter().find(|name| name.as_bytes() == group.name_bytes());
+                let name = GROUPS
+                    .into_iter()
+                    .find(|name| name.as_bytes() == group.name_bytes());
                 assert_eq!(group.len(), group.members().count());
                 found.extend(group.members().map(|(key, value)| (name, key, *value)));
             }
@@ -182,7 +216,10 @@ fn check_matches(snapshot: &SubscriptionSnapshot<u8, u8>, model: &Model, name: &
     }
     found.sort_unstable();
     assert_eq!(found, expected, "{name}");
-    assert_eq!(snapshot.any_match(topic, &mut scratch), !expected.is_empty());
+    assert_eq!(
+        snapshot.any_match(topic, &mut scratch),
+        !expected.is_empty()
+    );
 
     let mut merge = MergeScratch::default();
     let overlaps = snapshot.overlaps(topic, &mut merge);
@@ -199,7 +236,9 @@ fn check_matches(snapshot: &SubscriptionSnapshot<u8, u8>, model: &Model, name: &
         }
     }
     assert_eq!(merged, plain, "{name}");
-    let groups: BTreeSet<_> = wanted().filter_map(|((group, filter, _), _)| group.map(|group| (group, filter))).collect();
+    let groups: BTreeSet<_> = wanted()
+        .filter_map(|((group, filter, _), _)| group.map(|group| (group, filter)))
+        .collect();
     assert_eq!(overlaps.groups().count(), groups.len());
 }
 
@@ -209,9 +248,10 @@ fn check_lists(index: &Index, model: &Model) {
     index.for_each(|key, filter, value| {
         let (group, filter) = match filter {
             SubscriptionFilter::Plain(filter) => (None, filter),
-            SubscriptionFilter::Shared { group, filter } => {
-                (GROUPS.into_iter().find(|name| name.as_bytes() == group), filter)
-            }
+            SubscriptionFilter::Shared { group, filter } => (
+                GROUPS.into_iter().find(|name| name.as_bytes() == group),
+                filter,
+            ),
             _ => panic!("nothing else is known"),
         };
         let before = listed.insert((group, filter.as_str().to_owned(), key), *value);
