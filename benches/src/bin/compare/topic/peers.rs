@@ -1,6 +1,6 @@
 //! The other crates.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
 
 use mqtt_topic_engine::topic_pattern_path::TopicPatternPath;
 use mqtt_topic_engine::{CacheStrategy, QoS, SubscriptionId, TopicPath, TopicRouter};
