@@ -520,3 +520,34 @@ fn short(input: &[u8]) -> Option<(Packet<'_>, usize)> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The long way answers the same: this says that it is not gone.
+    #[test]
+    fn the_most_frequent_packets_are_known_at_a_glance() {
+        let rows: [(PacketType, &[u8]); 7] = [
+            (PacketType::PubAck, &[0x40, 2, 0, 7]),
+            (PacketType::PubRec, &[0x50, 2, 0, 7]),
+            (PacketType::PubRel, &[0x62, 2, 0, 7]),
+            (PacketType::PubComp, &[0x70, 2, 0, 7]),
+            (PacketType::PingReq, &[0xC0, 0]),
+            (PacketType::PingResp, &[0xD0, 0]),
+            (PacketType::Disconnect, &[0xE0, 0]),
+        ];
+        for (row, input) in rows {
+            let (packet, size) = short(input).unwrap();
+            assert_eq!((packet.packet_type(), size), (row, input.len()));
+            for version in [ProtocolVersion::V3_1_1, ProtocolVersion::V5_0] {
+                let frame = Frame::parse(input, Some(version), u32::MAX).unwrap();
+                let Parsed::Complete(frame) = frame else {
+                    panic!("{row} is complete");
+                };
+                assert_eq!(frame.decode(version), Ok(packet), "{row}");
+            }
+        }
+        assert!(short(&[0x40, 2, 0, 0]).is_none(), "no identifier is 0");
+    }
+}

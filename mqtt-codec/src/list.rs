@@ -193,3 +193,17 @@ pub(crate) fn take_byte(rest: &mut &[u8]) -> Option<u8> {
     *rest = behind;
     Some(*first)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SubscriptionId;
+
+    /// Written in one go then, and not entry by entry.
+    #[test]
+    fn what_was_read_in_one_piece_is_written_in_one() {
+        let run: List<'_, SubscriptionId> = List::from_run(&[1, 2]);
+        assert_eq!(run.as_run(), Some(&[1, 2][..]));
+        assert_eq!(List::<SubscriptionId>::default().as_run(), Some(&[][..]));
+    }
+}

@@ -492,3 +492,37 @@ impl fmt::Debug for Message {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Packet, Parsed, ProtocolVersion, decode};
+
+    /// What shares its frame looks like a copy: this says that it is none.
+    #[test]
+    fn a_message_of_a_frame_holds_nothing_else() {
+        for (row, version, input) in [
+            ("3.1.1", ProtocolVersion::V3_1_1, &b"\x30\x04\0\x01tm"[..]),
+            (
+                "no properties",
+                ProtocolVersion::V5_0,
+                b"\x30\x05\0\x01t\0m",
+            ),
+            (
+                "QoS 1, a property",
+                ProtocolVersion::V5_0,
+                b"\x32\x09\0\x01t\0\x07\x02\x01\x01m",
+            ),
+        ] {
+            let frame = Bytes::from_static(input);
+            let parsed = decode(&frame, version, u32::MAX).unwrap();
+            let Parsed::Complete((Packet::Publish(publish), _)) = parsed else {
+                panic!("{row}: {parsed:?}");
+            };
+            let message = Message::from_frame(&frame, &publish, publish.topic.name().unwrap());
+            assert!(message.apart.is_none(), "{row}");
+            assert_eq!(message.bytes.as_ptr(), frame.as_ptr(), "{row}");
+            assert_eq!(message.payload(), b"m", "{row}");
+        }
+    }
+}

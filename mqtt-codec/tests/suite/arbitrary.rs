@@ -258,6 +258,7 @@ fn what_is_generated_varies_and_is_mostly_small() {
         BTreeSet::new(),
         BTreeSet::new(),
     );
+    let (mut maxima, mut passwords) = (BTreeSet::new(), BTreeSet::new());
     let mut small = 0;
     for round in 0..4_000 {
         let bytes: Vec<u8> = (0..400).map(|_| byte()).collect();
@@ -273,6 +274,8 @@ fn what_is_generated_varies_and_is_mostly_small() {
                 Packet::Connect(connect) => {
                     texts.insert(connect.client_id.as_str().to_owned());
                     sizes.insert(connect.properties.packet_size_max);
+                    maxima.insert(connect.properties.receive_maximum);
+                    passwords.insert(connect.password.map(|password| password.as_bytes().len()));
                 }
                 Packet::Publish(publish) => {
                     topics.insert((
@@ -299,6 +302,12 @@ fn what_is_generated_varies_and_is_mostly_small() {
         "{} {}",
         texts.len(),
         sizes.len()
+    );
+    assert!(
+        maxima.len() > 20 && passwords.len() > 20,
+        "{} {}",
+        maxima.len(),
+        passwords.len()
     );
     assert_eq!(topics.len(), 3, "a name, an alias, both: {topics:?}");
     assert_eq!((ids.len(), qos.len()), (4, 3), "{ids:?} {qos:?}");

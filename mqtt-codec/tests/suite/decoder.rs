@@ -287,6 +287,11 @@ fn the_first_packet_has_a_limit_of_its_own() {
 fn the_defaults_are_strict_and_safe() {
     assert_eq!(Strictness::default(), Strictness::STRICT);
     assert_eq!(Limits::default(), Limits::DEFAULT);
+    let sizes = (
+        Limits::DEFAULT.packet_size_max,
+        Limits::DEFAULT.connect_size_max,
+    );
+    assert_eq!(sizes, (1_048_576, 32_768), "as documented");
     for (filters, taken) in [(1024, true), (1025, false)] {
         let [low, high] = (2 + 4 * filters - 0x1000_u16).to_le_bytes();
         // 4,096 and more: 32 times 128, and the rest.

@@ -204,3 +204,15 @@ fn auth_does_not_exist_in_3_1_1() {
         Ok(Parsed::Complete(_))
     ));
 }
+
+#[test]
+fn a_length_with_a_byte_too_many_is_3_1_1s_affair() {
+    // [5:MQTT-1.5.5-1] The shortest form is a rule of 5.0 alone.
+    let input = [0x30, 0x84, 0x00, 0, 1, b't', b'm'];
+    let Parsed::Complete(frame) = Frame::parse(&input, None, LARGEST).unwrap() else {
+        panic!("complete");
+    };
+    let publish = frame.decode_publish(V3_1_1).unwrap();
+    assert_eq!(publish.payload, b"m");
+    assert!(frame.decode_publish(V5_0).is_err());
+}

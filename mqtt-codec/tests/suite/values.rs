@@ -1,9 +1,9 @@
 //! The values that packets are made of: what they check, and how they look in words.
 
 use mqtt_codec::{
-    Binary, BinaryTooLong, EncodeError, InvalidPacketType, InvalidQoS, InvalidReason, NotInVersion,
-    Packet, PacketId, Parsed, ProtocolVersion, Publish, QoS, ReasonCode, Str, StrError,
-    SubscribeReason, SubscriptionId, TopicAlias, TopicName, decode,
+    Binary, BinaryTooLong, EncodeError, InvalidPacketType, InvalidQoS, InvalidReason, List,
+    NotInVersion, Packet, PacketId, Parsed, ProtocolVersion, Publish, QoS, ReasonCode, Str,
+    StrError, SubscribeReason, SubscriptionId, TopicAlias, TopicName, decode,
 };
 
 #[test]
@@ -74,6 +74,20 @@ fn values_look_like_themselves() {
         (
             format!("{:?}", Binary::new(b"secret").unwrap()),
             "(6 bytes)",
+        ),
+        (
+            format!("{:?}", List::<SubscriptionId>::default().iter()),
+            "ListIter { .. }",
+        ),
+        (
+            format!(
+                "{:?}",
+                Publish::new(TopicName::new("t").unwrap(), b"secret")
+            ),
+            "Publish { delivery: AtMostOnce, retain: false, topic: Name(\"t\"), \
+             properties: PublishProperties { payload_format: None, message_expiry_secs: None, \
+             response_topic: None, correlation_data: None, content_type: None, \
+             subscription_ids: [], user_properties: [] }, payload_len: 6 }",
         ),
         (PacketId::MIN.to_string(), "1"),
         (TopicAlias::new(9).unwrap().to_string(), "9"),
