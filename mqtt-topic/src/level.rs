@@ -1,5 +1,7 @@
 //! The levels of a topic.
 
+use crate::scan;
+
 /// The levels of a topic name or filter, from the front, as bytes without the separators.
 ///
 /// Empty levels are levels: `/a` has two, `a//b` three.
@@ -17,9 +19,10 @@ impl<'a> Levels<'a> {
 impl<'a> Iterator for Levels<'a> {
     type Item = &'a [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.rest?;
-        match rest.iter().position(|&byte| byte == b'/') {
+        match scan::slash(rest) {
             Some(end) => {
                 self.rest = rest.get(end.saturating_add(1)..);
                 rest.get(..end)

@@ -70,6 +70,25 @@ pub(crate) fn same_len(one: &[u8], other: &[u8]) -> usize {
     len.saturating_add(same.count())
 }
 
+/// Where the first '/' is.
+#[inline(always)]
+pub(crate) fn slash(text: &[u8]) -> Option<usize> {
+    let (words, tail) = text.as_chunks::<8>();
+    let mut at = 0_usize;
+    for word in words {
+        let others = u64::from_le_bytes(*word) ^ SLASHES;
+        // A high bit for each byte that is none other; false ones only behind the first.
+        let found = others.wrapping_sub(LOW) & !others & HIGH;
+        if found != 0 {
+            let place = usize::try_from(found.trailing_zeros() / 8).unwrap_or(0);
+            return Some(at.saturating_add(place));
+        }
+        at = at.saturating_add(8);
+    }
+    let place = tail.iter().position(|byte| *byte == b'/')?;
+    Some(at.saturating_add(place))
+}
+
 /// The text from its first '/' on.
 #[inline(always)]
 pub(crate) fn from_slash(text: &[u8]) -> &[u8] {
@@ -225,6 +244,7 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 const BIT_3: u64 = LOW << 3;
 // The two wildcards differ in this bit alone.
 const WILDCARD: u64 = LOW * b'+' as u64;
+const SLASHES: u64 = LOW * b'/' as u64;
 const COMMAS: u64 = LOW * b',' as u64;
 
 /// Has a high bit if a byte is not ASCII or stands below the comma, as U+0000 and both wildcards do.

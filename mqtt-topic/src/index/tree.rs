@@ -109,17 +109,25 @@ impl<T> Tree<T> {
     }
 
     pub(crate) fn child_named(&self, parent: Id, text: &[u8]) -> Option<Id> {
-        self.child_of(parent, self.node(parent)?, &mut Wanted::new(text))
+        let (child, _) = self.child_of((parent, self.node(parent)?), &mut Wanted::new(text))?;
+        Some(child)
     }
 
     /// The child of a node with the wanted level.
     #[inline(always)]
-    pub(crate) fn child_of(&self, id: Id, node: &Node<T>, wanted: &mut Wanted<'_>) -> Option<Id> {
-        let first = node.first.filter(|_| node.has_few_children());
-        if let Some((level, _)) = first.and_then(|first| self.node(first)?.edge) {
+    pub(crate) fn child_of<'n>(
+        &'n self,
+        (id, node): (Id, &Node<T>),
+        wanted: &mut Wanted<'_>,
+    ) -> Option<(Id, &'n Node<T>)> {
+        if node.has_few_children()
+            && let Some(first) = node.first
+        {
+            let child = self.node(first)?;
+            let (level, _) = child.edge?;
             if self.is_wanted(level, wanted) {
                 wanted.level = Some(level);
-                return node.first;
+                return Some((first, child));
             }
             if node.has_one_child() {
                 return None;
@@ -132,10 +140,9 @@ impl<T> Tree<T> {
             let edge = self.node(child).and_then(|child| child.edge);
             edge.is_some_and(|(level, parent)| parent == id && self.is_wanted(level, wanted))
         })?;
-        if wanted.level.is_none() {
-            wanted.level = self.node(child)?.edge.map(|(level, _)| level);
-        }
-        Some(child)
+        let node = self.node(child)?;
+        wanted.level = node.edge.map(|(level, _)| level);
+        Some((child, node))
     }
 
     #[inline(always)]
@@ -148,7 +155,10 @@ impl<T> Tree<T> {
 
     /// The node that levels lead to.
     pub(crate) fn find<'a>(&self, mut levels: impl Iterator<Item = &'a [u8]>) -> Option<Id> {
-        levels.try_fold(Self::ROOT, |node, level| self.child_named(node, level))
+        let root = (Self::ROOT, self.node(Self::ROOT)?);
+        let (found, _) =
+            levels.try_fold(root, |at, level| self.child_of(at, &mut Wanted::new(level)))?;
+        Some(found)
     }
 
     /// The text of the level of a node; empty for the root.
@@ -215,8 +225,15 @@ where
         }
     }
 
-    /// Adds a node that is not there; `None` when there is no number left.
-    pub(crate) fn insert_child(&mut self, parent: Id, text: &[u8], value: T) -> Option<Id> {
+    /// Adds a node that is not there, and lets the one above note its number; `None` when there is
+    /// no number left.
+    pub(crate) fn insert_child(
+        &mut self,
+        parent: Id,
+        text: &[u8],
+        value: T,
+        note: impl FnOnce(&mut T, Id),
+    ) -> Option<Id> {
         let level = self.levels.acquire(self.seed, text)?;
         let node = Node::new(Some((level, parent)), value);
         let has_room = self
@@ -232,6 +249,7 @@ where
             if !matches!(text, b"+" | b"#") {
                 above.first = above.first.or(Some(id));
             }
+            note(&mut above.value, id);
         }
         let (nodes, levels, seed) = (&self.nodes, &self.levels, self.seed);
         let hash = below(parent.get(), seed.text(text));
@@ -240,8 +258,9 @@ where
         Some(id)
     }
 
-    /// Removes a node without children; answers the one above.
-    pub(crate) fn remove_leaf(&mut self, id: Id) -> Option<Id> {
+    /// Removes a node without children, and lets the one above, whose number is the answer, forget
+    /// it.
+    pub(crate) fn remove_leaf(&mut self, id: Id, forget: impl FnOnce(&mut T)) -> Option<Id> {
         let node = self.node(id)?;
         let (level, parent) = node.edge?;
         if node.has_children() {
@@ -256,6 +275,7 @@ where
         if let Some(above) = self.nodes.get_mut(parent) {
             above.children = above.children.saturating_sub(2);
             above.first = above.first.filter(|first| *first != id);
+            forget(&mut above.value);
         }
         self.give_back();
         Some(parent)

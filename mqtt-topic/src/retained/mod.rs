@@ -264,7 +264,8 @@ impl<M> RetainedIndex<M> {
             at = match self.tree.child_named(at, level) {
                 Some(child) => child,
                 None => {
-                    let Some(child) = self.tree.insert_child(at, level, Kept::NOTHING) else {
+                    let Some(child) = self.tree.insert_child(at, level, Kept::NOTHING, |_, _| {})
+                    else {
                         self.prune(at);
                         return None;
                     };
@@ -296,7 +297,7 @@ impl<M> RetainedIndex<M> {
             if node.value.message.is_some() || node.has_children() {
                 return;
             }
-            let Some(parent) = self.tree.remove_leaf(at) else {
+            let Some(parent) = self.tree.remove_leaf(at, |_| {}) else {
                 return;
             };
             if let Ok(place) = self.children.search(|held| held.cmp(&(parent, at))) {

@@ -111,11 +111,9 @@ impl<M> RetainedIndex<M> {
             };
             left = left.saturating_sub(1);
             step.behind = Some(child);
-            // [5:MQTT-4.7.2-1] [3:MQTT-4.7.2-1] A leading wildcard matches no name that starts with '$'.
-            let level = self.tree.level_text(child);
-            if step.node == Self::ROOT && level.first() == Some(&b'$') {
+            let Some(level) = self.level_for_wildcard(step.node, child) else {
                 continue;
-            }
+            };
             text.truncate(step.text_len);
             push_level(text, step.node != Self::ROOT, level);
             let rest = behind_wildcard(filter, step.wildcard);
@@ -177,7 +175,7 @@ impl<M> RetainedIndex<M> {
             if let [b'#'] | [b'+'] | [b'+', b'/', ..] = left {
                 break Some(at);
             }
-            let len = left.len().saturating_sub(scan::from_slash(left).len());
+            let len = scan::slash(left).unwrap_or(left.len());
             node = self.tree.child_named(node, left.get(..len)?)?;
             let behind = at.saturating_add(len);
             end = Some(behind);
@@ -211,6 +209,15 @@ impl<M> RetainedIndex<M> {
         (above == parent && behind != Some(child)).then_some(child)
     }
 
+    /// The level of a child, if a wildcard may stand for it.
+    // [5:MQTT-4.7.2-1] [3:MQTT-4.7.2-1] A leading wildcard matches no name that starts with '$'.
+    #[inline]
+    fn level_for_wildcard(&self, parent: Id, child: Id) -> Option<&[u8]> {
+        let level = self.tree.level_text(child);
+        let is_hidden = parent == Self::ROOT && level.first() == Some(&b'$');
+        (!is_hidden).then_some(level)
+    }
+
     /// Cuts off what is no longer there and writes the text anew.
     fn restore(&self, filter: &[u8], path: &mut Vec<Step>, text: &mut Vec<u8>) {
         text.clear();
@@ -231,10 +238,12 @@ impl<M> RetainedIndex<M> {
             let child = step
                 .behind
                 .and_then(|child| Some((child, self.tree.node(child)?)));
+            // The number may be that of another level by now.
             if let Some((child, node)) = child
                 && node.parent() == Some(step.node)
+                && let Some(level) = self.level_for_wildcard(step.node, child)
             {
-                push_level(text, step.node != Self::ROOT, self.tree.level_text(child));
+                push_level(text, step.node != Self::ROOT, level);
                 let rest = behind_wildcard(filter, step.wildcard);
                 expected = self.descend(child, filter, rest, text);
             }

@@ -5,7 +5,9 @@ use core::cmp::Ordering;
 use super::group::{Group, GroupEntry, GroupId};
 use super::subscribers::Subscribers;
 use crate::TopicFilter;
-use crate::index::{From, Id, Node, Piece, Seed, Shared, Sorted, Tree, Unshare, unshare_by_copy};
+use crate::index::{
+    From, Id, Node, Piece, Seed, Shared, Sorted, Tree, Unshare, Wanted, unshare_by_copy,
+};
 
 /// What a node of the tree has beside its edge. It is marked when there are shared subscriptions to
 /// its filter.
@@ -72,7 +74,30 @@ impl<K: Copy + Ord, V> Filters<K, V> {
     pub(super) const ROOT: Id = Tree::<FilterNode<K, V>>::ROOT;
 
     pub(super) fn find(&self, filter: TopicFilter<'_>) -> Option<Id> {
-        self.tree.find(filter.levels())
+        let mut levels = filter.levels();
+        let root = (Self::ROOT, self.tree.node(Self::ROOT)?);
+        let (found, _) = levels.try_fold(root, |at, level| self.child(at, level))?;
+        Some(found)
+    }
+
+    fn child_named(&self, parent: Id, level: &[u8]) -> Option<Id> {
+        let (child, _) = self.child((parent, self.tree.node(parent)?), level)?;
+        Some(child)
+    }
+
+    /// The child of a node with some level: wildcards are known to it.
+    #[inline]
+    fn child<'n>(
+        &'n self,
+        (id, node): (Id, &'n Node<FilterNode<K, V>>),
+        level: &[u8],
+    ) -> Option<(Id, &'n Node<FilterNode<K, V>>)> {
+        let wildcard = match level {
+            b"+" => node.value.plus?,
+            b"#" => node.value.hash?,
+            _ => return self.tree.child_of((id, node), &mut Wanted::new(level)),
+        };
+        Some((wildcard, self.tree.node(wildcard)?))
     }
 
     pub(super) fn subscribers(&self, node: Id) -> Option<&Subscribers<K, V>> {
@@ -125,7 +150,7 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
     pub(super) fn find_or_insert(&mut self, filter: TopicFilter<'_>) -> Option<Id> {
         let mut at = Self::ROOT;
         for level in filter.levels() {
-            at = match self.tree.child_named(at, level) {
+            at = match self.child_named(at, level) {
                 Some(child) => child,
                 None => match self.insert_child(at, level) {
                     Some(child) => child,
@@ -140,14 +165,16 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
     }
 
     fn insert_child(&mut self, parent: Id, level: &[u8]) -> Option<Id> {
-        let child = self.tree.insert_child(parent, level, FilterNode::EMPTY)?;
-        let above = self.tree.value_mut(parent)?;
-        match level {
-            b"+" => above.plus = Some(child),
-            b"#" => above.hash = Some(child),
-            _ => {}
-        }
-        Some(child)
+        self.tree.insert_child(
+            parent,
+            level,
+            FilterNode::EMPTY,
+            |above, child| match level {
+                b"+" => above.plus = Some(child),
+                b"#" => above.hash = Some(child),
+                _ => {}
+            },
+        )
     }
 
     /// The node of a shared subscription, by the '/' and the name of its group.
@@ -155,7 +182,9 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
         if let Some(node) = self.tree.child_named(filter, name) {
             return Some(node);
         }
-        let node = self.tree.insert_child(filter, name, FilterNode::EMPTY)?;
+        let node = self
+            .tree
+            .insert_child(filter, name, FilterNode::EMPTY, |_, _| {})?;
         let id = self.next_group;
         self.next_group = id.next();
         let entry = GroupEntry { filter, node, id };
@@ -192,8 +221,14 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
             if found.value.holds_any() || found.has_children() || found.parent().is_none() {
                 return;
             }
-            let is_group = self.group_name(at).is_some();
-            let Some(parent) = self.tree.remove_leaf(at) else {
+            // A marked filter has groups below it.
+            let above = found.parent().and_then(|parent| self.tree.node(parent));
+            let is_group = above.is_some_and(Node::is_marked) && self.group_name(at).is_some();
+            let forget = |above: &mut FilterNode<K, V>| {
+                above.plus = above.plus.filter(|plus| *plus != at);
+                above.hash = above.hash.filter(|hash| *hash != at);
+            };
+            let Some(parent) = self.tree.remove_leaf(at, forget) else {
                 return;
             };
             if is_group && let Ok(place) = self.groups.search(|group| compare(group, (parent, at)))
@@ -202,10 +237,6 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
                 let next = self.groups_from(parent).next();
                 let has_more = next.is_some_and(|group| group.filter == parent);
                 self.tree.mark(parent, has_more);
-            }
-            if let Some(above) = self.tree.value_mut(parent) {
-                above.plus = above.plus.filter(|plus| *plus != at);
-                above.hash = above.hash.filter(|hash| *hash != at);
             }
             at = parent;
         }

@@ -103,7 +103,8 @@ impl Scratch {
                     push(hits, node.value.hash);
                     push(next, node.value.plus);
                 }
-                push(next, tree.child_of(id, node, &mut wanted));
+                let child = tree.child_of((id, node), &mut wanted);
+                push(next, child.map(|(child, _)| child));
             }
             core::mem::swap(reached, next);
             if reached.is_empty() {

@@ -150,6 +150,34 @@ proptest! {
     }
 }
 
+/// Found by the fuzz target `index_model`: a cursor stood below a first level whose place then
+/// became that of a level with a '$'.
+#[test]
+fn a_query_does_not_go_on_below_a_dollar_that_took_the_place() {
+    // [5:MQTT-4.7.2-1] [3:MQTT-4.7.2-1]
+    let mut index = RetainedIndex::default();
+    for name in ["a/1", "a/2"] {
+        assert_eq!(index.set(name_of(name), (), 0), Ok(None));
+    }
+    let (filter, mut cursor) = (TopicFilter::new("#").unwrap(), Cursor::default());
+    let mut seen = Vec::new();
+    let mut query = |index: &RetainedIndex<()>, budget| {
+        index.query(filter, &mut cursor, budget, |topic, ()| {
+            seen.push(topic.as_str().to_owned());
+            ControlFlow::Continue(())
+        })
+    };
+    assert_eq!(query(&index, 3), QueryProgress::More);
+    for gone in ["a/1", "a/2"] {
+        assert_eq!(index.remove(name_of(gone)), Some(()));
+    }
+    for new in ["$a/1", "$a/2"] {
+        assert_eq!(index.set(name_of(new), (), 0), Ok(None));
+    }
+    assert_eq!(query(&index, 100), QueryProgress::Done);
+    assert_eq!(seen, ["a/1"]);
+}
+
 #[test]
 fn a_visitor_that_stops_goes_on_behind_what_it_has_seen() {
     let mut index = RetainedIndex::default();
