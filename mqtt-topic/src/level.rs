@@ -24,8 +24,9 @@ impl<'a> Iterator for Levels<'a> {
         let rest = self.rest?;
         match scan::slash(rest) {
             Some(end) => {
-                self.rest = rest.get(end.saturating_add(1)..);
-                rest.get(..end)
+                let (level, behind) = rest.split_at_checked(end)?;
+                self.rest = behind.get(1..);
+                Some(level)
             }
             None => {
                 self.rest = None;

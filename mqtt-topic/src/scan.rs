@@ -81,12 +81,12 @@ pub(crate) fn slash(text: &[u8]) -> Option<usize> {
         let found = others.wrapping_sub(LOW) & !others & HIGH;
         if found != 0 {
             let place = usize::try_from(found.trailing_zeros() / 8).unwrap_or(0);
-            return Some(at.saturating_add(place));
+            return Some(at | place);
         }
         at = at.saturating_add(8);
     }
     let place = tail.iter().position(|byte| *byte == b'/')?;
-    Some(at.saturating_add(place))
+    Some(at | place)
 }
 
 /// The text from its first '/' on.

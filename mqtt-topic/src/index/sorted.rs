@@ -161,12 +161,14 @@ impl<T: Clone> Sorted<T> {
         }
         let entry = entries.remove(place.at);
         self.len = self.len.saturating_sub(1);
-        let len = entries.len();
-        if len < PIECE_LEN / 4 {
-            let before = entries.capacity();
+        let (len, before) = (entries.len(), entries.capacity());
+        // To half of where it would happen again, so that few calls move the memory.
+        if len < before / 4 {
             entries.shrink_to(len.saturating_mul(2));
             let after = entries.capacity();
             self.count(after, before);
+        }
+        if len < PIECE_LEN / 4 {
             self.join(place.piece, len);
         }
         Some(entry)

@@ -109,55 +109,70 @@ impl<T> Tree<T> {
     }
 
     pub(crate) fn child_named(&self, parent: Id, text: &[u8]) -> Option<Id> {
-        let (child, _) = self.child_of((parent, self.node(parent)?), &mut Wanted::new(text))?;
+        let (child, _) = self.child((parent, self.node(parent)?), text)?;
         Some(child)
+    }
+
+    /// The child of a node with a level.
+    #[inline(always)]
+    pub(crate) fn child<'n>(
+        &'n self,
+        parent: (Id, &Node<T>),
+        text: &[u8],
+    ) -> Option<(Id, &'n Node<T>)> {
+        let is_it = |level| scan::is_same(self.levels.text(level), text);
+        self.child_where(parent, || self.seed.text(text), is_it)
     }
 
     /// The child of a node with the wanted level.
     #[inline(always)]
     pub(crate) fn child_of<'n>(
         &'n self,
-        (id, node): (Id, &Node<T>),
+        parent: (Id, &Node<T>),
         wanted: &mut Wanted<'_>,
+    ) -> Option<(Id, &'n Node<T>)> {
+        let Wanted { text, hash, level } = wanted;
+        let hash = || *hash.get_or_insert_with(|| self.seed.text(text));
+        let known = *level;
+        let found = self.child_where(parent, hash, |level| match known {
+            Some(known) => known == level,
+            None => scan::is_same(self.levels.text(level), text),
+        })?;
+        *level = found.1.edge.map(|(level, _)| level);
+        Some(found)
+    }
+
+    /// The child of a node whose level is the one; `hash` is asked for the hash of its text.
+    #[inline(always)]
+    fn child_where<'n>(
+        &'n self,
+        (id, node): (Id, &Node<T>),
+        hash: impl FnOnce() -> u64,
+        is_it: impl Fn(Id) -> bool,
     ) -> Option<(Id, &'n Node<T>)> {
         if node.has_few_children()
             && let Some(first) = node.first
         {
             let child = self.node(first)?;
             let (level, _) = child.edge?;
-            if self.is_wanted(level, wanted) {
-                wanted.level = Some(level);
+            if is_it(level) {
                 return Some((first, child));
             }
             if node.has_one_child() {
                 return None;
             }
         }
-        let text = *wanted
-            .hash
-            .get_or_insert_with(|| self.seed.text(wanted.text));
-        let child = self.edges.find(below(id.get(), text), |child| {
+        let child = self.edges.find(below(id.get(), hash()), |child| {
             let edge = self.node(child).and_then(|child| child.edge);
-            edge.is_some_and(|(level, parent)| parent == id && self.is_wanted(level, wanted))
+            edge.is_some_and(|(level, parent)| parent == id && is_it(level))
         })?;
-        let node = self.node(child)?;
-        wanted.level = node.edge.map(|(level, _)| level);
-        Some((child, node))
-    }
-
-    #[inline(always)]
-    fn is_wanted(&self, level: Id, wanted: &Wanted<'_>) -> bool {
-        match wanted.level {
-            Some(known) => known == level,
-            None => scan::is_same(self.levels.text(level), wanted.text),
-        }
+        Some((child, self.node(child)?))
     }
 
     /// The node that levels lead to.
     pub(crate) fn find<'a>(&self, mut levels: impl Iterator<Item = &'a [u8]>) -> Option<Id> {
         let root = (Self::ROOT, self.node(Self::ROOT)?);
-        let (found, _) =
-            levels.try_fold(root, |at, level| self.child_of(at, &mut Wanted::new(level)))?;
+        let (found, _) = levels.try_fold(root, |at, level| self.child(at, level))?;
         Some(found)
     }
 
@@ -258,26 +273,29 @@ where
         Some(id)
     }
 
-    /// Removes a node without children, and lets the one above, whose number is the answer, forget
-    /// it.
-    pub(crate) fn remove_leaf(&mut self, id: Id, forget: impl FnOnce(&mut T)) -> Option<Id> {
+    /// Removes a node without children; answers the number of the one above, which is shown what
+    /// the node had.
+    #[inline]
+    pub(crate) fn remove_leaf(&mut self, id: Id, show: impl FnOnce(&mut Node<T>, T)) -> Option<Id> {
         let node = self.node(id)?;
         let (level, parent) = node.edge?;
         if node.has_children() {
             return None;
         }
         let (nodes, levels, seed) = (&self.nodes, &self.levels, self.seed);
-        let hash = Self::hash_of(nodes, levels, seed, id);
+        let hash = below(parent.get(), seed.text(levels.text(level)));
         self.edges
             .remove(hash, id, |id| Self::hash_of(nodes, levels, seed, id));
-        self.nodes.remove(id);
+        let removed = self.nodes.remove(id)?;
         self.levels.release(self.seed, level);
         if let Some(above) = self.nodes.get_mut(parent) {
             above.children = above.children.saturating_sub(2);
             above.first = above.first.filter(|first| *first != id);
-            forget(&mut above.value);
+            show(above, removed.value);
         }
-        self.give_back();
+        if self.len() == 1 {
+            self.give_back();
+        }
         Some(parent)
     }
 }
@@ -286,11 +304,9 @@ impl<T> Tree<T>
 where
     Node<T>: Unshare,
 {
-    /// When the root alone is left, it moves to a place of its own size.
+    /// The root, which alone is left, moves to a place of its own size.
     fn give_back(&mut self) {
-        if self.len() == 1
-            && let Some(root) = self.nodes.remove(Self::ROOT)
-        {
+        if let Some(root) = self.nodes.remove(Self::ROOT) {
             self.nodes = Slab::new();
             self.nodes.insert(root);
         }

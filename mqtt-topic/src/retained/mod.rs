@@ -297,7 +297,7 @@ impl<M> RetainedIndex<M> {
             if node.value.message.is_some() || node.has_children() {
                 return;
             }
-            let Some(parent) = self.tree.remove_leaf(at, |_| {}) else {
+            let Some(parent) = self.tree.remove_leaf(at, |_, _| {}) else {
                 return;
             };
             if let Ok(place) = self.children.search(|held| held.cmp(&(parent, at))) {

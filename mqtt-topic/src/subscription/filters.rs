@@ -5,9 +5,7 @@ use core::cmp::Ordering;
 use super::group::{Group, GroupEntry, GroupId};
 use super::subscribers::Subscribers;
 use crate::TopicFilter;
-use crate::index::{
-    From, Id, Node, Piece, Seed, Shared, Sorted, Tree, Unshare, Wanted, unshare_by_copy,
-};
+use crate::index::{From, Id, Node, Piece, Seed, Shared, Sorted, Tree, Unshare, unshare_by_copy};
 
 /// What a node of the tree has beside its edge. It is marked when there are shared subscriptions to
 /// its filter.
@@ -86,7 +84,7 @@ impl<K: Copy + Ord, V> Filters<K, V> {
     }
 
     /// The child of a node with some level: wildcards are known to it.
-    #[inline]
+    #[inline(always)]
     fn child<'n>(
         &'n self,
         (id, node): (Id, &'n Node<FilterNode<K, V>>),
@@ -95,7 +93,7 @@ impl<K: Copy + Ord, V> Filters<K, V> {
         let wildcard = match level {
             b"+" => node.value.plus?,
             b"#" => node.value.hash?,
-            _ => return self.tree.child_of((id, node), &mut Wanted::new(level)),
+            _ => return self.tree.child((id, node), level),
         };
         Some((wildcard, self.tree.node(wildcard)?))
     }
@@ -205,12 +203,18 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
     }
 
     pub(super) fn unsubscribe(&mut self, node: Id, key: K) -> Option<V> {
+        let found = self.tree.node(node)?;
+        // Mostly he is the only one, and goes with the node.
+        if found.value.subscribers.is_only(key) && !found.has_children() {
+            let (parent, removed) = self.remove_leaf(node)?;
+            self.prune(parent);
+            return removed;
+        }
         let subscribers = &mut self.tree.value_mut(node)?.subscribers;
         let before = subscribers.bytes();
         let removed = subscribers.remove(key);
         let after = subscribers.bytes();
         self.heap_bytes = self.heap_bytes.saturating_add(after).saturating_sub(before);
-        self.prune(node);
         removed
     }
 
@@ -218,28 +222,36 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
     pub(super) fn prune(&mut self, node: Id) {
         let mut at = node;
         while let Some(found) = self.tree.node(at) {
-            if found.value.holds_any() || found.has_children() || found.parent().is_none() {
+            if found.value.holds_any() || found.has_children() {
                 return;
             }
-            // A marked filter has groups below it.
-            let above = found.parent().and_then(|parent| self.tree.node(parent));
-            let is_group = above.is_some_and(Node::is_marked) && self.group_name(at).is_some();
-            let forget = |above: &mut FilterNode<K, V>| {
-                above.plus = above.plus.filter(|plus| *plus != at);
-                above.hash = above.hash.filter(|hash| *hash != at);
-            };
-            let Some(parent) = self.tree.remove_leaf(at, forget) else {
+            // The root is no leaf.
+            let Some((parent, _)) = self.remove_leaf(at) else {
                 return;
             };
-            if is_group && let Ok(place) = self.groups.search(|group| compare(group, (parent, at)))
-            {
-                self.groups.remove(place);
-                let next = self.groups_from(parent).next();
-                let has_more = next.is_some_and(|group| group.filter == parent);
-                self.tree.mark(parent, has_more);
-            }
             at = parent;
         }
+    }
+
+    /// Removes a node without children; answers the number of the one above, and what the only
+    /// subscriber had.
+    fn remove_leaf(&mut self, node: Id) -> Option<(Id, Option<V>)> {
+        let (mut value, mut has_groups) = (None, false);
+        let filter = self.tree.remove_leaf(node, |above, removed| {
+            has_groups = above.is_marked();
+            let above = &mut above.value;
+            above.plus = above.plus.filter(|plus| *plus != node);
+            above.hash = above.hash.filter(|hash| *hash != node);
+            value = removed.subscribers.into_one();
+        })?;
+        if has_groups && let Ok(place) = self.groups.search(|group| compare(group, (filter, node)))
+        {
+            self.groups.remove(place);
+            let next = self.groups_from(filter).next();
+            let has_more = next.is_some_and(|group| group.filter == filter);
+            self.tree.mark(filter, has_more);
+        }
+        Some((filter, value))
     }
 }
 

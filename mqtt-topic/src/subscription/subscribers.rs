@@ -36,6 +36,21 @@ impl<K: Copy + Ord, V> Subscribers<K, V> {
         matches!(self, Self::None)
     }
 
+    /// Whether there is this one and nobody else.
+    #[inline]
+    pub(super) fn is_only(&self, key: K) -> bool {
+        matches!(self, Self::One((held, _)) if *held == key)
+    }
+
+    /// What the only one has.
+    #[inline]
+    pub(super) fn into_one(self) -> Option<V> {
+        match self {
+            Self::One((_, value)) => Some(value),
+            Self::None | Self::Few(_) | Self::Many(_) => None,
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         match self {
             Self::None => 0,
