@@ -93,3 +93,45 @@ fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (text, behind) = counted(bytes)?;
     is_plain(text).then_some((text, behind))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The careful reading says the same of all of them: this says that it is not needed.
+    #[test]
+    fn plain_blocks_are_read_in_one_go() {
+        let rows: [(&str, &[u8]); 8] = [
+            ("nothing", b"\0"),
+            ("unspecified format", b"\x02\x01\0"),
+            ("text", b"\x02\x01\x01"),
+            ("expiry", b"\x05\x02\0\0\0\x05"),
+            ("content type", b"\x04\x03\0\x01x"),
+            ("response topic", b"\x06\x08\0\x03a/b"),
+            ("correlation data", b"\x04\x09\0\x01\xFF"),
+            ("users", b"\x0E\x26\0\x01a\0\x01b\x26\0\x01c\0\x01d"),
+        ];
+        for (row, block) in rows {
+            let input = [block, b"m"].concat();
+            let behind = read(&mut PublishProperties::default(), &input);
+            assert_eq!(behind, Some(&b"m"[..]), "{row}");
+        }
+    }
+
+    #[test]
+    fn what_is_unusual_is_left_to_the_careful_reading() {
+        let rows: [(&str, &[u8]); 7] = [
+            ("cut short", b"\x03\x01\0"),
+            ("a format of nobody", b"\x02\x01\x02"),
+            ("a format twice", b"\x04\x01\0\x01\0"),
+            ("not ASCII", b"\x05\x03\0\x02\xC3\xA4"),
+            ("a wildcard", b"\x04\x08\0\x01#"),
+            ("an alias", b"\x03\x23\0\x01"),
+            ("a long block", b"\x80\x01"),
+        ];
+        for (row, block) in rows {
+            let read = read(&mut PublishProperties::default(), block);
+            assert_eq!(read, None, "{row}");
+        }
+    }
+}

@@ -200,6 +200,7 @@ impl<'a> Reader<'a> {
         value
     }
 
+    /// One whose first byte is not its last.
     #[inline(never)]
     fn long_var_int(&mut self, field: Field) -> Result<u32, DecodeError> {
         let start = self.offset();
@@ -208,7 +209,7 @@ impl<'a> Reader<'a> {
             let byte = self.u8(field)?;
             value |= u32::from(byte & 0x7F) << shift;
             if byte & 0x80 == 0 {
-                if byte == 0 && shift > 0 {
+                if byte == 0 {
                     return Err(self.error_at(DecodeErrorKind::VarIntNotMinimal, field, start));
                 }
                 return Ok(value);

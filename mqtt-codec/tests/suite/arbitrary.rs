@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use arbitrary::{Arbitrary, Unstructured};
 use mqtt_codec::arbitrary::{EncodedPacket, violations, with_packet};
 use mqtt_codec::{
-    Binary, Packet, PacketId, PacketType, Parsed, ProtocolVersion, ReasonCode, Str, SubscriptionId,
-    TopicAlias, decode,
+    Binary, Connect, Packet, PacketId, PacketType, Parsed, ProtocolVersion, ReasonCode, Str,
+    SubscriptionId, TopicAlias, TopicName, Will, WillProperties, decode,
 };
 use proptest::prelude::*;
 
@@ -344,6 +344,7 @@ fn each_packet_is_broken_in_the_ways_that_are_its_own() {
     }
     const BEHIND: &str = "a byte behind the last field";
     const ID_0: &str = "packet identifier 0";
+    const LONG_LENGTH: &str = "a remaining length with a byte too many";
     use ProtocolVersion::{V3_1_1, V5_0};
     type Row = (&'static str, ProtocolVersion, &'static str, bool);
     let rows: &[Row] = &[
@@ -365,6 +366,9 @@ fn each_packet_is_broken_in_the_ways_that_are_its_own() {
         ("30 03 00 01 74", V3_1_1, "a property twice", false),
         ("20 02 00 04", V3_1_1, "session present in a refusal", true),
         ("20 02 00 00", V3_1_1, "session present in a refusal", false),
+        ("D0 00", V5_0, LONG_LENGTH, true),
+        ("D0 00", V3_1_1, LONG_LENGTH, false),
+        ("30 05 00 01 74 00 78", V5_0, LONG_LENGTH, true),
     ];
     for (packet, version, what, is_there) in rows {
         let all = whats(packet, *version);
@@ -373,6 +377,41 @@ fn each_packet_is_broken_in_the_ways_that_are_its_own() {
             *is_there,
             "{packet} {version}: {what} in {all:?}"
         );
+    }
+}
+
+/// Each in its own place, and all else as it was.
+#[test]
+fn the_properties_of_a_will_are_broken_too() {
+    let properties = WillProperties {
+        content_type: Some(Str::new("kept").unwrap()),
+        ..WillProperties::default()
+    };
+    let will = Will {
+        properties,
+        ..Will::new(TopicName::new("t").unwrap(), Binary::new(b"m").unwrap())
+    };
+    let without = Connect::new(ProtocolVersion::V5_0, Str::new("c").unwrap());
+    let with = Connect {
+        will: Some(will),
+        ..without
+    };
+    let of_others = |connect| {
+        let mut all = violations(&Packet::Connect(connect), ProtocolVersion::V5_0);
+        all.retain(|violation| violation.what() == "a property of another packet");
+        all
+    };
+    let (more, fewer) = (of_others(with), of_others(without));
+    assert!(
+        more.len() > fewer.len() + 10,
+        "{} {}",
+        more.len(),
+        fewer.len()
+    );
+    let content_type = b"\x03\0\x04kept";
+    for violation in more {
+        let mut places = violation.bytes().windows(content_type.len());
+        assert!(places.any(|bytes| bytes == content_type), "{violation:?}");
     }
 }
 

@@ -134,6 +134,22 @@ fn an_error_knows_its_answer() {
 }
 
 #[test]
+fn a_topic_at_fault_breaks_the_statement_of_its_fault() {
+    let rows: [(&str, &[u8], Option<&str>); 3] = [
+        ("a wildcard", b"\0\x03a/#", Some("MQTT-4.7.0-1")),
+        ("nothing", b"\0\0", Some("MQTT-4.7.3-1")),
+        ("U+0000", b"\0\x01\0", Some("MQTT-1.5.4-2")),
+    ];
+    for (row, topic, expected) in rows {
+        let front = b"\0\x04MQTT\x05\x06\0\0\0\0\0\0";
+        let body = [&front[..], topic, b"\0\0"].concat();
+        let bytes = [&[0x10, u8::try_from(body.len()).unwrap()], &body[..]].concat();
+        let error = decode(&bytes, V5_0, 100).unwrap_err();
+        assert_eq!(error.statement(), expected, "{row}: {error}");
+    }
+}
+
+#[test]
 fn an_error_names_the_filter_at_fault() {
     let bytes = b"\x82\x1C\x00\x0A\x00\x00\x01a\x00\x00\x12school/#/group-1/#\x00";
     let Parsed::Complete(frame) = Frame::parse(bytes, Some(V5_0), u32::MAX).unwrap() else {
