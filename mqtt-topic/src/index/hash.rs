@@ -62,8 +62,11 @@ fn mix(one: u64, other: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{IndexConfig, Match, Scratch, SubscriptionIndex, TopicFilter, TopicName};
+    use alloc::borrow::ToOwned;
     use alloc::collections::BTreeSet;
     use alloc::format;
+    use alloc::string::String;
     use alloc::vec::Vec;
 
     #[test]
@@ -97,5 +100,59 @@ mod tests {
             let buckets: BTreeSet<_> = one.iter().map(|hash| (hash >> shift) & 127).collect();
             assert_eq!(buckets.len(), 128, "bits from {shift} on");
         }
+    }
+
+    /// Names with one hash under a seed: what their first eight bytes did to the state, the next
+    /// eight undo.
+    fn colliding(seed: u64) -> impl Iterator<Item = String> {
+        let start = seed ^ 24_u64.wrapping_mul(ODD);
+        (0_u64..).filter_map(move |number| {
+            let first = format!("{number:08}");
+            let (words, _) = first.as_bytes().as_chunks::<8>();
+            let state = mix(start ^ u64::from_le_bytes(words[0]), ODD);
+            let second = str::from_utf8(&state.to_le_bytes()).ok()?.to_owned();
+            let is_level = second.is_ascii() && !second.contains(['/', '+', '#', '\0']);
+            is_level.then(|| format!("{first}{second}together"))
+        })
+    }
+
+    #[test]
+    fn names_that_collide_do_so_under_one_seed_alone() {
+        let names: Vec<_> = colliding(7).take(500).collect();
+        let hashes = |seed: u64| -> BTreeSet<u64> {
+            let seed = Seed::new(seed);
+            names
+                .iter()
+                .map(|name| seed.text(name.as_bytes()))
+                .collect()
+        };
+        assert_eq!((hashes(7).len(), hashes(8).len()), (1, 500));
+    }
+
+    /// Slower, and right all the same.
+    #[test]
+    fn an_index_bears_names_that_collide() {
+        let names: Vec<_> = colliding(7).take(500).collect();
+        let mut index = SubscriptionIndex::new(IndexConfig {
+            hash_seed: 7,
+            ..IndexConfig::default()
+        });
+        for (name, key) in names.iter().zip(0_u32..) {
+            let filter = TopicFilter::new(name).unwrap();
+            assert_eq!(index.insert(filter, key, ()), Ok(None));
+        }
+        let mut scratch = Scratch::default();
+        for (name, key) in names.iter().zip(0..) {
+            let topic = TopicName::new(name).unwrap();
+            let mut found = index.matches(topic, &mut scratch);
+            let first = found.next();
+            assert!(matches!(first, Some(Match::Subscriber { key: held, .. }) if held == key));
+            assert!(found.next().is_none());
+            assert_eq!(scratch.steps(), 2, "the root and the level");
+        }
+        for key in 0..500 {
+            assert_eq!(index.remove_subscriber(key), 1);
+        }
+        assert_eq!(index.nodes_len(), 1);
     }
 }

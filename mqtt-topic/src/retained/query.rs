@@ -102,13 +102,13 @@ impl<M> RetainedIndex<M> {
         }
         let mut siblings = None;
         while let Some(step) = path.last_mut() {
-            if left == 0 {
-                return QueryProgress::More;
-            }
             let Some(child) = self.next_child(step.node, step.behind, &mut siblings) else {
                 path.pop();
                 continue;
             };
+            if left == 0 {
+                return QueryProgress::More;
+            }
             left = left.saturating_sub(1);
             step.behind = Some(child);
             let Some(level) = self.level_for_wildcard(step.node, child) else {
