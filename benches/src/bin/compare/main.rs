@@ -77,7 +77,7 @@ fn main() -> ExitCode {
         }
         ["topic", ref rest @ ..] => topic::main(rest),
         _ => {
-            eprintln!("usage: compare codec [--list] | compare topic");
+            eprintln!("usage: compare codec [--list] | compare topic [--picture FILE.svg]");
             ExitCode::from(2)
         }
     }

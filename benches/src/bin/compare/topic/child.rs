@@ -78,6 +78,7 @@ pub(crate) fn run(workload: &str, subject: &dyn Subject) {
             phase(workload, pairs.len(), 0.0, run);
         }
         "T2-1k" => index(workload, subject, 1_000),
+        "T2-10k" => index(workload, subject, 10_000),
         "T2-100k" => index(workload, subject, 100_000),
         "T2-1M" => index(workload, subject, 1_000_000),
         "T3" => one_topic(subject),

@@ -8,6 +8,8 @@ mod child;
 mod ours;
 #[cfg(feature = "peers")]
 mod peers;
+#[cfg(feature = "peers")]
+mod picture;
 mod scan;
 mod subject;
 
@@ -43,7 +45,18 @@ fn subjects() -> Vec<Box<dyn Subject>> {
 /// `compare topic`, and what it runs of itself.
 pub(crate) fn main(arguments: &[&str]) -> ExitCode {
     match *arguments {
-        [] => compare(),
+        [] => compare().1,
+        #[cfg(feature = "peers")]
+        ["--picture", path] => {
+            let (rows, verdict) = compare();
+            match picture::draw(&rows, path.as_ref()) {
+                Ok(()) => verdict,
+                Err(error) => {
+                    eprintln!("compare: {path}: {error}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
         ["--one", workload, subject] => {
             for candidate in subjects().iter().filter(|other| other.name() == subject) {
                 child::run(workload, candidate.as_ref());
@@ -51,23 +64,25 @@ pub(crate) fn main(arguments: &[&str]) -> ExitCode {
             ExitCode::SUCCESS
         }
         _ => {
-            eprintln!("usage: compare topic");
+            eprintln!("usage: compare topic [--picture FILE.svg]");
             ExitCode::from(2)
         }
     }
 }
 
-const WORKLOADS: [&str; 7] = [
+const WORKLOADS: [&str; 8] = [
     "T1-raw",
     "T1-parsed",
     "T2-1k",
+    "T2-10k",
     "T2-100k",
     "T2-1M",
     "T3",
     "T4",
 ];
 
-fn compare() -> ExitCode {
+/// All figures, and whether the bars hold.
+fn compare() -> (Vec<Row>, ExitCode) {
     let mut rows = Vec::new();
     for workload in WORKLOADS {
         for subject in subjects() {
@@ -79,17 +94,18 @@ fn compare() -> ExitCode {
                 Ok(of_subject) => rows.extend(of_subject),
                 Err(error) => {
                     eprintln!("compare: {workload} {}: {error}", subject.name());
-                    return ExitCode::FAILURE;
+                    return (rows, ExitCode::FAILURE);
                 }
             }
         }
     }
     print(&rows);
-    if bars::check(&rows) {
+    let verdict = if bars::check(&rows) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    }
+    };
+    (rows, verdict)
 }
 
 fn figures(workload: &str, subject: &dyn Subject) -> Result<Vec<Row>, String> {

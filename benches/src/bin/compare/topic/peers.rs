@@ -150,7 +150,7 @@ impl Subject for Engine {
     }
 
     fn takes(&self, workload: &str) -> bool {
-        matches!(workload, "T2-1k" | "T2-100k" | "T2-1M" | "T3")
+        workload == "T3" || workload.starts_with("T2-")
     }
 
     fn index(&self) -> Option<Box<dyn Index>> {
@@ -195,7 +195,7 @@ impl Subject for Quill {
     }
 
     fn takes(&self, workload: &str) -> bool {
-        matches!(workload, "T1-parsed" | "T2-1k" | "T2-100k" | "T2-1M" | "T3")
+        matches!(workload, "T1-parsed" | "T3") || workload.starts_with("T2-")
     }
 
     fn parsed(&self, pairs: &[(&str, &str)]) -> Option<Box<dyn Fn() -> usize>> {

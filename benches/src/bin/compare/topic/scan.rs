@@ -16,7 +16,7 @@ impl Subject for Scan {
     }
 
     fn takes(&self, workload: &str) -> bool {
-        matches!(workload, "T2-1k" | "T3")
+        matches!(workload, "T2-1k" | "T2-10k" | "T3")
     }
 
     fn index(&self) -> Option<Box<dyn Index>> {
