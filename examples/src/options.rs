@@ -112,7 +112,7 @@ impl ConnectOptions {
             Event::Connected { session_present } => {
                 crate::log!("connected, session present: {session_present}")
             }
-            Event::Message { message, dup } => {
+            Event::Message { message, dup, .. } => {
                 let (topic, qos, retain) = (message.topic(), message.qos(), message.retain());
                 crate::log!(
                     "message on {topic}, QoS {qos}, retain {retain}, dup {dup}, {} bytes",
@@ -154,14 +154,13 @@ fn version(text: &str) -> Result<ProtocolVersion, String> {
 /// The end of a connection as an error in words, unless this side wanted it.
 pub fn failure(event: &Event) -> Option<anyhow::Error> {
     let Event::Closed {
-        cause,
-        reason_string,
-        ..
+        cause, diagnostics, ..
     } = event
     else {
         return None;
     };
-    let explanation = reason_string
+    let explanation = diagnostics
+        .reason_string
         .as_ref()
         .map_or(String::new(), |text| format!(": {text}"));
     match cause {

@@ -113,7 +113,7 @@ fn settle(event: &Event, open: &mut BTreeSet<PublishToken>) -> anyhow::Result<()
         return Err(error);
     }
     match event {
-        Event::Published { token, reason } => {
+        Event::Published { token, reason, .. } => {
             open.remove(token);
             anyhow::ensure!(
                 !reason.is_error(),

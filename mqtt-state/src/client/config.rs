@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::Acknowledge;
 use mqtt_codec::{Counts, DecodeConfig, Limits, Strictness};
 
 /// Limits of one [`Client`](super::Client).
@@ -30,6 +31,8 @@ pub struct Config {
     /// QoS 1 and 2 PUBLISH packets unacknowledged towards the server, besides the server's own
     /// Receive Maximum. At least 1. 100.
     pub in_flight_max: u16,
+    /// Who acknowledges QoS 1 and 2 messages. The client.
+    pub acknowledge: Acknowledge,
     /// Topic aliases the server may set; announced in CONNECT. 10.
     pub topic_alias_maximum: u16,
     /// Topic aliases used towards the server, besides the server's own maximum. 10.
@@ -73,6 +76,7 @@ impl Default for Config {
             strictness: Strictness::STRICT,
             receive_maximum: 100,
             in_flight_max: 100,
+            acknowledge: Acknowledge::Automatic,
             topic_alias_maximum: 10,
             outbound_topic_aliases_max: 10,
             waiting_len_max: 1000,

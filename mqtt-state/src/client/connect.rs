@@ -5,14 +5,14 @@ use core::fmt;
 
 use mqtt_codec::{
     ConnAck, ConnAckOutcome, Connect, Disconnect, DisconnectReason, EncodeError, MaximumQoS,
-    Packet, ProtocolVersion, QoS,
+    Packet, ProtocolVersion, QoS, Str, UserProperties,
 };
 
 use super::keep_alive::KeepAlive;
 use super::{Client, Event, LostCause, Negotiated, Phase, PublishToken, RequestToken};
 use crate::link::{Link, LinkLimits};
 use crate::session::Lost;
-use crate::{CloseCause, ProtocolError, Timestamp};
+use crate::{CloseCause, Diagnostics, ProtocolError, Timestamp};
 
 /// What CONNECT said, as far as CONNACK is read in its light.
 #[derive(Clone, Debug)]
@@ -73,6 +73,26 @@ impl fmt::Display for DisconnectError {
 }
 
 impl core::error::Error for DisconnectError {}
+
+/// What a server says when it ends a connection.
+#[derive(Debug, Default)]
+pub(super) struct Parting {
+    diagnostics: Diagnostics,
+    server_reference: Option<String>,
+}
+
+impl Parting {
+    pub(super) fn new(
+        reason_string: Option<Str<'_>>,
+        user_properties: UserProperties<'_>,
+        server_reference: Option<Str<'_>>,
+    ) -> Self {
+        Self {
+            diagnostics: Diagnostics::new(reason_string, user_properties),
+            server_reference: server_reference.map(|text| text.as_str().to_string()),
+        }
+    }
+}
 
 impl Client {
     /// Begins a connection on a transport that has just been opened: queues CONNECT.
@@ -174,7 +194,11 @@ impl Client {
         if let Some(link) = &mut self.link {
             link.disconnect(disconnect);
         }
-        self.end(now, CloseCause::Disconnected(disconnect.reason), None, None);
+        self.end(
+            now,
+            CloseCause::Disconnected(disconnect.reason),
+            Parting::default(),
+        );
         Ok(())
     }
 
@@ -188,21 +212,13 @@ impl Client {
         let session_present = match connack.outcome {
             ConnAckOutcome::Accepted { session_present } => session_present,
             ConnAckOutcome::Refused(reason) => {
-                let reason_string = properties
-                    .reason_string
-                    .map(|text| text.as_str().to_string());
-                let server_reference = properties
-                    .server_reference
-                    .map(|text| text.as_str().to_string());
-                if let Some(link) = &mut self.link {
-                    link.close();
-                }
-                self.end(
-                    now,
-                    CloseCause::Refused(reason),
-                    reason_string,
-                    server_reference,
+                let parting = Parting::new(
+                    properties.reason_string,
+                    properties.user_properties,
+                    properties.server_reference,
                 );
+                self.close_link();
+                self.end(now, CloseCause::Refused(reason), parting);
                 return Ok(());
             }
         };
@@ -256,16 +272,11 @@ impl Client {
 
     /// The connection is over, as far as this machine is concerned. What is in the link's outbox
     /// still goes out.
-    pub(super) fn end(
-        &mut self,
-        now: Timestamp,
-        cause: CloseCause,
-        reason_string: Option<String>,
-        server_reference: Option<String>,
-    ) {
+    pub(super) fn end(&mut self, now: Timestamp, cause: CloseCause, parting: Parting) {
         self.phase = Phase::Ending {
             deadline: now + self.config.close_timeout,
         };
+        self.receipts.end_connection();
         for tag in self.session.outbound.take_requests() {
             self.events.push(Event::RequestLost {
                 token: RequestToken(tag),
@@ -276,8 +287,8 @@ impl Client {
         }
         self.events.push(Event::Closed {
             cause,
-            reason_string,
-            server_reference,
+            diagnostics: parting.diagnostics,
+            server_reference: parting.server_reference,
         });
     }
 
@@ -290,13 +301,14 @@ impl Client {
                 ProtocolVersion::V3_1_1 => link.close(),
             }
         }
-        self.end(now, CloseCause::AnswerTooLarge, None, None);
+        self.end(now, CloseCause::AnswerTooLarge, Parting::default());
     }
 
     /// What was in flight died with the session.
     fn lose_session(&mut self) {
         self.session_known = false;
         self.session.inbound.clear();
+        self.receipts.end_session();
         for lost in self.session.outbound.take_in_flight() {
             let (tag, message) = match lost {
                 Lost::Message(held) => (held.tag, Some(held.message.message)),

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use mqtt_codec::{Message, ProtocolVersion, QoS, ReasonCode, SubscribeReason, UnsubscribeReason};
 
-use crate::CloseCause;
+use super::Receipt;
+use crate::{CloseCause, Diagnostics};
 
 /// Names one `publish`, for the life of the [`Client`](super::Client); never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,12 +26,14 @@ pub enum Event {
         /// The server still had the session.
         session_present: bool,
     },
-    /// A message for one of the subscriptions. It has been acknowledged already.
+    /// A message for one of the subscriptions.
     Message {
         /// Topic, payload, QoS, RETAIN flag and properties.
         message: Message,
         /// The server sent it before, perhaps in vain.
         dup: bool,
+        /// To acknowledge it with; `None` where nothing is left to acknowledge.
+        receipt: Option<Receipt>,
     },
     /// A publish is complete: QoS 0 was handed to the transport, QoS 1 got PUBACK, QoS 2 PUBCOMP.
     Published {
@@ -38,6 +41,8 @@ pub enum Event {
         token: PublishToken,
         /// What the server said; 0x80 and above means that it refused the message.
         reason: ReasonCode,
+        /// What else it said about it.
+        diagnostics: Diagnostics,
     },
     /// A publish will never complete.
     PublishLost {
@@ -54,6 +59,8 @@ pub enum Event {
         token: RequestToken,
         /// One for each filter, in their order.
         reasons: Vec<SubscribeReason>,
+        /// What else the server said.
+        diagnostics: Diagnostics,
     },
     /// The server answered an `unsubscribe`.
     Unsubscribed {
@@ -61,6 +68,8 @@ pub enum Event {
         token: RequestToken,
         /// One for each filter, in their order; empty in 3.1.1, which has none.
         reasons: Vec<UnsubscribeReason>,
+        /// What else the server said.
+        diagnostics: Diagnostics,
     },
     /// The connection ended before the server answered this `subscribe` or `unsubscribe`.
     RequestLost {
@@ -71,8 +80,8 @@ pub enum Event {
     Closed {
         /// Why.
         cause: CloseCause,
-        /// What the server said about it, in words, if it did.
-        reason_string: Option<String>,
+        /// What else the server said about it.
+        diagnostics: Diagnostics,
         /// Where the server says to go instead, if it does.
         server_reference: Option<String>,
     },

@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod acknowledge;
 mod config;
 mod connect;
 mod event;
@@ -31,13 +32,15 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use mqtt_codec::{Decoder, Frame, Packet, PacketType, Parsed, ProtocolVersion, Rule};
 
+pub use acknowledge::{AckError, Acknowledge, Receipt};
 pub use config::Config;
 pub use connect::{ConnectError, DisconnectError};
 pub use event::{Event, LostCause, Negotiated, PublishToken, RequestToken};
 pub use publish::{PublishError, PublishErrorKind};
 pub use subscribe::RequestError;
 
-use connect::Offer;
+use acknowledge::Receipts;
+use connect::{Offer, Parting};
 use keep_alive::{Due, KeepAlive};
 use publish::{Events, OwnMessage};
 
@@ -68,6 +71,7 @@ pub struct Client {
     link: Option<Link>,
     phase: Phase,
     keep_alive: KeepAlive,
+    receipts: Receipts,
     events: Events,
     buffer_seen: BufferSeen,
     decoder: Decoder,
@@ -120,6 +124,7 @@ impl Client {
             link: None,
             phase: Phase::Disconnected,
             keep_alive: KeepAlive::new(Timestamp::ZERO, 0),
+            receipts: Receipts::default(),
             events: Events::default(),
             buffer_seen: BufferSeen::default(),
             next_token: 1,
@@ -164,7 +169,7 @@ impl Client {
             Phase::Connecting { deadline, .. } => {
                 if now >= *deadline {
                     self.close_link();
-                    self.end(now, CloseCause::ConnectTimeout, None, None);
+                    self.end(now, CloseCause::ConnectTimeout, Parting::default());
                 }
             }
             Phase::Connected { .. } => match self.keep_alive.due(now, self.config.ping_timeout) {
@@ -175,7 +180,7 @@ impl Client {
                 }
                 Some(Due::Silence) => {
                     self.close_link();
-                    self.end(now, CloseCause::PingTimeout, None, None);
+                    self.end(now, CloseCause::PingTimeout, Parting::default());
                 }
                 None => {}
             },
@@ -187,7 +192,7 @@ impl Client {
         let now = self.clock.advance(now);
         match self.phase {
             Phase::Connecting { .. } | Phase::Connected { .. } => {
-                self.end(now, CloseCause::ConnectionLost, None, None);
+                self.end(now, CloseCause::ConnectionLost, Parting::default());
             }
             Phase::Disconnected | Phase::Ending { .. } => {}
         }
@@ -373,21 +378,21 @@ impl Client {
             return Ok(());
         };
         match packet {
-            Packet::Publish(publish) => self.handle_publish(publish, origin),
+            Packet::Publish(publish) => self.handle_publish(now, publish, origin),
             Packet::PubAck(ack) => {
                 let effect = link.receive_puback(ack, &mut self.session)?;
-                self.note_delivery(&effect);
+                self.note_delivery(&effect, ack.properties);
                 Ok(())
             }
             Packet::PubRec(ack) => {
                 let effect = link.receive_pubrec(ack, &mut self.session)?;
-                self.note_delivery(&effect);
+                self.note_delivery(&effect, ack.properties);
                 Ok(())
             }
             Packet::PubRel(ack) => link.receive_pubrel(ack, &mut self.session.inbound),
             Packet::PubComp(ack) => {
                 let effect = link.receive_pubcomp(ack, &mut self.session)?;
-                self.note_delivery(&effect);
+                self.note_delivery(&effect, ack.properties);
                 Ok(())
             }
             Packet::SubAck(suback) => Ok(self.handle_suback(suback)?),
@@ -403,18 +408,16 @@ impl Client {
                     return Err(ProtocolError::SessionExpiryFromServer.into());
                 }
                 link.close();
-                let text =
-                    |text: Option<mqtt_codec::Str<'_>>| text.map(|text| text.as_str().into());
                 let properties = &disconnect.properties;
-                let (reason_string, reference) = (
-                    text(properties.reason_string),
-                    text(properties.server_reference),
+                let parting = Parting::new(
+                    properties.reason_string,
+                    properties.user_properties,
+                    properties.server_reference,
                 );
                 self.end(
                     now,
                     CloseCause::DisconnectedByPeer(disconnect.reason),
-                    reason_string,
-                    reference,
+                    parting,
                 );
                 Ok(())
             }
@@ -433,7 +436,7 @@ impl Client {
                 }
             }
         }
-        self.end(now, CloseCause::ProtocolError(error), None, None);
+        self.end(now, CloseCause::ProtocolError(error), Parting::default());
     }
 
     fn close_link(&mut self) {

@@ -3,13 +3,15 @@
 use alloc::collections::VecDeque;
 use core::fmt;
 
-use mqtt_codec::{Delivery, Message, PacketId, Publish, PublishReason, QoS, ReasonCode};
+use mqtt_codec::{
+    AckProperties, Delivery, Message, PacketId, Publish, PublishReason, QoS, ReasonCode,
+};
 
-use super::{Client, Event, LostCause, Phase, PublishToken};
+use super::{Acknowledge, Client, Event, LostCause, Phase, PublishToken};
 use crate::intake::Origin;
 use crate::link::{AckEffect, Arrival, Outgoing, OutgoingIds, ReceiveError, Settled, Store};
 use crate::session::{Held, QueueLimits};
-use crate::{Timestamp, Traffic};
+use crate::{Diagnostics, Timestamp, Traffic};
 
 /// A message of this client on its way to the server.
 #[derive(Clone, Debug)]
@@ -166,33 +168,57 @@ impl Client {
         }
     }
 
-    // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2] Acknowledged by its QoS whatever the application does with it.
     pub(super) fn handle_publish(
         &mut self,
+        now: Timestamp,
         publish: &Publish<'_>,
         origin: Origin<'_>,
     ) -> Result<(), ReceiveError> {
         let Some(link) = &mut self.link else {
             return Ok(());
         };
+        // The duplicate test comes before every other.
+        if let Delivery::ExactlyOnce { id, .. } = publish.delivery
+            && self.receipts.came_again(id)
+        {
+            link.receive_repeated(publish)?;
+            self.flush_receipts(now);
+            return Ok(());
+        }
         let topic = match link.receive_publish(publish, &self.session.inbound)? {
             Arrival::New(topic) => topic,
             Arrival::Repeated => return Ok(()),
         };
         let message = origin.message(publish, topic.name());
-        link.acknowledge(
-            publish.delivery,
-            PublishReason::Success,
-            &mut self.session.inbound,
-        )?;
+        let receipt = match self.config.acknowledge {
+            // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2] By its QoS, whatever the application does with it.
+            Acknowledge::Automatic => {
+                link.acknowledge(
+                    publish.delivery,
+                    PublishReason::Success,
+                    AckProperties::default(),
+                    &mut self.session.inbound,
+                )?;
+                None
+            }
+            Acknowledge::Manual => {
+                link.defer(publish.delivery);
+                self.receipts.add(publish.delivery)
+            }
+        };
         self.events.push(Event::Message {
             message,
             dup: publish.delivery.dup(),
+            receipt,
         });
         Ok(())
     }
 
-    pub(super) fn note_delivery(&mut self, effect: &AckEffect<OwnMessage>) {
+    pub(super) fn note_delivery(
+        &mut self,
+        effect: &AckEffect<OwnMessage>,
+        properties: AckProperties<'_>,
+    ) {
         match effect {
             // A QoS 2 message is published when PUBCOMP has come, not before.
             AckEffect::Nothing | AckEffect::Released(_) => {}
@@ -200,6 +226,7 @@ impl Client {
                 self.events.push(Event::Published {
                     token: PublishToken(*tag),
                     reason: *reason,
+                    diagnostics: properties.into(),
                 });
             }
         }
@@ -251,6 +278,7 @@ impl Store for Events {
                 return self.push(Event::Published {
                     token,
                     reason: ReasonCode::Success,
+                    diagnostics: Diagnostics::default(),
                 });
             }
             Settled::Expired => LostCause::Expired,

@@ -169,6 +169,7 @@ impl Client {
         self.events.push(Event::Subscribed {
             token,
             reasons: suback.reasons.iter().collect(),
+            diagnostics: suback.properties.into(),
         });
         Ok(())
     }
@@ -179,6 +180,7 @@ impl Client {
         self.events.push(Event::Unsubscribed {
             token,
             reasons: unsuback.reasons.iter().collect(),
+            diagnostics: unsuback.properties.into(),
         });
         Ok(())
     }

@@ -10,11 +10,7 @@ mod outbox;
 mod receive;
 mod transmit;
 
-use alloc::collections::BTreeSet;
-
-use mqtt_codec::{
-    Ack, Disconnect, EncodeError, Packet, PacketId, ProtocolVersion, QoS, ReleaseReason,
-};
+use mqtt_codec::{Ack, Disconnect, EncodeError, Packet, ProtocolVersion, QoS, ReleaseReason};
 
 pub(crate) use alias::{InboundAliases, OutboundAliases, Topic};
 pub(crate) use outbox::Outbox;
@@ -22,7 +18,7 @@ pub(crate) use receive::{AckEffect, Arrival, ReceiveError};
 pub(crate) use transmit::{Outgoing, OutgoingIds, Settled, Store};
 
 use crate::ProtocolError;
-use crate::session::Session;
+use crate::session::{IdSet, Session};
 
 /// One network connection, from the first packet after the handshake to the last byte.
 #[derive(Debug)]
@@ -38,9 +34,9 @@ pub(crate) struct Link {
 #[derive(Debug)]
 struct ReceiveSide {
     receive_maximum: u16,
-    /// QoS 2 identifiers received on this connection whose PUBCOMP has not been sent. QoS 1 is
-    /// answered at once and never counts.
-    open: BTreeSet<PacketId>,
+    /// Identifiers received on this connection whose PUBACK, PUBCOMP or refusal has not been sent:
+    /// what the peer's Receive Maximum counts.
+    open: IdSet,
     aliases: InboundAliases,
 }
 
@@ -96,7 +92,7 @@ impl Link {
             phase: Phase::Open,
             receive: ReceiveSide {
                 receive_maximum: 0,
-                open: BTreeSet::new(),
+                open: IdSet::new(),
                 aliases: InboundAliases::new(0),
             },
             send: SendSide {
@@ -120,7 +116,7 @@ impl Link {
                 ProtocolVersion::V3_1_1 => u16::MAX,
                 ProtocolVersion::V5_0 => limits.receive_maximum,
             },
-            open: BTreeSet::new(),
+            open: IdSet::new(),
             aliases: InboundAliases::new(limits.topic_alias_maximum),
         };
         self.send = SendSide {

@@ -1,8 +1,8 @@
 //! Packets of the QoS flows as they arrive: what is checked, what is answered, what it means.
 
 use mqtt_codec::{
-    Ack, Delivery, EncodeError, Packet, PacketId, PacketType, ProtocolVersion, PubAck, PubComp,
-    PubRec, PubRel, Publish, PublishReason, ReasonCode, ReleaseReason,
+    Ack, AckProperties, Delivery, EncodeError, Packet, PacketId, PacketType, ProtocolVersion,
+    PubAck, PubComp, PubRec, PubRel, Publish, PublishReason, ReasonCode, ReleaseReason,
 };
 
 use super::{Link, Topic};
@@ -64,8 +64,7 @@ impl Link {
         if let Delivery::ExactlyOnce { id, .. } = publish.delivery
             && inbound.is_known(id)
         {
-            self.receive.aliases.resolve(publish.topic)?;
-            self.receive.open.insert(id);
+            self.receive_repeated(publish)?;
             self.send(&Packet::PubRec(Ack::new(id, PublishReason::Success)))?;
             return Ok(Arrival::Repeated);
         }
@@ -77,28 +76,69 @@ impl Link {
         Ok(Arrival::New(self.receive.aliases.resolve(publish.topic)?))
     }
 
+    /// A QoS 2 message has come once more.
+    pub(crate) fn receive_repeated(&mut self, publish: &Publish<'_>) -> Result<(), ProtocolError> {
+        self.receive.aliases.resolve(publish.topic)?;
+        self.defer(publish.delivery);
+        Ok(())
+    }
+
+    /// A PUBLISH is answered later: until then it counts for the Receive Maximum.
+    pub(crate) fn defer(&mut self, delivery: Delivery) {
+        if let Some(id) = delivery.id() {
+            self.receive.open.insert(id);
+        }
+    }
+
     /// Answers a PUBLISH by its QoS. With a success this side owns the message.
     // [5:MQTT-3.3.4-1] [3:MQTT-3.3.4-1] QoS 0 nothing, QoS 1 PUBACK, QoS 2 PUBREC.
     pub(crate) fn acknowledge(
         &mut self,
         delivery: Delivery,
         reason: PublishReason,
+        properties: AckProperties<'_>,
         inbound: &mut Inbound,
     ) -> Result<(), EncodeError> {
+        let answer = |id, properties| Ack {
+            properties,
+            ..Ack::new(id, reason)
+        };
         match delivery {
             Delivery::AtMostOnce => Ok(()),
             // [5:MQTT-4.3.2-4] [3:MQTT-4.3.2-2] The same identifier, and nothing is remembered.
             // [5:MQTT-4.6.0-2] [3:MQTT-4.6.0-2] Answered at once, so in the order of arrival.
-            Delivery::AtLeastOnce { id, .. } => self.send(&Packet::PubAck(Ack::new(id, reason))),
+            Delivery::AtLeastOnce { id, .. } => {
+                self.receive.open.remove(id);
+                self.send_short(properties, |properties| {
+                    Packet::PubAck(answer(id, properties))
+                })
+            }
             // [5:MQTT-4.3.3-8] [3:MQTT-4.3.3-2] [5:MQTT-4.6.0-3] [3:MQTT-4.6.0-3]
             Delivery::ExactlyOnce { id, .. } => {
                 // [5:MQTT-4.3.3-9] After a refusal the identifier is a new message.
                 if !is_failure(reason.into()) || self.version == ProtocolVersion::V3_1_1 {
                     inbound.remember(id);
                     self.receive.open.insert(id);
+                } else {
+                    self.receive.open.remove(id);
                 }
-                self.send(&Packet::PubRec(Ack::new(id, reason)))
+                self.send_short(properties, |properties| {
+                    Packet::PubRec(answer(id, properties))
+                })
             }
+        }
+    }
+
+    /// Sends an acknowledgement; without its properties, if the peer does not take it with them.
+    // [5:MQTT-3.4.2-2] [5:MQTT-3.4.2-3] [5:MQTT-3.5.2-2] [5:MQTT-3.5.2-3]
+    fn send_short<'p>(
+        &mut self,
+        properties: AckProperties<'p>,
+        packet: impl Fn(AckProperties<'p>) -> Packet<'p>,
+    ) -> Result<(), EncodeError> {
+        match self.send(&packet(properties)) {
+            Err(EncodeError::PacketTooLarge { .. }) => self.send(&packet(AckProperties::default())),
+            sent => sent,
         }
     }
 
@@ -162,7 +202,7 @@ impl Link {
         } else {
             ReleaseReason::PacketIdNotFound
         };
-        self.receive.open.remove(&ack.id);
+        self.receive.open.remove(ack.id);
         self.send(&Packet::PubComp(Ack::new(ack.id, reason)))?;
         Ok(())
     }

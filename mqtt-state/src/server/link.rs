@@ -7,9 +7,9 @@
 use alloc::vec::Vec;
 
 use mqtt_codec::{
-    Connect, DecodeError, Decoder, Delivery, Disconnect, DisconnectReason, EncodeError, Frame,
-    Packet, PacketType, Parsed, ProtocolVersion, Publish, PublishReason, Rule, Subscribe,
-    Unsubscribe,
+    AckProperties, Connect, DecodeError, Decoder, Delivery, Disconnect, DisconnectReason,
+    EncodeError, Frame, Packet, PacketType, Parsed, ProtocolVersion, Publish, PublishReason, Rule,
+    Subscribe, Unsubscribe,
 };
 
 use super::Config;
@@ -191,8 +191,12 @@ impl ServerLink {
         reason: PublishReason,
         session: &mut Session<M>,
     ) -> Result<(), EncodeError> {
-        self.link
-            .acknowledge(delivery, reason, &mut session.inbound)
+        self.link.acknowledge(
+            delivery,
+            reason,
+            AckProperties::default(),
+            &mut session.inbound,
+        )
     }
 
     /// Queues an answer.

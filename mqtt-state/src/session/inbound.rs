@@ -1,8 +1,8 @@
 //! The receiving half of a session: QoS 2 messages whose PUBREL has not come yet.
 
-use alloc::collections::BTreeSet;
-
 use mqtt_codec::PacketId;
+
+use super::id_set::IdSet;
 
 /// The identifiers of QoS 2 messages that were received and not released.
 ///
@@ -10,14 +10,14 @@ use mqtt_codec::PacketId;
 /// side announced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Inbound {
-    unreleased: BTreeSet<PacketId>,
+    unreleased: IdSet,
 }
 
 impl Inbound {
     /// Whether a PUBLISH with this identifier is a repetition.
     // [5:MQTT-4.3.3-10] [3:MQTT-4.3.3-2] Until PUBREL the identifier alone says so; DUP has no part in it.
     pub(crate) fn is_known(&self, id: PacketId) -> bool {
-        self.unreleased.contains(&id)
+        self.unreleased.contains(id)
     }
 
     /// This side owns the message now, and says so with PUBREC.
@@ -28,7 +28,7 @@ impl Inbound {
     /// PUBREL has come; `false` when the identifier was not known.
     // [5:MQTT-4.3.3-12] [3:MQTT-4.3.3-2] Afterwards the same identifier is a new message.
     pub(crate) fn release(&mut self, id: PacketId) -> bool {
-        self.unreleased.remove(&id)
+        self.unreleased.remove(id)
     }
 
     pub(crate) fn clear(&mut self) {

@@ -6,10 +6,12 @@
 //! socket, a version or a time; what belongs to one connection (quotas, aliases, limits) lives in
 //! the link and dies with it.
 
+mod id_set;
 mod inbound;
 mod outbound;
 mod packet_id;
 
+pub(crate) use id_set::IdSet;
 pub(crate) use inbound::Inbound;
 pub(crate) use outbound::{
     Held, Lost, Mismatch, Outbound, Place, QueueLimits, Received, RequestKind,

@@ -9,7 +9,9 @@ use mqtt_codec::{
 };
 use mqtt_state::broker::{self, AcceptError, Broker, ConnectionId};
 use mqtt_state::client::{self, Client, ConnectError, Event, PublishErrorKind, State};
-use mqtt_state::{CloseCause, ProtocolError, TimeoutReason, Timestamp, Transmit, server};
+use mqtt_state::{
+    CloseCause, Diagnostics, ProtocolError, TimeoutReason, Timestamp, Transmit, server,
+};
 
 use crate::wire::{
     Peer, V3_1_1, V5_0, connack, connect, disconnect, filter, name, puback, publish, show_all,
@@ -411,7 +413,10 @@ fn a_client_that_is_refused_says_why() {
     assert_eq!(peer.ask(&mut client, refusal), ["close"]);
     let closed = Event::Closed {
         cause: CloseCause::Refused(ConnectReason::ServerMoved),
-        reason_string: Some("gone".into()),
+        diagnostics: Diagnostics {
+            reason_string: Some("gone".into()),
+            ..Diagnostics::default()
+        },
         server_reference: Some("elsewhere:1883".into()),
     };
     assert_eq!(events(&mut client), [closed]);

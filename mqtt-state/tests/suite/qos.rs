@@ -3,7 +3,7 @@
 use mqtt_codec::{Ack, Message, Packet, PublishReason, QoS, ReasonCode, ReleaseReason};
 use mqtt_state::broker::{self, Broker, ConnectionId};
 use mqtt_state::client::{self, Client, Event};
-use mqtt_state::{CloseCause, ProtocolError, Timestamp};
+use mqtt_state::{CloseCause, Diagnostics, ProtocolError, Timestamp};
 
 use crate::wire::{
     Peer, V3_1_1, V5_0, connack, connect, id, puback, pubcomp, publish, pubrec, pubrel, want,
@@ -59,7 +59,11 @@ fn a_client_publishes_at_each_qos() {
         let reason = ReasonCode::Success;
         assert_eq!(
             events,
-            tokens.map(|token| Event::Published { token, reason }),
+            tokens.map(|token| Event::Published {
+                token,
+                reason,
+                diagnostics: Diagnostics::default()
+            }),
             "{version}"
         );
         assert!(
@@ -260,7 +264,11 @@ fn a_refused_message_is_acknowledged_and_reported() {
         let reason = ReasonCode::QuotaExceeded;
         assert_eq!(
             client.poll_event(),
-            Some(Event::Published { token, reason })
+            Some(Event::Published {
+                token,
+                reason,
+                diagnostics: Diagnostics::default()
+            })
         );
         assert_eq!(client.in_flight_len(), 0);
     }

@@ -5,7 +5,7 @@ use mqtt_codec::{
 };
 use mqtt_state::broker;
 use mqtt_state::client::{Client, Config, Event, RequestError};
-use mqtt_state::{Timestamp, server};
+use mqtt_state::{Diagnostics, Timestamp, server};
 
 use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, filter, want};
 use crate::world::{Who, World};
@@ -85,7 +85,11 @@ fn clients_do_not_publish_what_belongs_to_the_server() {
     let reason = ReasonCode::NotAuthorized;
     assert_eq!(
         world.events(publisher),
-        [Event::Published { token, reason }]
+        [Event::Published {
+            token,
+            reason,
+            diagnostics: Diagnostics::default()
+        }]
     );
     assert_eq!(world.got(subscriber), [""; 0]);
 }
@@ -206,7 +210,11 @@ fn unsubscribe_compares_characters_and_is_always_answered() {
     ];
     assert_eq!(
         world.events(subscriber),
-        [Event::Unsubscribed { token, reasons }]
+        [Event::Unsubscribed {
+            token,
+            reasons,
+            diagnostics: Diagnostics::default()
+        }]
     );
     let publisher = world.joined("publisher", V5_0);
     publish_all(&mut world, publisher, &["a/b"]);
@@ -468,7 +476,14 @@ fn the_whole_text_of_a_shared_filter_is_its_name() {
         UnsubscribeReason::NoSubscriptionExisted,
         UnsubscribeReason::Success,
     ];
-    assert_eq!(world.events(who), [Event::Unsubscribed { token, reasons }]);
+    assert_eq!(
+        world.events(who),
+        [Event::Unsubscribed {
+            token,
+            reasons,
+            diagnostics: Diagnostics::default()
+        }]
+    );
     assert_eq!(world.broker.stats().subscriptions, 0);
 }
 
