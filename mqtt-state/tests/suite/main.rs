@@ -13,6 +13,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod acknowledge;
 mod alias;
 mod connect;
 mod connection;
