@@ -1,7 +1,5 @@
 //! What a client says in CONNECT, as owned values: it is said again at every reconnect.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 use mqtt_codec::{
     Binary, Connect, ConnectProperties, Message, ProtocolVersion, Str, Will, WillProperties,
@@ -92,37 +90,5 @@ impl Settings {
             )
         };
         Ok(client.connect(now, &connect)?)
-    }
-}
-
-/// How long to wait before the next attempt to connect: twice as long each time, up to a limit.
-#[derive(Clone, Debug)]
-pub struct Backoff {
-    next: Duration,
-}
-
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(500);
-    const LONGEST: Duration = Duration::from_secs(30);
-
-    /// Starts with half a second.
-    #[expect(
-        clippy::new_without_default,
-        reason = "a wait is started, not defaulted"
-    )]
-    pub fn new() -> Self {
-        Self { next: Self::FIRST }
-    }
-
-    /// The next wait.
-    pub fn wait(&mut self) -> Duration {
-        let wait = self.next;
-        self.next = wait.saturating_mul(2).min(Self::LONGEST);
-        wait
-    }
-
-    /// A connection was accepted: start over.
-    pub fn reset(&mut self) {
-        self.next = Self::FIRST;
     }
 }

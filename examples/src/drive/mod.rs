@@ -4,5 +4,33 @@
 pub mod blocking;
 pub mod tokio;
 
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use mqtt_state::Timestamp;
+use mqtt_state::client::{Backoff, BackoffConfig};
+
 /// Bytes asked of the machine, and of the socket, in one go.
 const CHUNK: usize = 16 * 1024;
+
+/// Pauses between attempts to connect. The machine has no randomness of its own; this is the
+/// standard library's.
+#[derive(Debug)]
+struct Pauses(Backoff);
+
+impl Pauses {
+    fn new() -> Self {
+        Self(Backoff::new(BackoffConfig {
+            longest: Duration::from_secs(30),
+            ..BackoffConfig::default()
+        }))
+    }
+
+    fn connected(&mut self, now: Timestamp) {
+        self.0.connected(now);
+    }
+
+    fn next(&mut self, now: Timestamp) -> Duration {
+        self.0.pause(now, RandomState::new().hash_one(now))
+    }
+}

@@ -20,6 +20,7 @@
 //! ```
 
 mod acknowledge;
+mod backoff;
 mod config;
 mod connect;
 mod event;
@@ -33,6 +34,7 @@ use bytes::BytesMut;
 use mqtt_codec::{Decoder, Frame, Packet, PacketType, Parsed, ProtocolVersion, Rule};
 
 pub use acknowledge::{AckError, Acknowledge, Receipt};
+pub use backoff::{Backoff, BackoffConfig};
 pub use config::Config;
 pub use connect::{ConnectError, DisconnectError};
 pub use event::{Event, LostCause, Negotiated, PublishToken, RequestToken};

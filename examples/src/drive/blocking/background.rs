@@ -7,8 +7,8 @@ use std::time::Duration;
 use mqtt_state::Timestamp;
 use mqtt_state::client::{Client, Event};
 
+use crate::drive::Pauses;
 use super::Driver;
-use crate::settings::Backoff;
 
 /// Something to do with the client of a [`Background`] driver.
 type Command = Box<dyn FnOnce(&mut Client, Timestamp) + Send>;
@@ -21,28 +21,29 @@ impl Driver {
     ) -> Background {
         let (commands, inbox) = mpsc::channel::<Command>();
         let thread = thread::spawn(move || {
-            let mut backoff = Backoff::new();
-            let mut on = |client: &mut Client, backoff: &mut Backoff| {
+            let mut pauses = Pauses::new();
+            let clock = self.clock;
+            let mut on = |client: &mut Client, pauses: &mut Pauses| {
                 while let Some(event) = client.poll_event() {
                     if matches!(event, Event::Connected { .. }) {
-                        backoff.reset();
+                        pauses.connected(clock.now());
                     }
                     on_event(client, event);
                 }
             };
             loop {
                 if self.stream.is_none() && self.open().is_err() {
-                    thread::sleep(backoff.wait());
+                    thread::sleep(pauses.next(self.clock.now()));
                 }
                 self.step(Duration::from_millis(20));
-                on(&mut self.client, &mut backoff);
+                on(&mut self.client, &mut pauses);
                 loop {
                     match inbox.try_recv() {
                         Ok(command) => command(&mut self.client, self.clock.now()),
                         Err(mpsc::TryRecvError::Empty) => break,
                         Err(mpsc::TryRecvError::Disconnected) => {
                             self.close();
-                            return on(&mut self.client, &mut backoff);
+                            return on(&mut self.client, &mut pauses);
                         }
                     }
                 }

@@ -15,9 +15,9 @@ use mqtt_state::{Timestamp, Transmit};
 
 pub use background::Background;
 
-use super::CHUNK;
+use super::{CHUNK, Pauses};
 use crate::clock::Clock;
-use crate::settings::{Backoff, Settings};
+use crate::settings::Settings;
 
 /// A client with a socket and a clock.
 #[derive(Debug)]
@@ -74,21 +74,21 @@ impl Driver {
 
     /// Runs until `on_event` breaks, with a new connection whenever one ends.
     pub fn run_forever(&mut self, mut on_event: impl FnMut(&mut Client, Event) -> ControlFlow<()>) {
-        let mut backoff = Backoff::new();
+        let mut pauses = Pauses::new();
         loop {
             let mut connected = self.open().is_ok();
             while connected {
                 connected = self.step(Duration::from_secs(1));
                 while let Some(event) = self.client.poll_event() {
                     if matches!(event, Event::Connected { .. }) {
-                        backoff.reset();
+                        pauses.connected(self.clock.now());
                     }
                     if on_event(&mut self.client, event).is_break() {
                         return self.close();
                     }
                 }
             }
-            thread::sleep(backoff.wait());
+            thread::sleep(pauses.next(self.clock.now()));
         }
     }
 

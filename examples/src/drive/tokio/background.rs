@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use crate::drive::Pauses;
 use super::Driver;
-use crate::settings::Backoff;
 
 /// Something to do with the client of a [`Background`] driver.
 type Command = Box<dyn FnOnce(&mut Client, Timestamp) + Send>;
@@ -20,15 +20,17 @@ impl Driver {
     ) -> Background {
         let (commands, mut inbox) = mpsc::channel::<Command>(64);
         let task = tokio::spawn(async move {
-            let mut backoff = Backoff::new();
+            let mut pauses = Pauses::new();
             loop {
                 if self.stream.is_none() && self.open().await.is_err() {
-                    sleep(backoff.wait()).await;
+                    sleep(pauses.next(self.clock.now())).await;
                     continue;
                 }
                 tokio::select! {
                     event = self.next_event() => if let Some(event) = event {
-                        backoff.reset();
+                        if matches!(event, Event::Connected { .. }) {
+                            pauses.connected(self.clock.now());
+                        }
                         on_event(&mut self.client, event);
                     },
                     command = inbox.recv() => match command {

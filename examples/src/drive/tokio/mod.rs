@@ -17,9 +17,9 @@ use tokio::time::sleep;
 
 pub use background::Background;
 
-use super::CHUNK;
+use super::{CHUNK, Pauses};
 use crate::clock::Clock;
-use crate::settings::{Backoff, Settings};
+use crate::settings::Settings;
 
 /// A client with a socket and a clock.
 #[derive(Debug)]
@@ -113,19 +113,19 @@ impl Driver {
         &mut self,
         mut on_event: impl FnMut(&mut Client, Event) -> ControlFlow<()>,
     ) {
-        let mut backoff = Backoff::new();
+        let mut pauses = Pauses::new();
         loop {
             if self.open().await.is_ok() {
                 while let Some(event) = self.next_event().await {
                     if matches!(event, Event::Connected { .. }) {
-                        backoff.reset();
+                        pauses.connected(self.clock.now());
                     }
                     if on_event(&mut self.client, event).is_break() {
                         return self.close().await;
                     }
                 }
             }
-            sleep(backoff.wait()).await;
+            sleep(pauses.next(self.clock.now())).await;
         }
     }
 

@@ -18,7 +18,7 @@ const FONT: &str = "sans-serif";
 type Area<'p> = DrawingArea<SVGBackend<'p>, Shift>;
 
 /// One curve: a figure for each number of subscriptions.
-type Curve = (&'static str, Vec<(f64, f64)>);
+type Curve = (String, Vec<(f64, f64)>);
 
 /// # Errors
 ///
@@ -54,12 +54,14 @@ fn curves(rows: &[Row], phase: &str, figure: fn(&Row) -> f64) -> Vec<Curve> {
             continue;
         };
         let point = (len, figure(row));
-        match curves
-            .iter_mut()
-            .find(|(subject, _)| *subject == row.subject)
-        {
+        let label = if row.is_right {
+            row.subject.to_owned()
+        } else {
+            format!("{}, wrong answers", row.subject)
+        };
+        match curves.iter_mut().find(|(other, _)| *other == label) {
             Some((_, points)) => points.push(point),
-            None => curves.push((row.subject, Vec::from([point]))),
+            None => curves.push((label, Vec::from([point]))),
         }
     }
     curves
@@ -96,11 +98,11 @@ fn chart(
         .draw()?;
     for (place, (subject, points)) in curves.iter().enumerate() {
         let color = Palette99::pick(place);
-        let width = if *subject == "ours" { 3 } else { 1 };
+        let width = if subject == "ours" { 3 } else { 1 };
         let style = color.stroke_width(width);
         chart
             .draw_series(LineSeries::new(points.iter().copied(), style).point_size(3))?
-            .label(*subject)
+            .label(subject.as_str())
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
     }
     chart
