@@ -12,12 +12,16 @@ pub struct Traffic {
     pub packets_received: u64,
     /// Bytes taken, in whole packets.
     pub bytes_received: u64,
+    /// Packets made: PUBLISH when it was handed out, others when they were queued.
+    pub packets_sent: u64,
     /// Bytes handed out.
     pub bytes_sent: u64,
     /// PUBLISH packets handed out, repeated ones included.
     pub publishes_sent: u64,
     /// PUBLISH packets handed out again after a reconnect.
     pub publishes_repeated: u64,
+    /// Times that messages began to wait because the peer had as many unacknowledged as it takes.
+    pub quota_waits: u64,
 }
 
 impl Traffic {
@@ -30,7 +34,16 @@ impl Traffic {
         self.bytes_sent = self.bytes_sent.saturating_add(as_count(bytes));
     }
 
+    pub(crate) fn note_quota_wait(&mut self) {
+        self.quota_waits = self.quota_waits.saturating_add(1);
+    }
+
+    pub(crate) fn note_packets(&mut self, packets: u64) {
+        self.packets_sent = self.packets_sent.saturating_add(packets);
+    }
+
     pub(crate) fn note_publish(&mut self, repeated: bool) {
+        self.note_packets(1);
         self.publishes_sent = self.publishes_sent.saturating_add(1);
         self.publishes_repeated = self.publishes_repeated.saturating_add(u64::from(repeated));
     }

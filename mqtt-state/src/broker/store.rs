@@ -131,6 +131,10 @@ impl Store for Deliveries<'_> {
         })
     }
 
+    fn note_control(&mut self, packets: u64) {
+        self.traffic.note_packets(packets);
+    }
+
     fn note_publish(&mut self, repeated: bool) {
         self.traffic.note_publish(repeated);
     }

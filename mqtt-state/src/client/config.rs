@@ -37,10 +37,18 @@ pub struct Config {
     pub topic_alias_maximum: u16,
     /// Topic aliases used towards the server, besides the server's own maximum. 10.
     pub outbound_topic_aliases_max: u16,
+    /// Whether topics that repeat get an alias by themselves, where that saves bytes; others only
+    /// get one by [`Client::pin_topic`](super::Client::pin_topic). They do.
+    pub automatic_topic_aliases: bool,
+    /// Subscriptions that this client has and asks for at the same time; they are kept for
+    /// [`Client::resubscribe`](super::Client::resubscribe). 1,000.
+    pub subscriptions_max: usize,
     /// Messages that wait for their first sending. 1,000.
     pub waiting_len_max: usize,
     /// Bytes of the messages that wait: topic, properties and payload. 16 MiB.
     pub waiting_bytes_max: usize,
+    /// What happens to a message that has no room among those that wait. It is refused.
+    pub when_full: WhenFull,
     /// Events that wait for the application. Above it no more input is taken. 1,000.
     pub events_max: usize,
     /// Answers that wait because the server does not read them, in bytes. Above it no more input
@@ -52,6 +60,19 @@ pub struct Config {
     pub ping_timeout: Duration,
     /// The last bytes of a connection that ends have to be gone after so long. 5 s.
     pub close_timeout: Duration,
+}
+
+/// What happens when as many messages, or bytes, wait as [`Config`] allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// `publish` hands the message back.
+    #[default]
+    Refuse,
+    /// Those that have waited longest are lost, with an event for each.
+    DropOldest,
+    /// The new one is lost, with an event.
+    DropNewest,
 }
 
 impl Config {
@@ -79,8 +100,11 @@ impl Default for Config {
             acknowledge: Acknowledge::Automatic,
             topic_alias_maximum: 10,
             outbound_topic_aliases_max: 10,
+            automatic_topic_aliases: true,
+            subscriptions_max: 1000,
             waiting_len_max: 1000,
             waiting_bytes_max: 16 * 1024 * 1024,
+            when_full: WhenFull::Refuse,
             events_max: 1000,
             answers_bytes_max: 64 * 1024,
             connect_timeout: Duration::from_secs(20),

@@ -254,7 +254,9 @@ impl Client {
                 peer_retain_available: negotiated.retain_available,
                 peer_topic_alias_maximum: negotiated.topic_alias_maximum,
                 outbound_aliases_max: self.config.outbound_topic_aliases_max,
+                automatic_aliases: self.config.automatic_topic_aliases,
             });
+            link.pin_topics(&self.pinned_topics);
             // A PUBREL is four bytes; a server that takes less than that cannot be served.
             if link.resume(&mut self.session).is_err() {
                 self.end_with_answer_too_large(now);
@@ -277,6 +279,8 @@ impl Client {
             deadline: now + self.config.close_timeout,
         };
         self.receipts.end_connection();
+        self.quota_exhausted = false;
+        self.subscriptions.forget_requests();
         for tag in self.session.outbound.take_requests() {
             self.events.push(Event::RequestLost {
                 token: RequestToken(tag),

@@ -53,6 +53,9 @@ pub enum Event {
         /// Why.
         cause: LostCause,
     },
+    /// The server takes QoS 1 and 2 messages again, and none of this client's waits for it: comes
+    /// after messages had to wait because the server had as many unacknowledged as it takes.
+    QuotaAvailable,
     /// The server answered a `subscribe`.
     Subscribed {
         /// From `subscribe`.
@@ -95,6 +98,9 @@ pub enum LostCause {
     SessionLost,
     /// Its expiry passed before it was first sent.
     Expired,
+    /// As many messages, or bytes, waited as [`Config`](super::Config) allows, and it gave way as
+    /// [`WhenFull`](super::WhenFull) says.
+    QueueFull,
     /// It is larger than this server takes.
     TooLarge,
     /// Its QoS is above the Maximum QoS of this server.

@@ -27,24 +27,27 @@ mod event;
 mod keep_alive;
 mod publish;
 mod subscribe;
+mod subscriptions;
 
 use alloc::vec::Vec;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use mqtt_codec::{Decoder, Frame, Packet, PacketType, Parsed, ProtocolVersion, Rule};
 
 pub use acknowledge::{AckError, Acknowledge, Receipt};
 pub use backoff::{Backoff, BackoffConfig};
-pub use config::Config;
+pub use config::{Config, WhenFull};
 pub use connect::{ConnectError, DisconnectError};
 pub use event::{Event, LostCause, Negotiated, PublishToken, RequestToken};
 pub use publish::{PublishError, PublishErrorKind};
 pub use subscribe::RequestError;
+pub use subscriptions::Subscription;
 
 use acknowledge::Receipts;
 use connect::{Offer, Parting};
 use keep_alive::{Due, KeepAlive};
 use publish::{Events, OwnMessage};
+use subscriptions::Subscriptions;
 
 use crate::intake::{BufferSeen, Intake, Origin, Step, take, take_shared};
 use crate::link::{Link, ReceiveError};
@@ -74,6 +77,11 @@ pub struct Client {
     phase: Phase,
     keep_alive: KeepAlive,
     receipts: Receipts,
+    subscriptions: Subscriptions,
+    /// Topics that get an alias on every connection.
+    pinned_topics: Vec<Bytes>,
+    /// Messages had to wait for acknowledgements.
+    quota_exhausted: bool,
     events: Events,
     buffer_seen: BufferSeen,
     decoder: Decoder,
@@ -127,6 +135,9 @@ impl Client {
             phase: Phase::Disconnected,
             keep_alive: KeepAlive::new(Timestamp::ZERO, 0),
             receipts: Receipts::default(),
+            subscriptions: Subscriptions::default(),
+            pinned_topics: Vec::new(),
+            quota_exhausted: false,
             events: Events::default(),
             buffer_seen: BufferSeen::default(),
             next_token: 1,
@@ -236,6 +247,7 @@ impl Client {
                 .traffic
                 .note_sent(buf.len().saturating_sub(before));
         }
+        self.note_quota();
         if transmit == Transmit::Close {
             self.link = None;
             self.phase = Phase::Disconnected;
@@ -338,6 +350,22 @@ impl Client {
         token
     }
 
+    /// Notes that messages wait for the server's acknowledgements, and that none does any more.
+    // [5:MQTT-4.9.0-2]
+    fn note_quota(&mut self) {
+        let (Phase::Connected { .. }, Some(link)) = (&self.phase, &self.link) else {
+            return;
+        };
+        let (quota, held_back) = (link.send_quota(), self.session.outbound.held_back_len());
+        if held_back > 0 && quota == 0 && !self.quota_exhausted {
+            self.quota_exhausted = true;
+            self.events.traffic.note_quota_wait();
+        } else if held_back == 0 && quota > 0 && self.quota_exhausted {
+            self.quota_exhausted = false;
+            self.events.push(Event::QuotaAvailable);
+        }
+    }
+
     fn note_input(&mut self, now: Timestamp, len: usize) -> Timestamp {
         let now = self.clock.advance(now);
         if len > 0 {
@@ -384,17 +412,20 @@ impl Client {
             Packet::PubAck(ack) => {
                 let effect = link.receive_puback(ack, &mut self.session)?;
                 self.note_delivery(&effect, ack.properties);
+                self.note_quota();
                 Ok(())
             }
             Packet::PubRec(ack) => {
                 let effect = link.receive_pubrec(ack, &mut self.session)?;
                 self.note_delivery(&effect, ack.properties);
+                self.note_quota();
                 Ok(())
             }
             Packet::PubRel(ack) => link.receive_pubrel(ack, &mut self.session.inbound),
             Packet::PubComp(ack) => {
                 let effect = link.receive_pubcomp(ack, &mut self.session)?;
                 self.note_delivery(&effect, ack.properties);
+                self.note_quota();
                 Ok(())
             }
             Packet::SubAck(suback) => Ok(self.handle_suback(suback)?),

@@ -3,11 +3,12 @@
 use alloc::collections::VecDeque;
 use core::fmt;
 
+use bytes::Bytes;
 use mqtt_codec::{
-    AckProperties, Delivery, Message, PacketId, Publish, PublishReason, QoS, ReasonCode,
+    AckProperties, Delivery, Message, PacketId, Publish, PublishReason, QoS, ReasonCode, TopicName,
 };
 
-use super::{Acknowledge, Client, Event, LostCause, Phase, PublishToken};
+use super::{Acknowledge, Client, Event, LostCause, Phase, PublishToken, WhenFull};
 use crate::intake::Origin;
 use crate::link::{AckEffect, Arrival, Outgoing, OutgoingIds, ReceiveError, Settled, Store};
 use crate::session::{Held, QueueLimits};
@@ -125,12 +126,71 @@ impl Client {
             tag,
             bytes,
         };
-        match self.session.outbound.enqueue(qos, held, limits) {
-            Ok(()) => Ok(PublishToken(tag)),
-            Err(held) => Err(PublishError {
+        let token = PublishToken(tag);
+        let Err(held) = self.session.outbound.enqueue(qos, held, limits) else {
+            return Ok(token);
+        };
+        self.make_room(token, qos, held, limits)
+    }
+
+    /// The queue is full. What gives way is told by an event, so there has to be room for that.
+    fn make_room(
+        &mut self,
+        token: PublishToken,
+        qos: QoS,
+        held: Held<OwnMessage>,
+        limits: QueueLimits,
+    ) -> Result<PublishToken, PublishError> {
+        let has_room = held.bytes <= limits.bytes_max && limits.len_max > 0;
+        let may_tell = self.events.len() < self.config.events_max;
+        match self.config.when_full {
+            WhenFull::DropNewest if may_tell => {
+                self.events.lose(held, LostCause::QueueFull);
+                Ok(token)
+            }
+            WhenFull::DropOldest if may_tell && has_room => {
+                let mut refused = Some(held);
+                while let Some(held) = refused.take() {
+                    if let Some(oldest) = self.session.outbound.drop_oldest() {
+                        self.events.lose(oldest, LostCause::QueueFull);
+                    }
+                    refused = self.session.outbound.enqueue(qos, held, limits).err();
+                }
+                Ok(token)
+            }
+            WhenFull::Refuse | WhenFull::DropNewest | WhenFull::DropOldest => Err(PublishError {
                 kind: PublishErrorKind::QueueFull,
                 message: held.message.message,
             }),
+        }
+    }
+
+    /// Gives a topic an alias of its own on this connection and those that follow (5.0), from its
+    /// next message on; others do not replace it. Without room for it at the server, the topic goes
+    /// without. Answers `false`, and does nothing, when
+    /// [`Config::outbound_topic_aliases_max`](super::Config::outbound_topic_aliases_max) topics
+    /// have one.
+    pub fn pin_topic(&mut self, topic: TopicName<'_>) -> bool {
+        let is_it = |held: &Bytes| *held == topic.as_bytes();
+        if self.pinned_topics.iter().any(is_it) {
+            return true;
+        }
+        if self.pinned_topics.len() >= usize::from(self.config.outbound_topic_aliases_max) {
+            return false;
+        }
+        let topic = Bytes::copy_from_slice(topic.as_bytes());
+        if let Some(link) = &mut self.link {
+            link.pin_topics(core::slice::from_ref(&topic));
+        }
+        self.pinned_topics.push(topic);
+        true
+    }
+
+    /// The alias of a topic may be given to another one again.
+    pub fn unpin_topic(&mut self, topic: TopicName<'_>) {
+        self.pinned_topics.retain(|held| *held != topic.as_bytes());
+        if let Some(link) = &mut self.link {
+            link.unpin_topic(topic.as_bytes());
         }
     }
 
@@ -246,6 +306,14 @@ impl Events {
         self.queue.push_back(event);
     }
 
+    fn lose(&mut self, held: Held<OwnMessage>, cause: LostCause) {
+        self.push(Event::PublishLost {
+            token: PublishToken(held.tag),
+            message: Some(held.message.message),
+            cause,
+        });
+    }
+
     pub(super) fn pop(&mut self) -> Option<Event> {
         self.queue.pop_front()
     }
@@ -267,6 +335,10 @@ impl Store for Events {
         })
     }
 
+    fn note_control(&mut self, packets: u64) {
+        self.traffic.note_packets(packets);
+    }
+
     fn note_publish(&mut self, repeated: bool) {
         self.traffic.note_publish(repeated);
     }
@@ -286,10 +358,6 @@ impl Store for Events {
             Settled::QoSNotSupported => LostCause::QoSNotSupported,
             Settled::RetainNotSupported => LostCause::RetainNotSupported,
         };
-        self.push(Event::PublishLost {
-            token,
-            message: Some(held.message.message),
-            cause,
-        });
+        self.lose(held, cause);
     }
 }

@@ -1,5 +1,6 @@
 //! Subscribing and unsubscribing in the client role.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use mqtt_codec::{
@@ -8,9 +9,12 @@ use mqtt_codec::{
     UnsubscribeFilters, UserProperties,
 };
 
-use super::{Client, Event, Negotiated, Phase, RequestToken};
+use super::{Client, Event, Negotiated, Phase, RequestToken, Subscription};
 use crate::ProtocolError;
 use crate::session::RequestKind;
+
+/// Filters of one SUBSCRIBE that this client makes by itself: what servers are likely to take.
+const FILTERS_MAX: usize = 100;
 
 /// Why a `subscribe` or `unsubscribe` was not sent. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub enum RequestError {
     SubscriptionIdsNotSupported,
     /// The server takes no shared subscriptions.
     SharedSubscriptionsNotSupported,
+    /// More subscriptions than [`Config::subscriptions_max`](super::Config::subscriptions_max).
+    TooManySubscriptions,
     /// All 65,535 packet identifiers are in use.
     PacketIdsExhausted,
     /// Too much waits for the server to read it; try again when output has been sent.
@@ -51,6 +57,7 @@ impl fmt::Display for RequestError {
             Self::SharedSubscriptionsNotSupported => {
                 f.write_str("the server takes no shared subscriptions")
             }
+            Self::TooManySubscriptions => f.write_str("more subscriptions than this client keeps"),
             Self::PacketIdsExhausted => f.write_str("all packet identifiers are in use"),
             Self::Busy => f.write_str("too much waits for the server to read it"),
             Self::Encode(error) => write!(f, "{error}"),
@@ -100,13 +107,61 @@ impl Client {
             subscription_id,
             user_properties,
         };
-        self.request(RequestKind::Subscribe, filters.len(), |id| {
+        let known = |entry: &&SubscribeFilter<'_>| {
+            let mut held = self.subscriptions.granted().iter();
+            held.any(|held| held.filter().filter == entry.filter)
+        };
+        let known = filters.iter().filter(known).count();
+        let len = self.subscriptions.len().saturating_add(filters.len());
+        if len.saturating_sub(known) > self.config.subscriptions_max {
+            return Err(RequestError::TooManySubscriptions);
+        }
+        let token = self.request(RequestKind::Subscribe, filters.len(), |id| {
             Packet::Subscribe(Subscribe {
                 id,
                 filters: list,
                 properties,
             })
-        })
+        })?;
+        self.subscriptions.ask(token.0, filters, subscription_id);
+        Ok(token)
+    }
+
+    /// Subscribes again to everything that a server had granted and no `unsubscribe` has ended:
+    /// for a connection on which the server has lost the session. Answers one token for each
+    /// SUBSCRIBE that it takes.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]; what comes behind the one at fault has not been sent.
+    pub fn resubscribe(&mut self) -> Result<Vec<RequestToken>, RequestError> {
+        let all = self.subscriptions.granted().to_vec();
+        let (mut rest, mut most) = (all.as_slice(), FILTERS_MAX);
+        let mut tokens = Vec::new();
+        while let Some(first) = rest.first() {
+            // One SUBSCRIBE has one identifier for all of its filters.
+            let same = rest.iter().take_while(|held| held.id() == first.id());
+            let filters: Vec<_> = same.take(most).map(Subscription::filter).collect();
+            match self.subscribe_with(&filters, first.id(), UserProperties::default()) {
+                Ok(token) => tokens.push(token),
+                Err(RequestError::Encode(EncodeError::PacketTooLarge { .. }))
+                    if filters.len() > 1 =>
+                {
+                    most = filters.len() / 2;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            rest = rest.get(filters.len()..).unwrap_or_default();
+        }
+        Ok(tokens)
+    }
+
+    /// What the server has granted and no `unsubscribe` has ended, in the order of first granting.
+    /// It outlives connections and sessions.
+    #[must_use]
+    pub fn subscriptions(&self) -> &[Subscription] {
+        self.subscriptions.granted()
     }
 
     /// Unsubscribes from filters, which are compared character by character with those subscribed
@@ -123,13 +178,15 @@ impl Client {
             return Err(RequestError::NotConnected);
         }
         let list = UnsubscribeFilters::new(filters).map_err(|_| RequestError::Filters)?;
-        self.request(RequestKind::Unsubscribe, filters.len(), |id| {
+        let token = self.request(RequestKind::Unsubscribe, filters.len(), |id| {
             Packet::Unsubscribe(Unsubscribe {
                 id,
                 filters: list,
                 user_properties: UserProperties::default(),
             })
-        })
+        })?;
+        self.subscriptions.ask_to_end(token.0, filters);
+        Ok(token)
     }
 
     // [5:MQTT-2.2.1-3] [3:MQTT-2.3.1-2] Requests share the identifiers of messages.
@@ -166,6 +223,7 @@ impl Client {
             suback.id,
             suback.reasons.iter().count(),
         )?;
+        self.subscriptions.answered(token.0, suback.reasons.iter());
         self.events.push(Event::Subscribed {
             token,
             reasons: suback.reasons.iter().collect(),
@@ -177,6 +235,7 @@ impl Client {
     pub(super) fn handle_unsuback(&mut self, unsuback: &UnsubAck<'_>) -> Result<(), ProtocolError> {
         let found = unsuback.reasons.iter().count();
         let token = self.finish(RequestKind::Unsubscribe, unsuback.id, found)?;
+        self.subscriptions.ended(token.0, unsuback.reasons.iter());
         self.events.push(Event::Unsubscribed {
             token,
             reasons: unsuback.reasons.iter().collect(),

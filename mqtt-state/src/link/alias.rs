@@ -76,10 +76,11 @@ impl InboundAliases {
     }
 }
 
-/// Aliases that this side sets on its own, for topics that repeat.
+/// Aliases that this side sets: on its own for topics that repeat, and for those it was told to.
 #[derive(Debug)]
 pub(crate) struct OutboundAliases {
     maximum: u16,
+    is_automatic: bool,
     /// Place `n` is alias `n + 1`. Few enough for a linear search.
     slots: Vec<Slot>,
     clock: u64,
@@ -89,6 +90,10 @@ pub(crate) struct OutboundAliases {
 struct Slot {
     topic: Bytes,
     last_used: u64,
+    /// Never given to another topic.
+    is_pinned: bool,
+    /// The peer knows it.
+    is_set: bool,
 }
 
 /// What an alias does for one PUBLISH.
@@ -106,13 +111,19 @@ impl OutboundAliases {
     /// `peer_maximum` is what the peer announced, `own_maximum` what this side wants to keep.
     // [5:MQTT-3.1.2-26] [5:MQTT-3.1.2-27] [5:MQTT-3.2.2-17] [5:MQTT-3.2.2-18] [5:MQTT-3.3.2-9] [5:MQTT-3.3.2-11]
     // Never above the peer's maximum, which is 0 when it announced none.
-    pub(crate) fn new(version: ProtocolVersion, peer_maximum: u16, own_maximum: u16) -> Self {
+    pub(crate) fn new(
+        version: ProtocolVersion,
+        peer_maximum: u16,
+        own_maximum: u16,
+        is_automatic: bool,
+    ) -> Self {
         let maximum = match version {
             ProtocolVersion::V3_1_1 => 0,
             ProtocolVersion::V5_0 => peer_maximum.min(own_maximum),
         };
         Self {
             maximum,
+            is_automatic,
             slots: Vec::new(),
             clock: 0,
         }
@@ -128,7 +139,12 @@ impl OutboundAliases {
             .iter()
             .position(|slot| slot.topic == topic.as_bytes())
         {
-            return alias_at(place).map_or(AliasUse::None, AliasUse::Use);
+            let is_set = self.slots.get(place).is_some_and(|slot| slot.is_set);
+            let choice = if is_set { AliasUse::Use } else { AliasUse::Set };
+            return alias_at(place).map_or(AliasUse::None, choice);
+        }
+        if !self.is_automatic {
+            return AliasUse::None;
         }
         if self.slots.len() < usize::from(self.maximum) {
             return alias_at(self.slots.len()).map_or(AliasUse::None, AliasUse::Set);
@@ -139,7 +155,7 @@ impl OutboundAliases {
         self.slots
             .iter()
             .enumerate()
-            .filter(|(_, slot)| stale(slot))
+            .filter(|(_, slot)| stale(slot) && !slot.is_pinned)
             .min_by_key(|(_, slot)| slot.last_used)
             .and_then(|(place, _)| alias_at(place))
             .map_or(AliasUse::None, AliasUse::Set)
@@ -158,14 +174,47 @@ impl OutboundAliases {
         match self.slots.get_mut(place) {
             Some(slot) => {
                 slot.last_used = self.clock;
-                if let AliasUse::Set(_) = choice {
+                slot.is_set = true;
+                if slot.topic != topic.as_bytes() {
                     slot.topic = Bytes::copy_from_slice(topic.as_bytes());
                 }
             }
             None => self.slots.push(Slot {
                 topic: Bytes::copy_from_slice(topic.as_bytes()),
                 last_used: self.clock,
+                is_pinned: false,
+                is_set: true,
             }),
+        }
+    }
+
+    /// The topic gets an alias with its next PUBLISH, and keeps it; nothing, if all of them are
+    /// pinned to others.
+    pub(crate) fn pin(&mut self, topic: &Bytes) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.topic == *topic) {
+            slot.is_pinned = true;
+            return;
+        }
+        let slot = Slot {
+            topic: topic.clone(),
+            last_used: self.clock,
+            is_pinned: true,
+            is_set: false,
+        };
+        if self.slots.len() < usize::from(self.maximum) {
+            self.slots.push(slot);
+            return;
+        }
+        let others = self.slots.iter_mut().filter(|slot| !slot.is_pinned);
+        if let Some(oldest) = others.min_by_key(|slot| slot.last_used) {
+            *oldest = slot;
+        }
+    }
+
+    /// The topic's alias may be given to another one again.
+    pub(crate) fn unpin(&mut self, topic: &[u8]) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.topic == topic) {
+            slot.is_pinned = false;
         }
     }
 }
@@ -235,7 +284,7 @@ mod tests {
 
     #[test]
     fn outbound_sets_once_then_uses() {
-        let mut aliases = OutboundAliases::new(ProtocolVersion::V5_0, 2, 10);
+        let mut aliases = OutboundAliases::new(ProtocolVersion::V5_0, 2, 10, true);
         let mut send = |text| {
             let choice = aliases.choose(name(text));
             aliases.commit(choice, name(text));
@@ -262,6 +311,35 @@ mod tests {
     }
 
     #[test]
+    fn a_pinned_topic_gets_an_alias_and_keeps_it() {
+        let mut aliases = OutboundAliases::new(ProtocolVersion::V5_0, 2, 10, false);
+        let pinned = Bytes::from_static(b"house/light");
+        aliases.pin(&pinned);
+        let send = |aliases: &mut OutboundAliases, text| {
+            let choice = aliases.choose(name(text));
+            aliases.commit(choice, name(text));
+            choice
+        };
+        assert_eq!(
+            send(&mut aliases, "house/door"),
+            AliasUse::None,
+            "not by itself"
+        );
+        assert_eq!(send(&mut aliases, "house/light"), AliasUse::Set(alias(1)));
+        assert_eq!(send(&mut aliases, "house/light"), AliasUse::Use(alias(1)));
+        aliases.is_automatic = true;
+        for text in ["house/door", "house/window", "house/roof"] {
+            for _ in 0..5 {
+                assert_ne!(send(&mut aliases, text), AliasUse::Set(alias(1)), "{text}");
+            }
+        }
+        assert_eq!(send(&mut aliases, "house/light"), AliasUse::Use(alias(1)));
+        aliases.unpin(&pinned);
+        let mut taken = (0..9).map(|n| send(&mut aliases, ["house/hall", "house/attic"][n % 2]));
+        assert!(taken.any(|choice| choice == AliasUse::Set(alias(1))));
+    }
+
+    #[test]
     fn outbound_stays_below_both_maxima_and_out_of_3_1_1() {
         // [5:MQTT-3.1.2-26] [5:MQTT-3.1.2-27] [5:MQTT-3.2.2-17] [5:MQTT-3.2.2-18]
         for (version, peer, own) in [
@@ -269,7 +347,7 @@ mod tests {
             (ProtocolVersion::V5_0, 10, 0),
             (ProtocolVersion::V3_1_1, 10, 10),
         ] {
-            let aliases = OutboundAliases::new(version, peer, own);
+            let aliases = OutboundAliases::new(version, peer, own, true);
             assert_eq!(
                 aliases.choose(name("house/light")),
                 AliasUse::None,

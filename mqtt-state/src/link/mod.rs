@@ -10,6 +10,7 @@ mod outbox;
 mod receive;
 mod transmit;
 
+use bytes::Bytes;
 use mqtt_codec::{Ack, Disconnect, EncodeError, Packet, ProtocolVersion, QoS, ReleaseReason};
 
 pub(crate) use alias::{InboundAliases, OutboundAliases, Topic};
@@ -81,6 +82,8 @@ pub(crate) struct LinkLimits {
     pub(crate) peer_topic_alias_maximum: u16,
     /// Aliases this side wants to use.
     pub(crate) outbound_aliases_max: u16,
+    /// Whether topics that repeat get an alias by themselves.
+    pub(crate) automatic_aliases: bool,
 }
 
 impl Link {
@@ -101,7 +104,7 @@ impl Link {
                 packet_size_max: usize::MAX,
                 maximum_qos: QoS::ExactlyOnce,
                 retain_available: true,
-                aliases: OutboundAliases::new(version, 0, 0),
+                aliases: OutboundAliases::new(version, 0, 0, true),
             },
         }
     }
@@ -130,8 +133,21 @@ impl Link {
                 limits.version,
                 limits.peer_topic_alias_maximum,
                 limits.outbound_aliases_max,
+                limits.automatic_aliases,
             ),
         };
+    }
+
+    /// These topics get an alias, and keep it.
+    pub(crate) fn pin_topics(&mut self, topics: &[Bytes]) {
+        for topic in topics {
+            self.send.aliases.pin(topic);
+        }
+    }
+
+    /// The topic's alias may be given to another one again.
+    pub(crate) fn unpin_topic(&mut self, topic: &[u8]) {
+        self.send.aliases.unpin(topic);
     }
 
     /// Sends again what a resumed session has in flight: PUBREL at once, PUBLISH through the quota.

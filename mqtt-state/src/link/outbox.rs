@@ -13,6 +13,8 @@ use mqtt_codec::{EncodeError, Packet, PacketBuf, ProtocolVersion};
 pub(crate) struct Outbox {
     bytes: PacketBuf,
     limit: usize,
+    /// Packets that were appended since somebody asked.
+    pushed: u64,
 }
 
 /// Room kept when everything is sent; more is given back, so that an idle connection is small.
@@ -23,6 +25,7 @@ impl Outbox {
         Self {
             bytes: PacketBuf::new(),
             limit,
+            pushed: 0,
         }
     }
 
@@ -38,6 +41,7 @@ impl Outbox {
             return Err(EncodeError::PacketTooLarge { size });
         }
         self.bytes.push(packet, version)?;
+        self.pushed = self.pushed.saturating_add(1);
         Ok(())
     }
 
@@ -54,6 +58,11 @@ impl Outbox {
 
     pub(crate) fn clear(&mut self) {
         self.bytes = PacketBuf::new();
+    }
+
+    /// Packets that were appended since the last call.
+    pub(crate) fn take_pushed(&mut self) -> u64 {
+        core::mem::take(&mut self.pushed)
     }
 
     pub(crate) const fn is_empty(&self) -> bool {

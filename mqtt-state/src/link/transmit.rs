@@ -20,6 +20,9 @@ pub(crate) trait Store {
     /// The message behind a handle; `None` drops the delivery.
     fn outgoing<'s>(&'s self, handle: &'s Self::Handle) -> Option<Outgoing<'s>>;
 
+    /// So many other packets have been queued.
+    fn note_control(&mut self, packets: u64);
+
     /// A PUBLISH has been handed out, for the first time or again.
     fn note_publish(&mut self, repeated: bool);
 
@@ -72,6 +75,7 @@ impl Link {
     ) -> Transmit {
         let max_bytes = max_bytes.max(1);
         let end = buf.len().saturating_add(max_bytes);
+        store.note_control(self.outbox.take_pushed());
         self.outbox.take(max_bytes, buf);
         if !self.outbox.is_empty() {
             return Transmit::More;

@@ -188,6 +188,7 @@ impl ServerLink {
             peer_maximum_qos: QoS::ExactlyOnce,
             peer_retain_available: true,
             peer_topic_alias_maximum: offer.topic_alias_maximum,
+            automatic_aliases: true,
             outbound_aliases_max: config.outbound_topic_aliases_max,
         });
         let connack = ConnAck {

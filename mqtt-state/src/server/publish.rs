@@ -115,6 +115,10 @@ impl Store for Outbox {
         })
     }
 
+    fn note_control(&mut self, packets: u64) {
+        self.traffic.note_packets(packets);
+    }
+
     fn note_publish(&mut self, repeated: bool) {
         self.traffic.note_publish(repeated);
     }

@@ -159,6 +159,17 @@ impl<M> Outbound<M> {
         Ok(())
     }
 
+    /// Takes out the message that has waited longest.
+    pub(crate) fn drop_oldest(&mut self) -> Option<Held<M>> {
+        let sequence = |queue: &VecDeque<Waiting<M>>| queue.front().map(|first| first.sequence);
+        let place = match (sequence(&self.waiting), sequence(&self.waiting_qos0)) {
+            (Some(first), Some(other)) if other < first => Place::WaitingQos0,
+            (Some(_), _) => Place::Waiting,
+            (None, _) => Place::WaitingQos0,
+        };
+        self.discard(place)
+    }
+
     /// A connection took the session up: everything in flight is due again, in order. Answers the
     /// identifiers for which PUBREL is due at once.
     // [5:MQTT-4.4.0-1] [3:MQTT-4.4.0-1] Unacknowledged PUBLISH and PUBREL are sent again, with their identifiers.
@@ -412,6 +423,11 @@ impl<M> Outbound<M> {
     /// Messages that were never sent.
     pub(crate) fn waiting_len(&self) -> usize {
         self.waiting.len().saturating_add(self.waiting_qos0.len())
+    }
+
+    /// Messages at QoS 1 and 2 that were never sent: those that a quota can hold back.
+    pub(crate) fn held_back_len(&self) -> usize {
+        self.waiting.len()
     }
 
     pub(crate) fn waiting_bytes(&self) -> usize {
@@ -688,6 +704,20 @@ mod tests {
             4,
             "3 messages"
         );
+    }
+
+    #[test]
+    fn the_oldest_goes_first_whatever_its_qos() {
+        let mut outbound = with(&[
+            (QoS::AtMostOnce, 1),
+            (QoS::AtLeastOnce, 2),
+            (QoS::AtMostOnce, 3),
+        ]);
+        for tag in 1..=3 {
+            assert_eq!(outbound.drop_oldest().map(|held| held.tag), Some(tag));
+        }
+        assert!(outbound.drop_oldest().is_none());
+        assert_eq!((outbound.waiting_len(), outbound.waiting_bytes()), (0, 0));
     }
 
     #[test]

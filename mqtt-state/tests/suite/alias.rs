@@ -200,3 +200,44 @@ fn properties_travel_with_the_message() {
         PublishProperties::default()
     );
 }
+
+#[test]
+fn a_topic_can_be_given_its_alias_by_hand() {
+    let (mut client, peer) = client(1);
+    send(&mut client, &peer, "long/a");
+    assert!(client.pin_topic(name("long/b")), "it takes the only one");
+    assert_eq!(send(&mut client, &peer, "long/b"), "PUBLISH long/b@1=x q0");
+    for _ in 0..5 {
+        assert_eq!(send(&mut client, &peer, "long/a"), "PUBLISH long/a=x q0");
+    }
+    assert_eq!(send(&mut client, &peer, "long/b"), "PUBLISH @1=x q0");
+    client.unpin_topic(name("long/b"));
+    let mut all = (0..5).map(|_| send(&mut client, &peer, "long/a"));
+    assert!(all.any(|sent| sent == "PUBLISH long/a@1=x q0"));
+}
+
+#[test]
+fn an_alias_by_hand_is_set_anew_on_every_connection() {
+    // [5:MQTT-3.3.2-7]
+    let config = Config {
+        automatic_topic_aliases: false,
+        outbound_topic_aliases_max: 2,
+        ..Config::default()
+    };
+    let (mut client, peer) = (Client::new(config), Peer::new(V5_0));
+    for topic in ["long/a", "long/b", "long/a"] {
+        assert!(client.pin_topic(name(topic)), "{topic}");
+    }
+    assert!(!client.pin_topic(name("long/c")), "two is what it may use");
+    for _ in 0..2 {
+        client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+        peer.hear(&mut client);
+        let mut answer = connack(false);
+        answer.properties.topic_alias_maximum = Some(9);
+        peer.say(&mut client, answer);
+        assert_eq!(send(&mut client, &peer, "long/b"), "PUBLISH long/b@2=x q0");
+        assert_eq!(send(&mut client, &peer, "long/b"), "PUBLISH @2=x q0");
+        assert_eq!(send(&mut client, &peer, "long/c"), "PUBLISH long/c=x q0");
+        client.handle_close(peer.now);
+    }
+}

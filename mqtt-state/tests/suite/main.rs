@@ -22,6 +22,8 @@ mod flow;
 mod keep_alive;
 mod look;
 mod qos;
+mod queue;
+mod resubscribe;
 mod resume;
 mod retained;
 mod simulation;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use mqtt_state::Timestamp;
 use mqtt_state::client::{Client, Event};
 
-use crate::drive::Pauses;
 use super::Driver;
+use crate::drive::Pauses;
 
 /// Something to do with the client of a [`Background`] driver.
 type Command = Box<dyn FnOnce(&mut Client, Timestamp) + Send>;

@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::drive::Pauses;
 use super::Driver;
+use crate::drive::Pauses;
 
 /// Something to do with the client of a [`Background`] driver.
 type Command = Box<dyn FnOnce(&mut Client, Timestamp) + Send>;

@@ -1,0 +1,111 @@
+//! What this client is subscribed to, as far as the server has said so.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use mqtt_codec::{
+    ReasonCode, SubscribeFilter, SubscribeReason, SubscriptionId, SubscriptionOptions, TopicFilter,
+    UnsubscribeReason,
+};
+
+/// One subscription that the server has granted, from
+/// [`subscriptions`](super::Client::subscriptions).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    filter: Bytes,
+    options: SubscriptionOptions,
+    id: Option<SubscriptionId>,
+}
+
+impl Subscription {
+    /// The filter with its options, as `subscribe` takes it.
+    #[must_use]
+    pub fn filter(&self) -> SubscribeFilter<'_> {
+        SubscribeFilter {
+            filter: TopicFilter::assume_valid(&self.filter),
+            options: self.options,
+        }
+    }
+
+    /// The subscription identifier (5.0).
+    #[must_use]
+    pub const fn id(&self) -> Option<SubscriptionId> {
+        self.id
+    }
+}
+
+/// Subscriptions, granted and asked for.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    /// In the order in which they were granted first.
+    granted: Vec<Subscription>,
+    /// By the tag of the request.
+    subscribing: BTreeMap<u64, Vec<Subscription>>,
+    unsubscribing: BTreeMap<u64, Vec<Bytes>>,
+}
+
+impl Subscriptions {
+    pub(super) fn granted(&self) -> &[Subscription] {
+        &self.granted
+    }
+
+    /// Subscriptions there would be if everything asked for were granted.
+    pub(super) fn len(&self) -> usize {
+        let asked: usize = self.subscribing.values().map(Vec::len).sum();
+        self.granted.len().saturating_add(asked)
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        tag: u64,
+        filters: &[SubscribeFilter<'_>],
+        id: Option<SubscriptionId>,
+    ) {
+        let asked = filters.iter().map(|entry| Subscription {
+            filter: Bytes::copy_from_slice(entry.filter.as_bytes()),
+            options: entry.options,
+            id,
+        });
+        self.subscribing.insert(tag, asked.collect());
+    }
+
+    pub(super) fn ask_to_end(&mut self, tag: u64, filters: &[TopicFilter<'_>]) {
+        let asked = filters
+            .iter()
+            .map(|filter| Bytes::copy_from_slice(filter.as_bytes()));
+        self.unsubscribing.insert(tag, asked.collect());
+    }
+
+    // [5:MQTT-3.8.4-3] [3:MQTT-3.8.4-3] A filter subscribed to again is replaced.
+    pub(super) fn answered(&mut self, tag: u64, reasons: impl Iterator<Item = SubscribeReason>) {
+        let asked = self.subscribing.remove(&tag).unwrap_or_default();
+        for (new, reason) in asked.into_iter().zip(reasons) {
+            if ReasonCode::from(reason).is_error() {
+                continue;
+            }
+            let held = self.granted.iter_mut();
+            match { held }.find(|held| held.filter == new.filter) {
+                Some(held) => *held = new,
+                None => self.granted.push(new),
+            }
+        }
+    }
+
+    /// 3.1.1 has no reasons: then all of them are gone.
+    pub(super) fn ended(&mut self, tag: u64, reasons: impl Iterator<Item = UnsubscribeReason>) {
+        let asked = self.unsubscribing.remove(&tag).unwrap_or_default();
+        let mut refused = reasons.map(|reason| ReasonCode::from(reason).is_error());
+        for filter in asked {
+            if !refused.next().unwrap_or(false) {
+                self.granted.retain(|held| held.filter != filter);
+            }
+        }
+    }
+
+    /// Requests end with their connection.
+    pub(super) fn forget_requests(&mut self) {
+        self.subscribing.clear();
+        self.unsubscribing.clear();
+    }
+}
