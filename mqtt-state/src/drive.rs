@@ -58,6 +58,8 @@ pub enum TimeoutReason {
     KeepAlive,
     /// PINGRESP has to be there by then.
     PingResponse,
+    /// A re-authentication has to end by then.
+    Authentication,
     /// The last bytes of a connection that is ending have to be gone by then.
     Close,
     /// A session of a client that went away ends.

@@ -71,8 +71,16 @@ pub enum ProtocolError {
     UnwantedProblemInformation(PacketType),
     /// CONNACK says that a session is present, and this client has none.
     UnknownSessionPresent,
-    /// AUTH, or a reason code of AUTH, where no enhanced authentication goes on.
+    /// AUTH, or a reason code of AUTH, that does not belong where an enhanced authentication is, or
+    /// where none goes on.
     UnexpectedAuthentication,
+    /// AUTH, or a CONNACK that accepts, without the authentication method of CONNECT.
+    OtherAuthenticationMethod,
+    /// More AUTH packets in one authentication than this side takes.
+    TooManyAuthenticationRounds {
+        /// What this side takes.
+        maximum: u16,
+    },
 }
 
 impl ProtocolError {
@@ -102,7 +110,9 @@ impl ProtocolError {
             | Self::SessionExpiryFromServer
             | Self::UnwantedProblemInformation(_)
             | Self::UnknownSessionPresent
-            | Self::UnexpectedAuthentication => ReasonCode::ProtocolError,
+            | Self::UnexpectedAuthentication
+            | Self::OtherAuthenticationMethod => ReasonCode::ProtocolError,
+            Self::TooManyAuthenticationRounds { .. } => ReasonCode::ImplementationSpecificError,
         }
     }
 
@@ -122,11 +132,13 @@ impl ProtocolError {
             Self::UnwantedProblemInformation(_) => (None, Some("MQTT-3.1.2-29")),
             Self::UnknownSessionPresent => (None, Some("MQTT-3.2.2-4")),
             Self::UnexpectedAuthentication => (None, Some("MQTT-4.12.0-6")),
+            Self::OtherAuthenticationMethod => (None, Some("MQTT-4.12.0-5")),
             Self::UnexpectedPacket(_)
             | Self::UnknownTopicAlias { .. }
             | Self::AcknowledgementOfOtherFlow(_)
             | Self::UnknownRequest(_)
             | Self::ReasonCountMismatch { .. }
+            | Self::TooManyAuthenticationRounds { .. }
             | Self::WildcardSubscriptionsNotSupported
             | Self::SubscriptionIdsNotSupported
             | Self::SharedSubscriptionsNotSupported
@@ -223,8 +235,12 @@ impl fmt::Display for ProtocolError {
             Self::UnknownSessionPresent => {
                 f.write_str("Session Present, but this client has no such session")
             }
-            Self::UnexpectedAuthentication => {
-                f.write_str("AUTH without an enhanced authentication going on")
+            Self::UnexpectedAuthentication => f.write_str("AUTH that does not belong here"),
+            Self::OtherAuthenticationMethod => {
+                f.write_str("another authentication method than that of CONNECT")
+            }
+            Self::TooManyAuthenticationRounds { maximum } => {
+                write!(f, "more than {maximum} rounds of authentication")
             }
         }
     }
@@ -255,6 +271,8 @@ pub enum CloseCause {
     ProtocolError(ProtocolError),
     /// CONNECT, or CONNACK, did not come in time.
     ConnectTimeout,
+    /// A re-authentication took too long.
+    AuthenticationTimeout,
     /// PINGRESP did not come in time.
     PingTimeout,
     /// Nothing came for one and a half times the keep alive.
@@ -288,6 +306,7 @@ impl fmt::Display for CloseCause {
                 write!(f, "{error}; {reason} (0x{:02X})", reason.value())
             }
             Self::ConnectTimeout => f.write_str("the handshake took too long"),
+            Self::AuthenticationTimeout => f.write_str("the authentication took too long"),
             Self::PingTimeout => f.write_str("no answer to PINGREQ"),
             Self::KeepAliveTimeout => f.write_str("keep alive timeout"),
             Self::AnswerTooLarge => f.write_str("an answer is larger than the peer takes"),

@@ -58,6 +58,10 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// So long may nothing come after PINGREQ. 10 s.
     pub ping_timeout: Duration,
+    /// A re-authentication has to end so long after it began. 20 s.
+    pub authentication_timeout: Duration,
+    /// Times that the server may ask in one authentication. 10.
+    pub authentication_rounds_max: u16,
     /// The last bytes of a connection that ends have to be gone after so long. 5 s.
     pub close_timeout: Duration,
 }
@@ -109,6 +113,8 @@ impl Default for Config {
             answers_bytes_max: 64 * 1024,
             connect_timeout: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(10),
+            authentication_timeout: Duration::from_secs(20),
+            authentication_rounds_max: 10,
             close_timeout: Duration::from_secs(5),
         }
     }

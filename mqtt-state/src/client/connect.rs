@@ -8,6 +8,7 @@ use mqtt_codec::{
     Packet, ProtocolVersion, QoS, Str, UserProperties,
 };
 
+use super::authenticate::Dialogue;
 use super::keep_alive::KeepAlive;
 use super::{Client, Event, LostCause, Negotiated, Phase, PublishToken, RequestToken};
 use crate::link::{Link, LinkLimits};
@@ -31,8 +32,6 @@ pub(super) struct Offer {
 pub enum ConnectError {
     /// A connection exists; end it, or report its end with `handle_close`, before the next.
     AlreadyConnected,
-    /// Enhanced authentication is not supported yet.
-    AuthenticationNotSupported,
     /// The packet cannot be written in its version.
     Encode(EncodeError),
 }
@@ -41,9 +40,6 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AlreadyConnected => f.write_str("a connection exists already"),
-            Self::AuthenticationNotSupported => {
-                f.write_str("enhanced authentication is not supported yet")
-            }
             Self::Encode(error) => write!(f, "CONNECT: {error}"),
         }
     }
@@ -110,9 +106,6 @@ impl Client {
         if self.link.is_some() {
             return Err(ConnectError::AlreadyConnected);
         }
-        if connect.properties.authentication.is_some() {
-            return Err(ConnectError::AuthenticationNotSupported);
-        }
         let mut connect = *connect;
         let properties = &mut connect.properties;
         properties.receive_maximum = core::num::NonZeroU16::new(self.config.receive_maximum.max(1));
@@ -143,6 +136,9 @@ impl Client {
                 .unwrap_or(true),
         };
         self.keep_alive = KeepAlive::new(now, 0);
+        let authentication = connect.properties.authentication.as_ref();
+        let authentication = authentication.filter(|_| connect.version == ProtocolVersion::V5_0);
+        self.dialogue = authentication.map(Dialogue::new);
         self.phase = Phase::Connecting {
             deadline: now + self.config.connect_timeout,
             offer,
@@ -222,10 +218,7 @@ impl Client {
                 return Ok(());
             }
         };
-        // No authentication method was offered, so none may come back. [5:MQTT-4.12.0-6]
-        if properties.authentication.is_some() {
-            return Err(ProtocolError::UnexpectedAuthentication);
-        }
+        let authentication_data = self.finish_authentication(properties.authentication)?;
         // [5:MQTT-3.2.2-4] 3.1.1 leaves it to the client, except that a clean start cannot find a session.
         let unknown =
             !self.session_known && (offer.version == ProtocolVersion::V5_0 || offer.clean_start);
@@ -236,7 +229,10 @@ impl Client {
         if !session_present {
             self.lose_session();
         }
-        let negotiated = negotiate(offer, connack);
+        let negotiated = Negotiated {
+            authentication_data,
+            ..negotiate(offer, connack)
+        };
         self.session_known = true;
         self.session_survives = negotiated.session_expiry_secs > 0;
         self.keep_alive = KeepAlive::new(now, negotiated.keep_alive_secs);
@@ -279,6 +275,7 @@ impl Client {
             deadline: now + self.config.close_timeout,
         };
         self.receipts.end_connection();
+        self.dialogue = None;
         self.quota_exhausted = false;
         self.subscriptions.forget_requests();
         for tag in self.session.outbound.take_requests() {
@@ -297,15 +294,22 @@ impl Client {
     }
 
     pub(super) fn end_with_answer_too_large(&mut self, now: Timestamp) {
+        self.leave(now, CloseCause::AnswerTooLarge);
+    }
+
+    /// Ends the connection for a reason that is this side's.
+    pub(super) fn leave(&mut self, now: Timestamp, cause: CloseCause) {
+        let reason = match cause {
+            CloseCause::AnswerTooLarge => DisconnectReason::PacketTooLarge,
+            _ => DisconnectReason::UnspecifiedError,
+        };
         if let Some(link) = &mut self.link {
             match link.version() {
-                ProtocolVersion::V5_0 => {
-                    link.disconnect(&Disconnect::new(DisconnectReason::PacketTooLarge))
-                }
+                ProtocolVersion::V5_0 => link.disconnect(&Disconnect::new(reason)),
                 ProtocolVersion::V3_1_1 => link.close(),
             }
         }
-        self.end(now, CloseCause::AnswerTooLarge, Parting::default());
+        self.end(now, cause, Parting::default());
     }
 
     /// What was in flight died with the session.
@@ -357,5 +361,9 @@ fn negotiate(offer: &Offer, connack: &ConnAck<'_>) -> Negotiated {
         response_information: properties
             .response_information
             .map(|text| text.as_str().to_string()),
+        server_reference: properties
+            .server_reference
+            .map(|text| text.as_str().to_string()),
+        authentication_data: None,
     }
 }

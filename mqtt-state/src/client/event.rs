@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use mqtt_codec::{Message, ProtocolVersion, QoS, ReasonCode, SubscribeReason, UnsubscribeReason};
 
-use super::Receipt;
+use super::{AuthenticationData, Receipt};
 use crate::{CloseCause, Diagnostics};
 
 /// Names one `publish`, for the life of the [`Client`](super::Client); never used again.
@@ -25,6 +25,18 @@ pub enum Event {
     Connected {
         /// The server still had the session.
         session_present: bool,
+    },
+    /// The server wants the next step of the authentication method:
+    /// [`authenticate`](super::Client::authenticate) answers.
+    Authenticate {
+        /// What it said.
+        data: Option<AuthenticationData>,
+    },
+    /// The authentication that [`reauthenticate`](super::Client::reauthenticate) began has
+    /// succeeded.
+    Reauthenticated {
+        /// What the server said last.
+        data: Option<AuthenticationData>,
     },
     /// A message for one of the subscriptions.
     Message {
@@ -140,4 +152,8 @@ pub struct Negotiated {
     pub shared_subscription_available: bool,
     /// What to build response topics from, if the server said so.
     pub response_information: Option<String>,
+    /// Another server that can be used, if the server said so.
+    pub server_reference: Option<String>,
+    /// What the server said last in an enhanced authentication.
+    pub authentication_data: Option<AuthenticationData>,
 }

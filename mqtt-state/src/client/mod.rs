@@ -20,6 +20,7 @@
 //! ```
 
 mod acknowledge;
+mod authenticate;
 mod backoff;
 mod config;
 mod connect;
@@ -35,6 +36,7 @@ use bytes::{Bytes, BytesMut};
 use mqtt_codec::{Decoder, Frame, Packet, PacketType, Parsed, ProtocolVersion, Rule};
 
 pub use acknowledge::{AckError, Acknowledge, Receipt};
+pub use authenticate::{AuthenticateError, AuthenticationData};
 pub use backoff::{Backoff, BackoffConfig};
 pub use config::{Config, WhenFull};
 pub use connect::{ConnectError, DisconnectError};
@@ -44,6 +46,7 @@ pub use subscribe::RequestError;
 pub use subscriptions::Subscription;
 
 use acknowledge::Receipts;
+use authenticate::Dialogue;
 use connect::{Offer, Parting};
 use keep_alive::{Due, KeepAlive};
 use publish::{Events, OwnMessage};
@@ -76,6 +79,8 @@ pub struct Client {
     link: Option<Link>,
     phase: Phase,
     keep_alive: KeepAlive,
+    /// Where CONNECT had an authentication method.
+    dialogue: Option<Dialogue>,
     receipts: Receipts,
     subscriptions: Subscriptions,
     /// Topics that get an alias on every connection.
@@ -134,6 +139,7 @@ impl Client {
             link: None,
             phase: Phase::Disconnected,
             keep_alive: KeepAlive::new(Timestamp::ZERO, 0),
+            dialogue: None,
             receipts: Receipts::default(),
             subscriptions: Subscriptions::default(),
             pinned_topics: Vec::new(),
@@ -177,6 +183,7 @@ impl Client {
     /// do nothing.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         let now = self.clock.advance(now);
+        self.check_authentication(now);
         match &self.phase {
             Phase::Disconnected | Phase::Ending { .. } => {}
             Phase::Connecting { deadline, .. } => {
@@ -264,7 +271,12 @@ impl Client {
                 at: *deadline,
                 reason: TimeoutReason::Connect,
             }),
-            Phase::Connected { .. } => self.keep_alive.timeout(self.config.ping_timeout),
+            Phase::Connected { .. } => {
+                let keep_alive = self.keep_alive.timeout(self.config.ping_timeout);
+                let dialogue = self.dialogue.as_ref().and_then(Dialogue::timeout);
+                let both = keep_alive.into_iter().chain(dialogue);
+                both.min_by_key(|timeout| timeout.at)
+            }
             Phase::Ending { deadline } => Some(Timeout {
                 at: *deadline,
                 reason: TimeoutReason::Close,
@@ -386,7 +398,9 @@ impl Client {
                 let offer = offer.clone();
                 return Ok(self.handle_connack(now, connack, &offer)?);
             }
-            (_, Packet::Auth(_)) => return Err(ProtocolError::UnexpectedAuthentication.into()),
+            (Phase::Connecting { .. } | Phase::Connected { .. }, Packet::Auth(auth)) => {
+                return Ok(self.handle_auth(auth)?);
+            }
             (
                 Phase::Connected {
                     request_problem_information,

@@ -15,6 +15,7 @@
 
 mod acknowledge;
 mod alias;
+mod authenticate;
 mod connect;
 mod connection;
 mod expiry;
