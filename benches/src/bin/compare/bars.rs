@@ -18,6 +18,7 @@ enum Against {
     Allocations,
 }
 
+#[derive(Debug)]
 struct Bar {
     workload: &'static str,
     subject: &'static str,
@@ -38,7 +39,41 @@ const BORROWED: &str = "borrowed + validated, 8 at a time";
 const FRAME: &str = "one shared frame";
 const COPY: &str = "header + memcpy";
 
-const BARS: &[Bar] = &[
+/// What one suite is held against, and who has to take part.
+pub(crate) struct Bars {
+    bars: &'static [Bar],
+    /// Crates, and one workload each that they handle.
+    peers: &'static [(&'static str, &'static str)],
+    /// Crates that would take part, and why they do not.
+    absent: &'static [(&'static str, &'static str)],
+}
+
+pub(crate) const CLIENT: Bars = Bars {
+    bars: &[
+        bar("S2-v3-qos0", "ours", 0.6, Against::BestPeer),
+        bar("S2-v3-qos1", "ours", 0.6, Against::BestPeer),
+        bar("S2-v3-qos2", "ours", 0.6, Against::BestPeer),
+        bar("S2-v5-qos0", "ours", 0.6, Against::BestPeer),
+        bar("S2-v5-qos1", "ours", 0.6, Against::BestPeer),
+        bar("S2-v5-qos2", "ours", 0.6, Against::BestPeer),
+        bar("*", "ours", 0.0, Against::Allocations),
+    ],
+    peers: &[
+        ("rumqttc", "S2-v3-qos1"),
+        ("rumqttc", "S2-v5-qos1"),
+        ("mqtt-protocol-core", "S2-v3-qos1"),
+        ("mqtt-protocol-core", "S2-v5-qos1"),
+    ],
+    absent: &[],
+};
+
+pub(crate) const CODEC: Bars = Bars {
+    bars: CODEC_BARS,
+    peers: CODEC_PEERS,
+    absent: CODEC_ABSENT,
+};
+
+const CODEC_BARS: &[Bar] = &[
     bar("D1-v3", "ours, borrowed", 1.3, Against::Floor(BORROWED)),
     bar("D1-v5", "ours, borrowed", 1.3, Against::Floor(BORROWED)),
     bar("D2-v3", "ours, borrowed", 1.3, Against::Floor(BORROWED)),
@@ -104,8 +139,7 @@ const BARS: &[Bar] = &[
     bar("*", "ours", 0.02, Against::Allocations),
 ];
 
-/// Crates that have to take part, and one workload each that they handle.
-const PEERS: &[(&str, &str)] = &[
+const CODEC_PEERS: &[(&str, &str)] = &[
     ("mqtt-proto", "D1-v5"),
     ("mqtt-protocol-core", "D1-v5"),
     ("mqttbytes", "D1-v3"),
@@ -115,8 +149,7 @@ const PEERS: &[(&str, &str)] = &[
     ("rumqttd", "D1-v5"),
 ];
 
-/// Crates that would take part, and why they do not.
-const ABSENT: &[(&str, &str)] = &[
+const CODEC_ABSENT: &[(&str, &str)] = &[
     (
         "ntex-mqtt 9.0.0",
         "does not build with the ntex-io that its requirements choose today",
@@ -125,8 +158,8 @@ const ABSENT: &[(&str, &str)] = &[
 ];
 
 /// Prints which peers are not there; answers whether all are that have to be.
-fn check_peers(rows: &[Row]) -> bool {
-    for (peer, reason) in ABSENT {
+fn check_peers(rows: &[Row], bars: &Bars) -> bool {
+    for (peer, reason) in bars.absent {
         println!("not compared with {peer}: it {reason}");
     }
     let is_missing = |&&(peer, workload): &&(&str, &str)| {
@@ -134,7 +167,7 @@ fn check_peers(rows: &[Row]) -> bool {
             .iter()
             .any(|row| row.subject == peer && row.workload == workload)
     };
-    let missing: Vec<_> = PEERS.iter().filter(is_missing).collect();
+    let missing: Vec<_> = bars.peers.iter().filter(is_missing).collect();
     for (peer, workload) in &missing {
         println!("MISSING {peer}: no result for {workload}; was this built with --features peers?");
     }
@@ -142,14 +175,14 @@ fn check_peers(rows: &[Row]) -> bool {
 }
 
 /// Prints each bar with what was found; answers whether all hold.
-pub(crate) fn check(rows: &[Row]) -> bool {
+pub(crate) fn check(rows: &[Row], bars: &Bars) -> bool {
     println!();
-    let mut all = check_peers(rows);
+    let mut all = check_peers(rows, bars);
     println!(
         "\n{:<12} {:<18} {:<46} {:>9} {:>7}",
         "workload", "ours", "held against", "found", "bar"
     );
-    for bar in BARS {
+    for bar in bars.bars {
         let of_bar = |row: &&Row| {
             row.kind == Kind::Ours
                 && (bar.workload == "*"

@@ -3,7 +3,8 @@
 //! `compare codec` prints one row for each workload: nanoseconds (the median of interleaved
 //! rounds), instructions (counted by callgrind, so they do not vary) and allocations for each
 //! packet, of every subject, then the best peer, the floor, and whether the bars hold. It exits 1
-//! on a miss, and when valgrind is missing. `compare topic` does the same for matching, for a million
+//! on a miss, and when valgrind is missing. `compare client` does the same for one client machine
+//! that publishes. `compare topic` does the same for matching, for a million
 //! subscriptions and for a million retained topics; it takes some minutes.
 
 #![expect(
@@ -24,6 +25,7 @@ extern crate alloc;
 mod bars;
 mod callgrind;
 mod case;
+mod client;
 mod floor;
 mod ours;
 #[cfg(feature = "peers")]
@@ -42,64 +44,92 @@ static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match *arguments {
-        ["codec"] => compare(),
+    let suite = match arguments.first() {
+        Some(&"codec") => Suite {
+            name: "codec",
+            cases: codec_cases,
+            bars: &bars::CODEC,
+        },
+        Some(&"client") => Suite {
+            name: "client",
+            cases: client::cases,
+            bars: &bars::CLIENT,
+        },
+        Some(&"topic") => return topic::main(arguments.get(1..).unwrap_or_default()),
+        _ => return usage(),
+    };
+    match *arguments.get(1..).unwrap_or_default() {
+        [] => compare(&suite),
         // What callgrind runs.
-        ["codec", "--under-callgrind"] => {
-            let mut cases = cases();
+        ["--under-callgrind"] => {
+            let mut cases = suite.cases();
             // The same ones are left out here as in the run that reads the counts.
             let _wrong = case::check(&mut cases);
-            for case in &mut cases {
-                case.prepare();
-                callgrind::measured(&mut || {
-                    core::hint::black_box(case.run());
-                });
-            }
+            cases.iter_mut().for_each(measure);
             ExitCode::SUCCESS
         }
         // For a profile of one case: `valgrind --tool=callgrind compare codec --case D1-v3 'ours, owned'`.
-        ["codec", "--case", workload, subject] => {
+        ["--case", workload, subject] => {
             let named =
                 |case: &&mut case::Case| case.workload == workload && case.subject == subject;
-            for case in cases().iter_mut().filter(named) {
-                case.prepare();
-                callgrind::measured(&mut || {
-                    core::hint::black_box(case.run());
-                });
-            }
+            suite.cases().iter_mut().filter(named).for_each(measure);
             ExitCode::SUCCESS
         }
-        ["codec", "--list"] => {
-            for case in cases() {
+        ["--list"] => {
+            for case in suite.cases() {
                 println!("{:<12} {}", case.workload, case.subject);
             }
             ExitCode::SUCCESS
         }
-        ["topic", ref rest @ ..] => topic::main(rest),
-        _ => {
-            eprintln!("usage: compare codec [--list] | compare topic [--picture FILE.svg]");
-            ExitCode::from(2)
-        }
+        _ => usage(),
     }
 }
 
-fn cases() -> Vec<case::Case> {
+fn usage() -> ExitCode {
+    eprintln!(
+        "usage: compare codec [--list] | compare client [--list] | compare topic [--picture FILE.svg]"
+    );
+    ExitCode::from(2)
+}
+
+fn measure(case: &mut case::Case) {
+    case.prepare();
+    callgrind::measured(&mut || {
+        core::hint::black_box(case.run());
+    });
+}
+
+/// Workloads with what they are held against.
+struct Suite {
+    name: &'static str,
+    cases: fn() -> Vec<case::Case>,
+    bars: &'static bars::Bars,
+}
+
+impl Suite {
+    fn cases(&self) -> Vec<case::Case> {
+        let mut all = (self.cases)();
+        all.sort_by_key(|case| case.workload);
+        all
+    }
+}
+
+fn codec_cases() -> Vec<case::Case> {
     let mut all = Vec::new();
     floor::add(&mut all);
     ours::add(&mut all);
     #[cfg(feature = "peers")]
     peers::add(&mut all);
-    all.sort_by_key(|case| case.workload);
     all
 }
 
-fn compare() -> ExitCode {
-    let mut cases = cases();
+fn compare(suite: &Suite) -> ExitCode {
+    let mut cases = suite.cases();
     let wrong = case::check(&mut cases);
     for line in &wrong {
         eprintln!("wrong output, left out: {line}");
     }
-    let instructions = match callgrind::counts(&["codec", "--under-callgrind"], cases.len()) {
+    let instructions = match callgrind::counts(&[suite.name, "--under-callgrind"], cases.len()) {
         Ok(instructions) => instructions,
         Err(error) => {
             eprintln!("compare: {error}");
@@ -110,7 +140,7 @@ fn compare() -> ExitCode {
     let allocations = time::allocations(&mut cases);
     let rows = table::rows(&cases, &instructions, &times, &allocations);
     table::print(&rows);
-    if bars::check(&rows) {
+    if bars::check(&rows, suite.bars) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
