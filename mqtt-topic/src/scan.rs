@@ -318,4 +318,50 @@ mod tests {
         });
         assert_eq!((all, expected.next()), (Ok(()), None));
     }
+
+    /// The careful ways say the same: this says that they are not needed.
+    #[test]
+    fn what_is_usual_is_taken_at_a_glance() {
+        let text = b"house/light-1 'x'.y_z~0/kitchen/sensor";
+        for len in 1..text.len() {
+            let text = &text[..len];
+            assert!(is_plain(text) && is_ascii_without_null(text), "{len}");
+            assert!(is_plain_filter(text), "{len}");
+            for end in ["/+", "/#", "/+/a", "/+/+/#"] {
+                let filter = [text, end.as_bytes()].concat();
+                assert!(is_plain_filter(&filter), "{len} {end}");
+            }
+        }
+        assert!(!is_plain_filter("\u{e4}".as_bytes()) && !is_plain_filter(b"a\0"));
+    }
+
+    #[test]
+    fn the_first_slash_is_found_at_every_place() {
+        for len in 0..28 {
+            assert_eq!(slash(&[b'a'; 28][..len]), None);
+            for at in 0..len {
+                let mut bytes = [b'.'; 28];
+                bytes[at..].fill(b'/');
+                assert_eq!(slash(&bytes[..len]), Some(at), "{at} of {len}");
+                // One bit apart.
+                bytes[..at].fill(0xAF);
+                assert_eq!(slash(&bytes[..len]), Some(at), "{at} of {len}");
+            }
+        }
+    }
+
+    #[cfg(feature = "alloc")]
+    #[test]
+    fn texts_are_the_same_or_differ_somewhere() {
+        let text = [b'a'; 20];
+        for len in 0..20 {
+            assert!(is_same(&text[..len], &text[..len]));
+            assert!(!is_same(&text[..len], &text[..=len]));
+            for at in 0..len {
+                let mut other = text;
+                other[at] = b'b';
+                assert!(!is_same(&text[..len], &other[..len]), "{at} of {len}");
+            }
+        }
+    }
 }

@@ -125,7 +125,7 @@ impl IdTable {
             self.len = self.len.saturating_sub(1);
             self.put(hash_of(*id), *id, hash_of);
         }
-        if self.pieces.len() < self.pieces.capacity() / 4 {
+        if self.pieces.len() <= self.pieces.capacity() / 4 {
             self.pieces.shrink_to_fit();
         }
     }
@@ -160,4 +160,80 @@ impl IdTable {
 fn buddy(new: usize) -> Option<usize> {
     let highest = 1_usize.checked_shl(new.checked_ilog2()?)?;
     new.checked_sub(highest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(id: Id) -> u64 {
+        u64::from(id.get()).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    fn ids(len: u32) -> impl Iterator<Item = Id> + Clone {
+        let mut next = Id::FIRST;
+        (0..len).map(move |_| {
+            let id = next;
+            next = next.next();
+            id
+        })
+    }
+
+    /// No piece ever has more than a few times the others, and memory follows the number.
+    #[test]
+    fn it_grows_and_shrinks_piece_by_piece() {
+        const LEN: u32 = if cfg!(miri) { 2_000 } else { 20_000 };
+        let mut table = IdTable::new();
+        for id in ids(LEN) {
+            assert_eq!(table.find(hash(id), |held| held == id), None);
+            table.insert(hash(id), id, hash);
+            assert_eq!(table.find(hash(id), |held| held == id), Some(id));
+        }
+        let len = usize::try_from(LEN).unwrap();
+        assert_eq!(
+            (table.len, table.pieces.len()),
+            (len, len.div_ceil(PIECE_LEN))
+        );
+        let lens: Vec<_> = table.pieces.iter().map(|piece| piece.len()).collect();
+        assert!(lens.iter().all(|len| *len < 4 * PIECE_LEN), "{lens:?}");
+        assert_eq!(lens.iter().sum::<usize>(), len);
+        let held = |table: &IdTable| -> usize {
+            let pieces = table.pieces.iter();
+            pieces
+                .map(|piece| piece.allocation_size() + SHARED_LEN)
+                .sum()
+        };
+        assert_eq!(table.bytes, held(&table));
+        assert!(table.bytes() >= table.bytes + 8 * table.pieces.len());
+
+        let (mut left, full) = (len, table.bytes());
+        for id in ids(LEN) {
+            assert_eq!(table.find(hash(id), |held| held == id), Some(id));
+            table.remove(hash(id), id, hash);
+            table.remove(hash(id), id, hash);
+            left -= 1;
+            assert_eq!(table.len, left, "removed once");
+            assert_eq!(table.bytes, held(&table));
+            if left == len / 4 {
+                assert!(table.bytes() < full / 2, "{} of {full}", table.bytes());
+            }
+        }
+        assert_eq!((table.pieces.len(), table.bytes()), (0, 0));
+    }
+
+    /// At the border between two sizes, nothing is made and thrown away at each call.
+    #[test]
+    fn it_does_not_waver() {
+        let mut table = IdTable::new();
+        let many = u32::try_from(3 * PIECE_LEN).unwrap();
+        ids(many + 1).for_each(|id| table.insert(hash(id), id, hash));
+        let pieces = table.pieces.len();
+        let last = ids(many + 1).last().unwrap();
+        for _ in 0..5 {
+            table.remove(hash(last), last, hash);
+            assert_eq!(table.pieces.len(), pieces);
+            table.insert(hash(last), last, hash);
+            assert_eq!(table.pieces.len(), pieces);
+        }
+    }
 }

@@ -275,3 +275,97 @@ impl<'s, T> Iterator for Slots<'s, T> {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "helpers of tests fail as tests do"
+)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq)]
+    struct Entry(usize);
+
+    impl Unshare for Entry {
+        fn unshare(piece: &mut Shared<Piece<Self>>) -> Option<&mut Piece<Self>> {
+            crate::index::unshare_by_copy(piece)
+        }
+    }
+
+    /// What the pieces hold, counted.
+    fn held(slab: &Slab<Entry>) -> usize {
+        let pieces = slab.segments.iter().filter(|segment| segment.used > 0);
+        let held =
+            pieces.map(|segment| SHARED_LEN + segment.slots.capacity() * size_of::<Slot<Entry>>());
+        SHARED_LEN + held.sum::<usize>()
+    }
+
+    #[test]
+    fn numbers_are_used_again_and_memory_is_given_back() {
+        const LEN: usize = 3 * PIECE_LEN + 10;
+        let mut slab = Slab::new();
+        let ids: Vec<_> = (0..LEN).map(|n| slab.insert(Entry(n)).unwrap()).collect();
+        assert_eq!(
+            (slab.len(), slab.segments.len(), slab.bytes),
+            (LEN, 4, held(&slab))
+        );
+        assert!(slab.bytes() > slab.bytes, "the list of pieces too");
+        assert!(
+            ids.windows(2).all(|pair| pair[0] < pair[1]),
+            "in their order"
+        );
+        assert!(
+            slab.from(ids[700])
+                .map(|(id, _)| id)
+                .eq(ids[700..].iter().copied())
+        );
+
+        // What has gone is used again before there are more pieces.
+        for place in [5, 600, 7] {
+            assert_eq!(slab.remove(ids[place]), Some(Entry(place)));
+            assert_eq!(slab.remove(ids[place]), None);
+            assert_eq!(slab.get(ids[place]), None);
+        }
+        let mut again: Vec<_> = (0..3).map(|n| slab.insert(Entry(n)).unwrap()).collect();
+        again.sort_unstable();
+        assert_eq!(again, [ids[5], ids[7], ids[600]]);
+        assert_eq!((slab.segments.len(), slab.open.len()), (4, 1));
+
+        // From the end: pieces at the end go when they are half of all.
+        for (left, id) in ids.iter().enumerate().rev() {
+            assert!(slab.remove(*id).is_some());
+            assert_eq!((slab.len(), slab.bytes), (left, held(&slab)));
+            let used = left.div_ceil(PIECE_LEN);
+            assert!(
+                slab.segments.len() <= 2 * used + 1,
+                "{left}: {}",
+                slab.segments.len()
+            );
+            assert!(
+                slab.open
+                    .iter()
+                    .all(|piece| (*piece as usize) < slab.segments.len())
+            );
+        }
+        assert_eq!((slab.segments.capacity(), slab.open.capacity()), (0, 0));
+        assert_eq!(slab.bytes(), SHARED_LEN);
+    }
+
+    #[test]
+    fn a_clone_keeps_what_the_other_changes() {
+        let mut slab = Slab::new();
+        let ids: Vec<_> = (0..10).map(|n| slab.insert(Entry(n)).unwrap()).collect();
+        let copy = slab.clone();
+        slab.get_mut(ids[3]).unwrap().0 = 33;
+        slab.remove(ids[4]);
+        assert_eq!(
+            (copy.get(ids[3]), copy.get(ids[4])),
+            (Some(&Entry(3)), Some(&Entry(4)))
+        );
+        assert_eq!(
+            (slab.get(ids[3]), slab.get(ids[4])),
+            (Some(&Entry(33)), None)
+        );
+    }
+}

@@ -269,6 +269,10 @@ impl<'s, T> Iterator for From<'s, T> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "helpers of tests fail as tests do"
+)]
 mod tests {
     use super::*;
     use alloc::collections::BTreeSet;
@@ -321,6 +325,46 @@ mod tests {
                 "{name}: all is given back"
             );
         }
+    }
+
+    /// What the pieces hold, counted.
+    fn held(sorted: &Sorted<u32>) -> usize {
+        let pieces = sorted.pieces.iter();
+        pieces.map(|piece| SHARED_LEN + piece.capacity() * 4).sum()
+    }
+
+    /// Pieces that have become short are joined, and not before; memory follows.
+    #[test]
+    fn pieces_stay_neither_short_nor_many() {
+        const LEN: u32 = 8 * 256;
+        let mut sorted = Sorted::new();
+        for n in 0..LEN {
+            let place = sorted.search(|held: &u32| held.cmp(&n)).unwrap_err();
+            sorted.insert(place, n);
+            assert_eq!(sorted.bytes, held(&sorted), "{n} inserted");
+        }
+        assert_eq!(sorted.pieces.len(), 8, "each is full");
+        // Of each eight in a row one stays, so that all pieces become short together.
+        let gone = (0..8)
+            .flat_map(|first| (first..LEN).step_by(8))
+            .filter(|n| n % 8 != 3);
+        for n in gone {
+            let place = sorted.search(|held| held.cmp(&n)).unwrap();
+            assert_eq!(sorted.remove(place), Some(n));
+            assert_eq!(sorted.bytes, held(&sorted), "{n} removed");
+            let room: usize = sorted.pieces.iter().map(|piece| piece.capacity()).sum();
+            let bound = 4 * sorted.len() + PIECE_LEN;
+            assert!(room <= bound, "{room} for {}", sorted.len());
+        }
+        assert_eq!(sorted.len(), 256);
+        assert!(sorted.pieces.len() <= 4, "{} pieces", sorted.pieces.len());
+        assert!(
+            sorted
+                .slices()
+                .flatten()
+                .copied()
+                .eq((0..LEN).filter(|n| n % 8 == 3))
+        );
     }
 
     #[test]
