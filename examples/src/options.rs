@@ -160,8 +160,7 @@ pub fn failure(event: &Event) -> Option<anyhow::Error> {
         return None;
     };
     let explanation = diagnostics
-        .reason_string
-        .as_ref()
+        .reason_string()
         .map_or(String::new(), |text| format!(": {text}"));
     match cause {
         CloseCause::Disconnected(reason) if !ReasonCode::from(*reason).is_error() => None,

@@ -267,8 +267,20 @@ impl Message {
 
     /// The properties, read from the bytes that hold them.
     #[must_use]
+    #[inline]
     pub fn properties(&self) -> PublishProperties<'_> {
-        PublishProperties::from_block(self.places.properties.of(&self.bytes))
+        if self.has_properties() {
+            PublishProperties::from_block(self.property_bytes())
+        } else {
+            PublishProperties::default()
+        }
+    }
+
+    /// Whether there is any property. Known without a look at them.
+    #[must_use]
+    #[inline]
+    pub const fn has_properties(&self) -> bool {
+        self.places.properties.start < self.places.properties.end
     }
 
     /// The property block as it came, without its length.
@@ -296,6 +308,7 @@ impl Message {
 
     /// The packet that carries this message. Its QoS need not be the message's own.
     #[must_use]
+    #[inline]
     pub fn publish(&self, delivery: Delivery) -> Publish<'_> {
         Publish {
             delivery,

@@ -328,6 +328,39 @@ fn encode_publish(
     }
 }
 
+impl Publish<'_> {
+    /// The exact length of the whole packet, as [`Packet::encoded_len`] says it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub fn encoded_len(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        match self.plain(version) {
+            Some(plain) => plain.lengths(version).map(|lengths| lengths.size),
+            None => {
+                self.check(version)?;
+                self.lengths(version).map(|lengths| lengths.size)
+            }
+        }
+    }
+
+    /// Appends the packet to a buffer, as [`Packet::encode_to`] does.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[cfg(feature = "alloc")]
+    #[inline(always)]
+    pub fn encode_to(
+        &self,
+        version: ProtocolVersion,
+        buf: &mut impl bytes::BufMut,
+    ) -> Result<usize, EncodeError> {
+        encode_publish(self, version, &mut Behind(buf))
+    }
+}
+
 /// A whole packet.
 #[inline(always)]
 fn encode_short<const N: usize>(

@@ -364,11 +364,16 @@ impl Client {
 
     /// Notes that messages wait for the server's acknowledgements, and that none does any more.
     // [5:MQTT-4.9.0-2]
+    #[inline]
     fn note_quota(&mut self) {
+        let held_back = self.session.outbound.held_back_len();
+        if held_back == 0 && !self.quota_exhausted {
+            return;
+        }
         let (Phase::Connected { .. }, Some(link)) = (&self.phase, &self.link) else {
             return;
         };
-        let (quota, held_back) = (link.send_quota(), self.session.outbound.held_back_len());
+        let quota = link.send_quota();
         if held_back > 0 && quota == 0 && !self.quota_exhausted {
             self.quota_exhausted = true;
             self.events.traffic.note_quota_wait();

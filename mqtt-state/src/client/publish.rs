@@ -5,7 +5,7 @@ use core::fmt;
 
 use bytes::Bytes;
 use mqtt_codec::{
-    AckProperties, Delivery, Message, PacketId, Publish, PublishReason, QoS, ReasonCode, TopicName,
+    AckProperties, Delivery, Message, Publish, PublishReason, QoS, ReasonCode, TopicName,
 };
 
 use super::{Acknowledge, Client, Event, LostCause, Phase, PublishToken, WhenFull};
@@ -113,10 +113,11 @@ impl Client {
         };
         let qos = message.qos();
         let bytes = message.len_held();
-        let expires_at = message
-            .properties()
-            .message_expiry_secs
-            .map(|secs| now.plus_secs(secs));
+        let expiry_secs = match message.has_properties() {
+            true => message.properties().message_expiry_secs,
+            false => None,
+        };
+        let expires_at = expiry_secs.map(|secs| now.plus_secs(secs));
         let tag = self.next_token();
         let held = Held {
             message: OwnMessage {
@@ -195,27 +196,14 @@ impl Client {
     }
 
     fn check_publish(&self, message: &Message) -> Result<(), PublishErrorKind> {
-        if message
-            .properties()
-            .subscription_ids
-            .iter()
-            .next()
-            .is_some()
-        {
+        if message.has_properties() && !message.properties().subscription_ids.is_empty() {
             return Err(PublishErrorKind::SubscriptionIds);
         }
         let (Phase::Connected { negotiated, .. }, Some(link)) = (&self.phase, &self.link) else {
             return Ok(());
         };
-        // Any identifier has the same size.
-        let id = PacketId::MIN;
-        let delivery = match message.qos() {
-            QoS::AtMostOnce => Delivery::AtMostOnce,
-            QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup: false },
-            QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup: false },
-        };
-        match link.check(&message.publish(delivery)) {
-            Ok(_) => Ok(()),
+        match link.check_message(message) {
+            Ok(()) => Ok(()),
             Err(Settled::QoSNotSupported) => Err(PublishErrorKind::QoSNotSupported {
                 maximum: negotiated.maximum_qos,
             }),

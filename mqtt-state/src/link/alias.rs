@@ -130,10 +130,15 @@ impl OutboundAliases {
     }
 
     /// What to do for a topic. Nothing is remembered before [`commit`](Self::commit).
+    #[inline]
     pub(crate) fn choose(&self, topic: TopicName<'_>) -> AliasUse {
         if self.maximum == 0 || topic.as_bytes().len() <= PROPERTY_LEN {
             return AliasUse::None;
         }
+        self.choose_among(topic)
+    }
+
+    fn choose_among(&self, topic: TopicName<'_>) -> AliasUse {
         if let Some(place) = self
             .slots
             .iter()
@@ -162,10 +167,14 @@ impl OutboundAliases {
     }
 
     /// The PUBLISH with this choice is on its way.
+    #[inline]
     pub(crate) fn commit(&mut self, choice: AliasUse, topic: TopicName<'_>) {
-        if self.maximum == 0 {
-            return;
+        if self.maximum > 0 {
+            self.note_use(choice, topic);
         }
+    }
+
+    fn note_use(&mut self, choice: AliasUse, topic: TopicName<'_>) {
         self.clock = self.clock.saturating_add(1);
         let (AliasUse::Set(alias) | AliasUse::Use(alias)) = choice else {
             return;

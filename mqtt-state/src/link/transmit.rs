@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use mqtt_codec::{
-    Message, Packet, Publish, PublishProperties, PublishTopic, SubscriptionId, SubscriptionIds,
+    Delivery, Message, PacketId, Publish, PublishTopic, QoS, SubscriptionId, SubscriptionIds,
 };
 
 use super::alias::AliasUse;
@@ -139,13 +139,30 @@ impl Link {
             let alias = self.send.aliases.choose(topic);
             let mut publish = outgoing.message.publish(next.delivery);
             publish.retain = outgoing.retain;
-            publish.properties = properties(now, &outgoing, publish.properties);
-            publish.topic = match alias {
-                AliasUse::None => PublishTopic::Name(topic),
-                AliasUse::Set(alias) => PublishTopic::NameAndAlias(topic, alias),
-                AliasUse::Use(alias) => PublishTopic::Alias(alias),
+            // [5:MQTT-3.3.2-6] What was received, less the whole seconds waited.
+            if let Some(at) = outgoing.expires_at {
+                let left = whole_secs_up(at.saturating_since(now));
+                publish.properties.message_expiry_secs = Some(left);
+            }
+            let ids_len = match outgoing.subscription_ids {
+                OutgoingIds::OfMessage => 0,
+                OutgoingIds::These(ids) => {
+                    publish.properties.subscription_ids = SubscriptionIds::new(ids);
+                    ids.len().saturating_mul(SUBSCRIPTION_ID_MAX)
+                }
             };
-            let size = match self.check(&publish) {
+            match alias {
+                AliasUse::None => {}
+                AliasUse::Set(alias) => publish.topic = PublishTopic::NameAndAlias(topic, alias),
+                AliasUse::Use(alias) => publish.topic = PublishTopic::Alias(alias),
+            }
+            let at_most = outgoing.message.len_held().saturating_add(ids_len);
+            let size = self.check(
+                &publish,
+                at_most.saturating_add(HEAD_MAX),
+                end.saturating_sub(buf.len()),
+            );
+            let size = match size {
                 Ok(size) => size,
                 Err(outcome) => {
                     if let Some(held) = session.outbound.discard(place) {
@@ -158,10 +175,7 @@ impl Link {
                 return Transmit::More;
             }
             let counts = publish.delivery.id().is_some();
-            if Packet::Publish(publish)
-                .encode_to(self.version, buf)
-                .is_err()
-            {
+            if publish.encode_to(self.version, buf).is_err() {
                 // Cannot happen after `check`; a message that cannot be encoded must not block the rest.
                 if let Some(held) = session.outbound.discard(place) {
                     store.settle(held, Settled::TooLarge);
@@ -181,41 +195,62 @@ impl Link {
         Transmit::Idle
     }
 
-    /// The size of a PUBLISH, or why the peer does not take it.
-    pub(crate) fn check(&self, publish: &Publish<'_>) -> Result<usize, Settled> {
+    /// The size of a PUBLISH, or why the peer does not take it. It has no more than `at_most` bytes,
+    /// which is the answer where that is small enough for the peer and for `room`.
+    #[inline]
+    fn check(&self, publish: &Publish<'_>, at_most: usize, room: usize) -> Result<usize, Settled> {
+        self.check_flags(publish.delivery.qos(), publish.retain)?;
+        if at_most <= room && at_most <= self.send.packet_size_max {
+            return Ok(at_most);
+        }
+        self.check_size(publish)
+    }
+
+    /// Whether the peer takes a message, as far as can be known before it is its turn.
+    pub(crate) fn check_message(&self, message: &Message) -> Result<(), Settled> {
+        self.check_flags(message.qos(), message.retain())?;
+        let at_most = message.len_held().saturating_add(HEAD_MAX);
+        if at_most <= self.send.packet_size_max {
+            return Ok(());
+        }
+        // Any identifier has the same size.
+        let id = PacketId::MIN;
+        let delivery = match message.qos() {
+            QoS::AtMostOnce => Delivery::AtMostOnce,
+            QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup: false },
+            QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup: false },
+        };
+        self.check_size(&message.publish(delivery)).map(|_| ())
+    }
+
+    #[inline]
+    fn check_flags(&self, qos: QoS, retain: bool) -> Result<(), Settled> {
         // [5:MQTT-3.2.2-11]
-        if publish.delivery.qos() > self.send.maximum_qos {
+        if qos > self.send.maximum_qos {
             return Err(Settled::QoSNotSupported);
         }
         // [5:MQTT-3.2.2-14]
-        if publish.retain && !self.send.retain_available {
+        if retain && !self.send.retain_available {
             return Err(Settled::RetainNotSupported);
         }
+        Ok(())
+    }
+
+    fn check_size(&self, publish: &Publish<'_>) -> Result<usize, Settled> {
         // [5:MQTT-3.1.2-24] [5:MQTT-3.1.2-25] [5:MQTT-3.2.2-15] Too large for the peer: not sent, and done with.
-        match Packet::Publish(*publish).encoded_len(self.version) {
+        match publish.encoded_len(self.version) {
             Ok(size) if size <= self.send.packet_size_max => Ok(size),
             Ok(_) | Err(_) => Err(Settled::TooLarge),
         }
     }
 }
 
-fn properties<'s>(
-    now: Timestamp,
-    outgoing: &Outgoing<'s>,
-    of_message: PublishProperties<'s>,
-) -> PublishProperties<'s> {
-    PublishProperties {
-        // [5:MQTT-3.3.2-6] What was received, less the whole seconds waited.
-        message_expiry_secs: outgoing
-            .expires_at
-            .map(|at| whole_secs_up(at.saturating_since(now))),
-        subscription_ids: match outgoing.subscription_ids {
-            OutgoingIds::OfMessage => of_message.subscription_ids,
-            OutgoingIds::These(ids) => SubscriptionIds::new(ids),
-        },
-        ..of_message
-    }
-}
+/// Bytes of a PUBLISH beside its topic, properties and payload at most: the fixed header, lengths of
+/// topic and properties, the packet identifier, and an expiry and an alias that the message has not.
+const HEAD_MAX: usize = 5 + 2 + 4 + 2 + 5 + 3;
+
+/// Bytes of one Subscription Identifier at most, with its own identifier.
+const SUBSCRIPTION_ID_MAX: usize = 5;
 
 /// Seconds, begun ones counted as whole.
 fn whole_secs_up(duration: Duration) -> u32 {

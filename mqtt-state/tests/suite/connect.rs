@@ -5,13 +5,11 @@ use core::time::Duration;
 
 use mqtt_codec::{
     Authentication, Binary, ConnAck, ConnAckOutcome, ConnAckProperties, Connect, ConnectReason,
-    DisconnectReason, MaximumQoS, Packet, Parsed, QoS, Will, decode,
+    DisconnectReason, MaximumQoS, Packet, Parsed, QoS, UserProperties, UserProperty, Will, decode,
 };
 use mqtt_state::broker::{self, AcceptError, Broker, ConnectionId};
 use mqtt_state::client::{self, Client, ConnectError, Event, PublishErrorKind, State};
-use mqtt_state::{
-    CloseCause, Diagnostics, ProtocolError, TimeoutReason, Timestamp, Transmit, server,
-};
+use mqtt_state::{CloseCause, ProtocolError, TimeoutReason, Timestamp, Transmit, server};
 
 use crate::wire::{
     Peer, V3_1_1, V5_0, connack, connect, disconnect, filter, name, puback, publish, show_all,
@@ -402,24 +400,35 @@ fn a_client_that_is_refused_says_why() {
     client.connect(peer.now, &connect(V5_0, "c")).unwrap();
     assert_eq!(peer.hear(&mut client), ["CONNECT c"]);
     assert_eq!(client.state(), State::Connecting);
+    let pairs = ["value", "other"].map(|value| UserProperty {
+        name: text("name"),
+        value: text(value),
+    });
     let refusal = ConnAck {
         outcome: ConnAckOutcome::Refused(ConnectReason::ServerMoved),
         properties: ConnAckProperties {
             reason_string: Some(text("gone")),
+            user_properties: UserProperties::new(&pairs),
             server_reference: Some(text("elsewhere:1883")),
             ..ConnAckProperties::default()
         },
     };
     assert_eq!(peer.ask(&mut client, refusal), ["close"]);
-    let closed = Event::Closed {
-        cause: CloseCause::Refused(ConnectReason::ServerMoved),
-        diagnostics: Diagnostics {
-            reason_string: Some("gone".into()),
-            ..Diagnostics::default()
+    let [
+        Event::Closed {
+            cause,
+            diagnostics,
+            server_reference,
         },
-        server_reference: Some("elsewhere:1883".into()),
+    ] = &events(&mut client)[..]
+    else {
+        panic!("nothing else happened");
     };
-    assert_eq!(events(&mut client), [closed]);
+    assert_eq!(*cause, CloseCause::Refused(ConnectReason::ServerMoved));
+    assert_eq!(diagnostics.reason_string(), Some("gone"));
+    let said: Vec<_> = diagnostics.user_properties().collect();
+    assert_eq!(said, [("name", "value"), ("name", "other")]);
+    assert_eq!(server_reference.as_deref(), Some("elsewhere:1883"));
     assert_eq!(client.state(), State::Disconnected);
     assert!(
         client.connect(peer.now, &connect(V5_0, "c")).is_ok(),
