@@ -243,3 +243,14 @@ fn at_a_limit_the_message_comes_back_and_the_old_one_stays() {
     assert_eq!((index.len(), index.bytes()), (1, 20));
     assert_eq!(index.remove(name_of("b")), None);
 }
+
+#[test]
+fn what_stands_above_a_removed_topic_stays() {
+    let mut index = RetainedIndex::default();
+    for name in ["a", "a/b/c"] {
+        index.set(name_of(name), name, 0).unwrap();
+    }
+    assert_eq!(index.remove(name_of("a/b/c")), Some("a/b/c"));
+    assert_eq!(index.get(name_of("a")), Some(&"a"));
+    assert_eq!(index.nodes_len(), 2, "the root and the topic");
+}

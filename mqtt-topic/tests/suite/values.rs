@@ -108,3 +108,21 @@ fn a_group_shows_its_members_in_order() {
         (0, None, None)
     );
 }
+
+#[test]
+fn filters_cover_each_other_across_wildcards() {
+    let rows = [
+        ("+/#", "#", true),
+        ("+/#", "$a", false),
+        ("+/#", "a", true),
+        ("/+/#", "/#", true),
+        ("+/+/#", "/#", true),
+        ("/+/#", "a/b/#", false),
+        ("+/+/#", "a", false),
+        ("a/+/#", "a/#", false),
+    ];
+    for (outer, inner, expected) in rows {
+        let covers = filter(outer).covers(filter(inner));
+        assert_eq!(covers, expected, "{outer} covers {inner}");
+    }
+}
