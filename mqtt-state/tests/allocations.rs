@@ -1,0 +1,200 @@
+//! Heap allocations of a client at work, counted for the thread of each test.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use allocation_counter::{AllocationInfo, measure};
+use mqtt_codec::{Ack, Delivery, PacketId, Parsed, PublishReason, ReleaseReason, TopicName};
+use mqtt_codec::{Connect, Message, Packet, ProtocolVersion, Publish, QoS, Str, decode};
+use mqtt_state::Timestamp;
+use mqtt_state::client::{Acknowledge, Client, Config, Event};
+
+const NOW: Timestamp = Timestamp::ZERO;
+const WARM_UP: usize = 2_000;
+/// All of them where it is fast.
+const MESSAGES: usize = if cfg!(debug_assertions) {
+    5_000
+} else {
+    100_000
+};
+const VERSIONS: [ProtocolVersion; 2] = [ProtocolVersion::V3_1_1, ProtocolVersion::V5_0];
+const ALL_QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+
+/// A connected client, and a peer that answers from the bytes it gets.
+struct Line {
+    version: ProtocolVersion,
+    client: Client,
+    out: Vec<u8>,
+    answers: Vec<u8>,
+}
+
+impl Line {
+    fn new(version: ProtocolVersion, config: Config) -> Self {
+        let mut client = Client::new(config);
+        let connect = Connect::new(version, Str::new("c").unwrap());
+        client.connect(NOW, &connect).unwrap();
+        let mut line = Self {
+            version,
+            client,
+            out: Vec::with_capacity(64 * 1024),
+            answers: Vec::with_capacity(64 * 1024),
+        };
+        line.turn();
+        line
+    }
+
+    /// Everything goes there and back until nobody has anything left to say.
+    fn turn(&mut self) {
+        loop {
+            self.out.clear();
+            let _transmit = self.client.poll_transmit(NOW, 16 * 1024, &mut self.out);
+            if self.out.is_empty() {
+                return;
+            }
+            self.answer();
+            self.give();
+        }
+    }
+
+    /// Hands the answers to the client.
+    fn give(&mut self) {
+        let consumed = self.client.handle_input(NOW, &self.answers);
+        assert_eq!(consumed.bytes, self.answers.len());
+        self.answers.clear();
+    }
+
+    fn answer(&mut self) {
+        let mut rest = self.out.as_slice();
+        while let Ok(Parsed::Complete((packet, size))) = decode(rest, self.version, u32::MAX) {
+            let answer = match packet {
+                Packet::Connect(_) => {
+                    let accepted = mqtt_codec::ConnAckOutcome::Accepted {
+                        session_present: false,
+                    };
+                    Some(Packet::ConnAck(mqtt_codec::ConnAck::new(accepted)))
+                }
+                Packet::Publish(publish) => match publish.delivery {
+                    Delivery::AtMostOnce => None,
+                    Delivery::AtLeastOnce { id, .. } => {
+                        Some(Packet::PubAck(Ack::new(id, PublishReason::Success)))
+                    }
+                    Delivery::ExactlyOnce { id, .. } => {
+                        Some(Packet::PubRec(Ack::new(id, PublishReason::Success)))
+                    }
+                },
+                Packet::PubRec(ack) => {
+                    Some(Packet::PubRel(Ack::new(ack.id, ReleaseReason::Success)))
+                }
+                Packet::PubRel(ack) => {
+                    Some(Packet::PubComp(Ack::new(ack.id, ReleaseReason::Success)))
+                }
+                _ => None,
+            };
+            if let Some(answer) = answer {
+                answer.encode_to(self.version, &mut self.answers).unwrap();
+            }
+            rest = rest.get(size..).unwrap_or_default();
+        }
+        assert!(rest.is_empty(), "whole packets");
+    }
+}
+
+/// What some rounds allocate once the first ones have made room.
+fn steady(mut round: impl FnMut()) -> AllocationInfo {
+    (0..WARM_UP).for_each(|_| round());
+    measure(|| (0..MESSAGES).for_each(|_| round()))
+}
+
+#[test]
+fn publishing_allocates_nothing() {
+    for version in VERSIONS {
+        for qos in ALL_QOS {
+            for len in [0, 64, 1024] {
+                let mut line = Line::new(version, Config::default());
+                let message = Message::new("site/7/room/12", vec![0x55; len]).unwrap();
+                let message = message.with_qos(qos);
+                let mut published = 0;
+                let allocated = steady(|| {
+                    line.client.publish(NOW, message.clone()).unwrap();
+                    line.turn();
+                    while let Some(event) = line.client.poll_event() {
+                        published += usize::from(matches!(event, Event::Published { .. }));
+                    }
+                });
+                assert_eq!(published, WARM_UP + MESSAGES);
+                assert_eq!(allocated.count_total, 0, "{version} {qos} {len} bytes");
+            }
+        }
+    }
+}
+
+/// Many in flight at once, and others waiting for them.
+#[test]
+fn a_full_window_allocates_nothing() {
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let config = Config {
+            in_flight_max: 10,
+            ..Config::default()
+        };
+        let mut line = Line::new(ProtocolVersion::V5_0, config);
+        let message = Message::new("site/7/room/12", "x").unwrap().with_qos(qos);
+        let allocated = steady(|| {
+            for _ in 0..30 {
+                line.client.publish(NOW, message.clone()).unwrap();
+            }
+            line.turn();
+            while line.client.poll_event().is_some() {}
+        });
+        assert_eq!(allocated.count_total, 0, "{qos}");
+    }
+}
+
+/// The message is the application's, and takes one piece of memory; nothing else does.
+#[test]
+fn receiving_allocates_the_message_and_nothing_else() {
+    let topic = TopicName::new("site/7/room/12").unwrap();
+    for version in VERSIONS {
+        for qos in ALL_QOS {
+            for acknowledge in [Acknowledge::Automatic, Acknowledge::Manual] {
+                let config = Config {
+                    acknowledge,
+                    ..Config::default()
+                };
+                let mut line = Line::new(version, config);
+                let mut next = 0_u16;
+                let allocated = steady(|| {
+                    next = next % 60_000 + 1;
+                    let id = PacketId::new(next).unwrap();
+                    let delivery = match qos {
+                        QoS::AtMostOnce => Delivery::AtMostOnce,
+                        QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup: false },
+                        QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup: false },
+                    };
+                    let publish = Publish {
+                        delivery,
+                        ..Publish::new(topic, &[0x55; 1024])
+                    };
+                    publish.encode_to(version, &mut line.answers).unwrap();
+                    line.give();
+                    while let Some(event) = line.client.poll_event() {
+                        if let Event::Message {
+                            receipt: Some(receipt),
+                            ..
+                        } = event
+                        {
+                            line.client.ack(NOW, receipt).unwrap();
+                        }
+                    }
+                    line.turn();
+                });
+                let bound = u64::try_from(MESSAGES).unwrap();
+                let row = format!("{version} {qos} {acknowledge:?}");
+                assert!(
+                    allocated.count_total <= bound,
+                    "{row}: {}",
+                    allocated.count_total
+                );
+                assert_eq!(allocated.count_current, 0, "{row}: nothing is kept");
+            }
+        }
+    }
+}
