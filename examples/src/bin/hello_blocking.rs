@@ -1,0 +1,63 @@
+//! The smallest whole client on `std::net`: subscribes, publishes, and leaves when its message has
+//! come back. `cargo run --release --bin hello_blocking -- 127.0.0.1:1883`
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use mqtt_codec::{Connect, DisconnectReason, Message, ProtocolVersion, QoS, Str, SubscribeFilter};
+use mqtt_state::client::{Client, Config, Event};
+use mqtt_state::{Timestamp, Transmit};
+
+fn main() -> anyhow::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:1883".into());
+    let mut stream = TcpStream::connect(address)?;
+    let origin = Instant::now();
+    let now = || Timestamp::ZERO + origin.elapsed();
+    let mut client = Client::new(Config::default());
+    client.connect(
+        now(),
+        &Connect::new(ProtocolVersion::V5_0, Str::new("hello")?),
+    )?;
+    let (mut input, mut output) = (Vec::new(), Vec::new());
+    loop {
+        while let Some(event) = client.poll_event() {
+            match event {
+                Event::Connected { .. } => {
+                    client.subscribe(&[SubscribeFilter::new("hello/#", QoS::AtLeastOnce)?])?;
+                }
+                Event::Subscribed { .. } => {
+                    let message = Message::new("hello/world", "hello")?;
+                    client.publish(now(), message.with_qos(QoS::AtLeastOnce))?;
+                }
+                Event::Message { message, .. } => {
+                    println!("{}: {} bytes", message.topic(), message.payload().len());
+                    client.disconnect(now(), DisconnectReason::NormalDisconnection)?;
+                }
+                other => println!("{other:?}"),
+            }
+        }
+        let transmit = client.poll_transmit(now(), 64 * 1024, &mut output);
+        stream.write_all(&output)?;
+        output.clear();
+        match transmit {
+            Transmit::More => continue,
+            Transmit::Close => return Ok(()),
+            Transmit::Idle => {}
+        }
+        let due = client
+            .poll_timeout()
+            .map(|timeout| timeout.at.saturating_since(now()));
+        stream.set_read_timeout(due.map(|due| due.max(Duration::from_millis(1))))?;
+        let mut piece = [0; 4096];
+        match stream.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(len) => {
+                input.extend_from_slice(piece.get(..len).unwrap_or_default());
+                let consumed = client.handle_input(now(), &input);
+                input.drain(..consumed.bytes);
+            }
+            Err(_no_bytes_in_time) => client.handle_timeout(now()),
+        }
+    }
+}
