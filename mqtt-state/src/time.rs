@@ -89,6 +89,11 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
+    /// The latest time that was told.
+    pub(crate) fn latest(&self) -> Timestamp {
+        self.latest
+    }
+
     /// Takes a new reading and returns the time to work with.
     pub(crate) fn advance(&mut self, now: Timestamp) -> Timestamp {
         self.latest = self.latest.max(now);

@@ -125,7 +125,7 @@ impl SubscriptionOptions {
         }
     }
 
-    fn value(self) -> u8 {
+    pub(crate) fn value(self) -> u8 {
         let handling = match self.retain_handling {
             RetainHandling::Send => 0_u8,
             RetainHandling::SendIfNew => 1,
@@ -138,7 +138,7 @@ impl SubscriptionOptions {
             | (handling << RETAIN_HANDLING_SHIFT)
     }
 
-    fn from_value(value: u8) -> Result<Self, DecodeErrorKind> {
+    pub(crate) fn from_value(value: u8) -> Result<Self, DecodeErrorKind> {
         Ok(Self {
             qos: QoS::try_from(value & 0b11).map_err(|_| DecodeErrorKind::QoS3)?,
             no_local: value & NO_LOCAL != 0,

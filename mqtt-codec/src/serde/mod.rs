@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::{
     AuthReason, Binary, ConnectReason, DisconnectReason, PacketId, PayloadFormat, ProtocolVersion,
     PublishReason, QoS, ReasonCode, ReleaseReason, Str, SubscribeReason, SubscriptionId,
-    TopicAlias, UnsubscribeReason,
+    SubscriptionOptions, TopicAlias, UnsubscribeReason,
 };
 
 /// Types that are a number: how to get it, and how to get back, if it is one.
@@ -51,6 +51,7 @@ numbers! {
     TopicAlias as u16: Self::get, Self::new, "topic aliases are not 0";
     SubscriptionId as u32: Self::get, Self::new, "subscription identifiers are 1 to 268435455";
     PayloadFormat as u8: Self::value, Self::from_value, "the payload format is 0 or 1";
+    SubscriptionOptions as u8: Self::value, |value| Self::from_value(value).ok(), "no such subscription options";
     ReasonCode as u8: Self::value, Self::from_value, "there is no such reason code";
     ConnectReason as u8: |it| ReasonCode::from(it).value(), reason, "CONNACK has no such reason code";
     PublishReason as u8: |it| ReasonCode::from(it).value(), reason, "PUBACK has no such reason code";

@@ -27,6 +27,7 @@ mod connect;
 mod event;
 mod keep_alive;
 mod publish;
+mod snapshot;
 mod subscribe;
 mod subscriptions;
 
@@ -42,6 +43,7 @@ pub use config::{Config, WhenFull};
 pub use connect::{ConnectError, DisconnectError};
 pub use event::{Event, LostCause, Negotiated, PublishToken, RequestToken};
 pub use publish::{PublishError, PublishErrorKind};
+pub use snapshot::RestoreError;
 pub use subscribe::RequestError;
 pub use subscriptions::Subscription;
 

@@ -18,7 +18,7 @@ use crate::{Diagnostics, Timestamp, Traffic};
 #[derive(Clone, Debug)]
 pub(super) struct OwnMessage {
     pub(super) message: Message,
-    expires_at: Option<Timestamp>,
+    pub(super) expires_at: Option<Timestamp>,
 }
 
 /// A `publish` that was not accepted; the message comes back.

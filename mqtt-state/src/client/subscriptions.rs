@@ -50,6 +50,25 @@ impl Subscriptions {
         &self.granted
     }
 
+    /// One of a session that was stored; `false` when its filter is there already.
+    pub(super) fn restore(
+        &mut self,
+        filter: TopicFilter<'_>,
+        options: SubscriptionOptions,
+        id: Option<SubscriptionId>,
+    ) -> bool {
+        let is_it = |held: &Subscription| held.filter == filter.as_bytes();
+        if self.granted.iter().any(is_it) {
+            return false;
+        }
+        self.granted.push(Subscription {
+            filter: Bytes::copy_from_slice(filter.as_bytes()),
+            options,
+            id,
+        });
+        true
+    }
+
     /// Subscriptions there would be if everything asked for were granted.
     pub(super) fn len(&self) -> usize {
         let asked: usize = self.subscribing.values().map(Vec::len).sum();

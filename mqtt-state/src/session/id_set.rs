@@ -42,6 +42,10 @@ impl IdSet {
         }
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = PacketId> {
+        self.ids.iter().copied()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.ids.clear();
     }

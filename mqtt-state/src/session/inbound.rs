@@ -20,15 +20,20 @@ impl Inbound {
         self.unreleased.contains(id)
     }
 
-    /// This side owns the message now, and says so with PUBREC.
-    pub(crate) fn remember(&mut self, id: PacketId) {
-        self.unreleased.insert(id);
+    /// This side owns the message now, and says so with PUBREC. Answers whether that is new.
+    pub(crate) fn remember(&mut self, id: PacketId) -> bool {
+        self.unreleased.insert(id)
     }
 
     /// PUBREL has come; `false` when the identifier was not known.
     // [5:MQTT-4.3.3-12] [3:MQTT-4.3.3-2] Afterwards the same identifier is a new message.
     pub(crate) fn release(&mut self, id: PacketId) -> bool {
         self.unreleased.remove(id)
+    }
+
+    /// Those that were received and not released, in order.
+    pub(crate) fn unreleased(&self) -> impl Iterator<Item = PacketId> {
+        self.unreleased.iter()
     }
 
     pub(crate) fn clear(&mut self) {

@@ -10,12 +10,15 @@ mod id_set;
 mod inbound;
 mod outbound;
 mod packet_id;
+mod snapshot;
 
 pub(crate) use id_set::IdSet;
 pub(crate) use inbound::Inbound;
 pub(crate) use outbound::{
     Held, Lost, Mismatch, Outbound, Place, QueueLimits, Received, RequestKind,
 };
+pub use snapshot::SessionSnapshot;
+pub(crate) use snapshot::{StoredPublish, StoredRelease, StoredSubscription, StoredWaiting};
 
 /// The state that a client and a server keep for each other under one client identifier.
 ///

@@ -84,6 +84,33 @@ impl<T> PacketIds<T> {
         Some(id)
     }
 
+    /// Takes one certain identifier; `false` when it is in use.
+    pub(crate) fn insert_at(&mut self, id: PacketId, value: T) -> bool {
+        while self.entries.len() < usize::from(id.get()) {
+            self.entries.push(Entry {
+                value: None,
+                previous: None,
+                next: None,
+            });
+            let new = u16::try_from(self.entries.len()).ok();
+            if let Some(new) = new.and_then(PacketId::new) {
+                let mut free = self.free;
+                self.push_back(&mut free, new);
+                self.free = free;
+            }
+        }
+        if self.get(id).is_some() {
+            return false;
+        }
+        let mut free = self.free;
+        self.unlink(&mut free, id);
+        self.free = free;
+        if let Some(entry) = self.entry_mut(id) {
+            entry.value = Some(value);
+        }
+        true
+    }
+
     /// Takes an identifier back. It must stand in no list any more.
     pub(crate) fn remove(&mut self, id: PacketId) -> Option<T> {
         let value = self.entry_mut(id)?.value.take()?;

@@ -28,6 +28,7 @@ mod resubscribe;
 mod resume;
 mod retained;
 mod simulation;
+mod snapshot;
 mod subscriptions;
 mod violations;
 mod will;
