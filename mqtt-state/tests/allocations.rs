@@ -198,3 +198,27 @@ fn receiving_allocates_the_message_and_nothing_else() {
         }
     }
 }
+
+/// Five bytes that announce 256 MiB reserve nothing, before CONNECT and behind it.
+#[test]
+fn an_announced_length_reserves_nothing() {
+    use mqtt_state::broker::{Broker, Config};
+    const CONNECT: &[u8] = b"\x10\x0D\0\x04MQTT\x05\x02\0\0\0\0\0";
+    const ANNOUNCED: &[u8] = b"\x30\xFF\xFF\xFF\x7F";
+    for is_connected in [false, true] {
+        let mut broker = Broker::new(Config::default());
+        let connection = broker.accept(NOW).unwrap();
+        if is_connected {
+            let consumed = broker.handle_input(NOW, connection, CONNECT);
+            assert_eq!(consumed.bytes, CONNECT.len());
+        }
+        let mut out = Vec::with_capacity(1024);
+        let _transmit = broker.poll_transmit(NOW, connection, 1024, &mut out);
+        while broker.poll_event().is_some() {}
+        let allocated = measure(|| {
+            let consumed = broker.handle_input(NOW, connection, ANNOUNCED);
+            assert_eq!(consumed.bytes, ANNOUNCED.len(), "refused from its header");
+        });
+        assert!(allocated.bytes_max < 4096, "{is_connected}: {allocated:?}");
+    }
+}
