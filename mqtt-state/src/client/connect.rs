@@ -23,6 +23,8 @@ pub(super) struct Offer {
     clean_start: bool,
     keep_alive_secs: u16,
     session_expiry_secs: u32,
+    /// Bytes of CONNECT are on their way.
+    pub(super) is_sent: bool,
     pub(super) request_problem_information: bool,
 }
 
@@ -130,6 +132,7 @@ impl Client {
                 ProtocolVersion::V3_1_1 if connect.clean_start => 0,
                 ProtocolVersion::V3_1_1 => u32::MAX,
             },
+            is_sent: false,
             request_problem_information: connect
                 .properties
                 .request_problem_information
@@ -271,6 +274,16 @@ impl Client {
     /// The connection is over, as far as this machine is concerned. What is in the link's outbox
     /// still goes out.
     pub(super) fn end(&mut self, now: Timestamp, cause: CloseCause, parting: Parting) {
+        let is_unanswered = !matches!(cause, CloseCause::Refused(_) | CloseCause::ProtocolError(_));
+        let (may_have_session, ends_session) = match &self.phase {
+            // Whose CONNACK never came may have made a session all the same.
+            Phase::Connecting { offer, .. } => {
+                let may_have = offer.is_sent && offer.session_expiry_secs > 0;
+                (is_unanswered && may_have, false)
+            }
+            Phase::Connected { .. } => (false, !self.session_survives),
+            Phase::Disconnected | Phase::Ending { .. } => (false, false),
+        };
         self.phase = Phase::Ending {
             deadline: now + self.config.close_timeout,
         };
@@ -283,9 +296,10 @@ impl Client {
                 token: RequestToken(tag),
             });
         }
-        if !self.session_survives {
+        if ends_session {
             self.lose_session();
         }
+        self.session_known |= may_have_session;
         self.events.push(Event::Closed {
             cause,
             diagnostics: parting.diagnostics,

@@ -251,6 +251,9 @@ impl Client {
         let session = matches!(self.phase, Phase::Connected { .. }).then_some(&mut self.session);
         let transmit = link.transmit(now, max_bytes, buf, session, &mut self.events);
         if buf.len() > before {
+            if let Phase::Connecting { offer, .. } = &mut self.phase {
+                offer.is_sent = true;
+            }
             self.keep_alive.note_sent(now);
             self.events
                 .traffic

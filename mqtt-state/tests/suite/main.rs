@@ -18,6 +18,7 @@ mod alias;
 mod authenticate;
 mod connect;
 mod connection;
+mod cuts;
 mod expiry;
 mod flow;
 mod keep_alive;

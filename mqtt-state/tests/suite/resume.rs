@@ -486,3 +486,36 @@ fn a_clean_start_of_3_1_1_keeps_nothing() {
         assert_eq!(client.in_flight_len(), usize::from(!clean_start));
     }
 }
+
+/// Found by cutting connections at random: the server had made a session, and its CONNACK was lost.
+#[test]
+fn a_connack_that_was_lost_may_have_made_a_session() {
+    // [5:MQTT-3.2.2-4]
+    let peer = Peer::new(V5_0);
+    let mut resuming = Connect::new(V5_0, text("c"));
+    resuming.clean_start = false;
+    resuming.properties.session_expiry_secs = Some(1000);
+    for is_sent in [true, false] {
+        let mut client = Client::new(Config::default());
+        client.connect(peer.now, &resuming).unwrap();
+        if is_sent {
+            peer.hear(&mut client);
+        }
+        client.handle_close(peer.now);
+        // One that never left changes nothing.
+        for _ in 0..2 {
+            client.connect(peer.now, &resuming).unwrap();
+            client.handle_close(peer.now);
+        }
+        client.connect(peer.now, &resuming).unwrap();
+        peer.hear(&mut client);
+        peer.say(&mut client, connack(true));
+        let connected = core::iter::from_fn(|| client.poll_event()).any(|event| {
+            event
+                == Event::Connected {
+                    session_present: true,
+                }
+        });
+        assert_eq!(connected, is_sent, "a session of nobody is not taken");
+    }
+}
