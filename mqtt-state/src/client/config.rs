@@ -31,6 +31,9 @@ pub struct Config {
     /// QoS 1 and 2 PUBLISH packets unacknowledged towards the server, besides the server's own
     /// Receive Maximum. At least 1. 100.
     pub in_flight_max: u16,
+    /// The same towards a server of 3.1.1, which cannot say how many it takes. Those that people run
+    /// have a limit all the same, often of 20, and cut the connection of who exceeds it. 20.
+    pub in_flight_max_v3: u16,
     /// Who acknowledges QoS 1 and 2 messages. The client.
     pub acknowledge: Acknowledge,
     /// Topic aliases the server may set; announced in CONNECT. 10.
@@ -101,6 +104,7 @@ impl Default for Config {
             strictness: Strictness::STRICT,
             receive_maximum: 100,
             in_flight_max: 100,
+            in_flight_max_v3: 20,
             acknowledge: Acknowledge::Automatic,
             topic_alias_maximum: 10,
             outbound_topic_aliases_max: 10,

@@ -244,7 +244,14 @@ impl Client {
                 version: offer.version,
                 receive_maximum: self.config.receive_maximum.max(1),
                 topic_alias_maximum: self.config.topic_alias_maximum,
-                send_quota: negotiated.receive_maximum.min(self.config.in_flight_max),
+                send_quota: match offer.version {
+                    ProtocolVersion::V3_1_1 => {
+                        self.config.in_flight_max.min(self.config.in_flight_max_v3)
+                    }
+                    ProtocolVersion::V5_0 => {
+                        negotiated.receive_maximum.min(self.config.in_flight_max)
+                    }
+                },
                 peer_packet_size_max: negotiated
                     .packet_size_max
                     .and_then(|size| usize::try_from(size).ok())

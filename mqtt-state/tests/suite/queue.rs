@@ -168,3 +168,16 @@ fn it_is_told_when_the_server_takes_more() {
         assert_eq!(available(&mut client), 0, "said once");
     }
 }
+
+/// mosquitto takes 20 by default, cannot say so in 3.1.1, and cuts the connection of who sends more.
+#[test]
+fn a_server_that_cannot_say_its_maximum_gets_few_at_once() {
+    for (version, expected) in [(V3_1_1, 20), (V5_0, 100)] {
+        let (mut client, peer) = (Client::new(Config::default()), Peer::new(version));
+        for _ in 0..200 {
+            client.publish(peer.now, message("m")).unwrap();
+        }
+        let sent = sent(&mut client, &peer);
+        assert_eq!(sent.len(), expected, "{version}");
+    }
+}
