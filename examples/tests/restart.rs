@@ -76,7 +76,7 @@ enum Told {
 
 /// Every other message has QoS 2.
 fn qos_of(number: u32) -> QoS {
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         QoS::ExactlyOnce
     } else {
         QoS::AtLeastOnce

@@ -26,7 +26,12 @@ pub struct Config {
     /// Which rules of the standard a peer may break. None.
     pub strictness: Strictness,
     /// QoS 1 and 2 PUBLISH packets the server may have unacknowledged; announced in CONNECT. At
-    /// least 1. 100.
+    /// least 1. 65,535, which is what holds without a word.
+    ///
+    /// A server that sends more has broken a rule, and its connection ends. mosquitto 2.0 does so
+    /// after a reconnect, as it counts what it sends again for nothing: towards that one only the
+    /// default is safe. What this client holds is bounded all the same, by
+    /// [`events_max`](Self::events_max).
     pub receive_maximum: u16,
     /// QoS 1 and 2 PUBLISH packets unacknowledged towards the server, besides the server's own
     /// Receive Maximum. At least 1. 100.
@@ -102,7 +107,7 @@ impl Default for Config {
             packet_size_max: 1024 * 1024,
             counts: Counts::DEFAULT,
             strictness: Strictness::STRICT,
-            receive_maximum: 100,
+            receive_maximum: u16::MAX,
             in_flight_max: 100,
             in_flight_max_v3: 20,
             acknowledge: Acknowledge::Automatic,

@@ -110,7 +110,8 @@ impl Client {
         }
         let mut connect = *connect;
         let properties = &mut connect.properties;
-        properties.receive_maximum = core::num::NonZeroU16::new(self.config.receive_maximum.max(1));
+        let receive_maximum = core::num::NonZeroU16::new(self.config.receive_maximum.max(1));
+        properties.receive_maximum = receive_maximum.filter(|maximum| maximum.get() < u16::MAX);
         properties.packet_size_max = core::num::NonZeroU32::new(self.config.packet_size_max);
         properties.topic_alias_maximum =
             (self.config.topic_alias_maximum > 0).then_some(self.config.topic_alias_maximum);
