@@ -137,6 +137,7 @@ impl Broker {
             subscriptions: SubscriptionIndex::new(IndexConfig {
                 levels_max: config.levels_max,
                 hash_seed: config.seed,
+                ..IndexConfig::default()
             }),
             retained: RetainedIndex::new(RetainedConfig {
                 topics_max: config.retained_len_max,

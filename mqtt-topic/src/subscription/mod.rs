@@ -34,6 +34,9 @@ use crate::{SharedFilter, TopicFilter, TopicName};
 pub struct IndexConfig {
     /// Levels of a filter. 128.
     pub levels_max: usize,
+    /// Bytes that the index holds, as [`SubscriptionIndex::memory`] counts them; at the limit only
+    /// subscriptions that are there already are taken. All there are.
+    pub bytes_max: usize,
     /// Where hashing starts; results do not depend on it. 0. A number that peers cannot guess
     /// keeps them from choosing levels that collide.
     pub hash_seed: u64,
@@ -43,6 +46,7 @@ impl Default for IndexConfig {
     fn default() -> Self {
         Self {
             levels_max: 128,
+            bytes_max: usize::MAX,
             hash_seed: 0,
         }
     }
@@ -54,7 +58,8 @@ impl Default for IndexConfig {
 pub enum IndexError {
     /// The filter has more levels than [`IndexConfig::levels_max`].
     TooManyLevels,
-    /// There are as many nodes as can be named: some four billion.
+    /// The index holds as many bytes as [`IndexConfig::bytes_max`] says, or as many nodes as can be
+    /// named: some four billion.
     Full,
 }
 
@@ -320,6 +325,9 @@ impl<K: Copy + Ord, V: Clone> SubscriptionIndex<K, V> {
         key: K,
         value: V,
     ) -> Result<Option<V>, IndexError> {
+        if self.is_at_limit() && self.get(filter, key).is_none() {
+            return Err(IndexError::Full);
+        }
         let node = self.node_for(filter)?;
         Ok(self.subscribe(node, key, value))
     }
@@ -336,6 +344,9 @@ impl<K: Copy + Ord, V: Clone> SubscriptionIndex<K, V> {
         key: K,
         value: V,
     ) -> Result<Option<V>, IndexError> {
+        if self.is_at_limit() && self.get_shared(shared, key).is_none() {
+            return Err(IndexError::Full);
+        }
         let filter = self.node_for(shared.filter())?;
         let name = shared.slash_and_group();
         let Some(node) = self.filters.find_or_insert_group(filter, name) else {
@@ -376,6 +387,10 @@ impl<K: Copy + Ord, V: Clone> SubscriptionIndex<K, V> {
             }
             removed = removed.saturating_add(1);
         }
+    }
+
+    const fn is_at_limit(&self) -> bool {
+        self.memory() >= self.config.bytes_max
     }
 
     fn node_for(&mut self, filter: TopicFilter<'_>) -> Result<Id, IndexError> {

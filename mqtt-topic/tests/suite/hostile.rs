@@ -3,8 +3,8 @@
 use core::ops::ControlFlow;
 
 use mqtt_topic::{
-    Cursor, IndexConfig, QueryProgress, RetainedConfig, RetainedIndex, Scratch, SubscriptionIndex,
-    TopicFilter, TopicName,
+    Cursor, IndexConfig, IndexError, QueryProgress, RetainedConfig, RetainedIndex, Scratch,
+    SubscriptionIndex, TopicFilter, TopicName,
 };
 
 /// No recursion: everything happens on a stack on which 65,535 calls have no room.
@@ -145,4 +145,39 @@ fn a_retained_query_does_not_look_at_what_cannot_match() {
             "{filter}"
         );
     }
+}
+
+#[test]
+fn an_index_holds_no_more_bytes_than_it_may() {
+    const BYTES_MAX: usize = 64 * 1024;
+    let mut index = SubscriptionIndex::new(IndexConfig {
+        bytes_max: BYTES_MAX,
+        ..IndexConfig::default()
+    });
+    let texts: Vec<_> = (0..5_000).map(|number| format!("level/{number}")).collect();
+    let filters = texts.iter().map(|text| TopicFilter::new(text).unwrap());
+    let taken = filters
+        .clone()
+        .take_while(|filter| index.insert(*filter, 1, ()).is_ok());
+    let taken = taken.count();
+    assert!((500..5_000).contains(&taken), "{taken}");
+    // One more piece of memory at most.
+    assert!(index.memory() < BYTES_MAX + 64 * 1024, "{}", index.memory());
+    let shared = "$share/g/a";
+    let shared = mqtt_topic::SharedFilter::new(shared).unwrap();
+    assert_eq!(index.insert_shared(shared, 1, ()), Err(IndexError::Full));
+    let first = filters.clone().next().unwrap();
+    assert_eq!(
+        index.insert(first, 1, ()),
+        Ok(Some(())),
+        "what is there is replaced"
+    );
+    for filter in filters.take(taken) {
+        assert_eq!(index.remove(filter, 1), Some(()));
+    }
+    assert_eq!(
+        index.insert_shared(shared, 1, ()),
+        Ok(None),
+        "there is room again"
+    );
 }
