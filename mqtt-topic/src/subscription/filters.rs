@@ -71,11 +71,14 @@ impl<K, V> Clone for Filters<K, V> {
 impl<K: Copy + Ord, V> Filters<K, V> {
     pub(super) const ROOT: Id = Tree::<FilterNode<K, V>>::ROOT;
 
+    #[inline(always)]
     pub(super) fn find(&self, filter: TopicFilter<'_>) -> Option<Id> {
-        let mut levels = filter.levels();
-        let root = (Self::ROOT, self.tree.node(Self::ROOT)?);
-        let (found, _) = levels.try_fold(root, |at, level| self.child(at, level))?;
-        Some(found)
+        // A loop of its own: as `try_fold` it becomes a call.
+        let mut found = (Self::ROOT, self.tree.node(Self::ROOT)?);
+        for level in filter.levels() {
+            found = self.child(found, level)?;
+        }
+        Some(found.0)
     }
 
     fn child_named(&self, parent: Id, level: &[u8]) -> Option<Id> {

@@ -325,8 +325,8 @@ impl<K: Copy + Ord, V: Clone> SubscriptionIndex<K, V> {
         key: K,
         value: V,
     ) -> Result<Option<V>, IndexError> {
-        if self.is_at_limit() && self.get(filter, key).is_none() {
-            return Err(IndexError::Full);
+        if self.is_at_limit() {
+            self.check_known(filter, key)?;
         }
         let node = self.node_for(filter)?;
         Ok(self.subscribe(node, key, value))
@@ -344,8 +344,8 @@ impl<K: Copy + Ord, V: Clone> SubscriptionIndex<K, V> {
         key: K,
         value: V,
     ) -> Result<Option<V>, IndexError> {
-        if self.is_at_limit() && self.get_shared(shared, key).is_none() {
-            return Err(IndexError::Full);
+        if self.is_at_limit() {
+            self.check_known_shared(shared, key)?;
         }
         let filter = self.node_for(shared.filter())?;
         let name = shared.slash_and_group();
@@ -391,6 +391,20 @@ impl<K: Copy + Ord, V: Clone> SubscriptionIndex<K, V> {
 
     const fn is_at_limit(&self) -> bool {
         self.memory() >= self.config.bytes_max
+    }
+
+    /// At the limit only what is there is taken.
+    #[cold]
+    #[inline(never)]
+    fn check_known(&self, filter: TopicFilter<'_>, key: K) -> Result<(), IndexError> {
+        self.get(filter, key).map(|_| ()).ok_or(IndexError::Full)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn check_known_shared(&self, shared: SharedFilter<'_>, key: K) -> Result<(), IndexError> {
+        let held = self.get_shared(shared, key);
+        held.map(|_| ()).ok_or(IndexError::Full)
     }
 
     fn node_for(&mut self, filter: TopicFilter<'_>) -> Result<Id, IndexError> {
