@@ -18,6 +18,37 @@
 //! # let _ = token;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # What does not compile
+//!
+//! A message is the client's once it has been taken:
+//!
+//! ```compile_fail,E0382
+//! # use mqtt_codec::Message;
+//! # use mqtt_state::{Timestamp, client::{Client, Config}};
+//! # let mut client = Client::new(Config::default());
+//! let message = Message::new("house/light", "on").unwrap();
+//! client.publish(Timestamp::ZERO, message).unwrap();
+//! assert_eq!(message.payload(), b"on");
+//! ```
+//!
+//! What names a message of this client does not acknowledge one of the server:
+//!
+//! ```compile_fail,E0308
+//! # use mqtt_codec::Message;
+//! # use mqtt_state::{Timestamp, client::{Client, Config}};
+//! # let mut client = Client::new(Config::default());
+//! let token = client.publish(Timestamp::ZERO, Message::new("house/light", "on").unwrap()).unwrap();
+//! client.ack(Timestamp::ZERO, token).unwrap();
+//! ```
+//!
+//! A filter is not a topic, and nobody publishes to one:
+//!
+//! ```compile_fail,E0308
+//! # use mqtt_codec::{Message, TopicFilter};
+//! let filter = TopicFilter::new("house/#").unwrap();
+//! let message = Message::from_name(filter, "on");
+//! ```
 
 mod acknowledge;
 mod authenticate;
