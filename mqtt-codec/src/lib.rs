@@ -94,7 +94,7 @@ pub use list::{Item, List, ListIter};
 #[cfg(feature = "alloc")]
 pub use message::{Message, PublishParts};
 pub use packet::Packet;
-pub use packet::ack::{Ack, AckProperties, PubAck, PubComp, PubRec, PubRel};
+pub use packet::ack::{Ack, AckProperties, PlainAck, PubAck, PubComp, PubRec, PubRel};
 pub use packet::auth::{Auth, Authentication};
 pub use packet::connack::{ConnAck, ConnAckOutcome, ConnAckProperties, MaximumQoS};
 pub use packet::connect::{Connect, ConnectProperties, Will, WillProperties};

@@ -7,7 +7,8 @@ use core::ops::Range;
 use bytes::Bytes;
 use mqtt_topic::{TopicError, TopicName};
 
-use crate::packet::publish::WithAlias;
+use crate::packet::encode_plain;
+use crate::packet::publish::{Plain, WithAlias};
 use crate::property::{Block5, block_len, next_property};
 use crate::wire::{BufWriter, VAR_INT_MAX};
 use crate::{
@@ -69,8 +70,10 @@ impl Place {
         place(self.start)..place(self.end)
     }
 
+    #[inline]
     fn len(self) -> usize {
-        self.range().len()
+        // No place ends before it starts.
+        usize::try_from(self.end.wrapping_sub(self.start)).unwrap_or(usize::MAX)
     }
 
     fn of(self, bytes: &[u8]) -> &[u8] {
@@ -104,6 +107,31 @@ impl Message {
             qos: QoS::AtMostOnce,
             retain: false,
         }
+    }
+
+    /// A message at QoS 0 without properties whose payload is copied: both parts in one allocation.
+    ///
+    /// ```
+    /// use mqtt_codec::Message;
+    ///
+    /// let reading = [0x17, 0x2A];
+    /// assert_eq!(Message::from_slice("house/meter", &reading)?.payload(), reading);
+    /// # Ok::<(), mqtt_codec::TopicError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError`] says what is wrong with the topic and where.
+    pub fn from_slice(topic: &str, payload: &[u8]) -> Result<Self, TopicError> {
+        let topic = TopicName::new(topic)?;
+        let (bytes, places) = copy(topic, &PublishProperties::default(), payload);
+        Ok(Self {
+            bytes,
+            places,
+            apart: None,
+            qos: QoS::AtMostOnce,
+            retain: false,
+        })
     }
 
     /// Copies a PUBLISH. The topic is given apart, since the packet may have an alias instead.
@@ -319,15 +347,66 @@ impl Message {
         }
     }
 
+    /// Appends the PUBLISH that carries this message; answers how many bytes that were. The QoS and
+    /// RETAIN need not be the message's own.
+    ///
+    /// ```
+    /// use mqtt_codec::{Delivery, Message, ProtocolVersion};
+    ///
+    /// let mut output = Vec::new();
+    /// let message = Message::new("a/b", "on")?;
+    /// let size = message.encode_to(ProtocolVersion::V3_1_1, Delivery::AtMostOnce, false, &mut output)?;
+    /// assert_eq!((size, &output[..]), (9, &b"\x30\x07\0\x03a/bon"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::PacketTooLarge`] when no packet can hold it. Nothing has been written then.
+    #[inline(always)]
+    pub fn encode_to(
+        &self,
+        version: ProtocolVersion,
+        delivery: Delivery,
+        retain: bool,
+        buf: &mut Vec<u8>,
+    ) -> Result<usize, EncodeError> {
+        if !self.has_properties() {
+            let plain = Plain {
+                topic: self.topic().as_bytes(),
+                id: delivery.id(),
+                payload: self.payload(),
+            };
+            return encode_plain(&plain, delivery, retain, version, buf);
+        }
+        self.encode_with_properties(version, delivery, retain, buf)
+    }
+
+    #[inline(never)]
+    fn encode_with_properties(
+        &self,
+        version: ProtocolVersion,
+        delivery: Delivery,
+        retain: bool,
+        buf: &mut Vec<u8>,
+    ) -> Result<usize, EncodeError> {
+        let mut publish = self.publish(delivery);
+        publish.retain = retain;
+        publish.encode_to(version, buf)
+    }
+
     /// Bytes of topic, properties and payload: what the message counts for in limits.
     #[must_use]
+    #[inline]
     pub fn len_held(&self) -> usize {
-        let head = self
-            .places
-            .topic
-            .len()
-            .saturating_add(self.places.properties.len());
-        head.saturating_add(self.payload().len())
+        let Places {
+            topic,
+            properties,
+            payload,
+        } = self.places;
+        let payload = self.apart.as_ref().map_or(payload.len(), Bytes::len);
+        let head = topic.len().saturating_add(properties.len());
+        head.saturating_add(payload)
     }
 }
 

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::wire::{Room, SliceWriter};
-use crate::{EncodeError, Packet, ProtocolVersion, Publish};
+use crate::wire::{Room, Sink as _, SliceWriter};
+use crate::{EncodeError, Packet, PlainAck, ProtocolVersion, Publish};
 
 /// Encoded packets, one behind the other, until a transport has taken them.
 ///
@@ -67,6 +67,15 @@ impl PacketBuf {
         version: ProtocolVersion,
     ) -> Result<usize, EncodeError> {
         packet.encode_into(version, self)
+    }
+
+    /// Appends an acknowledgement.
+    #[inline]
+    pub fn push_ack(&mut self, ack: PlainAck) {
+        // Room for four bytes is there or is made.
+        if let Ok(mut room) = self.take(4) {
+            room.put(&ack.to_bytes());
+        }
     }
 
     /// Appends everything in front of the payload of a PUBLISH; answers how many bytes that were.

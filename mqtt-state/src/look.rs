@@ -81,6 +81,8 @@ pub enum OutputWaits {
     ForAcknowledgement,
     /// `poll_transmit` has not been called.
     ForPoll,
+    /// What has to be stored before is not.
+    ForStore,
 }
 
 /// Why no input is taken.
@@ -89,6 +91,8 @@ pub enum OutputWaits {
 pub enum InputWaits {
     /// Events have not been fetched.
     ForEvents,
+    /// Entries of the journal have not been fetched.
+    ForJournal,
     /// The peer does not read its answers.
     ForAnswers,
     /// CONNECT has not been accepted or rejected.
@@ -113,11 +117,15 @@ impl fmt::Display for Explanation {
                 f.write_str("; the peer has to acknowledge first")?
             }
             Some(OutputWaits::ForPoll) => f.write_str("; output has to be polled")?,
+            Some(OutputWaits::ForStore) => f.write_str("; the journal has to be stored first")?,
             None => {}
         }
         match self.input {
             Some(InputWaits::ForEvents) => {
                 f.write_str("; no input is taken until events are fetched")?
+            }
+            Some(InputWaits::ForJournal) => {
+                f.write_str("; no input is taken until the journal is fetched")?
             }
             Some(InputWaits::ForAnswers) => {
                 f.write_str("; no input is taken until the peer reads its answers")?

@@ -19,6 +19,8 @@ use core::time::Duration;
 /// assert_eq!(start.saturating_since(Timestamp::from_secs(12)), Duration::ZERO);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Timestamp {
     nanos: u64,
 }

@@ -29,6 +29,49 @@ pub struct Ack<'a, R> {
     pub properties: AckProperties<'a>,
 }
 
+/// An acknowledgement with nothing but an identifier, as nearly all are: four bytes, which say success
+/// in both versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there are these four")]
+pub enum PlainAck {
+    /// A QoS 1 message has arrived.
+    PubAck(PacketId),
+    /// A QoS 2 message has arrived.
+    PubRec(PacketId),
+    /// The identifier is given back.
+    PubRel(PacketId),
+    /// The identifier is free.
+    PubComp(PacketId),
+}
+
+impl PlainAck {
+    #[inline]
+    pub(crate) const fn new(packet_type: PacketType, id: PacketId) -> Option<Self> {
+        match packet_type {
+            PacketType::PubAck => Some(Self::PubAck(id)),
+            PacketType::PubRec => Some(Self::PubRec(id)),
+            PacketType::PubRel => Some(Self::PubRel(id)),
+            PacketType::PubComp => Some(Self::PubComp(id)),
+            _other => None,
+        }
+    }
+
+    /// The packet.
+    // [5:MQTT-3.6.1-1] [3:MQTT-3.6.1-1] The reserved flags of PUBREL are 0010.
+    #[must_use]
+    #[inline]
+    pub const fn to_bytes(self) -> [u8; 4] {
+        let (first, id) = match self {
+            Self::PubAck(id) => (0x40, id),
+            Self::PubRec(id) => (0x50, id),
+            Self::PubRel(id) => (0x62, id),
+            Self::PubComp(id) => (0x70, id),
+        };
+        let [high, low] = id.get().to_be_bytes();
+        [first, 2, high, low]
+    }
+}
+
 /// PUBACK: a QoS 1 message has arrived.
 pub type PubAck<'a> = Ack<'a, PublishReason>;
 /// PUBREC: a QoS 2 message has arrived.

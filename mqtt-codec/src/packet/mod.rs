@@ -14,7 +14,7 @@ pub(crate) mod unsuback;
 pub(crate) mod unsubscribe;
 
 #[cfg(feature = "alloc")]
-use crate::wire::Behind;
+use crate::wire::{Behind, Grown};
 use crate::wire::{Counter, Front, Header, Reader, Room, Sink, VAR_INT_MAX};
 use crate::{
     Auth, ConnAck, Connect, DecodeError, Disconnect, EncodeError, PacketType, ProtocolVersion,
@@ -326,6 +326,20 @@ fn encode_publish(
         Some(plain) => encode_body(header, &plain, version, room),
         None => encode_apart(header, packet, version, room),
     }
+}
+
+/// A PUBLISH whose message has no properties.
+#[cfg(feature = "alloc")]
+#[inline(always)]
+pub(crate) fn encode_plain(
+    plain: &publish::Plain<'_>,
+    delivery: crate::Delivery,
+    retain: bool,
+    version: ProtocolVersion,
+    buf: &mut alloc::vec::Vec<u8>,
+) -> Result<usize, EncodeError> {
+    let header = publish::header_flags(delivery, retain);
+    encode_body(header, plain, version, &mut Grown(buf))
 }
 
 impl Publish<'_> {

@@ -227,15 +227,7 @@ impl<'a> Publish<'a> {
 
     #[inline]
     pub(crate) fn header_flags(&self) -> (PacketType, u8) {
-        let of_delivery = match self.delivery {
-            Delivery::AtMostOnce => 0b0000,
-            Delivery::AtLeastOnce { dup: false, .. } => 0b0010,
-            Delivery::AtLeastOnce { dup: true, .. } => 0b1010,
-            Delivery::ExactlyOnce { dup: false, .. } => 0b0100,
-            Delivery::ExactlyOnce { dup: true, .. } => 0b1100,
-        };
-        let flags = of_delivery | u8::from(self.retain);
-        (PacketType::Publish, flags)
+        header_flags(self.delivery, self.retain)
     }
 
     /// With a payload of so many bytes, less than 2^63.
@@ -316,11 +308,23 @@ impl<'a> Publish<'a> {
     }
 }
 
+#[inline]
+pub(crate) fn header_flags(delivery: Delivery, retain: bool) -> (PacketType, u8) {
+    let of_delivery = match delivery {
+        Delivery::AtMostOnce => 0b0000,
+        Delivery::AtLeastOnce { dup: false, .. } => 0b0010,
+        Delivery::AtLeastOnce { dup: true, .. } => 0b1010,
+        Delivery::ExactlyOnce { dup: false, .. } => 0b0100,
+        Delivery::ExactlyOnce { dup: true, .. } => 0b1100,
+    };
+    (PacketType::Publish, of_delivery | u8::from(retain))
+}
+
 /// A PUBLISH without properties.
 pub(crate) struct Plain<'a> {
-    topic: &'a [u8],
-    id: Option<PacketId>,
-    payload: &'a [u8],
+    pub(crate) topic: &'a [u8],
+    pub(crate) id: Option<PacketId>,
+    pub(crate) payload: &'a [u8],
 }
 
 impl Body for Plain<'_> {

@@ -6,10 +6,10 @@ mod writer;
 
 pub(crate) use reader::{Context, Reader};
 #[cfg(feature = "alloc")]
-pub(crate) use room::Behind;
+pub(crate) use room::{Behind, Grown};
 pub(crate) use room::{Front, Room};
 #[cfg(feature = "alloc")]
-pub(crate) use writer::BufWriter;
+pub(crate) use writer::{BufWriter, VecWriter};
 pub(crate) use writer::{Counter, Header, Sink, SliceWriter, length, var_int_len};
 
 /// The largest variable byte integer.

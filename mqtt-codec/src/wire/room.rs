@@ -33,6 +33,24 @@ impl Room for Front<'_> {
     }
 }
 
+/// The end of a vector, with room made once for a whole packet.
+#[cfg(feature = "alloc")]
+pub(crate) struct Grown<'b>(pub(crate) &'b mut alloc::vec::Vec<u8>);
+
+#[cfg(feature = "alloc")]
+impl Room for Grown<'_> {
+    type Out<'r>
+        = super::VecWriter<'r>
+    where
+        Self: 'r;
+
+    #[inline(always)]
+    fn take(&mut self, needed: usize) -> Result<super::VecWriter<'_>, EncodeError> {
+        self.0.reserve(needed);
+        Ok(super::VecWriter(self.0))
+    }
+}
+
 /// The end of a buffer, which grows or has a limit.
 #[cfg(feature = "alloc")]
 pub(crate) struct Behind<'b, B>(pub(crate) &'b mut B);

@@ -239,6 +239,19 @@ fn copy_ends<const N: usize>(room: &mut [u8], bytes: &[u8]) -> bool {
     true
 }
 
+/// Writes behind what a vector has, where there is room.
+#[cfg(feature = "alloc")]
+#[derive(Debug)]
+pub(crate) struct VecWriter<'b>(pub(crate) &'b mut alloc::vec::Vec<u8>);
+
+#[cfg(feature = "alloc")]
+impl Sink for VecWriter<'_> {
+    #[inline(always)]
+    fn put(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+}
+
 /// Writes into a growable buffer, or one with room for what was counted.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]

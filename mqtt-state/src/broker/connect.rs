@@ -169,9 +169,10 @@ impl Broker {
         };
         entry.connection = None;
         // QoS 0 messages wait for nobody who is away.
-        for held in entry.session.outbound.take_waiting_qos0() {
-            self.store.release(held.message.message);
+        for Lost { message, .. } in entry.session.outbound.take_waiting_qos0() {
+            self.store.release_delivery(message);
         }
+        entry.session.outbound.shrink();
         let expiry_secs = entry.expiry_secs;
         let delay_secs = entry.will.as_ref().map(|will| will.delay_secs);
         // [5:MQTT-3.1.2-8] The will goes when its delay is over or the session ends, whichever is first.
@@ -226,14 +227,12 @@ impl Broker {
         let Some(mut entry) = self.sessions.remove(key) else {
             return;
         };
-        for held in entry.session.outbound.take_waiting() {
-            self.store.release(held.message.message);
+        let outbound = &mut entry.session.outbound;
+        for Lost { message, .. } in outbound.take_waiting() {
+            self.store.release_delivery(message);
         }
-        for lost in entry.session.outbound.take_in_flight() {
-            match lost {
-                Lost::Message(held) => self.store.release(held.message.message),
-                Lost::Release { .. } => {}
-            }
+        for Lost { message, .. } in outbound.take_in_flight() {
+            self.store.release_delivery(message);
         }
         self.events.push(Event::SessionEnded {
             client_id: entry.client_id,

@@ -389,21 +389,28 @@ impl Broker {
         let Some(connection) = self.connections.get_mut(id) else {
             return Ok(());
         };
-        let session = connection
+        let entry = connection
             .session
-            .and_then(|key| self.sessions.get_mut(key))
-            .map(|entry| &mut entry.session);
+            .and_then(|key| self.sessions.get_mut(key));
+        let (client_id, session) = match entry {
+            Some(entry) => (&*entry.client_id, Some(&mut entry.session)),
+            None => ("", None),
+        };
+        let mut deliveries = Deliveries {
+            store: &mut self.store,
+            events: &mut self.events,
+            traffic: &mut self.traffic,
+            client_id,
+        };
+        let config = &self.config.server;
         match connection
             .link
-            .receive(now, packet, session, &self.config.server)?
+            .receive(now, packet, session, &mut deliveries, config)?
         {
-            Action::Nothing => Ok(()),
+            // What an acknowledgement means has been heard by the store.
+            Action::Nothing | Action::Delivery(_) => Ok(()),
             Action::Connect(connect) => self.connect(now, id, &connect),
             Action::Publish(publish, topic) => self.publish_from(now, id, &publish, &topic, origin),
-            Action::Delivery(effect) => {
-                self.note_delivery(effect);
-                Ok(())
-            }
             Action::Subscribe(subscribe) => self.subscribe(now, id, &subscribe),
             Action::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe),
             Action::Disconnect(disconnect) => {

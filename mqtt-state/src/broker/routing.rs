@@ -12,8 +12,8 @@ use super::sessions::{SessionKey, Sessions};
 use super::store::{Delivery, MessageRef};
 use super::{Broker, ConnectionId};
 use crate::intake::Origin;
-use crate::link::{AckEffect, Topic};
-use crate::session::{Held, QueueLimits};
+use crate::link::Topic;
+use crate::session::QueueLimits;
 use crate::{CloseCause, Timestamp};
 
 /// One subscription, as the index keeps it.
@@ -156,19 +156,6 @@ impl Broker {
             .map_err(|_| CloseCause::AnswerTooLarge)
     }
 
-    /// An acknowledgement of a subscriber.
-    pub(super) fn note_delivery(&mut self, effect: AckEffect<Delivery>) {
-        match effect {
-            AckEffect::Released(held)
-            | AckEffect::Completed {
-                held: Some(held), ..
-            } => {
-                self.store.release(held.message.message);
-            }
-            AckEffect::Nothing | AckEffect::Completed { held: None, .. } => {}
-        }
-    }
-
     /// A message of the embedder or a will.
     pub(super) fn route_message(
         &mut self,
@@ -289,7 +276,7 @@ impl Broker {
     ) -> bool {
         let limits = QueueLimits {
             len_max: self.config.server.waiting_len_max,
-            bytes_max: self.config.server.waiting_bytes_max,
+            bytes_max: self.config.server.messages_bytes_max,
         };
         let Some(entry) = self.sessions.get_mut(key) else {
             return false;
@@ -299,41 +286,29 @@ impl Broker {
             return false;
         }
         let bytes = self.store.message(reference).map_or(0, Message::len_held);
+        if !entry.session.outbound.has_room(bytes, limits) {
+            let client_id = entry.client_id.clone();
+            let topic = self
+                .store
+                .message(reference)
+                .map(|message| String::from(message.topic().as_str()));
+            self.events.push(Event::Dropped {
+                client_id,
+                topic: topic.unwrap_or_default(),
+                cause: DropCause::QueueFull,
+            });
+            return false;
+        }
         let delivery = Delivery {
             message: self.store.share(reference),
             retain,
             subscription_ids,
         };
-        match entry.session.outbound.enqueue(
-            qos,
-            Held {
-                message: delivery,
-                tag: 0,
-                bytes,
-            },
-            limits,
-        ) {
-            Ok(()) => {
-                if let Some(connection) = entry.connection {
-                    self.connections.mark_ready(connection);
-                }
-                true
-            }
-            Err(held) => {
-                let client_id = entry.client_id.clone();
-                let topic = self
-                    .store
-                    .message(reference)
-                    .map(|message| String::from(message.topic().as_str()));
-                self.events.push(Event::Dropped {
-                    client_id,
-                    topic: topic.unwrap_or_default(),
-                    cause: DropCause::QueueFull,
-                });
-                self.store.release(held.message.message);
-                false
-            }
+        entry.session.outbound.enqueue(qos, delivery, 0, bytes, 0);
+        if let Some(connection) = entry.connection {
+            self.connections.mark_ready(connection);
         }
+        true
     }
 }
 

@@ -8,7 +8,6 @@ use mqtt_codec::{Message, SubscriptionId};
 use super::event::{DropCause, Event, EventQueue};
 use super::slab::{Key, Slab};
 use crate::link::{Outgoing, OutgoingIds, Settled, Store};
-use crate::session::Held;
 use crate::{Timestamp, Traffic};
 
 /// Messages with a count of those who refer to them.
@@ -90,6 +89,13 @@ impl MessageStore {
         }
     }
 
+    /// Gives back what a delivery refers to, if there is one.
+    pub(super) fn release_delivery(&mut self, delivery: Option<Delivery>) {
+        if let Some(delivery) = delivery {
+            self.release(delivery.message);
+        }
+    }
+
     pub(super) fn message(&self, reference: &MessageRef) -> Option<&Message> {
         self.messages.get(reference.0).map(|stored| &stored.message)
     }
@@ -139,16 +145,17 @@ impl Store for Deliveries<'_> {
         self.traffic.note_publish(repeated);
     }
 
-    fn settle(&mut self, held: Held<Delivery>, outcome: Settled) {
+    fn settle(&mut self, _tag: u64, delivery: &mut Option<Delivery>, outcome: Settled) {
         let cause = match outcome {
-            Settled::Sent => None,
+            Settled::Sent | Settled::Gone => None,
             Settled::Expired => Some(DropCause::Expired),
             Settled::TooLarge | Settled::QoSNotSupported | Settled::RetainNotSupported => {
                 Some(DropCause::TooLarge)
             }
         };
         if let Some(cause) = cause
-            && let Some(message) = self.store.message(&held.message.message)
+            && let Some(delivery) = delivery
+            && let Some(message) = self.store.message(&delivery.message)
         {
             self.events.push(Event::Dropped {
                 client_id: self.client_id.into(),
@@ -156,7 +163,11 @@ impl Store for Deliveries<'_> {
                 cause,
             });
         }
-        self.store.release(held.message.message);
+        self.release(delivery);
+    }
+
+    fn release(&mut self, delivery: &mut Option<Delivery>) {
+        self.store.release_delivery(delivery.take());
     }
 }
 

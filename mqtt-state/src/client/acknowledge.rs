@@ -10,7 +10,7 @@ use mqtt_codec::{AckProperties, Delivery, PacketId, ProtocolVersion, PublishReas
 
 use super::{Client, Phase};
 use crate::link::Link;
-use crate::session::Inbound;
+use crate::session::{Inbound, Record};
 use crate::{Diagnostics, Timestamp};
 
 /// Who acknowledges QoS 1 and 2 messages.
@@ -146,22 +146,14 @@ impl Receipts {
         Ok(())
     }
 
-    /// Sends the answers whose turn it is. An error is an answer that the server does not take.
+    /// The next answer whose turn it is.
     // [5:MQTT-4.6.0-2] [3:MQTT-4.6.0-2] [5:MQTT-4.6.0-3] [3:MQTT-4.6.0-3]
-    fn flush(
-        &mut self,
-        link: &mut Link,
-        inbound: &mut Inbound,
-    ) -> Result<(), mqtt_codec::EncodeError> {
-        while let Some((id, answer)) = take_ready(&mut self.at_least_once) {
-            let delivery = Delivery::AtLeastOnce { id, dup: false };
-            send(link, inbound, delivery, &answer)?;
+    fn next_answer(&mut self) -> Option<(Delivery, Answer)> {
+        if let Some((id, answer)) = take_ready(&mut self.at_least_once) {
+            return Some((Delivery::AtLeastOnce { id, dup: false }, answer));
         }
-        while let Some((id, answer)) = take_ready(&mut self.exactly_once) {
-            let delivery = Delivery::ExactlyOnce { id, dup: false };
-            send(link, inbound, delivery, &answer)?;
-        }
-        Ok(())
+        let (id, answer) = take_ready(&mut self.exactly_once)?;
+        Some((Delivery::ExactlyOnce { id, dup: false }, answer))
     }
 }
 
@@ -256,9 +248,21 @@ impl Client {
         let (Phase::Connected { .. }, Some(link)) = (&self.phase, &mut self.link) else {
             return;
         };
-        let sent = self.receipts.flush(link, &mut self.session.inbound);
-        if sent.is_err() {
-            self.end_with_answer_too_large(now);
+        while let Some((delivery, answer)) = self.receipts.next_answer() {
+            let mark = link.mark();
+            let inbound = &mut self.session.inbound;
+            if send(link, inbound, delivery, &answer).is_err() {
+                return self.end_with_answer_too_large(now);
+            }
+            if let Delivery::ExactlyOnce { id, .. } = delivery
+                && inbound.is_known(id)
+            {
+                self.events.journal.set_now(now);
+                self.events.journal.add(|| Record::Received { id });
+                if self.events.journal.is_behind() {
+                    link.hold(mark, self.events.journal.last());
+                }
+            }
         }
     }
 }

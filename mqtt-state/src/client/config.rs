@@ -53,11 +53,15 @@ pub struct Config {
     pub subscriptions_max: usize,
     /// Messages that wait for their first sending. 1,000.
     pub waiting_len_max: usize,
-    /// Bytes of the messages that wait: topic, properties and payload. 16 MiB.
-    pub waiting_bytes_max: usize,
+    /// Bytes of the messages that wait or are in flight: topic, properties and payload. 16 MiB.
+    pub messages_bytes_max: usize,
     /// What happens to a message that has no room among those that wait. It is refused.
     pub when_full: WhenFull,
-    /// Events that wait for the application. Above it no more input is taken. 1,000.
+    /// Whether a store follows the session: then nothing is sent before
+    /// [`handle_stored`](super::Client::handle_stored) says that what it depends on is safe. It does
+    /// not.
+    pub journal: bool,
+    /// Events that wait for the application, and entries of the journal that wait for the store. Above it no more input is taken. 1,000.
     pub events_max: usize,
     /// Answers that wait because the server does not read them, in bytes. Above it no more input
     /// is taken. 64 KiB.
@@ -116,8 +120,9 @@ impl Default for Config {
             automatic_topic_aliases: true,
             subscriptions_max: 1000,
             waiting_len_max: 1000,
-            waiting_bytes_max: 16 * 1024 * 1024,
+            messages_bytes_max: 16 * 1024 * 1024,
             when_full: WhenFull::Refuse,
+            journal: false,
             events_max: 1000,
             answers_bytes_max: 64 * 1024,
             connect_timeout: Duration::from_secs(20),

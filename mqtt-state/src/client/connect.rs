@@ -10,9 +10,9 @@ use mqtt_codec::{
 
 use super::authenticate::Dialogue;
 use super::keep_alive::KeepAlive;
-use super::{Client, Event, LostCause, Negotiated, Phase, PublishToken, RequestToken};
+use super::{Client, Event, LostCause, Negotiated, Phase, RequestToken};
 use crate::link::{Link, LinkLimits};
-use crate::session::Lost;
+use crate::session::{Lost, Record};
 use crate::{CloseCause, Diagnostics, ProtocolError, Timestamp};
 
 /// What CONNECT said, as far as CONNACK is read in its light.
@@ -22,7 +22,7 @@ pub(super) struct Offer {
     client_id: String,
     clean_start: bool,
     keep_alive_secs: u16,
-    session_expiry_secs: u32,
+    pub(super) session_expiry_secs: u32,
     /// Bytes of CONNECT are on their way.
     pub(super) is_sent: bool,
     pub(super) request_problem_information: bool,
@@ -147,6 +147,13 @@ impl Client {
             deadline: now + self.config.connect_timeout,
             offer,
         };
+        // The server may make a session of it, which a program that begins again has to know.
+        self.record_known();
+        let stored = self.events.journal.stored();
+        if let Some(link) = &mut self.link {
+            link.note_stored(stored);
+        }
+        self.hold_answers(0);
         Ok(())
     }
 
@@ -264,17 +271,21 @@ impl Client {
                 automatic_aliases: self.config.automatic_topic_aliases,
             });
             link.pin_topics(&self.pinned_topics);
+            link.note_stored(self.events.journal.stored());
+            let mark = link.mark();
             // A PUBREL is four bytes; a server that takes less than that cannot be served.
             if link.resume(&mut self.session).is_err() {
                 self.end_with_answer_too_large(now);
                 return Ok(());
             }
+            self.hold_answers(mark);
         }
         self.phase = Phase::Connected {
             negotiated,
             session_expiry_asked_secs: offer.session_expiry_secs,
             request_problem_information: offer.request_problem_information,
         };
+        self.record_known();
         self.events.push(Event::Connected { session_present });
         Ok(())
     }
@@ -308,6 +319,7 @@ impl Client {
             self.lose_session();
         }
         self.session_known |= may_have_session;
+        self.record_known();
         self.events.push(Event::Closed {
             cause,
             diagnostics: parting.diagnostics,
@@ -337,18 +349,12 @@ impl Client {
     /// What was in flight died with the session.
     fn lose_session(&mut self) {
         self.session_known = false;
+        self.record(|| Record::Lost);
         self.session.inbound.clear();
         self.receipts.end_session();
-        for lost in self.session.outbound.take_in_flight() {
-            let (tag, message) = match lost {
-                Lost::Message(held) => (held.tag, Some(held.message.message)),
-                Lost::Release { tag } => (tag, None),
-            };
-            self.events.push(Event::PublishLost {
-                token: PublishToken(tag),
-                message,
-                cause: LostCause::SessionLost,
-            });
+        for Lost { tag, message } in self.session.outbound.take_in_flight() {
+            let message = message.map(|held| held.message);
+            self.events.lose(tag, message, LostCause::SessionLost);
         }
     }
 }

@@ -8,8 +8,10 @@ use mqtt_codec::{Message, ProtocolVersion, QoS, ReasonCode, SubscribeReason, Uns
 use super::{AuthenticationData, Receipt};
 use crate::{CloseCause, Diagnostics};
 
-/// Names one `publish`, for the life of the [`Client`](super::Client); never used again.
+/// Names one `publish`, for the life of the session, through
+/// [`restore`](super::Client::restore) as well; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PublishToken(pub(super) u64);
 
 /// Names one `subscribe` or `unsubscribe`; never used again.

@@ -56,6 +56,8 @@ mod backoff;
 mod config;
 mod connect;
 mod event;
+mod event_queue;
+mod journal;
 mod keep_alive;
 mod publish;
 mod receive;
@@ -82,8 +84,9 @@ pub use subscriptions::Subscription;
 use acknowledge::Receipts;
 use authenticate::Dialogue;
 use connect::{Offer, Parting};
+use event_queue::Events;
 use keep_alive::{Due, KeepAlive};
-use publish::{Events, OwnMessage};
+use publish::OwnMessage;
 use receive::Input;
 use subscriptions::Subscriptions;
 
@@ -108,6 +111,8 @@ pub struct Client {
     session: Session<OwnMessage>,
     /// The server may have this session.
     session_known: bool,
+    /// What the journal says about that.
+    recorded_known: bool,
     /// The session outlives the connection.
     session_survives: bool,
     /// From `connect` until `Close` was handed out or the transport ended.
@@ -126,6 +131,8 @@ pub struct Client {
     buffer_seen: BufferSeen,
     decoder: Decoder,
     next_token: u64,
+    /// Below this one all have been given out, as far as the journal says.
+    recorded_token: u64,
 }
 
 #[derive(Debug)]
@@ -166,10 +173,16 @@ impl Client {
     pub fn new(config: Config) -> Self {
         Self {
             decoder: Decoder::new(config.decoding()),
-            config,
             clock: Clock::default(),
-            session: Session::new(),
+            session: {
+                let mut session = Session::new();
+                if config.journal {
+                    session.outbound.note_stored(0);
+                }
+                session
+            },
             session_known: false,
+            recorded_known: false,
             session_survives: false,
             link: None,
             phase: Phase::Disconnected,
@@ -179,9 +192,11 @@ impl Client {
             subscriptions: Subscriptions::default(),
             pinned_topics: Vec::new(),
             quota_exhausted: false,
-            events: Events::default(),
+            events: Events::new(config.journal),
+            config,
             buffer_seen: BufferSeen::default(),
             next_token: 1,
+            recorded_token: 1,
         }
     }
 
@@ -193,6 +208,7 @@ impl Client {
     // [5:MQTT-3.2.2-4]
     pub fn assume_session(&mut self) {
         self.session_known = true;
+        self.record_known();
     }
 
     /// Takes whole packets from the front of `input`. What is not consumed has to be offered
@@ -280,6 +296,13 @@ impl Client {
             // The server does not read the last packet; it has had its time.
             link.abort();
         }
+        if self.events.journal.is_on() {
+            self.events.journal.set_now(now);
+            self.assign_ids();
+        }
+        let Some(link) = &mut self.link else {
+            return Transmit::Idle;
+        };
         let before = buf.len();
         let session = matches!(self.phase, Phase::Connected { .. }).then_some(&mut self.session);
         let transmit = link.transmit(now, max_bytes, buf, session, &mut self.events);
@@ -329,6 +352,7 @@ impl Client {
             Phase::Disconnected | Phase::Ending { .. } => true,
             Phase::Connecting { .. } | Phase::Connected { .. } => {
                 self.events.len() < self.config.events_max
+                    && self.events.journal.len() < self.config.events_max
                     && !self.link.as_ref().is_some_and(Link::is_blocked)
             }
         }
@@ -378,6 +402,8 @@ impl Client {
             None
         } else if self.events.len() >= self.config.events_max {
             Some(InputWaits::ForEvents)
+        } else if self.events.journal.len() >= self.config.events_max {
+            Some(InputWaits::ForJournal)
         } else {
             Some(InputWaits::ForAnswers)
         };
@@ -397,6 +423,9 @@ impl Client {
     fn next_token(&mut self) -> u64 {
         let token = self.next_token;
         self.next_token = token.saturating_add(1);
+        if self.has_journal() {
+            self.record_token();
+        }
         token
     }
 

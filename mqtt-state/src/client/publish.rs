@@ -1,18 +1,15 @@
 //! Messages in both directions, in the client role.
 
-use alloc::collections::VecDeque;
 use core::fmt;
 
 use bytes::Bytes;
-use mqtt_codec::{
-    AckProperties, Delivery, Message, Publish, PublishReason, QoS, ReasonCode, TopicName,
-};
+use mqtt_codec::{Delivery, Message, Publish, QoS, TopicName};
 
 use super::{Acknowledge, Client, Event, LostCause, Phase, PublishToken, WhenFull};
 use crate::intake::Origin;
-use crate::link::{AckEffect, Arrival, Outgoing, OutgoingIds, ReceiveError, Settled, Store};
-use crate::session::{Held, QueueLimits};
-use crate::{Diagnostics, Timestamp, Traffic};
+use crate::link::{AckEffect, Arrival, ReceiveError, Settled};
+use crate::session::{Lost, QueueLimits, Record};
+use crate::{Diagnostics, Timestamp};
 
 /// A message of this client on its way to the server.
 #[derive(Clone, Debug)]
@@ -107,10 +104,7 @@ impl Client {
         if let Err(kind) = self.check_publish(&message) {
             return Err(PublishError { kind, message });
         }
-        let limits = QueueLimits {
-            len_max: self.config.waiting_len_max,
-            bytes_max: self.config.waiting_bytes_max,
-        };
+        let limits = self.queue_limits();
         let qos = message.qos();
         let bytes = message.len_held();
         let expiry_secs = match message.has_properties() {
@@ -118,51 +112,93 @@ impl Client {
             false => None,
         };
         let expires_at = expiry_secs.map(|secs| now.plus_secs(secs));
-        let tag = self.next_token();
-        let held = Held {
-            message: OwnMessage {
-                message,
+        let journal_is_full = self.events.journal.len() >= self.config.events_max;
+        if journal_is_full || !self.session.outbound.has_room(bytes, limits) {
+            match self.make_room(bytes, limits) {
+                Room::Made => {}
+                Room::OfNewest => {
+                    let token = PublishToken(self.next_token());
+                    let cause = LostCause::QueueFull;
+                    self.events.lose(token.0, Some(message), cause);
+                    return Ok(token);
+                }
+                Room::None => {
+                    let kind = PublishErrorKind::QueueFull;
+                    return Err(PublishError { kind, message });
+                }
+            }
+        }
+        let token = self.next_token();
+        let mut position = 0;
+        if self.has_journal() && qos != QoS::AtMostOnce {
+            let message = &message;
+            self.record(|| Record::Published {
+                token,
+                message: message.clone(),
                 expires_at,
-            },
-            tag,
-            bytes,
+            });
+            position = self.events.journal.last();
+        }
+        let message = OwnMessage {
+            message,
+            expires_at,
         };
-        let token = PublishToken(tag);
-        let Err(held) = self.session.outbound.enqueue(qos, held, limits) else {
-            return Ok(token);
-        };
-        self.make_room(token, qos, held, limits)
+        let outbound = &mut self.session.outbound;
+        outbound.enqueue(qos, message, token, bytes, position);
+        Ok(PublishToken(token))
+    }
+
+    /// The messages whose outcome has not been told, with their names: what a program that begins
+    /// again finds in its session. A message is missing once the server has confirmed that it has it.
+    pub fn open_publishes(&self) -> impl Iterator<Item = (PublishToken, Option<&Message>)> {
+        let outbound = &self.session.outbound;
+        let released = outbound
+            .releases()
+            .map(|(_, tag)| (PublishToken(tag), None));
+        let sent = outbound.publishes().map(|(_, kept)| kept);
+        let others = sent.chain(outbound.waiting());
+        let others = others.map(|kept| (PublishToken(kept.tag), Some(&kept.message.message)));
+        released.chain(others)
+    }
+
+    fn queue_limits(&self) -> QueueLimits {
+        QueueLimits {
+            len_max: self.config.waiting_len_max,
+            bytes_max: self.config.messages_bytes_max,
+        }
     }
 
     /// The queue is full. What gives way is told by an event, so there has to be room for that.
-    fn make_room(
-        &mut self,
-        token: PublishToken,
-        qos: QoS,
-        held: Held<OwnMessage>,
-        limits: QueueLimits,
-    ) -> Result<PublishToken, PublishError> {
-        let has_room = held.bytes <= limits.bytes_max && limits.len_max > 0;
-        let may_tell = self.events.len() < self.config.events_max;
+    #[cold]
+    fn make_room(&mut self, bytes: usize, limits: QueueLimits) -> Room {
+        let journal_len = self.events.journal.len();
+        if self.events.len().max(journal_len) >= self.config.events_max {
+            return Room::None;
+        }
         match self.config.when_full {
-            WhenFull::DropNewest if may_tell => {
-                self.events.lose(held, LostCause::QueueFull);
-                Ok(token)
-            }
-            WhenFull::DropOldest if may_tell && has_room => {
-                let mut refused = Some(held);
-                while let Some(held) = refused.take() {
-                    if let Some(oldest) = self.session.outbound.drop_oldest() {
-                        self.events.lose(oldest, LostCause::QueueFull);
-                    }
-                    refused = self.session.outbound.enqueue(qos, held, limits).err();
+            WhenFull::Refuse => Room::None,
+            WhenFull::DropNewest => Room::OfNewest,
+            WhenFull::DropOldest => {
+                // What is in flight gives way to nothing.
+                let in_flight = self.session.outbound.in_flight_bytes();
+                if in_flight.saturating_add(bytes) > limits.bytes_max || limits.len_max == 0 {
+                    return Room::None;
                 }
-                Ok(token)
+                while !self.session.outbound.has_room(bytes, limits) {
+                    let Some(Lost { tag, message }) = self.session.outbound.drop_oldest() else {
+                        return Room::None;
+                    };
+                    let message = message.map(|held| held.message);
+                    if message
+                        .as_ref()
+                        .is_some_and(|it| it.qos() != QoS::AtMostOnce)
+                    {
+                        self.record(|| Record::Ended { token: tag });
+                    }
+                    self.events.lose(tag, message, LostCause::QueueFull);
+                }
+                Room::Made
             }
-            WhenFull::Refuse | WhenFull::DropNewest | WhenFull::DropOldest => Err(PublishError {
-                kind: PublishErrorKind::QueueFull,
-                message: held.message.message,
-            }),
         }
     }
 
@@ -208,7 +244,7 @@ impl Client {
                 maximum: negotiated.maximum_qos,
             }),
             Err(Settled::RetainNotSupported) => Err(PublishErrorKind::RetainNotSupported),
-            Err(Settled::TooLarge | Settled::Expired | Settled::Sent) => {
+            Err(Settled::TooLarge | Settled::Gone | Settled::Expired | Settled::Sent) => {
                 Err(PublishErrorKind::TooLarge {
                     packet_size_max: link.packet_size_max(),
                 })
@@ -241,12 +277,10 @@ impl Client {
         let receipt = match self.config.acknowledge {
             // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2] By its QoS, whatever the application does with it.
             Acknowledge::Automatic => {
-                link.acknowledge(
-                    publish.delivery,
-                    PublishReason::Success,
-                    AckProperties::default(),
-                    &mut self.session.inbound,
-                )?;
+                link.accept(publish.delivery, &mut self.session.inbound)?;
+                if let Delivery::ExactlyOnce { id, .. } = publish.delivery {
+                    self.record(|| Record::Received { id });
+                }
                 None
             }
             Acknowledge::Manual => {
@@ -262,90 +296,27 @@ impl Client {
         Ok(())
     }
 
-    pub(super) fn note_delivery(
-        &mut self,
-        effect: &AckEffect<OwnMessage>,
-        properties: AckProperties<'_>,
-    ) {
+    #[inline]
+    pub(super) fn note_delivery(&mut self, effect: AckEffect, diagnostics: Diagnostics) {
+        if self.has_journal() {
+            self.record_effect(effect);
+        }
         match effect {
             // A QoS 2 message is published when PUBCOMP has come, not before.
-            AckEffect::Nothing | AckEffect::Released(_) => {}
-            AckEffect::Completed { tag, reason, .. } => {
-                self.events.push(Event::Published {
-                    token: PublishToken(*tag),
-                    reason: *reason,
-                    diagnostics: properties.into(),
-                });
+            AckEffect::Nothing | AckEffect::Released { .. } => {}
+            AckEffect::Completed { tag, reason } => {
+                self.events.complete(tag, reason, diagnostics);
             }
         }
+        self.note_quota();
     }
 }
 
-/// The queue of events. It also hears from the link what became of messages that no
-/// acknowledgement will tell about.
-#[derive(Debug, Default)]
-pub(super) struct Events {
-    queue: VecDeque<Event>,
-    pub(super) traffic: Traffic,
-}
-
-impl Events {
-    pub(super) fn push(&mut self, event: Event) {
-        self.queue.push_back(event);
-    }
-
-    fn lose(&mut self, held: Held<OwnMessage>, cause: LostCause) {
-        self.push(Event::PublishLost {
-            token: PublishToken(held.tag),
-            message: Some(held.message.message),
-            cause,
-        });
-    }
-
-    pub(super) fn pop(&mut self) -> Option<Event> {
-        self.queue.pop_front()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.queue.len()
-    }
-}
-
-impl Store for Events {
-    type Handle = OwnMessage;
-
-    fn outgoing<'s>(&'s self, handle: &'s OwnMessage) -> Option<Outgoing<'s>> {
-        Some(Outgoing {
-            message: &handle.message,
-            retain: handle.message.retain(),
-            subscription_ids: OutgoingIds::OfMessage,
-            expires_at: handle.expires_at,
-        })
-    }
-
-    fn note_control(&mut self, packets: u64) {
-        self.traffic.note_packets(packets);
-    }
-
-    fn note_publish(&mut self, repeated: bool) {
-        self.traffic.note_publish(repeated);
-    }
-
-    fn settle(&mut self, held: Held<OwnMessage>, outcome: Settled) {
-        let token = PublishToken(held.tag);
-        let cause = match outcome {
-            Settled::Sent => {
-                return self.push(Event::Published {
-                    token,
-                    reason: ReasonCode::Success,
-                    diagnostics: Diagnostics::default(),
-                });
-            }
-            Settled::Expired => LostCause::Expired,
-            Settled::TooLarge => LostCause::TooLarge,
-            Settled::QoSNotSupported => LostCause::QoSNotSupported,
-            Settled::RetainNotSupported => LostCause::RetainNotSupported,
-        };
-        self.lose(held, cause);
-    }
+/// How a full queue takes one more message.
+enum Room {
+    /// Others have given way.
+    Made,
+    /// It is the new one that is lost.
+    OfNewest,
+    None,
 }

@@ -1,12 +1,15 @@
 //! Packets as they arrive in the client role.
 
-use mqtt_codec::{Frame, Packet, PacketType, Parsed, ProtocolVersion};
+use mqtt_codec::{
+    Frame, Packet, PacketType, Parsed, PlainAck, ProtocolVersion, Publish, PublishReason, QoS,
+};
 
 use super::connect::Parting;
 use super::{Client, Phase};
 use crate::intake::{Intake, Origin, Step};
-use crate::link::{Link, ReceiveError};
-use crate::{CloseCause, ProtocolError, Timestamp};
+use crate::link::{AckEffect, Link, ReceiveError};
+use crate::session::Record;
+use crate::{CloseCause, Diagnostics, ProtocolError, Timestamp};
 
 impl Client {
     fn handle_packet(
@@ -41,28 +44,52 @@ impl Client {
                 return Err(unexpected.into());
             }
         }
+        if !self.has_journal() {
+            return self.handle_in_session(now, packet, origin);
+        }
+        let mark = self.mark();
+        self.handle_in_session(now, packet, origin)?;
+        // A PUBACK depends on nothing that is stored.
+        let is_at_least_once = |publish: &Publish<'_>| publish.delivery.qos() == QoS::AtLeastOnce;
+        if !matches!(packet, Packet::Publish(publish) if is_at_least_once(publish)) {
+            self.hold_answers(mark);
+        }
+        Ok(())
+    }
+
+    fn handle_in_session(
+        &mut self,
+        now: Timestamp,
+        packet: &Packet<'_>,
+        origin: Origin<'_>,
+    ) -> Result<(), ReceiveError> {
+        let unexpected = ProtocolError::UnexpectedPacket(packet.packet_type());
         let Some(link) = &mut self.link else {
             return Ok(());
         };
         match packet {
             Packet::Publish(publish) => self.handle_publish(now, publish, origin),
             Packet::PubAck(ack) => {
-                let effect = link.receive_puback(ack, &mut self.session)?;
-                self.note_delivery(&effect, ack.properties);
-                self.note_quota();
+                let (session, events) = (&mut self.session, &mut self.events);
+                let effect = link.receive_puback(ack.id, ack.reason, session, events)?;
+                self.note_delivery(effect, ack.properties.into());
                 Ok(())
             }
             Packet::PubRec(ack) => {
-                let effect = link.receive_pubrec(ack, &mut self.session)?;
-                self.note_delivery(&effect, ack.properties);
-                self.note_quota();
+                let (session, events) = (&mut self.session, &mut self.events);
+                let effect = link.receive_pubrec(ack.id, ack.reason, session, events)?;
+                self.note_delivery(effect, ack.properties.into());
                 Ok(())
             }
-            Packet::PubRel(ack) => link.receive_pubrel(ack, &mut self.session.inbound),
+            Packet::PubRel(ack) => {
+                if link.receive_pubrel(ack.id, &mut self.session.inbound)? {
+                    self.record(|| Record::Forgotten { id: ack.id });
+                }
+                Ok(())
+            }
             Packet::PubComp(ack) => {
-                let effect = link.receive_pubcomp(ack, &mut self.session)?;
-                self.note_delivery(&effect, ack.properties);
-                self.note_quota();
+                let effect = link.receive_pubcomp(ack.id, &mut self.session)?;
+                self.note_delivery(effect, ack.properties.into());
                 Ok(())
             }
             Packet::SubAck(suback) => Ok(self.handle_suback(suback)?),
@@ -93,6 +120,31 @@ impl Client {
             }
             _other_direction => Err(unexpected.into()),
         }
+    }
+}
+
+impl Client {
+    /// The short way for the acknowledgement that nearly all are; `None` where there is no connection
+    /// to take it.
+    #[inline]
+    fn handle_plain_ack(&mut self, ack: PlainAck) -> Option<Result<(), ReceiveError>> {
+        if self.has_journal() {
+            return None;
+        }
+        let (Phase::Connected { .. }, Some(link)) = (&self.phase, &mut self.link) else {
+            return None;
+        };
+        let (session, events) = (&mut self.session, &mut self.events);
+        let success = PublishReason::Success;
+        let effect = match ack {
+            PlainAck::PubAck(id) => link.receive_puback(id, success, session, events),
+            PlainAck::PubRec(id) => link.receive_pubrec(id, success, session, events),
+            PlainAck::PubRel(id) => link
+                .receive_pubrel(id, &mut session.inbound)
+                .map(|_| AckEffect::Nothing),
+            PlainAck::PubComp(id) => link.receive_pubcomp(id, session),
+        };
+        Some(effect.map(|effect| self.note_delivery(effect, Diagnostics::default())))
     }
 }
 
@@ -128,9 +180,15 @@ impl Intake for Input<'_> {
         let Some(version) = client.link.as_ref().map(Link::version) else {
             return;
         };
-        let packet = client.decoder.decode(frame, version);
-        let handled = packet.map_err(|error| ProtocolError::from(error).into());
-        let handled = handled.and_then(|packet| client.handle_packet(self.now, &packet, origin));
+        let short = frame.plain_ack();
+        let handled = match short.and_then(|ack| client.handle_plain_ack(ack)) {
+            Some(handled) => handled,
+            None => {
+                let packet = client.decoder.decode(frame, version);
+                let packet = packet.map_err(|error| ProtocolError::from(error).into());
+                packet.and_then(|packet| client.handle_packet(self.now, &packet, origin))
+            }
+        };
         match handled {
             Ok(()) => {}
             Err(ReceiveError::Protocol(error)) => client.fail(self.now, error),

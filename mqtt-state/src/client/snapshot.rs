@@ -1,19 +1,15 @@
 //! Taking a session out of a client, and putting it into another one.
 
 use alloc::collections::BTreeSet;
-use alloc::string::ToString;
 use core::fmt;
 use core::time::Duration;
 
 use mqtt_codec::{Message, QoS, TopicFilter};
 
 use super::publish::OwnMessage;
-use super::{Client, Config};
+use super::{Client, Config, Subscription};
 use crate::Timestamp;
-use crate::session::{
-    Held, QueueLimits, SessionSnapshot, StoredPublish, StoredRelease, StoredSubscription,
-    StoredWaiting,
-};
+use crate::session::{QueueLimits, SessionSnapshot, StoredPublish, StoredRelease, StoredWaiting};
 
 /// Why a [`SessionSnapshot`] makes no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,26 +59,31 @@ impl Client {
     ///
     /// What a server has received and this client has not heard of yet is not in it: a client that is
     /// restored sends it again, with DUP, as after a lost connection.
+    ///
+    /// With [`Config::journal`] QoS 0 messages are left out, since nothing would tell a store that
+    /// one has been sent.
     #[must_use]
     pub fn snapshot(&self, now: Timestamp) -> SessionSnapshot {
-        let now = self.clock.latest().max(now);
         let outbound = &self.session.outbound;
-        let left = |held: &Held<OwnMessage>| {
-            let at = held.message.expires_at?;
-            u64::try_from(at.saturating_since(now).as_nanos()).ok()
-        };
+        // Sent twice it would be at most once no more, and the journal does not say what was sent.
+        let is_kept =
+            |message: &Message| message.qos() != QoS::AtMostOnce || !self.events.journal.is_on();
         let granted = self.subscriptions.granted().iter();
         SessionSnapshot {
             form: SessionSnapshot::FORM,
-            next_token: self.next_token,
-            is_known: self.session_known,
+            at: self.clock.latest().max(now),
+            next_token: match self.has_journal() {
+                true => self.recorded_token,
+                false => self.next_token,
+            },
+            is_known: self.may_be_known(),
             publishes: outbound
                 .publishes()
-                .map(|(id, _, held)| StoredPublish {
+                .map(|(id, kept)| StoredPublish {
                     id,
-                    token: held.tag,
-                    message: held.message.message.clone(),
-                    expires_in: left(held),
+                    token: kept.tag,
+                    message: kept.message.message.clone(),
+                    expires_at: kept.message.expires_at,
                 })
                 .collect(),
             releases: outbound
@@ -92,24 +93,20 @@ impl Client {
             unreleased: self.session.inbound.unreleased().collect(),
             waiting: outbound
                 .waiting()
-                .map(|held| StoredWaiting {
-                    token: held.tag,
-                    message: held.message.message.clone(),
-                    expires_in: left(held),
+                .filter(|kept| is_kept(&kept.message.message))
+                .map(|kept| StoredWaiting {
+                    token: kept.tag,
+                    message: kept.message.message.clone(),
+                    expires_at: kept.message.expires_at,
                 })
                 .collect(),
-            subscriptions: granted
-                .map(|held| StoredSubscription {
-                    filter: held.filter().filter.to_string(),
-                    options: held.filter().options,
-                    id: held.id(),
-                })
-                .collect(),
+            subscriptions: granted.map(Subscription::stored).collect(),
         }
     }
 
-    /// A client with a session that was stored, `elapsed` ago: expiry goes on through that time. The
-    /// tokens of its messages are those that `publish` gave out before.
+    /// A client with a session that was stored, `elapsed` ago, or whose journal was: expiry goes on
+    /// through that time. The tokens of its messages are those that `publish` gave out before. The
+    /// journal of this client begins anew, with a snapshot of it as its base.
     ///
     /// # Errors
     ///
@@ -122,6 +119,7 @@ impl Client {
     ) -> Result<Self, RestoreError> {
         let SessionSnapshot {
             form,
+            at,
             next_token,
             is_known,
             publishes,
@@ -140,15 +138,14 @@ impl Client {
         let mut client = Self::new(config);
         let now = client.clock.advance(now);
         let mut tokens = Tokens::new(next_token);
-        let expires_at = |left: Option<u64>| {
-            let left = Duration::from_nanos(left?).saturating_sub(elapsed);
-            Some(now + left)
+        let expires_at = |expires_at: Option<Timestamp>| {
+            let left = expires_at?.saturating_since(at);
+            Some(now + left.saturating_sub(elapsed))
         };
         let limits = QueueLimits {
             len_max: client.config.waiting_len_max,
-            bytes_max: client.config.waiting_bytes_max,
+            bytes_max: client.config.messages_bytes_max,
         };
-        let mut bytes = 0_usize;
         for StoredRelease { id, token } in releases {
             tokens.take(token)?;
             if !client.session.outbound.restore_release(id, token) {
@@ -161,19 +158,16 @@ impl Client {
             if qos == QoS::AtMostOnce {
                 return Err(RestoreError::QoS0InFlight);
             }
-            let held = held(stored.message, stored.token, expires_at(stored.expires_in))?;
-            bytes = bytes.saturating_add(held.bytes);
-            if bytes > limits.bytes_max {
+            let (message, bytes) = held(stored.message, expires_at(stored.expires_at))?;
+            let outbound = &mut client.session.outbound;
+            if outbound.messages_bytes().saturating_add(bytes) > limits.bytes_max {
                 return Err(RestoreError::TooMuch);
             }
-            if !client
-                .session
-                .outbound
-                .restore_publish(stored.id, qos, held)
-            {
+            if !outbound.restore_publish(stored.id, qos, message, stored.token, bytes) {
                 return Err(RestoreError::PacketIdTwice);
             }
         }
+        client.session.outbound.restored();
         for id in unreleased {
             if !client.session.inbound.remember(id) {
                 return Err(RestoreError::PacketIdTwice);
@@ -182,9 +176,12 @@ impl Client {
         for stored in waiting {
             tokens.take(stored.token)?;
             let qos = stored.message.qos();
-            let held = held(stored.message, stored.token, expires_at(stored.expires_in))?;
-            let enqueued = client.session.outbound.enqueue(qos, held, limits);
-            enqueued.map_err(|_| RestoreError::TooMuch)?;
+            let (message, bytes) = held(stored.message, expires_at(stored.expires_at))?;
+            let outbound = &mut client.session.outbound;
+            if !outbound.has_room(bytes, limits) {
+                return Err(RestoreError::TooMuch);
+            }
+            outbound.enqueue(qos, message, stored.token, bytes, 0);
         }
         if subscriptions.len() > client.config.subscriptions_max {
             return Err(RestoreError::Subscriptions);
@@ -200,30 +197,28 @@ impl Client {
             }
         }
         client.next_token = next_token;
+        client.recorded_token = next_token;
         client.session_known = is_known;
+        client.recorded_known = is_known;
         client.session_survives = true;
         Ok(client)
     }
 }
 
-/// A message as a client holds it.
+/// A message as a client holds it, and the bytes it counts for.
 fn held(
     message: Message,
-    tag: u64,
     expires_at: Option<Timestamp>,
-) -> Result<Held<OwnMessage>, RestoreError> {
+) -> Result<(OwnMessage, usize), RestoreError> {
     if message.has_properties() && !message.properties().subscription_ids.is_empty() {
         return Err(RestoreError::SubscriptionIds);
     }
     let bytes = message.len_held();
-    Ok(Held {
-        message: OwnMessage {
-            message,
-            expires_at,
-        },
-        tag,
-        bytes,
-    })
+    let message = OwnMessage {
+        message,
+        expires_at,
+    };
+    Ok((message, bytes))
 }
 
 /// Tokens that were given out, each once.

@@ -213,7 +213,7 @@ impl Client {
             let _reserved = self.session.outbound.finish_request(kind, id);
             return Err(RequestError::Encode(error));
         }
-        self.next_token = self.next_token.saturating_add(1);
+        self.next_token();
         Ok(RequestToken(tag))
     }
 
@@ -223,7 +223,9 @@ impl Client {
             suback.id,
             suback.reasons.iter().count(),
         )?;
-        self.subscriptions.answered(token.0, suback.reasons.iter());
+        let journal = &mut self.events.journal;
+        let reasons = suback.reasons.iter();
+        self.subscriptions.answered(token.0, reasons, journal);
         self.events.push(Event::Subscribed {
             token,
             reasons: suback.reasons.iter().collect(),
@@ -235,7 +237,9 @@ impl Client {
     pub(super) fn handle_unsuback(&mut self, unsuback: &UnsubAck<'_>) -> Result<(), ProtocolError> {
         let found = unsuback.reasons.iter().count();
         let token = self.finish(RequestKind::Unsubscribe, unsuback.id, found)?;
-        self.subscriptions.ended(token.0, unsuback.reasons.iter());
+        let journal = &mut self.events.journal;
+        let reasons = unsuback.reasons.iter();
+        self.subscriptions.ended(token.0, reasons, journal);
         self.events.push(Event::Unsubscribed {
             token,
             reasons: unsuback.reasons.iter().collect(),

@@ -1,6 +1,7 @@
 //! What this client is subscribed to, as far as the server has said so.
 
 use alloc::collections::BTreeMap;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -8,6 +9,8 @@ use mqtt_codec::{
     ReasonCode, SubscribeFilter, SubscribeReason, SubscriptionId, SubscriptionOptions, TopicFilter,
     UnsubscribeReason,
 };
+
+use crate::session::{Journal, Record, StoredSubscription};
 
 /// One subscription that the server has granted, from
 /// [`subscriptions`](super::Client::subscriptions).
@@ -32,6 +35,14 @@ impl Subscription {
     #[must_use]
     pub const fn id(&self) -> Option<SubscriptionId> {
         self.id
+    }
+
+    pub(super) fn stored(&self) -> StoredSubscription {
+        StoredSubscription {
+            filter: self.filter().filter.to_string(),
+            options: self.options,
+            id: self.id,
+        }
     }
 }
 
@@ -97,12 +108,18 @@ impl Subscriptions {
     }
 
     // [5:MQTT-3.8.4-3] [3:MQTT-3.8.4-3] A filter subscribed to again is replaced.
-    pub(super) fn answered(&mut self, tag: u64, reasons: impl Iterator<Item = SubscribeReason>) {
+    pub(super) fn answered(
+        &mut self,
+        tag: u64,
+        reasons: impl Iterator<Item = SubscribeReason>,
+        journal: &mut Journal,
+    ) {
         let asked = self.subscribing.remove(&tag).unwrap_or_default();
         for (new, reason) in asked.into_iter().zip(reasons) {
             if ReasonCode::from(reason).is_error() {
                 continue;
             }
+            journal.add(|| Record::Subscribed(new.stored()));
             let held = self.granted.iter_mut();
             match { held }.find(|held| held.filter == new.filter) {
                 Some(held) => *held = new,
@@ -112,11 +129,18 @@ impl Subscriptions {
     }
 
     /// 3.1.1 has no reasons: then all of them are gone.
-    pub(super) fn ended(&mut self, tag: u64, reasons: impl Iterator<Item = UnsubscribeReason>) {
+    pub(super) fn ended(
+        &mut self,
+        tag: u64,
+        reasons: impl Iterator<Item = UnsubscribeReason>,
+        journal: &mut Journal,
+    ) {
         let asked = self.unsubscribing.remove(&tag).unwrap_or_default();
         let mut refused = reasons.map(|reason| ReasonCode::from(reason).is_error());
         for filter in asked {
             if !refused.next().unwrap_or(false) {
+                let text = || TopicFilter::assume_valid(&filter).to_string();
+                journal.add(|| Record::Unsubscribed { filter: text() });
                 self.granted.retain(|held| held.filter != filter);
             }
         }

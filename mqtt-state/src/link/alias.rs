@@ -129,16 +129,17 @@ impl OutboundAliases {
         }
     }
 
-    /// What to do for a topic. Nothing is remembered before [`commit`](Self::commit).
+    /// Whether an alias would gain anything for a topic.
     #[inline]
-    pub(crate) fn choose(&self, topic: TopicName<'_>) -> AliasUse {
-        if self.maximum == 0 || topic.as_bytes().len() <= PROPERTY_LEN {
-            return AliasUse::None;
-        }
-        self.choose_among(topic)
+    pub(crate) fn may_use(&self, topic: TopicName<'_>) -> bool {
+        self.maximum > 0 && topic.as_bytes().len() > PROPERTY_LEN
     }
 
-    fn choose_among(&self, topic: TopicName<'_>) -> AliasUse {
+    /// What to do for a topic. Nothing is remembered before [`commit`](Self::commit).
+    pub(crate) fn choose(&self, topic: TopicName<'_>) -> AliasUse {
+        if !self.may_use(topic) {
+            return AliasUse::None;
+        }
         if let Some(place) = self
             .slots
             .iter()
@@ -167,14 +168,7 @@ impl OutboundAliases {
     }
 
     /// The PUBLISH with this choice is on its way.
-    #[inline]
     pub(crate) fn commit(&mut self, choice: AliasUse, topic: TopicName<'_>) {
-        if self.maximum > 0 {
-            self.note_use(choice, topic);
-        }
-    }
-
-    fn note_use(&mut self, choice: AliasUse, topic: TopicName<'_>) {
         self.clock = self.clock.saturating_add(1);
         let (AliasUse::Set(alias) | AliasUse::Use(alias)) = choice else {
             return;

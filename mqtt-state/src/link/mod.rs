@@ -11,7 +11,7 @@ mod receive;
 mod transmit;
 
 use bytes::Bytes;
-use mqtt_codec::{Ack, Disconnect, EncodeError, Packet, ProtocolVersion, QoS, ReleaseReason};
+use mqtt_codec::{Disconnect, EncodeError, Packet, PlainAck, ProtocolVersion, QoS};
 
 pub(crate) use alias::{InboundAliases, OutboundAliases, Topic};
 pub(crate) use outbox::Outbox;
@@ -153,9 +153,8 @@ impl Link {
     /// Sends again what a resumed session has in flight: PUBREL at once, PUBLISH through the quota.
     pub(crate) fn resume<M>(&mut self, session: &mut Session<M>) -> Result<(), EncodeError> {
         for id in session.outbound.resume() {
-            let release = Packet::PubRel(Ack::new(id, ReleaseReason::Success));
-            self.outbox
-                .push(&release, self.version, self.send.packet_size_max)?;
+            let release = PlainAck::PubRel(id);
+            self.outbox.push_ack(release, self.send.packet_size_max)?;
         }
         Ok(())
     }
@@ -205,13 +204,28 @@ impl Link {
         }
     }
 
+    /// Where the next answer will be, for [`hold`](Self::hold).
+    pub(crate) fn mark(&self) -> u64 {
+        self.outbox.end()
+    }
+
+    /// Answers since `mark` go out when the journal is stored up to `position`.
+    pub(crate) fn hold(&mut self, mark: u64, position: u64) {
+        self.outbox.hold(mark, position);
+    }
+
+    /// So much of the journal is stored.
+    pub(crate) fn note_stored(&mut self, position: u64) {
+        self.outbox.note_stored(position);
+    }
+
     /// Whether answers pile up because the peer does not read them.
     pub(crate) fn is_blocked(&self) -> bool {
         self.outbox.is_full()
     }
 
     pub(crate) fn has_control_output(&self) -> bool {
-        !self.outbox.is_empty() || self.phase == Phase::Closing
+        !self.outbox.is_idle() || (self.outbox.is_empty() && self.phase == Phase::Closing)
     }
 
     pub(crate) fn version(&self) -> ProtocolVersion {

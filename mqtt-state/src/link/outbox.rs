@@ -1,8 +1,9 @@
 //! Control packets on their way out, already encoded.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use mqtt_codec::{EncodeError, Packet, PacketBuf, ProtocolVersion};
+use mqtt_codec::{EncodeError, Packet, PacketBuf, PlainAck, ProtocolVersion};
 
 /// Bytes of packets other than PUBLISH that wait for the transport.
 ///
@@ -15,6 +16,18 @@ pub(crate) struct Outbox {
     limit: usize,
     /// Packets that were appended since somebody asked.
     pushed: u64,
+    /// Bytes that were taken, over the whole connection.
+    taken: u64,
+    /// What must not be taken yet, in order. Without a journal there is nothing.
+    holds: VecDeque<Hold>,
+    stored: u64,
+}
+
+/// The bytes from `from` on wait until the journal is stored up to `position`.
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    from: u64,
+    position: u64,
 }
 
 /// Room kept when everything is sent; more is given back, so that an idle connection is small.
@@ -26,6 +39,9 @@ impl Outbox {
             bytes: PacketBuf::new(),
             limit,
             pushed: 0,
+            taken: 0,
+            holds: VecDeque::new(),
+            stored: 0,
         }
     }
 
@@ -45,11 +61,65 @@ impl Outbox {
         Ok(())
     }
 
+    /// Appends an acknowledgement, which has four bytes, for a peer that takes `size_max`.
+    #[inline]
+    pub(crate) fn push_ack(&mut self, ack: PlainAck, size_max: usize) -> Result<(), EncodeError> {
+        let size = ack.to_bytes().len();
+        if size > size_max {
+            return Err(EncodeError::PacketTooLarge { size });
+        }
+        self.bytes.push_ack(ack);
+        self.pushed = self.pushed.saturating_add(1);
+        Ok(())
+    }
+
+    /// Where the next packet will be, in bytes of the whole connection.
+    pub(crate) fn end(&self) -> u64 {
+        self.taken.saturating_add(as_count(self.bytes.len()))
+    }
+
+    /// What was appended behind `from` goes out when the journal is stored up to `position`.
+    pub(crate) fn hold(&mut self, from: u64, position: u64) {
+        if position > self.stored && from < self.end() {
+            self.holds.push_back(Hold { from, position });
+        }
+    }
+
+    /// So much of the journal is stored.
+    pub(crate) fn note_stored(&mut self, position: u64) {
+        self.stored = position;
+        while self
+            .holds
+            .front()
+            .is_some_and(|hold| hold.position <= position)
+        {
+            self.holds.pop_front();
+        }
+    }
+
+    /// How many bytes may be taken now.
+    fn free_len(&self) -> usize {
+        match self.holds.front() {
+            None => self.bytes.len(),
+            Some(hold) => {
+                let free = hold.from.saturating_sub(self.taken);
+                usize::try_from(free).unwrap_or(usize::MAX)
+            }
+        }
+    }
+
+    /// Whether nothing may be taken now.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.bytes.is_empty() || (!self.holds.is_empty() && self.free_len() == 0)
+    }
+
     /// Moves up to `max` bytes to the end of `buf`.
     pub(crate) fn take(&mut self, max: usize, buf: &mut Vec<u8>) {
         let waiting = self.bytes.as_bytes();
-        let taken = waiting.get(..max).unwrap_or(waiting);
+        let taken = waiting.get(..max.min(self.free_len())).unwrap_or(waiting);
         buf.extend_from_slice(taken);
+        self.taken = self.taken.saturating_add(as_count(taken.len()));
         self.bytes.consume(taken.len());
         if self.is_empty() {
             self.bytes.shrink_to(KEPT);
@@ -58,6 +128,7 @@ impl Outbox {
 
     pub(crate) fn clear(&mut self) {
         self.bytes = PacketBuf::new();
+        self.holds.clear();
     }
 
     /// Packets that were appended since the last call.
@@ -73,6 +144,10 @@ impl Outbox {
     pub(crate) const fn is_full(&self) -> bool {
         self.bytes.len() >= self.limit
     }
+}
+
+fn as_count(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -103,5 +178,33 @@ mod tests {
         let refused = outbox.push(&Packet::PingResp, ProtocolVersion::V5_0, 1);
         assert_eq!(refused, Err(EncodeError::PacketTooLarge { size: 2 }));
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn what_waits_for_the_store_holds_up_what_is_behind_it_only() {
+        let mut outbox = Outbox::new(1000);
+        let push = |outbox: &mut Outbox, position| {
+            let from = outbox.end();
+            let version = ProtocolVersion::V5_0;
+            outbox.push(&Packet::PingResp, version, 2).unwrap();
+            outbox.hold(from, position);
+        };
+        let taken = |outbox: &mut Outbox| {
+            let mut buf = Vec::new();
+            outbox.take(100, &mut buf);
+            buf.len()
+        };
+        for position in [0, 3, 0, 5] {
+            push(&mut outbox, position);
+        }
+        assert_eq!((taken(&mut outbox), outbox.is_idle()), (2, true));
+        outbox.note_stored(2);
+        assert_eq!((taken(&mut outbox), outbox.is_idle()), (0, true));
+        outbox.note_stored(3);
+        assert!(!outbox.is_idle());
+        assert_eq!((taken(&mut outbox), outbox.is_idle()), (4, true));
+        outbox.note_stored(9);
+        push(&mut outbox, 9);
+        assert_eq!((taken(&mut outbox), outbox.is_idle()), (4, true));
     }
 }

@@ -1,13 +1,13 @@
 //! Packets of the QoS flows as they arrive: what is checked, what is answered, what it means.
 
 use mqtt_codec::{
-    Ack, AckProperties, Delivery, EncodeError, Packet, PacketId, PacketType, ProtocolVersion,
-    PubAck, PubComp, PubRec, PubRel, Publish, PublishReason, ReasonCode, ReleaseReason,
+    Ack, AckProperties, Delivery, EncodeError, Packet, PacketId, PacketType, PlainAck,
+    ProtocolVersion, Publish, PublishReason, ReasonCode, ReleaseReason,
 };
 
-use super::{Link, Topic};
+use super::{Link, Phase, Store, Topic};
 use crate::ProtocolError;
-use crate::session::{Held, Inbound, Mismatch, Received, Session};
+use crate::session::{Inbound, Mismatch, Received, Session};
 
 /// What a PUBLISH turned out to be.
 #[derive(Debug)]
@@ -18,19 +18,15 @@ pub(crate) enum Arrival<'p> {
     Repeated,
 }
 
-/// What an acknowledgement did.
-#[derive(Debug)]
-pub(crate) enum AckEffect<M> {
+/// What an acknowledgement did, to the message with this tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AckEffect {
     /// Nothing that the owner of the message has to know.
     Nothing,
-    /// The receiver owns a QoS 2 message: its content is not needed any more.
-    Released(Held<M>),
-    /// The flow is over. The message comes back unless it was released before.
-    Completed {
-        tag: u64,
-        held: Option<Held<M>>,
-        reason: ReasonCode,
-    },
+    /// The receiver owns a QoS 2 message.
+    Released { tag: u64 },
+    /// The flow is over.
+    Completed { tag: u64, reason: ReasonCode },
 }
 
 /// Either side of a failed reception: the peer's fault, or an answer that does not fit.
@@ -65,7 +61,7 @@ impl Link {
             && inbound.is_known(id)
         {
             self.receive_repeated(publish)?;
-            self.send(&Packet::PubRec(Ack::new(id, PublishReason::Success)))?;
+            self.send_ack(PlainAck::PubRec(id))?;
             return Ok(Arrival::Repeated);
         }
         // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9] What the peer has open stays within the Receive Maximum.
@@ -90,7 +86,32 @@ impl Link {
         }
     }
 
-    /// Answers a PUBLISH by its QoS. With a success this side owns the message.
+    /// Answers a PUBLISH by its QoS with a success: this side owns the message.
+    // [5:MQTT-3.3.4-1] [3:MQTT-3.3.4-1] QoS 0 nothing, QoS 1 PUBACK, QoS 2 PUBREC.
+    #[inline]
+    pub(crate) fn accept(
+        &mut self,
+        delivery: Delivery,
+        inbound: &mut Inbound,
+    ) -> Result<(), EncodeError> {
+        match delivery {
+            Delivery::AtMostOnce => Ok(()),
+            // [5:MQTT-4.3.2-4] [3:MQTT-4.3.2-2] The same identifier, and nothing is remembered.
+            // [5:MQTT-4.6.0-2] [3:MQTT-4.6.0-2] Answered at once, so in the order of arrival.
+            Delivery::AtLeastOnce { id, .. } => {
+                self.receive.open.remove(id);
+                self.send_ack(PlainAck::PubAck(id))
+            }
+            // [5:MQTT-4.3.3-8] [3:MQTT-4.3.3-2] [5:MQTT-4.6.0-3] [3:MQTT-4.6.0-3]
+            Delivery::ExactlyOnce { id, .. } => {
+                inbound.remember(id);
+                self.receive.open.insert(id);
+                self.send_ack(PlainAck::PubRec(id))
+            }
+        }
+    }
+
+    /// Answers a PUBLISH by its QoS, with what there is to say about it.
     // [5:MQTT-3.3.4-1] [3:MQTT-3.3.4-1] QoS 0 nothing, QoS 1 PUBACK, QoS 2 PUBREC.
     pub(crate) fn acknowledge(
         &mut self,
@@ -99,24 +120,26 @@ impl Link {
         properties: AckProperties<'_>,
         inbound: &mut Inbound,
     ) -> Result<(), EncodeError> {
+        // 3.1.1 has no other answer.
+        let is_plain = reason == PublishReason::Success && properties == AckProperties::default();
+        if is_plain || self.version == ProtocolVersion::V3_1_1 {
+            return self.accept(delivery, inbound);
+        }
         let answer = |id, properties| Ack {
             properties,
             ..Ack::new(id, reason)
         };
         match delivery {
             Delivery::AtMostOnce => Ok(()),
-            // [5:MQTT-4.3.2-4] [3:MQTT-4.3.2-2] The same identifier, and nothing is remembered.
-            // [5:MQTT-4.6.0-2] [3:MQTT-4.6.0-2] Answered at once, so in the order of arrival.
             Delivery::AtLeastOnce { id, .. } => {
                 self.receive.open.remove(id);
                 self.send_short(properties, |properties| {
                     Packet::PubAck(answer(id, properties))
                 })
             }
-            // [5:MQTT-4.3.3-8] [3:MQTT-4.3.3-2] [5:MQTT-4.6.0-3] [3:MQTT-4.6.0-3]
             Delivery::ExactlyOnce { id, .. } => {
                 // [5:MQTT-4.3.3-9] After a refusal the identifier is a new message.
-                if !is_failure(reason.into()) || self.version == ProtocolVersion::V3_1_1 {
+                if !is_failure(reason.into()) {
                     inbound.remember(id);
                     self.receive.open.insert(id);
                 } else {
@@ -143,14 +166,18 @@ impl Link {
     }
 
     /// PUBACK has come.
-    pub(crate) fn receive_puback<M>(
+    #[inline]
+    pub(crate) fn receive_puback<S: Store>(
         &mut self,
-        ack: &PubAck<'_>,
-        session: &mut Session<M>,
-    ) -> Result<AckEffect<M>, ReceiveError> {
-        match session.outbound.handle_puback(ack.id) {
+        id: PacketId,
+        reason: PublishReason,
+        session: &mut Session<S::Handle>,
+        store: &mut S,
+    ) -> Result<AckEffect, ReceiveError> {
+        let release = |message: &mut _| store.release(message);
+        match session.outbound.handle_puback(id, release) {
             // [5:MQTT-4.4.0-2] Whatever the reason, it is acknowledged and never sent again.
-            Ok(held) => Ok(self.completed(held, ack.reason.into())),
+            Ok(tag) => Ok(self.completed(tag, reason.into())),
             // Silent in both standards: an acknowledgement for nothing is ignored.
             Err(Mismatch::Unknown) => Ok(AckEffect::Nothing),
             Err(Mismatch::OtherFlow) => {
@@ -160,27 +187,35 @@ impl Link {
     }
 
     /// PUBREC has come.
-    pub(crate) fn receive_pubrec<M>(
+    #[inline]
+    pub(crate) fn receive_pubrec<S: Store>(
         &mut self,
-        ack: &PubRec<'_>,
-        session: &mut Session<M>,
-    ) -> Result<AckEffect<M>, ReceiveError> {
-        let reason = ReasonCode::from(ack.reason);
-        match session.outbound.handle_pubrec(ack.id, is_failure(reason)) {
-            Ok(Received::Now(held)) => {
+        id: PacketId,
+        reason: PublishReason,
+        session: &mut Session<S::Handle>,
+        store: &mut S,
+    ) -> Result<AckEffect, ReceiveError> {
+        let reason = ReasonCode::from(reason);
+        let release = |message: &mut _| store.release(message);
+        match session
+            .outbound
+            .handle_pubrec(id, is_failure(reason), release)
+        {
+            Ok(Received::Now(tag)) => {
                 // [5:MQTT-4.3.3-4] [3:MQTT-4.3.3-1] Answered by PUBREL with the same identifier.
-                self.release(ack.id, ReleaseReason::Success)?;
-                Ok(AckEffect::Released(held))
+                self.send_ack(PlainAck::PubRel(id))?;
+                Ok(AckEffect::Released { tag })
             }
             Ok(Received::Before) => {
-                self.release(ack.id, ReleaseReason::Success)?;
+                self.send_ack(PlainAck::PubRel(id))?;
                 Ok(AckEffect::Nothing)
             }
-            Ok(Received::Refused(held)) => Ok(self.completed(held, reason)),
+            Ok(Received::Refused(tag)) => Ok(self.completed(tag, reason)),
             Err(Mismatch::Unknown) => {
                 // In 3.1.1 the code is left out: PUBREL lets the peer finish.
                 if !is_failure(reason) {
-                    self.release(ack.id, ReleaseReason::PacketIdNotFound)?;
+                    let unknown = Ack::new(id, ReleaseReason::PacketIdNotFound);
+                    self.send(&Packet::PubRel(unknown))?;
                 }
                 Ok(AckEffect::Nothing)
             }
@@ -190,40 +225,35 @@ impl Link {
         }
     }
 
-    /// PUBREL has come.
+    /// PUBREL has come. Answers whether it was known.
     // [5:MQTT-4.3.3-11] [3:MQTT-4.3.3-2] Answered by PUBCOMP with the same identifier.
     pub(crate) fn receive_pubrel(
         &mut self,
-        ack: &PubRel<'_>,
+        id: PacketId,
         inbound: &mut Inbound,
-    ) -> Result<(), ReceiveError> {
-        let reason = if inbound.release(ack.id) {
-            ReleaseReason::Success
+    ) -> Result<bool, ReceiveError> {
+        let is_known = inbound.release(id);
+        self.receive.open.remove(id);
+        if is_known || self.version == ProtocolVersion::V3_1_1 {
+            self.send_ack(PlainAck::PubComp(id))?;
         } else {
-            ReleaseReason::PacketIdNotFound
-        };
-        self.receive.open.remove(ack.id);
-        self.send(&Packet::PubComp(Ack::new(ack.id, reason)))?;
-        Ok(())
+            let unknown = Ack::new(id, ReleaseReason::PacketIdNotFound);
+            self.send(&Packet::PubComp(unknown))?;
+        }
+        Ok(is_known)
     }
 
     /// PUBCOMP has come.
+    #[inline]
     pub(crate) fn receive_pubcomp<M>(
         &mut self,
-        ack: &PubComp<'_>,
+        id: PacketId,
         session: &mut Session<M>,
-    ) -> Result<AckEffect<M>, ReceiveError> {
-        match session.outbound.handle_pubcomp(ack.id) {
-            Ok(tag) => {
-                self.return_quota();
-                // The receiver took the message with PUBREC. That it has forgotten the identifier
-                // (0x92) means that an earlier PUBCOMP was lost, and not that the message was.
-                Ok(AckEffect::Completed {
-                    tag,
-                    held: None,
-                    reason: ReasonCode::Success,
-                })
-            }
+    ) -> Result<AckEffect, ReceiveError> {
+        match session.outbound.handle_pubcomp(id) {
+            // The receiver took the message with PUBREC. That it has forgotten the identifier
+            // (0x92) means that an earlier PUBCOMP was lost, and not that the message was.
+            Ok(tag) => Ok(self.completed(tag, ReasonCode::Success)),
             // A repeated PUBREC after a reconnect can cause a second PUBCOMP.
             Err(Mismatch::Unknown) => Ok(AckEffect::Nothing),
             Err(Mismatch::OtherFlow) => {
@@ -233,17 +263,18 @@ impl Link {
     }
 
     // [5:MQTT-2.2.1-5] [3:MQTT-2.3.1-6] Every packet of a flow repeats the identifier of its PUBLISH.
-    fn release(&mut self, id: PacketId, reason: ReleaseReason) -> Result<(), EncodeError> {
-        self.send(&Packet::PubRel(Ack::new(id, reason)))
+    #[inline]
+    fn send_ack(&mut self, ack: PlainAck) -> Result<(), EncodeError> {
+        if self.phase != Phase::Open {
+            return Ok(());
+        }
+        self.outbox.push_ack(ack, self.send.packet_size_max)
     }
 
-    fn completed<M>(&mut self, held: Held<M>, reason: ReasonCode) -> AckEffect<M> {
+    #[inline]
+    fn completed(&mut self, tag: u64, reason: ReasonCode) -> AckEffect {
         self.return_quota();
-        AckEffect::Completed {
-            tag: held.tag,
-            held: Some(held),
-            reason,
-        }
+        AckEffect::Completed { tag, reason }
     }
 
     /// One more PUBLISH may go. Never above the start value: a PUBREL sent again holds no quota,

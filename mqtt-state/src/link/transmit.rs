@@ -9,7 +9,7 @@ use mqtt_codec::{
 
 use super::alias::AliasUse;
 use super::{Link, Phase};
-use crate::session::{Held, Place, Session};
+use crate::session::{Next, Sent, Session};
 use crate::{OutputWaits, Timestamp, Transmit};
 
 /// Who holds the messages of a session, and hears what becomes of them.
@@ -26,8 +26,13 @@ pub(crate) trait Store {
     /// A PUBLISH has been handed out, for the first time or again.
     fn note_publish(&mut self, repeated: bool);
 
-    /// The session is done with a message that needed no acknowledgement, or will not send it.
-    fn settle(&mut self, held: Held<Self::Handle>, outcome: Settled);
+    /// The session will not send a message, or has done with it what was to be done at QoS 0. Whatever
+    /// is left in `message` is dropped.
+    fn settle(&mut self, tag: u64, message: &mut Option<Self::Handle>, outcome: Settled);
+
+    /// The content of a message is not needed any more: the receiver has it, or refused it. Whatever
+    /// is left in `message` is dropped.
+    fn release(&mut self, message: &mut Option<Self::Handle>);
 }
 
 /// One message as one receiver gets it.
@@ -48,6 +53,26 @@ pub(crate) enum OutgoingIds<'s> {
     These(&'s [SubscriptionId]),
 }
 
+impl Outgoing<'_> {
+    /// Whether it goes as it is, without properties.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        let has_ids = match self.subscription_ids {
+            OutgoingIds::OfMessage => false,
+            OutgoingIds::These(ids) => !ids.is_empty(),
+        };
+        !has_ids && self.expires_at.is_none() && !self.message.has_properties()
+    }
+}
+
+/// Why a PUBLISH was not written.
+enum Refused {
+    /// There is no room behind what was written before.
+    ForRoom,
+    /// It will not be sent.
+    Now(Settled),
+}
+
 /// How a message left the session without an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
@@ -61,6 +86,8 @@ pub(crate) enum Settled {
     QoSNotSupported,
     /// With RETAIN, to a peer that retains nothing.
     RetainNotSupported,
+    /// It is not there any more.
+    Gone,
 }
 
 impl Link {
@@ -75,12 +102,17 @@ impl Link {
     ) -> Transmit {
         let max_bytes = max_bytes.max(1);
         let end = buf.len().saturating_add(max_bytes);
-        store.note_control(self.outbox.take_pushed());
-        self.outbox.take(max_bytes, buf);
         if !self.outbox.is_empty() {
-            return Transmit::More;
+            store.note_control(self.outbox.take_pushed());
+            self.outbox.take(max_bytes, buf);
+            if !self.outbox.is_idle() {
+                return Transmit::More;
+            }
         }
         if self.phase != Phase::Open {
+            if !self.outbox.is_empty() {
+                return Transmit::Idle;
+            }
             self.phase = Phase::Closed;
             return Transmit::Close;
         }
@@ -97,8 +129,12 @@ impl Link {
 
     /// Why messages of the session wait, if they do.
     pub(crate) fn output_waits<M>(&self, session: &Session<M>) -> Option<OutputWaits> {
-        if self.has_control_output() || self.has_publish(session) {
+        let quota = self.send.quota;
+        let may_assign = session.outbound.may_assign(quota);
+        if self.has_control_output() || self.has_publish(session) || may_assign {
             Some(OutputWaits::ForPoll)
+        } else if !self.outbox.is_empty() || (quota > 0 && session.outbound.is_held()) {
+            Some(OutputWaits::ForStore)
         } else if session.waiting_len() > 0 {
             Some(OutputWaits::ForAcknowledgement)
         } else {
@@ -106,6 +142,7 @@ impl Link {
         }
     }
 
+    #[inline(never)]
     fn transmit_publishes<S: Store>(
         &mut self,
         now: Timestamp,
@@ -117,93 +154,112 @@ impl Link {
         let start = buf.len();
         // [5:MQTT-4.9.0-2] [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9] At quota 0 no PUBLISH above QoS 0 goes;
         // [5:MQTT-3.3.4-8] [5:MQTT-3.3.4-10] [5:MQTT-4.9.0-3] everything else did, in `transmit`.
-        while let Some(next) = session.outbound.next(self.send.quota > 0) {
+        while let Some(place) = session.outbound.next(self.send.quota > 0) {
             if buf.len() >= end {
                 return Transmit::More;
             }
-            let place = next.place;
-            let Some(outgoing) = store.outgoing(&next.held.message) else {
-                session.outbound.discard(place);
-                continue;
-            };
-            // [5:MQTT-3.3.2-5] Expired before the first sending: dropped.
-            // [5:MQTT-4.3.3-7] [5:MQTT-4.3.3-13] After the first sending expiry stops nothing.
-            if !matches!(place, Place::Again(_)) && outgoing.expires_at.is_some_and(|at| at <= now)
+            let room = (buf.len() > start).then(|| end.saturating_sub(buf.len()));
+            let next = session.outbound.look(place);
+            let written = match next
+                .as_ref()
+                .map(|next| (next, store.outgoing(next.message)))
             {
-                if let Some(held) = session.outbound.discard(place) {
-                    store.settle(held, Settled::Expired);
-                }
-                continue;
-            }
-            let topic = outgoing.message.topic();
-            let alias = self.send.aliases.choose(topic);
-            let mut publish = outgoing.message.publish(next.delivery);
-            publish.retain = outgoing.retain;
-            // [5:MQTT-3.3.2-6] What was received, less the whole seconds waited.
-            if let Some(at) = outgoing.expires_at {
-                let left = whole_secs_up(at.saturating_since(now));
-                publish.properties.message_expiry_secs = Some(left);
-            }
-            let ids_len = match outgoing.subscription_ids {
-                OutgoingIds::OfMessage => 0,
-                OutgoingIds::These(ids) => {
-                    publish.properties.subscription_ids = SubscriptionIds::new(ids);
-                    ids.len().saturating_mul(SUBSCRIPTION_ID_MAX)
-                }
+                Some((next, Some(outgoing))) => self.write(now, next, &outgoing, room, buf),
+                Some((_, None)) | None => Err(Refused::Now(Settled::Gone)),
             };
-            match alias {
-                AliasUse::None => {}
-                AliasUse::Set(alias) => publish.topic = PublishTopic::NameAndAlias(topic, alias),
-                AliasUse::Use(alias) => publish.topic = PublishTopic::Alias(alias),
-            }
-            let at_most = outgoing.message.len_held().saturating_add(ids_len);
-            let size = self.check(
-                &publish,
-                at_most.saturating_add(HEAD_MAX),
-                end.saturating_sub(buf.len()),
-            );
-            let size = match size {
-                Ok(size) => size,
-                Err(outcome) => {
-                    if let Some(held) = session.outbound.discard(place) {
-                        store.settle(held, outcome);
-                    }
+            match written {
+                Ok(()) => {}
+                Err(Refused::ForRoom) => return Transmit::More,
+                Err(Refused::Now(outcome)) => {
+                    let settle = |tag, message: &mut _| store.settle(tag, message, outcome);
+                    session.outbound.finish(place, settle);
                     continue;
                 }
-            };
-            if buf.len() > start && buf.len().saturating_add(size) > end {
-                return Transmit::More;
             }
-            let counts = publish.delivery.id().is_some();
-            if publish.encode_to(self.version, buf).is_err() {
-                // Cannot happen after `check`; a message that cannot be encoded must not block the rest.
-                if let Some(held) = session.outbound.discard(place) {
-                    store.settle(held, Settled::TooLarge);
+            let settle = |tag, message: &mut _| store.settle(tag, message, Settled::Sent);
+            match session.outbound.sent(place, settle) {
+                Sent::AtMostOnce => store.note_publish(false),
+                Sent::Counted { again } => {
+                    self.send.quota = self.send.quota.saturating_sub(1);
+                    store.note_publish(again);
                 }
-                continue;
-            }
-            let repeated = publish.delivery.dup();
-            self.send.aliases.commit(alias, topic);
-            if counts {
-                self.send.quota = self.send.quota.saturating_sub(1);
-            }
-            store.note_publish(repeated);
-            if let Some(held) = session.outbound.sent(place) {
-                store.settle(held, Settled::Sent);
             }
         }
         Transmit::Idle
     }
 
-    /// The size of a PUBLISH, or why the peer does not take it. It has no more than `at_most` bytes,
-    /// which is the answer where that is small enough for the peer and for `room`.
-    #[inline]
-    fn check(&self, publish: &Publish<'_>, at_most: usize, room: usize) -> Result<usize, Settled> {
-        self.check_flags(publish.delivery.qos(), publish.retain)?;
-        if at_most <= room && at_most <= self.send.packet_size_max {
-            return Ok(at_most);
+    /// Appends one PUBLISH, if it may go. `room` is what is left where something was written before.
+    #[inline(always)]
+    fn write<M>(
+        &mut self,
+        now: Timestamp,
+        next: &Next<'_, M>,
+        outgoing: &Outgoing<'_>,
+        room: Option<usize>,
+        buf: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
+        let message = outgoing.message;
+        self.check_flags(next.delivery.qos(), outgoing.retain)
+            .map_err(Refused::Now)?;
+        let at_most = message.len_held().saturating_add(HEAD_MAX);
+        let is_small =
+            at_most <= self.send.packet_size_max && room.is_none_or(|room| at_most <= room);
+        if is_small && outgoing.is_plain() && !self.send.aliases.may_use(message.topic()) {
+            let encoded = message.encode_to(self.version, next.delivery, outgoing.retain, buf);
+            return match encoded {
+                Ok(_size) => Ok(()),
+                Err(_) => Err(Refused::Now(Settled::TooLarge)),
+            };
         }
-        self.check_size(publish)
+        self.write_with_properties(now, next, outgoing, room, buf)
+    }
+
+    /// The same for a message that has properties, or gets some.
+    #[inline(never)]
+    fn write_with_properties<M>(
+        &mut self,
+        now: Timestamp,
+        next: &Next<'_, M>,
+        outgoing: &Outgoing<'_>,
+        room: Option<usize>,
+        buf: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
+        // [5:MQTT-3.3.2-5] Expired before the first sending: dropped.
+        // [5:MQTT-4.3.3-7] [5:MQTT-4.3.3-13] After the first sending expiry stops nothing.
+        if !next.was_sent && outgoing.expires_at.is_some_and(|at| at <= now) {
+            return Err(Refused::Now(Settled::Expired));
+        }
+        let topic = outgoing.message.topic();
+        let mut publish = outgoing.message.publish(next.delivery);
+        publish.retain = outgoing.retain;
+        // [5:MQTT-3.3.2-6] What was received, less the whole seconds waited.
+        if let Some(at) = outgoing.expires_at {
+            let left = whole_secs_up(at.saturating_since(now));
+            publish.properties.message_expiry_secs = Some(left);
+        }
+        let mut at_most = outgoing.message.len_held().saturating_add(HEAD_MAX);
+        if let OutgoingIds::These(ids) = outgoing.subscription_ids {
+            publish.properties.subscription_ids = SubscriptionIds::new(ids);
+            at_most = at_most.saturating_add(ids.len().saturating_mul(SUBSCRIPTION_ID_MAX));
+        }
+        let alias = self.send.aliases.choose(topic);
+        match alias {
+            AliasUse::None => {}
+            AliasUse::Set(alias) => publish.topic = PublishTopic::NameAndAlias(topic, alias),
+            AliasUse::Use(alias) => publish.topic = PublishTopic::Alias(alias),
+        }
+        let fits = |size: usize| size <= room.unwrap_or(usize::MAX);
+        if at_most > self.send.packet_size_max || !fits(at_most) {
+            let size = self.check_size(&publish).map_err(Refused::Now)?;
+            if !fits(size) {
+                return Err(Refused::ForRoom);
+            }
+        }
+        // If this fails, the message must not block the rest.
+        let encoded = publish.encode_to(self.version, buf);
+        encoded.map_err(|_| Refused::Now(Settled::TooLarge))?;
+        self.send.aliases.commit(alias, topic);
+        Ok(())
     }
 
     /// Whether the peer takes a message, as far as can be known before it is its turn.

@@ -62,7 +62,7 @@ pub struct Config {
     /// Messages that wait for one client. 1,000.
     pub waiting_len_max: usize,
     /// Bytes of the messages that wait: topic, properties and payload. 16 MiB.
-    pub waiting_bytes_max: usize,
+    pub messages_bytes_max: usize,
     /// Events of a [`Connection`](super::Connection) that wait for its owner. Above it no more
     /// input is taken. 1,000.
     pub events_max: usize,
@@ -104,7 +104,7 @@ impl Default for Config {
             close_timeout: Duration::from_secs(5),
             answers_bytes_max: 64 * 1024,
             waiting_len_max: 1000,
-            waiting_bytes_max: 16 * 1024 * 1024,
+            messages_bytes_max: 16 * 1024 * 1024,
             events_max: 1000,
         }
     }

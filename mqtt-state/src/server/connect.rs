@@ -140,11 +140,11 @@ impl Connection {
 }
 
 impl ServerLink {
-    pub(super) fn receive_connect<'p, M>(
+    pub(super) fn receive_connect<'p>(
         &mut self,
         packet: &Packet<'p>,
         config: &Config,
-    ) -> Result<Action<'p, M>, ProtocolError> {
+    ) -> Result<Action<'p>, ProtocolError> {
         let Packet::Connect(connect) = packet else {
             return Err(ProtocolError::FirstPacketNotConnect(packet.packet_type()));
         };

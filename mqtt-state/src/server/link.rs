@@ -55,7 +55,7 @@ pub(super) struct Terms {
 
 /// What a packet asks for.
 #[derive(Debug)]
-pub(crate) enum Action<'p, M> {
+pub(crate) enum Action<'p> {
     /// Nothing more: it has been answered.
     Nothing,
     /// Accept or reject.
@@ -63,7 +63,7 @@ pub(crate) enum Action<'p, M> {
     /// Route it, then acknowledge.
     Publish(Publish<'p>, Topic<'p>),
     /// A delivery went on.
-    Delivery(AckEffect<M>),
+    Delivery(AckEffect),
     /// Subscribe, then answer with SUBACK.
     Subscribe(Subscribe<'p>),
     /// Unsubscribe, then answer with UNSUBACK.
@@ -123,13 +123,14 @@ impl ServerLink {
 
     /// Takes a packet: checks it against the rules of this connection, answers what needs no
     /// decision, and says what is left to do.
-    pub(crate) fn receive<'p, M>(
+    pub(crate) fn receive<'p, S: Store>(
         &mut self,
         now: Timestamp,
         packet: &Packet<'p>,
-        session: Option<&mut Session<M>>,
+        session: Option<&mut Session<S::Handle>>,
+        store: &mut S,
         config: &Config,
-    ) -> Result<Action<'p, M>, ReceiveError> {
+    ) -> Result<Action<'p>, ReceiveError> {
         self.last_received = now;
         let unexpected = ProtocolError::UnexpectedPacket(packet.packet_type());
         let (terms, session) = match (self.phase, session) {
@@ -151,16 +152,26 @@ impl ServerLink {
                     Arrival::Repeated => Ok(Action::Nothing),
                 }
             }
-            Packet::PubAck(ack) => self.link.receive_puback(ack, session).map(Action::Delivery),
-            Packet::PubRec(ack) => self.link.receive_pubrec(ack, session).map(Action::Delivery),
+            Packet::PubAck(ack) => {
+                let effect = self
+                    .link
+                    .receive_puback(ack.id, ack.reason, session, store)?;
+                Ok(Action::Delivery(effect))
+            }
+            Packet::PubRec(ack) => {
+                let effect = self
+                    .link
+                    .receive_pubrec(ack.id, ack.reason, session, store)?;
+                Ok(Action::Delivery(effect))
+            }
             Packet::PubRel(ack) => {
-                self.link.receive_pubrel(ack, &mut session.inbound)?;
+                self.link.receive_pubrel(ack.id, &mut session.inbound)?;
                 Ok(Action::Nothing)
             }
-            Packet::PubComp(ack) => self
-                .link
-                .receive_pubcomp(ack, session)
-                .map(Action::Delivery),
+            Packet::PubComp(ack) => {
+                let effect = self.link.receive_pubcomp(ack.id, session)?;
+                Ok(Action::Delivery(effect))
+            }
             Packet::Subscribe(subscribe) => {
                 super::subscribe::check(subscribe, self.link.version(), config)?;
                 Ok(Action::Subscribe(*subscribe))

@@ -238,7 +238,10 @@ impl Connection {
         origin: Origin<'_>,
     ) -> Result<(), CloseCause> {
         let session = self.link.is_connected().then_some(&mut self.session);
-        match self.link.receive(now, packet, session, &self.config)? {
+        match self
+            .link
+            .receive(now, packet, session, &mut self.outbox, &self.config)?
+        {
             Action::Nothing => {}
             Action::Connect(connect) => {
                 check_connect(&connect, &self.config).map_err(CloseCause::Refused)?;
@@ -257,13 +260,13 @@ impl Connection {
                     dup: publish.delivery.dup(),
                 });
             }
-            Action::Delivery(AckEffect::Completed { tag, reason, .. }) => {
+            Action::Delivery(AckEffect::Completed { tag, reason }) => {
                 self.push(Event::Delivered {
                     token: DeliveryToken(tag),
                     reason,
                 });
             }
-            Action::Delivery(AckEffect::Nothing | AckEffect::Released(_)) => {}
+            Action::Delivery(AckEffect::Nothing | AckEffect::Released { .. }) => {}
             Action::Subscribe(subscribe) => {
                 let filters: Vec<_> = subscribe
                     .filters

@@ -5,7 +5,7 @@ use mqtt_codec::{Message, Publish, ReasonCode};
 
 use super::{Config, Connection, DeliveryToken, Event, Outbox};
 use crate::link::{Outgoing, OutgoingIds, Settled, Store};
-use crate::session::{Held, QueueLimits};
+use crate::session::QueueLimits;
 use crate::{ProtocolError, Timestamp};
 
 /// Checks a client's PUBLISH against what the server has announced.
@@ -83,23 +83,16 @@ impl Connection {
         let now = self.clock.advance(now);
         let limits = QueueLimits {
             len_max: self.config.waiting_len_max,
-            bytes_max: self.config.waiting_bytes_max,
+            bytes_max: self.config.messages_bytes_max,
         };
         let (qos, bytes, tag) = (message.qos(), message.len_held(), self.next_token);
-        let held = Held {
-            message: OwnDelivery::new(now, message),
-            tag,
-            bytes,
-        };
-        match self.session.outbound.enqueue(qos, held, limits) {
-            Ok(()) => {
-                self.next_token = tag.saturating_add(1);
-                Ok(DeliveryToken(tag))
-            }
-            Err(held) => Err(DeliverError {
-                message: held.message.into_message(),
-            }),
+        let outbound = &mut self.session.outbound;
+        if !outbound.has_room(bytes, limits) {
+            return Err(DeliverError { message });
         }
+        outbound.enqueue(qos, OwnDelivery::new(now, message), tag, bytes, 0);
+        self.next_token = tag.saturating_add(1);
+        Ok(DeliveryToken(tag))
     }
 }
 
@@ -123,20 +116,18 @@ impl Store for Outbox {
         self.traffic.note_publish(repeated);
     }
 
-    fn settle(&mut self, held: Held<OwnDelivery>, outcome: Settled) {
-        let token = DeliveryToken(held.tag);
-        self.events.push_back(match outcome {
-            Settled::Sent => Event::Delivered {
-                token,
-                reason: ReasonCode::Success,
-            },
-            Settled::Expired
-            | Settled::TooLarge
-            | Settled::QoSNotSupported
-            | Settled::RetainNotSupported => Event::DeliveryDropped {
-                token,
-                message: held.message.into_message(),
-            },
-        });
+    fn settle(&mut self, tag: u64, message: &mut Option<OwnDelivery>, outcome: Settled) {
+        let token = DeliveryToken(tag);
+        if outcome == Settled::Sent {
+            let reason = ReasonCode::Success;
+            return self.events.push_back(Event::Delivered { token, reason });
+        }
+        if let Some(message) = message.take() {
+            let message = message.into_message();
+            self.events
+                .push_back(Event::DeliveryDropped { token, message });
+        }
     }
+
+    fn release(&mut self, _dropped: &mut Option<OwnDelivery>) {}
 }

@@ -8,14 +8,17 @@
 
 mod id_set;
 mod inbound;
+mod journal;
 mod outbound;
 mod packet_id;
 mod snapshot;
 
 pub(crate) use id_set::IdSet;
 pub(crate) use inbound::Inbound;
+pub use journal::JournalEntry;
+pub(crate) use journal::{Journal, Record};
 pub(crate) use outbound::{
-    Held, Lost, Mismatch, Outbound, Place, QueueLimits, Received, RequestKind,
+    Lost, Mismatch, Next, Outbound, QueueLimits, Received, RequestKind, Sent,
 };
 pub use snapshot::SessionSnapshot;
 pub(crate) use snapshot::{StoredPublish, StoredRelease, StoredSubscription, StoredWaiting};
@@ -52,10 +55,10 @@ impl<M> Session<M> {
         self.outbound.waiting_len()
     }
 
-    /// The bytes of the messages that wait: topic, properties and payload.
+    /// The bytes of the messages in flight and of those that wait: topic, properties and payload.
     #[must_use]
-    pub fn waiting_bytes(&self) -> usize {
-        self.outbound.waiting_bytes()
+    pub fn messages_bytes(&self) -> usize {
+        self.outbound.messages_bytes()
     }
 
     /// QoS 2 messages that were received and whose PUBREL has not come.

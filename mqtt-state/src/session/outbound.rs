@@ -1,65 +1,40 @@
 //! The sending half of a session: messages that wait, messages in flight, and their identifiers.
 
+mod flows;
 mod stored;
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use mqtt_codec::{Delivery, PacketId, QoS};
 
-use super::packet_id::{List, PacketIds};
+use self::flows::{Flow, Flows, Links, List, State};
+use super::packet_id::PacketIds;
+
+pub(crate) use self::flows::Place;
 
 /// What one side of a session still has to send or to see acknowledged.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbound<M> {
-    ids: PacketIds<Entry<M>>,
+    flows: Flows<M>,
+    ids: PacketIds<Place>,
     /// Sent and waiting for PUBACK or PUBREC, in the order first sent.
     publishes: List,
     /// Waiting for PUBCOMP, in the order of the PUBRECs.
     releases: List,
-    /// The first of `publishes` that has not been sent again on this connection.
-    unsent: Option<PacketId>,
+    /// The first of `publishes` that has not been sent on this connection, and how many there are.
+    unsent: Option<Place>,
+    unsent_len: usize,
     /// QoS 1 and 2, never sent.
-    waiting: VecDeque<Waiting<M>>,
+    waiting: List,
     /// QoS 0. Apart from the others because no quota holds it back.
-    waiting_qos0: VecDeque<Waiting<M>>,
-    /// Restores the order between the two queues.
-    next_sequence: u64,
-    waiting_bytes: usize,
-}
-
-/// A message and what its owner wants to know about it later.
-#[derive(Clone, Debug)]
-pub(crate) struct Held<M> {
-    pub(crate) message: M,
-    /// The owner's name for this delivery; comes back with every outcome.
-    pub(crate) tag: u64,
-    /// Bytes this message counts for, in the limits of the queue.
-    pub(crate) bytes: usize,
-}
-
-#[derive(Clone, Debug)]
-struct Waiting<M> {
-    sequence: u64,
-    qos: QoS,
-    held: Held<M>,
-}
-
-/// Who holds a packet identifier. Publishing, subscribing and unsubscribing share one space.
-#[derive(Clone, Debug)]
-enum Entry<M> {
-    Publish {
-        qos: QoS,
-        held: Held<M>,
-    },
-    Release {
-        tag: u64,
-    },
-    Request {
-        kind: RequestKind,
-        tag: u64,
-        filters_len: usize,
-    },
+    waiting_qos0: List,
+    /// Restores the order between the two.
+    next_sequence: u32,
+    messages_bytes: usize,
+    /// Counts the connections, from 1.
+    connection: u32,
+    /// How far the journal is stored; `u64::MAX` when there is none.
+    stored: u64,
 }
 
 /// A client's request that waits for its acknowledgement.
@@ -72,24 +47,31 @@ pub(crate) enum RequestKind {
 /// How much may wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QueueLimits {
+    /// Messages that were never sent.
     pub(crate) len_max: usize,
+    /// Bytes of all messages, in flight or never sent.
     pub(crate) bytes_max: usize,
 }
 
 /// The PUBLISH to send next.
 #[derive(Debug)]
 pub(crate) struct Next<'s, M> {
-    pub(crate) place: Place,
     pub(crate) delivery: Delivery,
-    pub(crate) held: &'s Held<M>,
+    pub(crate) message: &'s M,
+    /// Some connection has carried it, in this run of the program or before.
+    pub(crate) was_sent: bool,
 }
 
-/// Where [`Next`] was found.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Place {
-    Again(PacketId),
-    Waiting,
-    WaitingQos0,
+/// What became of a PUBLISH that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It is done with.
+    AtMostOnce,
+    /// It is in flight.
+    Counted {
+        /// It had been sent before.
+        again: bool,
+    },
 }
 
 /// An acknowledgement that does not fit the state of its identifier.
@@ -101,75 +83,85 @@ pub(crate) enum Mismatch {
     OtherFlow,
 }
 
-/// What a PUBREC did.
-#[derive(Debug)]
-pub(crate) enum Received<M> {
-    /// The receiver has it: PUBREL is due, the message is not needed any more.
-    Now(Held<M>),
+/// What a PUBREC did, to the message with this tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// The receiver has it: PUBREL is due.
+    Now(u64),
     /// A repeated PUBREC: PUBREL is due once more.
     Before,
     /// The receiver refused it: the flow is over.
-    Refused(Held<M>),
+    Refused(u64),
 }
 
 /// Something of a session that will not be completed.
 #[derive(Debug)]
-pub(crate) enum Lost<M> {
-    Message(Held<M>),
-    /// The receiver had acknowledged it with PUBREC; only PUBCOMP was missing.
-    Release {
-        tag: u64,
-    },
+pub(crate) struct Lost<M> {
+    pub(crate) tag: u64,
+    /// Nothing when the receiver had acknowledged it with PUBREC, and only PUBCOMP was missing.
+    pub(crate) message: Option<M>,
 }
 
 impl<M> Outbound<M> {
     pub(crate) fn new() -> Self {
         Self {
+            flows: Flows::new(),
             ids: PacketIds::new(),
             publishes: List::default(),
             releases: List::default(),
             unsent: None,
-            waiting: VecDeque::new(),
-            waiting_qos0: VecDeque::new(),
+            unsent_len: 0,
+            waiting: List::default(),
+            waiting_qos0: List::default(),
             next_sequence: 0,
-            waiting_bytes: 0,
+            messages_bytes: 0,
+            connection: 1,
+            stored: u64::MAX,
         }
     }
 
-    /// Puts a message behind those that wait; a full queue hands it back.
-    pub(crate) fn enqueue(
-        &mut self,
-        qos: QoS,
-        held: Held<M>,
-        limits: QueueLimits,
-    ) -> Result<(), Held<M>> {
-        let bytes = self.waiting_bytes.saturating_add(held.bytes);
-        if self.waiting_len() >= limits.len_max || bytes > limits.bytes_max {
-            return Err(held);
-        }
-        self.waiting_bytes = bytes;
-        let waiting = Waiting {
-            sequence: self.next_sequence,
+    /// Whether one more message of so many bytes may wait.
+    #[inline]
+    pub(crate) fn has_room(&self, bytes: usize, limits: QueueLimits) -> bool {
+        self.waiting_len() < limits.len_max
+            && self.messages_bytes.saturating_add(bytes) <= limits.bytes_max
+    }
+
+    /// Puts a message behind those that wait. `position` in the journal has to be stored before it
+    /// is sent.
+    #[inline(always)]
+    pub(crate) fn enqueue(&mut self, qos: QoS, message: M, tag: u64, bytes: usize, position: u64) {
+        let sequence = self.next_sequence;
+        let place = self.flows.insert(Flow {
+            message: Some(message),
+            tag,
+            position,
+            size: bytes,
+            sequence,
+            sent_on: 0,
+            id: None,
             qos,
-            held,
+            state: State::Waiting,
+            links: Links::default(),
+        });
+        // A limit of four billion messages does not come before one of memory.
+        let Some(place) = place else { return };
+        self.next_sequence = sequence.wrapping_add(1);
+        self.messages_bytes = self.messages_bytes.saturating_add(bytes);
+        let list = match qos {
+            QoS::AtMostOnce => &mut self.waiting_qos0,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => &mut self.waiting,
         };
-        self.next_sequence = self.next_sequence.wrapping_add(1);
-        match qos {
-            QoS::AtMostOnce => self.waiting_qos0.push_back(waiting),
-            QoS::AtLeastOnce | QoS::ExactlyOnce => self.waiting.push_back(waiting),
-        }
-        Ok(())
+        self.flows.push_back(list, place);
     }
 
     /// Takes out the message that has waited longest.
-    pub(crate) fn drop_oldest(&mut self) -> Option<Held<M>> {
-        let sequence = |queue: &VecDeque<Waiting<M>>| queue.front().map(|first| first.sequence);
-        let place = match (sequence(&self.waiting), sequence(&self.waiting_qos0)) {
-            (Some(first), Some(other)) if other < first => Place::WaitingQos0,
-            (Some(_), _) => Place::Waiting,
-            (None, _) => Place::WaitingQos0,
+    pub(crate) fn drop_oldest(&mut self) -> Option<Lost<M>> {
+        let place = match (self.waiting.head(), self.waiting_qos0.head()) {
+            (Some(first), Some(other)) => self.earlier(first, other),
+            (first, other) => first.or(other)?,
         };
-        self.discard(place)
+        Some(self.take(place))
     }
 
     /// A connection took the session up: everything in flight is due again, in order. Answers the
@@ -178,155 +170,216 @@ impl<M> Outbound<M> {
     // [5:MQTT-4.6.0-1] [3:MQTT-4.6.0-1] ... PUBLISH in the order first sent.
     // [5:MQTT-4.6.0-4] [3:MQTT-4.6.0-4] ... PUBREL in the order of the PUBRECs.
     pub(crate) fn resume(&mut self) -> impl Iterator<Item = PacketId> {
+        self.connection = self.connection.checked_add(1).unwrap_or(1);
         self.unsent = self.publishes.head();
-        let mut next = self.releases.head();
-        core::iter::from_fn(move || {
-            let id = next?;
-            next = self.ids.next_in_list(id);
-            Some(id)
+        self.unsent_len = self.publishes.len();
+        self.flows.listed(&self.releases).filter_map(|flow| flow.id)
+    }
+
+    /// Where the PUBLISH to send next is, if any may go. Without `quota` only QoS 0 may.
+    #[inline(always)]
+    pub(crate) fn next(&self, quota: bool) -> Option<Place> {
+        if self.unsent.is_none() && self.waiting.head().is_none() {
+            return self.waiting_qos0.head();
+        }
+        self.next_of_all(quota)
+    }
+
+    #[inline(never)]
+    fn next_of_all(&self, quota: bool) -> Option<Place> {
+        if quota
+            && let Some(place) = self.unsent
+            && self.flows.get(place)?.position <= self.stored
+        {
+            return Some(place);
+        }
+        // Nothing new at QoS 1 or 2 goes before what has to be sent again; with a journal it first
+        // gets its identifier by `assign`.
+        let may_start = quota && self.unsent.is_none() && self.stored == u64::MAX;
+        let first = self.waiting.head();
+        let first = first.filter(|_| may_start && self.ids.next_id().is_some());
+        match (first, self.waiting_qos0.head()) {
+            (Some(first), Some(other)) => Some(self.earlier(first, other)),
+            (first, other) => first.or(other),
+        }
+    }
+
+    /// The PUBLISH that [`next`](Self::next) found.
+    #[inline(always)]
+    pub(crate) fn look(&self, place: Place) -> Option<Next<'_, M>> {
+        let flow = self.flows.get(place)?;
+        let delivery = match (flow.qos, flow.id) {
+            // [5:MQTT-4.3.1-1] [3:MQTT-4.3.1-1] QoS 0 has neither identifier nor DUP.
+            (QoS::AtMostOnce, _) => Delivery::AtMostOnce,
+            // [5:MQTT-3.3.1-1] [3:MQTT-3.3.1-1] A PUBLISH that is sent again has DUP 1.
+            (qos, Some(id)) => delivery(qos, id, flow.sent_on != 0),
+            // [5:MQTT-4.3.2-2] [5:MQTT-4.3.3-2] [3:MQTT-4.3.2-1] [3:MQTT-4.3.3-1] The first PUBLISH has DUP 0.
+            (qos, None) => delivery(qos, self.ids.next_id()?, false),
+        };
+        Some(Next {
+            delivery,
+            message: flow.message.as_ref()?,
+            was_sent: flow.sent_on != 0,
         })
     }
 
-    /// The PUBLISH to send next, if any may go. Without `quota` only QoS 0 may.
-    pub(crate) fn next(&self, quota: bool) -> Option<Next<'_, M>> {
-        if quota
-            && let Some(id) = self.unsent
-            && let Some(Entry::Publish { qos, held }) = self.ids.get(id)
-        {
-            // [5:MQTT-3.3.1-1] [3:MQTT-3.3.1-1] A PUBLISH that is sent again has DUP 1.
-            return Some(Next {
-                place: Place::Again(id),
-                delivery: delivery(*qos, id, true),
-                held,
-            });
-        }
-        // Nothing new at QoS 1 or 2 goes before what has to be sent again.
-        let waiting = if quota && self.unsent.is_none() {
-            self.waiting.front()
-        } else {
-            None
+    /// The one of two waiting messages that came first.
+    fn earlier(&self, one: Place, other: Place) -> Place {
+        let sequence = |place| self.flows.get(place).map_or(0, |flow| flow.sequence);
+        // Among those that wait together none is two billion behind another.
+        let ahead = sequence(other).wrapping_sub(sequence(one));
+        if ahead < u32::MAX / 2 { one } else { other }
+    }
+
+    /// What [`next`](Self::next) found has been sent. At QoS 0 it is done with that: `done` may take
+    /// the message out.
+    #[inline(always)]
+    pub(crate) fn sent(&mut self, place: Place, done: impl FnOnce(u64, &mut Option<M>)) -> Sent {
+        let Some(flow) = self.flows.get_mut(place) else {
+            return Sent::AtMostOnce;
         };
-        let waiting = waiting.zip(self.ids.next_id());
-        let waiting_qos0 = self.waiting_qos0.front();
-        match (waiting, waiting_qos0) {
-            (Some((first, id)), other)
-                if other.is_none_or(|other| first.sequence < other.sequence) =>
-            {
-                // [5:MQTT-4.3.2-2] [5:MQTT-4.3.3-2] [3:MQTT-4.3.2-1] [3:MQTT-4.3.3-1] The first PUBLISH has DUP 0.
-                Some(Next {
-                    place: Place::Waiting,
-                    delivery: delivery(first.qos, id, false),
-                    held: &first.held,
-                })
-            }
-            (_, Some(first)) => {
-                // [5:MQTT-4.3.1-1] [3:MQTT-4.3.1-1] QoS 0 has neither identifier nor DUP.
-                Some(Next {
-                    place: Place::WaitingQos0,
-                    delivery: Delivery::AtMostOnce,
-                    held: &first.held,
-                })
-            }
-            (_, None) => None,
+        if flow.qos == QoS::AtMostOnce {
+            self.messages_bytes = self.messages_bytes.saturating_sub(flow.size);
+            done(flow.tag, &mut flow.message);
+            self.flows.pop_front(&mut self.waiting_qos0, place);
+            return Sent::AtMostOnce;
+        }
+        let before = core::mem::replace(&mut flow.sent_on, self.connection);
+        if flow.state == State::Published {
+            self.unsent = self.flows.next(place);
+            self.unsent_len = self.unsent_len.saturating_sub(1);
+        } else {
+            // [5:MQTT-4.3.2-3] [5:MQTT-4.3.3-3] It counts as unacknowledged from here on.
+            self.start(place);
+        }
+        Sent::Counted { again: before != 0 }
+    }
+
+    /// Gives the first that waits its identifier, so that this can be stored before it is sent;
+    /// `None` when no more than `quota` of those that have one may go.
+    pub(crate) fn assign(&mut self, quota: u16) -> Option<(Place, u64, PacketId)> {
+        if !self.may_assign(quota) {
+            return None;
+        }
+        let place = self.waiting.head()?;
+        let id = self.start(place)?;
+        self.unsent.get_or_insert(place);
+        self.unsent_len = self.unsent_len.saturating_add(1);
+        Some((place, self.flows.get(place)?.tag, id))
+    }
+
+    /// Whether [`assign`](Self::assign) would find something, and there is a journal at all.
+    pub(crate) fn may_assign(&self, quota: u16) -> bool {
+        let has_journal = self.stored != u64::MAX;
+        has_journal && self.waiting.head().is_some() && self.unsent_len < usize::from(quota)
+    }
+
+    /// Whether the next to be sent waits for the store.
+    pub(crate) fn is_held(&self) -> bool {
+        let first = self.unsent.and_then(|place| self.flows.get(place));
+        first.is_some_and(|flow| flow.position > self.stored)
+    }
+
+    /// What [`assign`](Self::assign) found is sent when this much of the journal is stored.
+    pub(crate) fn hold(&mut self, place: Place, position: u64) {
+        if let Some(flow) = self.flows.get_mut(place) {
+            flow.position = position;
         }
     }
 
-    /// [`Next`] has been sent. A QoS 0 message is done with that and comes back.
-    pub(crate) fn sent(&mut self, place: Place) -> Option<Held<M>> {
-        match place {
-            Place::Again(id) => {
-                self.unsent = self.ids.next_in_list(id);
-                None
-            }
-            Place::Waiting => {
-                let Waiting { qos, held, .. } = self.waiting.pop_front()?;
-                self.waiting_bytes = self.waiting_bytes.saturating_sub(held.bytes);
-                // `next` answered only because an identifier was free.
-                let id = self.ids.insert(Entry::Publish { qos, held })?;
-                // [5:MQTT-4.3.2-3] [5:MQTT-4.3.3-3] It counts as unacknowledged from here on.
-                self.ids.push_back(&mut self.publishes, id);
-                None
-            }
-            Place::WaitingQos0 => self.pop_qos0(),
-        }
+    /// So much of the journal is stored.
+    pub(crate) fn note_stored(&mut self, position: u64) {
+        self.stored = position;
     }
 
-    /// [`Next`] will not be sent, now or ever; the message comes back.
-    pub(crate) fn discard(&mut self, place: Place) -> Option<Held<M>> {
-        match place {
-            Place::Again(id) => self.take_publish(id),
-            Place::Waiting => {
-                let held = self.waiting.pop_front()?.held;
-                self.waiting_bytes = self.waiting_bytes.saturating_sub(held.bytes);
-                Some(held)
-            }
-            Place::WaitingQos0 => self.pop_qos0(),
-        }
+    #[inline]
+    fn start(&mut self, place: Place) -> Option<PacketId> {
+        // `next` and `assign` answer only when an identifier is free.
+        let id = self.ids.insert(place)?;
+        self.flows.unlink(&mut self.waiting, place);
+        self.flows.push_back(&mut self.publishes, place);
+        let flow = self.flows.get_mut(place)?;
+        flow.id = Some(id);
+        flow.state = State::Published;
+        Some(id)
     }
 
-    /// PUBACK has come.
-    pub(crate) fn handle_puback(&mut self, id: PacketId) -> Result<Held<M>, Mismatch> {
-        match self.ids.get(id) {
-            Some(Entry::Publish {
-                qos: QoS::AtLeastOnce,
-                ..
-            }) => self.take_publish(id).ok_or(Mismatch::Unknown),
-            Some(_) => Err(Mismatch::OtherFlow),
-            None => Err(Mismatch::Unknown),
+    /// A flow is over, or will never be. `done` may take the message out; if not, it is dropped where
+    /// it is.
+    #[inline]
+    pub(crate) fn finish(&mut self, place: Place, done: impl FnOnce(u64, &mut Option<M>)) {
+        self.unlink(place);
+        if let Some(flow) = self.flows.get_mut(place) {
+            done(flow.tag, &mut flow.message);
         }
+        self.flows.remove(place);
+    }
+
+    /// PUBACK has come. Answers the tag.
+    #[inline]
+    pub(crate) fn handle_puback(
+        &mut self,
+        id: PacketId,
+        release: impl FnOnce(&mut Option<M>),
+    ) -> Result<u64, Mismatch> {
+        let place = self.ids.get(id).ok_or(Mismatch::Unknown)?;
+        let flow = self.flows.get(place).ok_or(Mismatch::Unknown)?;
+        if flow.state != State::Published || flow.qos != QoS::AtLeastOnce {
+            return Err(Mismatch::OtherFlow);
+        }
+        let tag = flow.tag;
+        self.finish(place, |_, message| release(message));
+        Ok(tag)
     }
 
     /// PUBREC has come; `refused` when its reason is 0x80 or above.
+    #[inline]
     pub(crate) fn handle_pubrec(
         &mut self,
         id: PacketId,
         refused: bool,
-    ) -> Result<Received<M>, Mismatch> {
-        match self.ids.get(id) {
-            Some(Entry::Publish {
-                qos: QoS::ExactlyOnce,
-                ..
-            }) => {}
+        release: impl FnOnce(&mut Option<M>),
+    ) -> Result<Received, Mismatch> {
+        let place = self.ids.get(id).ok_or(Mismatch::Unknown)?;
+        let flow = self.flows.get(place).ok_or(Mismatch::Unknown)?;
+        let tag = flow.tag;
+        match flow.state {
+            State::Published if flow.qos == QoS::ExactlyOnce => {}
             // A release is not undone by a late refusal: the receiver had taken the message.
-            Some(Entry::Release { .. }) => return Ok(Received::Before),
-            Some(_) => return Err(Mismatch::OtherFlow),
-            None => return Err(Mismatch::Unknown),
+            State::Released => return Ok(Received::Before),
+            State::Published | State::Request(_) | State::Waiting | State::Free => {
+                return Err(Mismatch::OtherFlow);
+            }
         }
         if refused {
-            return self
-                .take_publish(id)
-                .map(Received::Refused)
-                .ok_or(Mismatch::Unknown);
+            self.finish(place, |_, message| release(message));
+            return Ok(Received::Refused(tag));
         }
-        self.unlink_publish(id);
-        let Some(entry) = self.ids.get_mut(id) else {
-            return Err(Mismatch::Unknown);
-        };
-        let tag = match entry {
-            Entry::Publish { held, .. } => held.tag,
-            Entry::Release { tag } | Entry::Request { tag, .. } => *tag,
-        };
         // [5:MQTT-4.3.3-5] PUBREL counts as unacknowledged until PUBCOMP.
         // [5:MQTT-4.3.3-6] [3:MQTT-4.3.3-1] The message is gone from here, so PUBLISH cannot follow PUBREL.
-        let before = core::mem::replace(entry, Entry::Release { tag });
-        self.ids.push_back(&mut self.releases, id);
-        match before {
-            Entry::Publish { held, .. } => Ok(Received::Now(held)),
-            Entry::Release { .. } | Entry::Request { .. } => Err(Mismatch::OtherFlow),
+        self.unlink_published(place);
+        if let Some(flow) = self.flows.get_mut(place) {
+            flow.state = State::Released;
+            self.messages_bytes = self.messages_bytes.saturating_sub(flow.size);
+            flow.size = 0;
+            release(&mut flow.message);
+            flow.message = None;
         }
+        self.flows.push_back(&mut self.releases, place);
+        Ok(Received::Now(tag))
     }
 
     /// PUBCOMP has come: the identifier is free. Answers the tag of the message.
+    #[inline]
     pub(crate) fn handle_pubcomp(&mut self, id: PacketId) -> Result<u64, Mismatch> {
-        match self.ids.get(id) {
-            Some(&Entry::Release { tag }) => {
-                self.ids.unlink(&mut self.releases, id);
-                self.ids.remove(id);
-                Ok(tag)
-            }
-            Some(_) => Err(Mismatch::OtherFlow),
-            None => Err(Mismatch::Unknown),
+        let place = self.ids.get(id).ok_or(Mismatch::Unknown)?;
+        let flow = self.flows.get(place).ok_or(Mismatch::Unknown)?;
+        if flow.state != State::Released {
+            return Err(Mismatch::OtherFlow);
         }
+        let tag = flow.tag;
+        self.finish(place, |_, _| {});
+        Ok(tag)
     }
 
     /// Takes an identifier for a SUBSCRIBE or UNSUBSCRIBE; `None` when none is free.
@@ -336,11 +389,20 @@ impl<M> Outbound<M> {
         tag: u64,
         filters_len: usize,
     ) -> Option<PacketId> {
-        self.ids.insert(Entry::Request {
-            kind,
+        let id = self.ids.next_id()?;
+        let place = self.flows.insert(Flow {
+            message: None,
             tag,
-            filters_len,
-        })
+            position: 0,
+            size: filters_len,
+            sequence: 0,
+            sent_on: 0,
+            id: Some(id),
+            qos: QoS::AtMostOnce,
+            state: State::Request(kind),
+            links: Links::default(),
+        })?;
+        self.ids.insert(place)
     }
 
     /// SUBACK or UNSUBACK has come: the request's tag and how many filters it had.
@@ -349,91 +411,82 @@ impl<M> Outbound<M> {
         kind: RequestKind,
         id: PacketId,
     ) -> Result<(u64, usize), Mismatch> {
-        match self.ids.get(id) {
-            Some(&Entry::Request {
-                kind: held,
-                tag,
-                filters_len,
-            }) if held == kind => {
-                self.ids.remove(id);
-                Ok((tag, filters_len))
-            }
-            Some(_) => Err(Mismatch::OtherFlow),
-            None => Err(Mismatch::Unknown),
+        let place = self.ids.get(id).ok_or(Mismatch::Unknown)?;
+        let flow = self.flows.get(place).ok_or(Mismatch::Unknown)?;
+        if flow.state != State::Request(kind) {
+            return Err(Mismatch::OtherFlow);
         }
+        let (tag, filters_len) = (flow.tag, flow.size);
+        self.finish(place, |_, _| {});
+        Ok((tag, filters_len))
     }
 
     /// Requests end with their connection; answers their tags, oldest first.
     pub(crate) fn take_requests(&mut self) -> Vec<u64> {
         let mut open: Vec<_> = self
             .ids
-            .iter()
-            .filter_map(|(id, entry)| match entry {
-                Entry::Request { tag, .. } => Some((*tag, id)),
-                Entry::Publish { .. } | Entry::Release { .. } => None,
+            .values()
+            .filter_map(|place| {
+                let flow = self.flows.get(place)?;
+                matches!(flow.state, State::Request(_)).then_some((flow.tag, place))
             })
             .collect();
-        open.sort_unstable();
+        open.sort_unstable_by_key(|(tag, _)| *tag);
         open.into_iter()
-            .map(|(tag, id)| {
-                self.ids.remove(id);
+            .map(|(tag, place)| {
+                self.finish(place, |_, _| {});
                 tag
             })
             .collect()
     }
 
-    /// The session ended: what was in flight is lost. Messages never sent stay.
+    /// The session ended: what was in flight is lost, PUBRELs first. Messages never sent stay.
     pub(crate) fn take_in_flight(&mut self) -> Vec<Lost<M>> {
         let mut lost = Vec::with_capacity(self.in_flight_len());
-        while let Some(id) = self.releases.head() {
-            if let Ok(tag) = self.handle_pubcomp(id) {
-                lost.push(Lost::Release { tag });
-            }
-        }
-        while let Some(id) = self.publishes.head() {
-            lost.extend(self.take_publish(id).map(Lost::Message));
+        while let Some(place) = self.releases.head().or_else(|| self.publishes.head()) {
+            lost.push(self.take(place));
         }
         lost
     }
 
     /// Takes out what was never sent, in order.
-    pub(crate) fn take_waiting(&mut self) -> Vec<Held<M>> {
-        let mut all: Vec<_> = self
-            .waiting
-            .drain(..)
-            .chain(self.waiting_qos0.drain(..))
-            .collect();
-        all.sort_unstable_by_key(|waiting| waiting.sequence);
-        self.waiting_bytes = 0;
-        all.into_iter().map(|waiting| waiting.held).collect()
+    pub(crate) fn take_waiting(&mut self) -> Vec<Lost<M>> {
+        core::iter::from_fn(|| self.drop_oldest()).collect()
     }
 
     /// Takes out the QoS 0 messages that wait.
-    pub(crate) fn take_waiting_qos0(&mut self) -> Vec<Held<M>> {
+    pub(crate) fn take_waiting_qos0(&mut self) -> Vec<Lost<M>> {
         let mut taken = Vec::with_capacity(self.waiting_qos0.len());
-        while let Some(held) = self.pop_qos0() {
-            taken.push(held);
+        while let Some(place) = self.waiting_qos0.head() {
+            taken.push(self.take(place));
         }
         taken
     }
 
+    /// Gives memory back that nothing is kept in.
+    pub(crate) fn shrink(&mut self) {
+        self.flows.shrink();
+    }
+
     /// QoS 1 and 2 messages sent and not fully acknowledged.
-    pub(crate) fn in_flight_len(&self) -> usize {
+    pub(crate) const fn in_flight_len(&self) -> usize {
         self.publishes.len().saturating_add(self.releases.len())
     }
 
     /// Messages that were never sent.
-    pub(crate) fn waiting_len(&self) -> usize {
+    #[inline]
+    pub(crate) const fn waiting_len(&self) -> usize {
         self.waiting.len().saturating_add(self.waiting_qos0.len())
     }
 
     /// Messages at QoS 1 and 2 that were never sent: those that a quota can hold back.
-    pub(crate) fn held_back_len(&self) -> usize {
+    pub(crate) const fn held_back_len(&self) -> usize {
         self.waiting.len()
     }
 
-    pub(crate) fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
+    /// Bytes of the messages, in flight or never sent.
+    pub(crate) const fn messages_bytes(&self) -> usize {
+        self.messages_bytes
     }
 
     /// Identifiers in use, for tests and for [`Session::packet_ids_in_use`](super::Session::packet_ids_in_use).
@@ -441,26 +494,62 @@ impl<M> Outbound<M> {
         self.ids.len()
     }
 
-    fn pop_qos0(&mut self) -> Option<Held<M>> {
-        let held = self.waiting_qos0.pop_front()?.held;
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(held.bytes);
-        Some(held)
+    /// Bytes of the messages in flight.
+    pub(crate) fn in_flight_bytes(&self) -> usize {
+        let flows = self.flows.listed(&self.publishes);
+        flows.fold(0, |bytes, flow| bytes.saturating_add(flow.size))
     }
 
-    fn take_publish(&mut self, id: PacketId) -> Option<Held<M>> {
-        self.unlink_publish(id);
-        match self.ids.remove(id)? {
-            Entry::Publish { held, .. } => Some(held),
-            Entry::Release { .. } | Entry::Request { .. } => None,
-        }
+    fn take(&mut self, place: Place) -> Lost<M> {
+        let mut lost = Lost {
+            tag: 0,
+            message: None,
+        };
+        self.finish(place, |tag, message| {
+            lost = Lost {
+                tag,
+                message: message.take(),
+            };
+        });
+        lost
     }
 
-    /// Takes an entry out of the list of publishes; the place to go on from moves past it.
-    fn unlink_publish(&mut self, id: PacketId) {
-        if self.unsent == Some(id) {
-            self.unsent = self.ids.next_in_list(id);
+    /// Takes a flow out of its list, and what it counts for out of the sums.
+    #[inline]
+    fn unlink(&mut self, place: Place) {
+        let Some(flow) = self.flows.get(place) else {
+            return;
+        };
+        let (id, size) = (flow.id, flow.size);
+        match flow.state {
+            State::Waiting if flow.qos == QoS::AtMostOnce => {
+                self.flows.unlink(&mut self.waiting_qos0, place);
+            }
+            State::Waiting => self.flows.unlink(&mut self.waiting, place),
+            State::Published => self.unlink_published(place),
+            State::Released => self.flows.unlink(&mut self.releases, place),
+            State::Request(_) | State::Free => {
+                id.map(|id| self.ids.remove(id));
+                return;
+            }
         }
-        self.ids.unlink(&mut self.publishes, id);
+        self.messages_bytes = self.messages_bytes.saturating_sub(size);
+        id.map(|id| self.ids.remove(id));
+    }
+
+    /// The place to go on from moves past it.
+    #[inline]
+    fn unlink_published(&mut self, place: Place) {
+        if self.unsent.is_some() {
+            if self.unsent == Some(place) {
+                self.unsent = self.flows.next(place);
+            }
+            let sent_on = self.flows.get(place).map(|flow| flow.sent_on);
+            if sent_on != Some(self.connection) {
+                self.unsent_len = self.unsent_len.saturating_sub(1);
+            }
+        }
+        self.flows.unlink(&mut self.publishes, place);
     }
 }
 
@@ -476,39 +565,48 @@ fn delivery(qos: QoS, id: PacketId, dup: bool) -> Delivery {
 mod tests {
     use super::*;
 
-    const LIMITS: QueueLimits = QueueLimits {
-        len_max: 100,
-        bytes_max: 1000,
-    };
-
-    fn held(tag: u64) -> Held<char> {
-        Held {
-            message: 'm',
-            tag,
-            bytes: 10,
-        }
-    }
-
     fn with(messages: &[(QoS, u64)]) -> Outbound<char> {
         let mut outbound = Outbound::new();
         for (qos, tag) in messages {
-            outbound.enqueue(*qos, held(*tag), LIMITS).unwrap();
+            outbound.enqueue(*qos, 'm', *tag, 10, 0);
         }
         outbound
+    }
+
+    fn tag_of(outbound: &Outbound<char>, place: Place) -> u64 {
+        outbound.flows.get(place).unwrap().tag
+    }
+
+    fn puback(outbound: &mut Outbound<char>, id: PacketId) -> Result<u64, Mismatch> {
+        outbound.handle_puback(id, |_| {})
+    }
+
+    fn pubrec(
+        outbound: &mut Outbound<char>,
+        id: PacketId,
+        refused: bool,
+    ) -> Result<Received, Mismatch> {
+        outbound.handle_pubrec(id, refused, |_| {})
     }
 
     /// Sends all that may go; answers (tag, identifier or 0, DUP).
     fn send_all(outbound: &mut Outbound<char>, quota: &mut u16) -> Vec<(u64, u16, bool)> {
         let mut sent = Vec::new();
-        while let Some(next) = outbound.next(*quota > 0) {
+        while let Some(place) = outbound.next(*quota > 0) {
+            let delivery = outbound.look(place).unwrap().delivery;
             sent.push((
-                next.held.tag,
-                next.delivery.id().map_or(0, PacketId::get),
-                next.delivery.dup(),
+                tag_of(outbound, place),
+                delivery.id().map_or(0, PacketId::get),
+                delivery.dup(),
             ));
-            *quota = quota.saturating_sub(u16::from(next.delivery.id().is_some()));
-            let place = next.place;
-            outbound.sent(place);
+            *quota = quota.saturating_sub(u16::from(delivery.id().is_some()));
+            let expected = match delivery {
+                Delivery::AtMostOnce => Sent::AtMostOnce,
+                _ => Sent::Counted {
+                    again: delivery.dup(),
+                },
+            };
+            assert_eq!(outbound.sent(place, |_, _| {}), expected);
         }
         sent
     }
@@ -533,10 +631,10 @@ mod tests {
         assert_eq!(
             (
                 outbound.waiting_len(),
-                outbound.waiting_bytes(),
+                outbound.messages_bytes(),
                 outbound.in_flight_len()
             ),
-            (0, 0, 2)
+            (0, 20, 2)
         );
     }
 
@@ -566,7 +664,7 @@ mod tests {
             (QoS::AtLeastOnce, 4),
         ]);
         send_all(&mut outbound, &mut 3);
-        outbound.handle_puback(id(1)).unwrap();
+        puback(&mut outbound, id(1)).unwrap();
         assert_eq!(outbound.resume().count(), 0);
         assert_eq!(
             send_all(&mut outbound, &mut 1),
@@ -589,8 +687,8 @@ mod tests {
         ]);
         send_all(&mut outbound, &mut 3);
         assert_eq!(outbound.resume().count(), 0);
-        outbound.handle_puback(id(1)).unwrap();
-        outbound.handle_puback(id(3)).unwrap();
+        puback(&mut outbound, id(1)).unwrap();
+        puback(&mut outbound, id(3)).unwrap();
         assert_eq!(send_all(&mut outbound, &mut 3), [(2, 2, true)]);
     }
 
@@ -604,10 +702,8 @@ mod tests {
         ]);
         send_all(&mut outbound, &mut 3);
         for value in [3, 1] {
-            assert!(matches!(
-                outbound.handle_pubrec(id(value), false),
-                Ok(Received::Now(_))
-            ));
+            let received = pubrec(&mut outbound, id(value), false);
+            assert_eq!(received, Ok(Received::Now(value.into())));
         }
         assert_eq!(
             outbound.resume().map(PacketId::get).collect::<Vec<_>>(),
@@ -626,18 +722,9 @@ mod tests {
     fn a_repeated_pubrec_is_answered_again_and_a_refusal_ends_the_flow() {
         let mut outbound = with(&[(QoS::ExactlyOnce, 1), (QoS::ExactlyOnce, 2)]);
         send_all(&mut outbound, &mut 2);
-        assert!(matches!(
-            outbound.handle_pubrec(id(1), false),
-            Ok(Received::Now(_))
-        ));
-        assert!(matches!(
-            outbound.handle_pubrec(id(1), false),
-            Ok(Received::Before)
-        ));
-        assert!(matches!(
-            outbound.handle_pubrec(id(2), true),
-            Ok(Received::Refused(_))
-        ));
+        assert_eq!(pubrec(&mut outbound, id(1), false), Ok(Received::Now(1)));
+        assert_eq!(pubrec(&mut outbound, id(1), false), Ok(Received::Before));
+        assert_eq!(pubrec(&mut outbound, id(2), true), Ok(Received::Refused(2)));
         assert_eq!(outbound.handle_pubcomp(id(2)), Err(Mismatch::Unknown));
         assert_eq!(outbound.ids_len(), 1);
     }
@@ -649,23 +736,13 @@ mod tests {
         let request = outbound
             .start_request(RequestKind::Subscribe, 9, 1)
             .unwrap();
-        assert_eq!(
-            outbound.handle_puback(id(2)).err(),
-            Some(Mismatch::OtherFlow)
-        );
-        assert_eq!(
-            outbound.handle_puback(request).err(),
-            Some(Mismatch::OtherFlow)
-        );
-        assert_eq!(
-            outbound.handle_pubrec(id(1), false).err(),
-            Some(Mismatch::OtherFlow)
-        );
-        assert_eq!(outbound.handle_pubcomp(id(2)), Err(Mismatch::OtherFlow));
-        assert_eq!(
-            outbound.handle_puback(id(77)).err(),
-            Some(Mismatch::Unknown)
-        );
+        let other = Err(Mismatch::OtherFlow);
+        assert_eq!(puback(&mut outbound, id(2)), other);
+        assert_eq!(puback(&mut outbound, request), other);
+        let received = pubrec(&mut outbound, id(1), false);
+        assert_eq!(received, Err(Mismatch::OtherFlow));
+        assert_eq!(outbound.handle_pubcomp(id(2)), other);
+        assert_eq!(puback(&mut outbound, id(77)), Err(Mismatch::Unknown));
         assert_eq!(
             outbound.finish_request(RequestKind::Unsubscribe, request),
             Err(Mismatch::OtherFlow)
@@ -677,35 +754,21 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_hands_the_message_back() {
-        let mut outbound = Outbound::new();
+    fn room_is_a_matter_of_count_and_of_bytes() {
         let limits = QueueLimits {
             len_max: 2,
             bytes_max: 25,
         };
-        assert!(outbound.enqueue(QoS::AtLeastOnce, held(1), limits).is_ok());
-        let large = Held {
-            message: 'l',
-            tag: 2,
-            bytes: 16,
-        };
-        assert_eq!(
-            outbound
-                .enqueue(QoS::AtMostOnce, large, limits)
-                .unwrap_err()
-                .tag,
-            2,
-            "26 bytes"
-        );
-        assert!(outbound.enqueue(QoS::AtMostOnce, held(3), limits).is_ok());
-        assert_eq!(
-            outbound
-                .enqueue(QoS::AtLeastOnce, held(4), limits)
-                .unwrap_err()
-                .tag,
-            4,
-            "3 messages"
-        );
+        let mut outbound = with(&[(QoS::AtLeastOnce, 1)]);
+        assert!(!outbound.has_room(16, limits), "26 bytes");
+        assert!(outbound.has_room(15, limits));
+        outbound.enqueue(QoS::AtMostOnce, 'm', 2, 5, 0);
+        assert!(!outbound.has_room(0, limits), "3 messages");
+        send_all(&mut outbound, &mut 1);
+        assert!(outbound.has_room(15, limits));
+        assert!(!outbound.has_room(16, limits), "what is in flight counts");
+        puback(&mut outbound, id(1)).unwrap();
+        assert!(outbound.has_room(25, limits));
     }
 
     #[test]
@@ -719,7 +782,7 @@ mod tests {
             assert_eq!(outbound.drop_oldest().map(|held| held.tag), Some(tag));
         }
         assert!(outbound.drop_oldest().is_none());
-        assert_eq!((outbound.waiting_len(), outbound.waiting_bytes()), (0, 0));
+        assert_eq!((outbound.waiting_len(), outbound.messages_bytes()), (0, 0));
     }
 
     #[test]
@@ -730,16 +793,55 @@ mod tests {
             (QoS::AtLeastOnce, 3),
         ]);
         send_all(&mut outbound, &mut 2);
-        outbound.handle_pubrec(id(2), false).unwrap();
-        let lost: Vec<_> = outbound
-            .take_in_flight()
-            .into_iter()
-            .map(|lost| match lost {
-                Lost::Message(held) => (held.tag, true),
-                Lost::Release { tag } => (tag, false),
-            })
+        pubrec(&mut outbound, id(2), false).unwrap();
+        let lost = outbound.take_in_flight().into_iter();
+        let lost: Vec<_> = lost
+            .map(|lost| (lost.tag, lost.message.is_some()))
             .collect();
         assert_eq!(lost, [(2, false), (1, true)]);
         assert_eq!((outbound.ids_len(), outbound.waiting_len()), (0, 1));
+    }
+
+    #[test]
+    fn with_a_journal_an_identifier_comes_first_and_sending_waits_for_the_store() {
+        let mut outbound = Outbound::new();
+        outbound.note_stored(0);
+        outbound.enqueue(QoS::ExactlyOnce, 'm', 1, 10, 1);
+        outbound.enqueue(QoS::AtMostOnce, 'm', 2, 10, 0);
+        outbound.enqueue(QoS::AtLeastOnce, 'm', 3, 10, 2);
+        assert_eq!(send_all(&mut outbound, &mut 5), [(2, 0, false)]);
+        for (position, tag) in [(3, 1), (4, 3)] {
+            let (place, found, _) = outbound.assign(2).unwrap();
+            assert_eq!(found, tag);
+            outbound.hold(place, position);
+        }
+        assert_eq!(send_all(&mut outbound, &mut 5), []);
+        outbound.note_stored(3);
+        assert_eq!(send_all(&mut outbound, &mut 5), [(1, 1, false)]);
+        outbound.note_stored(4);
+        assert_eq!(outbound.resume().count(), 0);
+        assert_eq!(
+            send_all(&mut outbound, &mut 5),
+            [(1, 1, true), (3, 2, false)],
+            "DUP says that it was sent, not that it has an identifier"
+        );
+    }
+
+    #[test]
+    fn no_more_identifiers_are_assigned_than_may_be_used() {
+        let mut outbound = with(&[(QoS::AtLeastOnce, 1); 4]);
+        outbound.note_stored(0);
+        let assigned = |outbound: &mut Outbound<char>, quota| {
+            core::iter::from_fn(|| outbound.assign(quota)).count()
+        };
+        assert_eq!(assigned(&mut outbound, 2), 2);
+        assert_eq!(send_all(&mut outbound, &mut 2).len(), 2);
+        assert_eq!(assigned(&mut outbound, 0), 0);
+        puback(&mut outbound, id(1)).unwrap();
+        assert_eq!(assigned(&mut outbound, 1), 1);
+        assert_eq!(assigned(&mut outbound, 1), 0);
+        // An acknowledgement for one that was never sent leaves the others countable.
+        puback(&mut outbound, id(3)).unwrap();
+        assert_eq!(assigned(&mut outbound, 1), 1);
     }
 }

@@ -1,8 +1,7 @@
-//! Packet identifiers: who holds which, and in what order.
+//! Packet identifiers: who holds which.
 //!
 //! An identifier is a place in a table, so finding one is an index and the table is as long as
-//! the most identifiers that were ever in use together. Entries can stand in one ordered list
-//! each (threaded through the table), which keeps the order of redelivery without a second map.
+//! the most identifiers that were ever in use together.
 
 use alloc::vec::Vec;
 
@@ -12,176 +11,135 @@ use mqtt_codec::PacketId;
 /// that counts wrongly then hits nothing instead of the next message.
 const REST: usize = 16;
 
-/// The table of the identifiers one side has given out.
+/// The table of the identifiers one side has given out, with what each one stands for.
 #[derive(Clone, Debug)]
 pub(crate) struct PacketIds<T> {
     entries: Vec<Entry<T>>,
     /// Identifiers that were used and came back, the longest rested first.
-    free: List,
+    free_head: Option<PacketId>,
+    free_tail: Option<PacketId>,
+    free_len: usize,
 }
 
-#[derive(Clone, Debug)]
-struct Entry<T> {
-    value: Option<T>,
-    previous: Option<PacketId>,
-    next: Option<PacketId>,
+#[derive(Clone, Copy, Debug)]
+enum Entry<T> {
+    Used(T),
+    Free { next: Option<PacketId> },
 }
 
-/// The ends of a list threaded through [`PacketIds`].
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct List {
-    head: Option<PacketId>,
-    tail: Option<PacketId>,
-    len: usize,
-}
-
-impl List {
-    pub(crate) fn head(&self) -> Option<PacketId> {
-        self.head
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-}
-
-impl<T> PacketIds<T> {
+impl<T: Copy> PacketIds<T> {
     pub(crate) fn new() -> Self {
         Self {
             entries: Vec::new(),
-            free: List::default(),
+            free_head: None,
+            free_tail: None,
+            free_len: 0,
         }
     }
 
     /// The identifier that the next [`insert`](Self::insert) gives out; `None` when all 65,535 are
     /// in use.
+    #[inline]
     pub(crate) fn next_id(&self) -> Option<PacketId> {
-        let unused = u16::try_from(self.entries.len().saturating_add(1)).ok();
-        match self.free.head {
-            Some(rested) if self.free.len >= REST || unused.is_none() => Some(rested),
-            _ => unused.and_then(PacketId::new),
+        if self.free_len >= REST {
+            return self.free_head;
         }
+        let unused = u16::try_from(self.entries.len().saturating_add(1)).ok();
+        unused.map_or(self.free_head, PacketId::new)
     }
 
     /// Gives out an identifier that is not in use.
     // [5:MQTT-2.2.1-3] [5:MQTT-2.2.1-4] [3:MQTT-2.3.1-2] [3:MQTT-2.3.1-4] Only identifiers not in use are given out.
     // [5:MQTT-4.3.2-1] [5:MQTT-4.3.3-1] The sender of a new QoS 1 or 2 message takes an unused one.
+    #[inline]
     pub(crate) fn insert(&mut self, value: T) -> Option<PacketId> {
         let id = self.next_id()?;
-        if self.free.head == Some(id) {
-            let mut free = self.free;
-            self.unlink(&mut free, id);
-            self.free = free;
-            let entry = self.entry_mut(id)?;
-            entry.value = Some(value);
-        } else {
-            self.entries.push(Entry {
-                value: Some(value),
-                previous: None,
-                next: None,
-            });
+        match self.entry_mut(id) {
+            Some(entry) => {
+                let before = core::mem::replace(entry, Entry::Used(value));
+                if let Entry::Free { next } = before {
+                    self.free_head = next;
+                    self.free_len = self.free_len.saturating_sub(1);
+                }
+            }
+            None => self.entries.push(Entry::Used(value)),
         }
         Some(id)
     }
 
-    /// Takes one certain identifier; `false` when it is in use.
+    /// Takes one certain identifier; `false` when it is in use. [`rest_others`](Self::rest_others)
+    /// has to follow.
     pub(crate) fn insert_at(&mut self, id: PacketId, value: T) -> bool {
-        while self.entries.len() < usize::from(id.get()) {
-            self.entries.push(Entry {
-                value: None,
-                previous: None,
-                next: None,
-            });
-            let new = u16::try_from(self.entries.len()).ok();
-            if let Some(new) = new.and_then(PacketId::new) {
-                let mut free = self.free;
-                self.push_back(&mut free, new);
-                self.free = free;
+        let len = usize::from(id.get());
+        if self.entries.len() < len {
+            self.entries.resize(len, Entry::Free { next: None });
+        }
+        match self.entry_mut(id) {
+            Some(entry @ Entry::Free { .. }) => {
+                *entry = Entry::Used(value);
+                true
             }
+            Some(Entry::Used(_)) | None => false,
         }
-        if self.get(id).is_some() {
-            return false;
-        }
-        let mut free = self.free;
-        self.unlink(&mut free, id);
-        self.free = free;
-        if let Some(entry) = self.entry_mut(id) {
-            entry.value = Some(value);
-        }
-        true
     }
 
-    /// Takes an identifier back. It must stand in no list any more.
+    /// After [`insert_at`](Self::insert_at): whatever is not in use can be given out.
+    pub(crate) fn rest_others(&mut self) {
+        (self.free_head, self.free_tail, self.free_len) = (None, None, 0);
+        for id in (1..=u16::MAX).take(self.entries.len()) {
+            let Some(id) = PacketId::new(id) else {
+                continue;
+            };
+            if self.get(id).is_none() {
+                self.rest(id);
+            }
+        }
+    }
+
+    /// Takes an identifier back.
+    #[inline]
     pub(crate) fn remove(&mut self, id: PacketId) -> Option<T> {
-        let value = self.entry_mut(id)?.value.take()?;
-        let mut free = self.free;
-        self.push_back(&mut free, id);
-        self.free = free;
+        let value = self.get(id)?;
+        self.rest(id);
         Some(value)
     }
 
-    pub(crate) fn get(&self, id: PacketId) -> Option<&T> {
-        self.entry(id)?.value.as_ref()
-    }
-
-    pub(crate) fn get_mut(&mut self, id: PacketId) -> Option<&mut T> {
-        self.entry_mut(id)?.value.as_mut()
+    #[inline]
+    pub(crate) fn get(&self, id: PacketId) -> Option<T> {
+        match self.entries.get(usize::from(id.get()).checked_sub(1)?)? {
+            Entry::Used(value) => Some(*value),
+            Entry::Free { .. } => None,
+        }
     }
 
     /// Identifiers in use.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len().saturating_sub(self.free.len)
+        self.entries.len().saturating_sub(self.free_len)
     }
 
-    /// The entries in use, lowest identifier first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (PacketId, &T)> {
-        self.entries
-            .iter()
-            .zip(1_u16..)
-            .filter_map(|(entry, id)| Some((PacketId::new(id)?, entry.value.as_ref()?)))
+    /// What is in use, lowest identifier first.
+    pub(crate) fn values(&self) -> impl Iterator<Item = T> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Used(value) => Some(*value),
+            Entry::Free { .. } => None,
+        })
     }
 
-    /// Puts an entry at the end of a list.
-    pub(crate) fn push_back(&mut self, list: &mut List, id: PacketId) {
-        let tail = list.tail;
+    /// Puts an identifier behind those that rest.
+    #[inline]
+    fn rest(&mut self, id: PacketId) {
         if let Some(entry) = self.entry_mut(id) {
-            entry.previous = tail;
-            entry.next = None;
+            *entry = Entry::Free { next: None };
         }
-        match tail.and_then(|tail| self.entry_mut(tail)) {
-            Some(last) => last.next = Some(id),
-            None => list.head = Some(id),
+        match self.free_tail.and_then(|tail| self.entry_mut(tail)) {
+            Some(last) => *last = Entry::Free { next: Some(id) },
+            None => self.free_head = Some(id),
         }
-        list.tail = Some(id);
-        list.len = list.len.saturating_add(1);
+        self.free_tail = Some(id);
+        self.free_len = self.free_len.saturating_add(1);
     }
 
-    /// Takes an entry out of the list it stands in.
-    pub(crate) fn unlink(&mut self, list: &mut List, id: PacketId) {
-        let Some(entry) = self.entry_mut(id) else {
-            return;
-        };
-        let (previous, next) = (entry.previous.take(), entry.next.take());
-        match previous.and_then(|previous| self.entry_mut(previous)) {
-            Some(entry) => entry.next = next,
-            None => list.head = next,
-        }
-        match next.and_then(|next| self.entry_mut(next)) {
-            Some(entry) => entry.previous = previous,
-            None => list.tail = previous,
-        }
-        list.len = list.len.saturating_sub(1);
-    }
-
-    /// The entry behind `id` in its list.
-    pub(crate) fn next_in_list(&self, id: PacketId) -> Option<PacketId> {
-        self.entry(id)?.next
-    }
-
-    fn entry(&self, id: PacketId) -> Option<&Entry<T>> {
-        self.entries.get(usize::from(id.get()).checked_sub(1)?)
-    }
-
+    #[inline]
     fn entry_mut(&mut self, id: PacketId) -> Option<&mut Entry<T>> {
         self.entries.get_mut(usize::from(id.get()).checked_sub(1)?)
     }
@@ -192,16 +150,6 @@ mod tests {
     use super::*;
     use alloc::collections::BTreeSet;
     use alloc::vec;
-
-    fn ids<T>(table: &PacketIds<T>, list: &List) -> Vec<u16> {
-        let mut found = Vec::new();
-        let mut next = list.head();
-        while let Some(id) = next {
-            found.push(id.get());
-            next = table.next_in_list(id);
-        }
-        found
-    }
 
     #[test]
     fn an_identifier_in_use_is_never_given_out_again() {
@@ -239,26 +187,18 @@ mod tests {
     }
 
     #[test]
-    fn lists_keep_the_order_and_survive_removal_anywhere() {
+    fn certain_identifiers_are_taken_and_the_others_given_out() {
+        let id = |value| PacketId::new(value).unwrap();
         let mut table = PacketIds::new();
-        let mut list = List::default();
-        let all: Vec<_> = (0..5).map(|value| table.insert(value).unwrap()).collect();
-        for id in &all {
-            table.push_back(&mut list, *id);
-        }
-        for (removed, rest) in [
-            (2, vec![1, 2, 4, 5]),
-            (0, vec![2, 4, 5]),
-            (4, vec![2, 4]),
-            (1, vec![4]),
-            (3, vec![]),
-        ] {
-            table.unlink(&mut list, all[removed]);
-            assert_eq!(table.remove(all[removed]), Some(removed));
-            assert_eq!(ids(&table, &list), rest);
-            assert_eq!(list.len(), rest.len());
-        }
-        assert_eq!(table.len(), 0);
+        assert!(table.insert_at(id(20), 'a'));
+        assert!(table.insert_at(id(3), 'b'));
+        assert!(!table.insert_at(id(20), 'c'), "in use");
+        table.rest_others();
+        assert_eq!((table.len(), table.get(id(20))), (2, Some('a')));
+        assert_eq!(table.values().collect::<Vec<_>>(), vec!['b', 'a']);
+        let given: BTreeSet<_> = (0..40).filter_map(|_| table.insert('d')).collect();
+        assert_eq!(given.len(), 40);
+        assert!(!given.contains(&id(3)) && !given.contains(&id(20)));
     }
 
     #[test]

@@ -4,18 +4,26 @@ use alloc::vec::Vec;
 
 use mqtt_codec::{Message, PacketId, SubscriptionId, SubscriptionOptions};
 
+use super::{JournalEntry, Record};
+use crate::Timestamp;
+
 /// What a client has to keep of its session while its program is not running: messages that wait,
 /// messages in flight in both directions, and what it is subscribed to.
 ///
 /// From [`Client::snapshot`](crate::client::Client::snapshot), for
 /// [`Client::restore`](crate::client::Client::restore). With the feature `serde` it can be written in
-/// any format; what comes back is checked, whoever wrote it. Times are kept as what is left of them.
-/// `Debug` shows no payload.
+/// any format; what comes back is checked, whoever wrote it. Deadlines are kept with the moment of the
+/// snapshot, so that what counts is the time left. `Debug` shows no payload.
+///
+/// With [`Config::journal`](crate::client::Config::journal) it is the base from which
+/// [`apply`](Self::apply) goes on.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct SessionSnapshot {
     pub(crate) form: u16,
+    /// When this was so, by the clock of the client that it was taken from.
+    pub(crate) at: Timestamp,
     /// The name that the next `publish` or request gets; all others are below it.
     pub(crate) next_token: u64,
     /// The server may have this session.
@@ -34,6 +42,77 @@ pub struct SessionSnapshot {
 impl SessionSnapshot {
     /// The form in which sessions are stored. A reader knows none but its own and those before it.
     pub(crate) const FORM: u16 = 1;
+
+    /// Carries out one entry of the journal that followed this snapshot. Entries have to come in
+    /// their order, from the first behind the snapshot; those before it change nothing that matters
+    /// only if none is left out.
+    ///
+    /// What does not fit is passed over here and found by
+    /// [`restore`](crate::client::Client::restore), which believes nothing.
+    pub fn apply(&mut self, entry: JournalEntry) {
+        let JournalEntry { at, record, .. } = entry;
+        self.at = self.at.max(at);
+        match record {
+            Record::Published {
+                token,
+                message,
+                expires_at,
+            } => {
+                self.waiting.push(StoredWaiting {
+                    token,
+                    message,
+                    expires_at,
+                });
+            }
+            Record::Assigned { token, id } => {
+                let place = self.waiting.iter().position(|stored| stored.token == token);
+                if let Some(place) = place {
+                    let waiting = self.waiting.remove(place);
+                    self.publishes.push(StoredPublish {
+                        id,
+                        token,
+                        message: waiting.message,
+                        expires_at: waiting.expires_at,
+                    });
+                }
+            }
+            Record::Released { token } => {
+                let mut publishes = self.publishes.iter();
+                if let Some(place) = publishes.position(|stored| stored.token == token) {
+                    let StoredPublish { id, token, .. } = self.publishes.remove(place);
+                    self.releases.push(StoredRelease { id, token });
+                }
+            }
+            Record::Ended { token } => {
+                self.releases.retain(|stored| stored.token != token);
+                self.publishes.retain(|stored| stored.token != token);
+                self.waiting.retain(|stored| stored.token != token);
+            }
+            Record::Received { id } => {
+                if let Err(place) = self.unreleased.binary_search(&id) {
+                    self.unreleased.insert(place, id);
+                }
+            }
+            Record::Forgotten { id } => self.unreleased.retain(|held| *held != id),
+            Record::Known { is_known } => self.is_known = is_known,
+            Record::Lost => {
+                self.publishes.clear();
+                self.releases.clear();
+                self.unreleased.clear();
+            }
+            Record::Named { next_token } => self.next_token = self.next_token.max(next_token),
+            Record::Subscribed(new) => {
+                let mut held = self.subscriptions.iter_mut();
+                match held.find(|held| held.filter == new.filter) {
+                    Some(held) => *held = new,
+                    None => self.subscriptions.push(new),
+                }
+            }
+            Record::Unsubscribed { filter } => {
+                self.subscriptions.retain(|held| held.filter != filter);
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -43,8 +122,7 @@ pub(crate) struct StoredPublish {
     pub(crate) id: PacketId,
     pub(crate) token: u64,
     pub(crate) message: Message,
-    /// Nanoseconds until the message expires.
-    pub(crate) expires_in: Option<u64>,
+    pub(crate) expires_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +139,7 @@ pub(crate) struct StoredRelease {
 pub(crate) struct StoredWaiting {
     pub(crate) token: u64,
     pub(crate) message: Message,
-    /// Nanoseconds until the message expires.
-    pub(crate) expires_in: Option<u64>,
+    pub(crate) expires_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -369,8 +369,9 @@ fn a_session_says_what_it_holds() {
     let session = connection.into_session();
     assert_eq!(session.in_flight_len(), 2);
     assert_eq!(
-        (session.waiting_len(), session.waiting_bytes()),
-        (1, "t".len() + "waits".len())
+        (session.waiting_len(), session.messages_bytes()),
+        (1, 2 * "t".len() + "waits".len() + "sent".len()),
+        "what is acknowledged is not kept"
     );
     assert_eq!(
         (session.unreleased_len(), session.packet_ids_in_use()),

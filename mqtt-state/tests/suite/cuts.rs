@@ -1,13 +1,15 @@
 //! A client whose connection is cut anywhere, again and again, against a server that is right: every
 //! message that was taken completes or is reported lost, once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mqtt_codec::{
     Ack, Connect, Delivery, Message, Packet, PacketId, Parsed, ProtocolVersion, Publish,
     PublishReason, QoS, ReleaseReason, decode,
 };
 use mqtt_state::client::{Client, Config, Event, PublishToken, State};
+use mqtt_state::session::{JournalEntry, SessionSnapshot};
 use mqtt_state::{Timestamp, Transmit};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -30,6 +32,10 @@ enum Step {
     Reconnect,
     /// The program ends and begins again with what it has stored.
     Restart,
+    /// The store has taken so many more entries of the journal.
+    Store(usize),
+    /// The program ends without warning, and begins again with what is in the store.
+    Crash,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -46,6 +52,28 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Reconnect),
         1 => Just(Step::Restart),
     ]
+}
+
+/// The same with a store that follows, late and in batches.
+fn stored_step() -> impl Strategy<Value = Step> {
+    let without_restart = step().prop_filter("it would end the journal", |step| {
+        !matches!(step, Step::Restart)
+    });
+    prop_oneof![
+        15 => without_restart,
+        5 => (0..6_usize).prop_map(Step::Store),
+        1 => Just(Step::Crash),
+    ]
+}
+
+/// What has been stored of a client.
+struct Store {
+    /// With everything that is stored.
+    snapshot: SessionSnapshot,
+    /// Handed out and not stored.
+    entries: VecDeque<JournalEntry>,
+    /// Messages of which the store has heard, and those that it knows to have ended.
+    known: BTreeSet<PublishToken>,
 }
 
 /// What a right server has, and both directions of the connection.
@@ -77,6 +105,7 @@ struct Run {
     /// Payloads that a lost session let come twice.
     may_double: bool,
     number: u32,
+    store: Option<Store>,
 }
 
 impl Server {
@@ -155,10 +184,17 @@ impl Server {
 }
 
 impl Run {
-    fn new(version: ProtocolVersion) -> Self {
+    fn new(version: ProtocolVersion, journal: bool) -> Self {
+        let client = Client::new(config(journal));
+        let store = Store {
+            snapshot: client.snapshot(NOW),
+            entries: VecDeque::new(),
+            known: BTreeSet::new(),
+        };
         Self {
             version,
-            client: Client::new(config()),
+            store: journal.then_some(store),
+            client,
             on_the_way: Vec::new(),
             input: Vec::new(),
             server: Server::default(),
@@ -190,11 +226,60 @@ impl Run {
                 self.cut(false);
                 let text = serde_json::to_vec(&self.client.snapshot(NOW)).unwrap();
                 let snapshot = serde_json::from_slice(&text).unwrap();
-                let restored = Client::restore(NOW, core::time::Duration::ZERO, config(), snapshot);
+                let restored = Client::restore(NOW, Duration::ZERO, config(false), snapshot);
                 self.client = restored.unwrap();
             }
+            Step::Store(len) => self.save(len),
+            Step::Crash => self.crash(),
         }
         self.look();
+    }
+
+    fn save(&mut self, len: usize) {
+        let Some(store) = &mut self.store else { return };
+        let len = len.min(store.entries.len());
+        for entry in store.entries.drain(..len) {
+            self.client.handle_stored(entry.position());
+            store.snapshot.apply(entry);
+            store.known.extend(tokens(&store.snapshot));
+        }
+    }
+
+    /// What was not stored has never happened, and nobody but this program may know of it.
+    fn crash(&mut self) {
+        self.cut(false);
+        let Some(mut store) = self.store.take() else {
+            return;
+        };
+        self.look();
+        let text = serde_json::to_vec(&store.snapshot).unwrap();
+        let snapshot: SessionSnapshot = serde_json::from_slice(&text).unwrap();
+        let open = tokens(&snapshot);
+        let restored = Client::restore(NOW, Duration::ZERO, config(true), snapshot);
+        self.client = restored.unwrap();
+        let server = &self.server;
+        self.taken.retain(|token, (qos, payload)| {
+            if *qos == QoS::AtMostOnce {
+                let arrived = server.arrived.get(payload).copied().unwrap_or(0);
+                assert!(arrived <= 1, "QoS 0 at most once");
+                // No store knows its name.
+                return false;
+            }
+            let is_stored = store.known.contains(token);
+            let has_arrived = server.arrived.contains_key(payload);
+            assert!(
+                is_stored || !has_arrived,
+                "{token:?} was sent before it was stored"
+            );
+            is_stored
+        });
+        self.published
+            .retain(|token| self.taken.contains_key(token) && !open.contains(token));
+        self.lost
+            .retain(|token| self.taken.contains_key(token) && !open.contains(token));
+        store.snapshot = self.client.snapshot(NOW);
+        store.entries.clear();
+        self.store = Some(store);
     }
 
     /// What is on the way is lost when the connection is cut, at whatever byte that is.
@@ -242,6 +327,18 @@ impl Run {
     }
 
     fn look(&mut self) {
+        if let Some(store) = &mut self.store {
+            store
+                .entries
+                .extend(core::iter::from_fn(|| self.client.poll_journal()));
+            let mut followed = store.snapshot.clone();
+            store
+                .entries
+                .iter()
+                .cloned()
+                .for_each(|entry| followed.apply(entry));
+            assert_eq!(followed, self.client.snapshot(NOW), "the journal says all");
+        }
         while let Some(event) = self.client.poll_event() {
             let (token, outcome) = match event {
                 Event::Published { token, .. } => (token, &mut self.published),
@@ -268,6 +365,7 @@ impl Run {
         let bound = 10 + 8 * self.taken.len();
         for _ in 0..bound {
             self.reconnect();
+            self.save(1_000);
             self.up(1_000);
             self.down(1_000);
             self.look();
@@ -304,8 +402,15 @@ impl Run {
     }
 }
 
-fn config() -> Config {
+/// The messages in a snapshot, by name.
+fn tokens(snapshot: &SessionSnapshot) -> BTreeSet<PublishToken> {
+    let client = Client::restore(NOW, Duration::ZERO, config(true), snapshot.clone()).unwrap();
+    client.open_publishes().map(|(token, _)| token).collect()
+}
+
+fn config(journal: bool) -> Config {
     Config {
+        journal,
         in_flight_max: 3,
         ..Config::default()
     }
@@ -319,7 +424,18 @@ proptest! {
         is_v5 in any::<bool>(),
         steps in vec(step(), 0..150),
     ) {
-        let mut run = Run::new(if is_v5 { V5_0 } else { V3_1_1 });
+        let mut run = Run::new(if is_v5 { V5_0 } else { V3_1_1 }, false);
+        run.reconnect();
+        steps.into_iter().for_each(|step| run.act(step));
+        run.finish();
+    }
+
+    #[test]
+    fn what_a_store_has_survives_a_crash_at_any_time(
+        is_v5 in any::<bool>(),
+        steps in vec(stored_step(), 0..150),
+    ) {
+        let mut run = Run::new(if is_v5 { V5_0 } else { V3_1_1 }, true);
         run.reconnect();
         steps.into_iter().for_each(|step| run.act(step));
         run.finish();

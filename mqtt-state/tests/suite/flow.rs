@@ -193,7 +193,7 @@ fn what_waits_for_a_client_is_limited_and_the_drop_is_told() {
     let config = broker::Config {
         server: server::Config {
             waiting_len_max: 3,
-            waiting_bytes_max: 100,
+            messages_bytes_max: 100,
             ..server::Config::default()
         },
         ..broker::Config::default()
@@ -242,7 +242,7 @@ fn what_waits_for_a_client_is_limited_and_the_drop_is_told() {
 fn a_client_hands_back_what_its_queue_cannot_hold() {
     let config = client::Config {
         waiting_len_max: 2,
-        waiting_bytes_max: 10,
+        messages_bytes_max: 10,
         ..client::Config::default()
     };
     let mut client = Client::new(config);

@@ -21,6 +21,7 @@ mod connection;
 mod cuts;
 mod expiry;
 mod flow;
+mod journal;
 mod keep_alive;
 mod look;
 mod qos;

@@ -19,7 +19,7 @@ fn message(payload: &str) -> Message {
 fn offline(when_full: WhenFull) -> (Client, Peer) {
     let config = Config {
         waiting_len_max: 3,
-        waiting_bytes_max: 100,
+        messages_bytes_max: 100,
         when_full,
         ..Config::default()
     };

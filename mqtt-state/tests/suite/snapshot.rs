@@ -212,8 +212,8 @@ fn stored() -> Value {
     };
     stored["next_token"] = json!(10);
     stored["publishes"] = json!([
-        {"id": 1, "token": 2, "message": with_qos(1), "expires_in": null},
-        {"id": 2, "token": 3, "message": with_qos(2), "expires_in": 5},
+        {"id": 1, "token": 2, "message": with_qos(1), "expires_at": null},
+        {"id": 2, "token": 3, "message": with_qos(2), "expires_at": 5},
     ]);
     stored["releases"] = json!([{"id": 7, "token": 4}]);
     stored["unreleased"] = json!([1, 2]);

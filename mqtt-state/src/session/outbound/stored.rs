@@ -2,69 +2,118 @@
 
 use mqtt_codec::{PacketId, QoS};
 
-use super::{Entry, Held, Outbound};
+use super::Outbound;
+use super::flows::{Flow, Links, State};
+
+/// One message, as it is stored.
+#[derive(Debug)]
+pub(crate) struct Kept<'s, M> {
+    pub(crate) tag: u64,
+    pub(crate) message: &'s M,
+}
+
+impl<'s, M> Kept<'s, M> {
+    fn of(flow: &'s Flow<M>) -> Option<Self> {
+        Some(Self {
+            tag: flow.tag,
+            message: flow.message.as_ref()?,
+        })
+    }
+}
 
 impl<M> Outbound<M> {
     /// Messages that were sent and are not acknowledged, in the order first sent.
-    pub(crate) fn publishes(&self) -> impl Iterator<Item = (PacketId, QoS, &Held<M>)> {
-        self.listed(self.publishes.head())
-            .filter_map(|(id, entry)| match entry {
-                Entry::Publish { qos, held } => Some((id, *qos, held)),
-                Entry::Release { .. } | Entry::Request { .. } => None,
-            })
+    pub(crate) fn publishes(&self) -> impl Iterator<Item = (PacketId, Kept<'_, M>)> {
+        let flows = self.flows.listed(&self.publishes);
+        flows.filter_map(|flow| Some((flow.id?, Kept::of(flow)?)))
     }
 
     /// Messages whose PUBCOMP is missing, with their tags, in the order of the PUBRECs.
     pub(crate) fn releases(&self) -> impl Iterator<Item = (PacketId, u64)> {
-        self.listed(self.releases.head())
-            .filter_map(|(id, entry)| match entry {
-                Entry::Release { tag } => Some((id, *tag)),
-                Entry::Publish { .. } | Entry::Request { .. } => None,
-            })
-    }
-
-    fn listed(&self, first: Option<PacketId>) -> impl Iterator<Item = (PacketId, &Entry<M>)> {
-        let mut next = first;
-        core::iter::from_fn(move || {
-            let id = next?;
-            next = self.ids.next_in_list(id);
-            Some((id, self.ids.get(id)?))
-        })
+        let flows = self.flows.listed(&self.releases);
+        flows.filter_map(|flow| Some((flow.id?, flow.tag)))
     }
 
     /// Messages that were never sent, in their order.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Held<M>> {
-        let (mut some, mut others) = (self.waiting.iter(), self.waiting_qos0.iter());
-        let (mut first, mut other) = (some.next(), others.next());
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = Kept<'_, M>> {
+        let (mut first, mut other) = (self.waiting.head(), self.waiting_qos0.head());
         core::iter::from_fn(move || {
-            let takes_other = match (first, other) {
-                (Some(first), Some(other)) => other.sequence < first.sequence,
-                (first, _) => first.is_none(),
+            let place = match (first, other) {
+                (Some(first), Some(other)) => self.earlier(first, other),
+                (first, other) => first.or(other)?,
             };
-            let taken = if takes_other {
-                core::mem::replace(&mut other, others.next())
+            let next = if first == Some(place) {
+                &mut first
             } else {
-                core::mem::replace(&mut first, some.next())
+                &mut other
             };
-            taken.map(|waiting| &waiting.held)
+            *next = self.flows.next(place);
+            Kept::of(self.flows.get(place)?)
         })
     }
 
     /// Puts a message back that was in flight; `false` when its identifier is in use.
-    pub(crate) fn restore_publish(&mut self, id: PacketId, qos: QoS, held: Held<M>) -> bool {
-        let is_new = self.ids.insert_at(id, Entry::Publish { qos, held });
-        if is_new {
-            self.ids.push_back(&mut self.publishes, id);
-        }
-        is_new
+    pub(crate) fn restore_publish(
+        &mut self,
+        id: PacketId,
+        qos: QoS,
+        message: M,
+        tag: u64,
+        bytes: usize,
+    ) -> bool {
+        self.messages_bytes = self.messages_bytes.saturating_add(bytes);
+        self.restore(Flow {
+            message: Some(message),
+            tag,
+            position: 0,
+            size: bytes,
+            sequence: 0,
+            // On a connection that is none of this program's.
+            sent_on: self.connection,
+            id: Some(id),
+            qos,
+            state: State::Published,
+            links: Links::default(),
+        })
     }
 
     /// Puts back that PUBCOMP is missing; `false` when the identifier is in use.
     pub(crate) fn restore_release(&mut self, id: PacketId, tag: u64) -> bool {
-        let is_new = self.ids.insert_at(id, Entry::Release { tag });
-        if is_new {
-            self.ids.push_back(&mut self.releases, id);
+        self.restore(Flow {
+            message: None,
+            tag,
+            position: 0,
+            size: 0,
+            sequence: 0,
+            sent_on: self.connection,
+            id: Some(id),
+            qos: QoS::ExactlyOnce,
+            state: State::Released,
+            links: Links::default(),
+        })
+    }
+
+    /// Everything is back: other identifiers can be given out.
+    pub(crate) fn restored(&mut self) {
+        self.ids.rest_others();
+    }
+
+    fn restore(&mut self, flow: Flow<M>) -> bool {
+        let (id, state) = (flow.id, flow.state);
+        let (Some(id), Some(place)) = (id, self.flows.insert(flow)) else {
+            return false;
+        };
+        if !self.ids.insert_at(id, place) {
+            self.flows.remove(place);
+            return false;
         }
-        is_new
+        let list = match state {
+            State::Released => &mut self.releases,
+            State::Published | State::Waiting | State::Free | State::Request(_) => {
+                &mut self.publishes
+            }
+        };
+        self.flows.push_back(list, place);
+        true
     }
 }

@@ -28,7 +28,7 @@ impl Ours {
         while client.poll_event().is_some() {}
         Self {
             client,
-            message: Message::new(TOPIC, PAYLOAD.to_vec())
+            message: Message::from_slice(TOPIC, &PAYLOAD)
                 .expect("a valid topic")
                 .with_qos(qos),
             output,

@@ -27,7 +27,8 @@ pub(super) fn add_all(
     }
 }
 
-/// `rumqttc::MqttState`, with its own packets read from and written to its own buffers.
+/// `rumqttc::MqttState`, with its own packets read from and written to its own buffers, and its events
+/// taken one by one, as its event loop does.
 struct Rumqttc3 {
     state: rumqttc::MqttState,
     qos: rumqttc::QoS,
@@ -57,7 +58,16 @@ impl Rumqttc3 {
         if let Some(packet) = packet {
             packet.write(&mut self.output, SIZE_MAX).expect("it fits");
         }
-        self.state.events.clear();
+        while let Some(event) = self.state.events.pop_front() {
+            self.completed += usize::from(match event {
+                rumqttc::Event::Incoming(rumqttc::Packet::PubAck(_))
+                | rumqttc::Event::Incoming(rumqttc::Packet::PubComp(_)) => true,
+                rumqttc::Event::Outgoing(rumqttc::Outgoing::Publish(_)) => {
+                    self.qos == rumqttc::QoS::AtMostOnce
+                }
+                _ => false,
+            });
+        }
     }
 }
 
@@ -68,17 +78,11 @@ impl Machine for Rumqttc3 {
         let request = rumqttc::Request::Publish(publish);
         let packet = self.state.handle_outgoing_packet(request).expect("taken");
         self.send(packet);
-        self.completed += usize::from(self.qos == rumqttc::QoS::AtMostOnce);
     }
 
     fn input(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
         let packet = rumqttc::Packet::read(&mut self.input, SIZE_MAX).expect("a packet");
-        let is_last = matches!(
-            packet,
-            rumqttc::Packet::PubAck(_) | rumqttc::Packet::PubComp(_)
-        );
-        self.completed += usize::from(is_last);
         let answer = self.state.handle_incoming_packet(packet).expect("taken");
         self.send(answer);
     }
@@ -127,7 +131,16 @@ impl Rumqttc5 {
         if let Some(packet) = packet {
             packet.write(&mut self.output, None).expect("it fits");
         }
-        self.state.events.clear();
+        use rumqttc::v5::{Event, mqttbytes::v5::Packet};
+        while let Some(event) = self.state.events.pop_front() {
+            self.completed += usize::from(match event {
+                Event::Incoming(Packet::PubAck(_) | Packet::PubComp(_)) => true,
+                Event::Outgoing(rumqttc::Outgoing::Publish(_)) => {
+                    self.qos == rumqttc::v5::mqttbytes::QoS::AtMostOnce
+                }
+                _ => false,
+            });
+        }
     }
 }
 
@@ -138,15 +151,12 @@ impl Machine for Rumqttc5 {
         let request = rumqttc::v5::Request::Publish(publish);
         let packet = self.state.handle_outgoing_packet(request).expect("taken");
         self.send(packet);
-        self.completed += usize::from(self.qos == rumqttc::v5::mqttbytes::QoS::AtMostOnce);
     }
 
     fn input(&mut self, bytes: &[u8]) {
         use rumqttc::v5::mqttbytes::v5::Packet;
         self.input.extend_from_slice(bytes);
         let packet = Packet::read(&mut self.input, None).expect("a packet");
-        let is_last = matches!(packet, Packet::PubAck(_) | Packet::PubComp(_));
-        self.completed += usize::from(is_last);
         let answer = self.state.handle_incoming_packet(packet).expect("taken");
         self.send(answer);
     }

@@ -1,0 +1,113 @@
+//! What a store has to know of the session, before others learn of it.
+
+use super::{Client, Phase};
+use crate::link::AckEffect;
+use crate::session::{JournalEntry, Record};
+
+/// Names that are noted as given out at the same time.
+const TOKENS: u64 = 256;
+
+impl Client {
+    /// The next change of the session for a store that follows it, where
+    /// [`Config::journal`](super::Config::journal) says that there is one. Call until it answers
+    /// `None`, after any call that takes `&mut self`.
+    ///
+    /// The store begins with a [`snapshot`](Self::snapshot) and goes on with these. What was stored
+    /// is put together again by [`SessionSnapshot::apply`](crate::session::SessionSnapshot::apply).
+    pub fn poll_journal(&mut self) -> Option<JournalEntry> {
+        self.events.journal.poll()
+    }
+
+    /// Everything up to this position of the journal is safe: what had to wait for it is sent by the
+    /// next [`poll_transmit`](Self::poll_transmit). Positions need not be told one by one; those that
+    /// were not handed out yet count for nothing.
+    ///
+    /// A QoS 1 or 2 message waits until it and its packet identifier are stored, PUBREL and PUBCOMP
+    /// until it is stored that they are due, and PUBREC until it is stored that the message has come.
+    /// Whoever stores what it makes of a message together with the entry that
+    /// [`poll_journal`](Self::poll_journal) answers next has every QoS 2 message exactly once,
+    /// whenever the program ends.
+    pub fn handle_stored(&mut self, position: u64) {
+        if self.events.journal.is_on() {
+            let stored = self.events.journal.note_stored(position);
+            self.session.outbound.note_stored(stored);
+            if let Some(link) = &mut self.link {
+                link.note_stored(stored);
+            }
+        }
+    }
+
+    pub(super) fn has_journal(&self) -> bool {
+        self.events.journal.is_on()
+    }
+
+    pub(super) fn record(&mut self, record: impl FnOnce() -> Record) {
+        self.events.journal.set_now(self.clock.latest());
+        self.events.journal.add(record);
+    }
+
+    /// Gives messages their packet identifiers, so that these can be stored.
+    pub(super) fn assign_ids(&mut self) {
+        let (Phase::Connected { .. }, Some(link)) = (&self.phase, &self.link) else {
+            return;
+        };
+        let quota = link.send_quota();
+        while self.events.journal.len() < self.config.events_max
+            && let Some((place, token, id)) = self.session.outbound.assign(quota)
+        {
+            self.record(|| Record::Assigned { token, id });
+            let position = self.events.journal.last();
+            self.session.outbound.hold(place, position);
+        }
+    }
+
+    /// Where the answers to what comes now will begin.
+    pub(super) fn mark(&self) -> u64 {
+        self.link.as_ref().map_or(0, |link| link.mark())
+    }
+
+    /// Answers since `mark` wait until all is stored that happened.
+    pub(super) fn hold_answers(&mut self, mark: u64) {
+        let position = self.events.journal.last();
+        if self.events.journal.is_behind()
+            && let Some(link) = &mut self.link
+        {
+            link.hold(mark, position);
+        }
+    }
+
+    /// What an acknowledgement did.
+    pub(super) fn record_effect(&mut self, effect: AckEffect) {
+        match effect {
+            AckEffect::Nothing => {}
+            AckEffect::Released { tag: token } => self.record(|| Record::Released { token }),
+            AckEffect::Completed { tag: token, .. } => self.record(|| Record::Ended { token }),
+        }
+    }
+
+    /// Whether the server may have this session, or may get it from what is on its way.
+    pub(super) fn may_be_known(&self) -> bool {
+        let is_offered = match &self.phase {
+            Phase::Connecting { offer, .. } => offer.session_expiry_secs > 0,
+            Phase::Disconnected | Phase::Connected { .. } | Phase::Ending { .. } => false,
+        };
+        self.session_known || is_offered
+    }
+
+    /// Notes that names have been given out, many at a time.
+    pub(super) fn record_token(&mut self) {
+        if self.next_token > self.recorded_token {
+            let next_token = self.next_token.saturating_add(TOKENS);
+            self.recorded_token = next_token;
+            self.record(|| Record::Named { next_token });
+        }
+    }
+
+    pub(super) fn record_known(&mut self) {
+        let is_known = self.may_be_known();
+        if self.recorded_known != is_known {
+            self.recorded_known = is_known;
+            self.record(|| Record::Known { is_known });
+        }
+    }
+}
