@@ -37,6 +37,14 @@ impl Diagnostics {
         self.0.is_none()
     }
 
+    /// Bytes of the texts.
+    pub(crate) fn len_held(&self) -> usize {
+        let reason = self.reason_string().map_or(0, str::len);
+        let pairs = self.user_properties();
+        let lens = pairs.map(|(name, value)| name.len().saturating_add(value.len()));
+        lens.fold(reason, usize::saturating_add)
+    }
+
     #[inline]
     pub(crate) fn new(reason_string: Option<Str<'_>>, user_properties: UserProperties<'_>) -> Self {
         if reason_string.is_none() && user_properties.is_empty() {

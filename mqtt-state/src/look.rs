@@ -20,6 +20,9 @@ pub struct Traffic {
     pub publishes_sent: u64,
     /// PUBLISH packets handed out again after a reconnect.
     pub publishes_repeated: u64,
+    /// Connections that ended because the peer broke a rule, and packets in which it broke one and was
+    /// let go.
+    pub violations: u64,
     /// Times that messages began to wait because the peer had as many unacknowledged as it takes.
     pub quota_waits: u64,
 }
@@ -32,6 +35,10 @@ impl Traffic {
 
     pub(crate) fn note_sent(&mut self, bytes: usize) {
         self.bytes_sent = self.bytes_sent.saturating_add(as_count(bytes));
+    }
+
+    pub(crate) fn note_violation(&mut self) {
+        self.violations = self.violations.saturating_add(1);
     }
 
     pub(crate) fn note_quota_wait(&mut self) {
@@ -83,6 +90,8 @@ pub enum OutputWaits {
     ForPoll,
     /// What has to be stored before is not.
     ForStore,
+    /// Events have not been fetched.
+    ForEvents,
 }
 
 /// Why no input is taken.
@@ -117,6 +126,7 @@ impl fmt::Display for Explanation {
                 f.write_str("; the peer has to acknowledge first")?
             }
             Some(OutputWaits::ForPoll) => f.write_str("; output has to be polled")?,
+            Some(OutputWaits::ForEvents) => f.write_str("; events have to be fetched first")?,
             Some(OutputWaits::ForStore) => f.write_str("; the journal has to be stored first")?,
             None => {}
         }

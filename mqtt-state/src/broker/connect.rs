@@ -144,6 +144,9 @@ impl Broker {
         if connection.link.is_ended() {
             return;
         }
+        if matches!(cause, CloseCause::ProtocolError(_)) {
+            self.traffic.note_violation();
+        }
         connection.link.end(now, cause, &self.config.server);
         let session = connection.session.take();
         let client_id = session

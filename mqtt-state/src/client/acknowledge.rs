@@ -68,7 +68,7 @@ pub(super) struct Receipts {
 }
 
 #[derive(Clone, Debug)]
-struct Pending {
+pub(super) struct Pending {
     receipt: Receipt,
     id: PacketId,
     /// Whether it came, or came again, on the connection that there is.

@@ -20,6 +20,10 @@ impl AuthenticationData {
         &self.0
     }
 
+    pub(super) const fn len_held(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn of(authentication: &Authentication<'_>) -> Option<Self> {
         let data = authentication.data?;
         Some(Self(Bytes::copy_from_slice(data.as_bytes())))

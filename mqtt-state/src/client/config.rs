@@ -51,6 +51,10 @@ pub struct Config {
     /// Subscriptions that this client has and asks for at the same time; they are kept for
     /// [`Client::resubscribe`](super::Client::resubscribe). 1,000.
     pub subscriptions_max: usize,
+    /// Bytes of their filters. 1 MiB.
+    pub subscriptions_bytes_max: usize,
+    /// SUBSCRIBE and UNSUBSCRIBE packets that the server has not answered. 100.
+    pub requests_max: usize,
     /// Messages that wait for their first sending. 1,000.
     pub waiting_len_max: usize,
     /// Bytes of the messages that wait or are in flight: topic, properties and payload. 16 MiB.
@@ -61,8 +65,11 @@ pub struct Config {
     /// [`handle_stored`](super::Client::handle_stored) says that what it depends on is safe. It does
     /// not.
     pub journal: bool,
-    /// Events that wait for the application, and entries of the journal that wait for the store. Above it no more input is taken. 1,000.
+    /// Events that wait for the application, and entries of the journal that wait for the store. Above
+    /// it no more input is taken, no PUBLISH is handed out, and no connection begins. 1,000.
     pub events_max: usize,
+    /// Bytes of the messages and texts in events, likewise. 16 MiB.
+    pub events_bytes_max: usize,
     /// Answers that wait because the server does not read them, in bytes. Above it no more input
     /// is taken. 64 KiB.
     pub answers_bytes_max: usize,
@@ -92,6 +99,12 @@ pub enum WhenFull {
 }
 
 impl Config {
+    /// How many may be in flight over all connections. A PUBREL that is sent again holds no quota, so
+    /// that beside as many as one connection lets go there are those before it.
+    pub(super) fn in_flight_len_max(&self) -> usize {
+        usize::from(self.in_flight_max.max(1)).saturating_mul(2)
+    }
+
     /// What packets may be.
     pub(super) fn decoding(&self) -> DecodeConfig {
         DecodeConfig {
@@ -119,11 +132,14 @@ impl Default for Config {
             outbound_topic_aliases_max: 10,
             automatic_topic_aliases: true,
             subscriptions_max: 1000,
+            subscriptions_bytes_max: 1024 * 1024,
+            requests_max: 100,
             waiting_len_max: 1000,
             messages_bytes_max: 16 * 1024 * 1024,
             when_full: WhenFull::Refuse,
             journal: false,
             events_max: 1000,
+            events_bytes_max: 16 * 1024 * 1024,
             answers_bytes_max: 64 * 1024,
             connect_timeout: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(10),

@@ -34,6 +34,8 @@ pub(super) struct Offer {
 pub enum ConnectError {
     /// A connection exists; end it, or report its end with `handle_close`, before the next.
     AlreadyConnected,
+    /// As many events wait as [`Config`](super::Config) allows: fetch them first.
+    EventsFull,
     /// The packet cannot be written in its version.
     Encode(EncodeError),
 }
@@ -42,6 +44,7 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AlreadyConnected => f.write_str("a connection exists already"),
+            Self::EventsFull => f.write_str("too many events wait to be fetched"),
             Self::Encode(error) => write!(f, "CONNECT: {error}"),
         }
     }
@@ -107,6 +110,9 @@ impl Client {
         let now = self.clock.advance(now);
         if self.link.is_some() {
             return Err(ConnectError::AlreadyConnected);
+        }
+        if self.events.is_full(&self.config) {
+            return Err(ConnectError::EventsFull);
         }
         let mut connect = *connect;
         let properties = &mut connect.properties;

@@ -104,6 +104,39 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Bytes of what it holds outside of itself.
+    pub(super) fn len_held(&self) -> usize {
+        match self {
+            Self::Message { message, .. } => message.len_held(),
+            Self::PublishLost { message, .. } => message.as_ref().map_or(0, Message::len_held),
+            Self::Published { diagnostics, .. } => diagnostics.len_held(),
+            Self::Subscribed {
+                reasons,
+                diagnostics,
+                ..
+            } => reasons.len().saturating_add(diagnostics.len_held()),
+            Self::Unsubscribed {
+                reasons,
+                diagnostics,
+                ..
+            } => reasons.len().saturating_add(diagnostics.len_held()),
+            Self::Closed {
+                diagnostics,
+                server_reference,
+                ..
+            } => {
+                let reference = server_reference.as_ref().map_or(0, String::len);
+                reference.saturating_add(diagnostics.len_held())
+            }
+            Self::Authenticate { data } | Self::Reauthenticated { data } => {
+                data.as_ref().map_or(0, AuthenticationData::len_held)
+            }
+            Self::Connected { .. } | Self::QuotaAvailable | Self::RequestLost { .. } => 0,
+        }
+    }
+}
+
 /// Why a publish will never complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use mqtt_codec::{Message, QoS, ReasonCode};
 
 use super::publish::OwnMessage;
-use super::{Event, LostCause, PublishToken};
+use super::{Config, Event, LostCause, PublishToken};
 use crate::link::{Outgoing, OutgoingIds, Settled, Store};
 use crate::session::{Journal, Record};
 use crate::{Diagnostics, Traffic};
@@ -17,6 +17,8 @@ pub(super) struct Events {
     queue: VecDeque<Event>,
     /// Completed publishes, of which there are the most: apart, as they are small.
     completed: VecDeque<Completed>,
+    /// Of the messages and texts in `queue`.
+    bytes: usize,
     /// How many ever went into `queue`, and how many came out.
     pushed: u64,
     popped: u64,
@@ -26,7 +28,7 @@ pub(super) struct Events {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Completed {
+pub(super) struct Completed {
     tag: u64,
     /// So many of `queue` happened before.
     behind: u64,
@@ -43,6 +45,7 @@ impl Events {
 
     pub(super) fn push(&mut self, event: Event) {
         self.pushed = self.pushed.wrapping_add(1);
+        self.bytes = self.bytes.saturating_add(event.len_held());
         self.queue.push_back(event);
     }
 
@@ -93,7 +96,15 @@ impl Events {
     fn pop_other(&mut self) -> Option<Event> {
         let event = self.queue.pop_front()?;
         self.popped = self.popped.wrapping_add(1);
+        self.bytes = self.bytes.saturating_sub(event.len_held());
         Some(event)
+    }
+
+    /// Whether as much waits as may: events, their bytes, or entries of the journal.
+    #[inline]
+    pub(super) fn is_full(&self, config: &Config) -> bool {
+        self.len().max(self.journal.len()) >= config.events_max
+            || self.bytes >= config.events_bytes_max
     }
 
     #[inline]

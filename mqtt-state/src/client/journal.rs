@@ -41,6 +41,13 @@ impl Client {
         self.events.journal.is_on()
     }
 
+    /// Whether a message of so many bytes may be noted.
+    pub(super) fn journal_has_room(&self, bytes: usize) -> bool {
+        let journal = &self.events.journal;
+        journal.len() < self.config.events_max
+            && journal.bytes().saturating_add(bytes) <= self.config.messages_bytes_max
+    }
+
     pub(super) fn record(&mut self, record: impl FnOnce() -> Record) {
         self.events.journal.set_now(self.clock.latest());
         self.events.journal.add(record);

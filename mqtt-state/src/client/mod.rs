@@ -59,6 +59,7 @@ mod event;
 mod event_queue;
 mod journal;
 mod keep_alive;
+mod memory;
 mod publish;
 mod receive;
 mod snapshot;
@@ -153,6 +154,15 @@ enum Phase {
     },
 }
 
+fn new_session(config: &Config) -> Session<OwnMessage> {
+    let mut session = Session::new();
+    session.outbound.limit_in_flight(config.in_flight_len_max());
+    if config.journal {
+        session.outbound.note_stored(0);
+    }
+    session
+}
+
 /// Where a client is, from [`state`](Client::state).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -174,13 +184,7 @@ impl Client {
         Self {
             decoder: Decoder::new(config.decoding()),
             clock: Clock::default(),
-            session: {
-                let mut session = Session::new();
-                if config.journal {
-                    session.outbound.note_stored(0);
-                }
-                session
-            },
+            session: new_session(&config),
             session_known: false,
             recorded_known: false,
             session_survives: false,
@@ -304,7 +308,10 @@ impl Client {
             return Transmit::Idle;
         };
         let before = buf.len();
-        let session = matches!(self.phase, Phase::Connected { .. }).then_some(&mut self.session);
+        // What became of a message is an event, so there has to be room for that.
+        let has_room = !self.events.is_full(&self.config);
+        let is_open = matches!(self.phase, Phase::Connected { .. }) && has_room;
+        let session = is_open.then_some(&mut self.session);
         let transmit = link.transmit(now, max_bytes, buf, session, &mut self.events);
         if buf.len() > before {
             if let Phase::Connecting { offer, .. } = &mut self.phase {
@@ -351,8 +358,7 @@ impl Client {
         match self.phase {
             Phase::Disconnected | Phase::Ending { .. } => true,
             Phase::Connecting { .. } | Phase::Connected { .. } => {
-                self.events.len() < self.config.events_max
-                    && self.events.journal.len() < self.config.events_max
+                !self.events.is_full(&self.config)
                     && !self.link.as_ref().is_some_and(Link::is_blocked)
             }
         }
@@ -384,7 +390,11 @@ impl Client {
     /// What went through this client, over all its connections.
     #[must_use]
     pub fn stats(&self) -> Traffic {
-        self.events.traffic
+        let mut traffic = self.events.traffic;
+        for (_, packets) in self.decoder.tolerated() {
+            traffic.violations = traffic.violations.saturating_add(packets.into());
+        }
+        traffic
     }
 
     /// Which rules the server broke and was let go by [`Config::strictness`], and in how many
@@ -400,10 +410,10 @@ impl Client {
         let link = self.link.as_ref().filter(|_| connected);
         let input = if self.wants_input() {
             None
-        } else if self.events.len() >= self.config.events_max {
-            Some(InputWaits::ForEvents)
         } else if self.events.journal.len() >= self.config.events_max {
             Some(InputWaits::ForJournal)
+        } else if self.events.is_full(&self.config) {
+            Some(InputWaits::ForEvents)
         } else {
             Some(InputWaits::ForAnswers)
         };
@@ -412,7 +422,12 @@ impl Client {
             in_flight_len: self.session.in_flight_len(),
             send_quota: link.map_or(0, Link::send_quota),
             output: match link {
-                Some(link) => link.output_waits(&self.session),
+                Some(link) => match link.output_waits(&self.session) {
+                    Some(OutputWaits::ForPoll) if self.events.is_full(&self.config) => {
+                        Some(OutputWaits::ForEvents)
+                    }
+                    waits => waits,
+                },
                 None => (self.session.waiting_len() > 0).then_some(OutputWaits::ForConnection),
             },
             input,
@@ -460,6 +475,7 @@ impl Client {
 
     /// The server broke the rules: from here on this client *is* that error.
     fn fail(&mut self, now: Timestamp, error: ProtocolError) {
+        self.events.traffic.note_violation();
         if let Some(link) = &mut self.link {
             match self.phase {
                 // Before CONNACK the server is not known to speak this version at all.

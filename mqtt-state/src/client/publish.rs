@@ -112,7 +112,7 @@ impl Client {
             false => None,
         };
         let expires_at = expiry_secs.map(|secs| now.plus_secs(secs));
-        let journal_is_full = self.events.journal.len() >= self.config.events_max;
+        let journal_is_full = self.has_journal() && !self.journal_has_room(bytes);
         if journal_is_full || !self.session.outbound.has_room(bytes, limits) {
             match self.make_room(bytes, limits) {
                 Room::Made => {}
@@ -171,8 +171,7 @@ impl Client {
     /// The queue is full. What gives way is told by an event, so there has to be room for that.
     #[cold]
     fn make_room(&mut self, bytes: usize, limits: QueueLimits) -> Room {
-        let journal_len = self.events.journal.len();
-        if self.events.len().max(journal_len) >= self.config.events_max {
+        if self.events.is_full(&self.config) || !self.journal_has_room(bytes) {
             return Room::None;
         }
         match self.config.when_full {

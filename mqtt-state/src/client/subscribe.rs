@@ -59,7 +59,7 @@ impl fmt::Display for RequestError {
             }
             Self::TooManySubscriptions => f.write_str("more subscriptions than this client keeps"),
             Self::PacketIdsExhausted => f.write_str("all packet identifiers are in use"),
-            Self::Busy => f.write_str("too much waits for the server to read it"),
+            Self::Busy => f.write_str("too much waits for the server to read or to answer"),
             Self::Encode(error) => write!(f, "{error}"),
         }
     }
@@ -113,7 +113,11 @@ impl Client {
         };
         let known = filters.iter().filter(known).count();
         let len = self.subscriptions.len().saturating_add(filters.len());
-        if len.saturating_sub(known) > self.config.subscriptions_max {
+        let bytes = filters.iter().map(|entry| entry.filter.as_bytes().len());
+        let bytes = bytes.fold(self.subscriptions.bytes(), usize::saturating_add);
+        if len.saturating_sub(known) > self.config.subscriptions_max
+            || (known < filters.len() && bytes > self.config.subscriptions_bytes_max)
+        {
             return Err(RequestError::TooManySubscriptions);
         }
         let token = self.request(RequestKind::Subscribe, filters.len(), |id| {
@@ -178,6 +182,14 @@ impl Client {
             return Err(RequestError::NotConnected);
         }
         let list = UnsubscribeFilters::new(filters).map_err(|_| RequestError::Filters)?;
+        let bytes = filters.iter().map(|filter| filter.as_bytes().len());
+        let bytes = bytes.fold(
+            self.subscriptions.unsubscribing_bytes(),
+            usize::saturating_add,
+        );
+        if bytes > self.config.subscriptions_bytes_max {
+            return Err(RequestError::Busy);
+        }
         let token = self.request(RequestKind::Unsubscribe, filters.len(), |id| {
             Packet::Unsubscribe(Unsubscribe {
                 id,
@@ -199,7 +211,7 @@ impl Client {
         let Some(link) = &mut self.link else {
             return Err(RequestError::NotConnected);
         };
-        if link.is_blocked() {
+        if link.is_blocked() || self.subscriptions.requests_len() >= self.config.requests_max {
             return Err(RequestError::Busy);
         }
         let tag = self.next_token;

@@ -86,6 +86,29 @@ impl Subscriptions {
         self.granted.len().saturating_add(asked)
     }
 
+    /// Bytes of the filters that are granted or asked for.
+    pub(super) fn bytes(&self) -> usize {
+        let all = self
+            .granted
+            .iter()
+            .chain(self.subscribing.values().flatten());
+        let lens = all.map(|held| held.filter.len());
+        lens.fold(0, usize::saturating_add)
+    }
+
+    /// Bytes of the filters that are asked to end.
+    pub(super) fn unsubscribing_bytes(&self) -> usize {
+        let lens = self.unsubscribing.values().flatten().map(Bytes::len);
+        lens.fold(0, usize::saturating_add)
+    }
+
+    /// Requests without an answer.
+    pub(super) fn requests_len(&self) -> usize {
+        self.subscribing
+            .len()
+            .saturating_add(self.unsubscribing.len())
+    }
+
     pub(super) fn ask(
         &mut self,
         tag: u64,

@@ -317,6 +317,9 @@ impl Connection {
         if self.link.is_ended() {
             return;
         }
+        if matches!(cause, CloseCause::ProtocolError(_)) {
+            self.outbox.traffic.note_violation();
+        }
         // The will is part of an accepted connection only.
         let will = if self.link.is_connected() {
             self.will.take()

@@ -28,6 +28,13 @@ impl JournalEntry {
     pub const fn position(&self) -> u64 {
         self.position
     }
+
+    fn len_held(&self) -> usize {
+        match &self.record {
+            Record::Published { message, .. } => message.len_held(),
+            _other => 0,
+        }
+    }
 }
 
 /// What happened.
@@ -83,6 +90,8 @@ pub(crate) enum Record {
 pub(crate) struct Journal {
     is_on: bool,
     entries: VecDeque<JournalEntry>,
+    /// Of the messages in them.
+    bytes: usize,
     now: Timestamp,
     last: u64,
     stored: u64,
@@ -110,16 +119,25 @@ impl Journal {
     pub(crate) fn add(&mut self, record: impl FnOnce() -> Record) {
         if self.is_on {
             self.last = self.last.saturating_add(1);
-            self.entries.push_back(JournalEntry {
+            let entry = JournalEntry {
                 position: self.last,
                 at: self.now,
                 record: record(),
-            });
+            };
+            self.bytes = self.bytes.saturating_add(entry.len_held());
+            self.entries.push_back(entry);
         }
     }
 
     pub(crate) fn poll(&mut self) -> Option<JournalEntry> {
-        self.entries.pop_front()
+        let entry = self.entries.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(entry.len_held());
+        Some(entry)
+    }
+
+    /// The bytes of the messages in entries that nobody has fetched.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Entries that nobody has fetched.

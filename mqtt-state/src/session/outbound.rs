@@ -35,6 +35,8 @@ pub(crate) struct Outbound<M> {
     connection: u32,
     /// How far the journal is stored; `u64::MAX` when there is none.
     stored: u64,
+    /// Whatever a connection lets go: no more than this is in flight over all of them.
+    in_flight_max: usize,
 }
 
 /// A client's request that waits for its acknowledgement.
@@ -103,6 +105,9 @@ pub(crate) struct Lost<M> {
 }
 
 impl<M> Outbound<M> {
+    /// Bytes that one message or request takes, beside what the message points to.
+    pub(crate) const PLACE_SIZE: usize = size_of::<Flow<M>>() + PacketIds::<Place>::ENTRY_SIZE;
+
     pub(crate) fn new() -> Self {
         Self {
             flows: Flows::new(),
@@ -117,7 +122,13 @@ impl<M> Outbound<M> {
             messages_bytes: 0,
             connection: 1,
             stored: u64::MAX,
+            in_flight_max: usize::MAX,
         }
+    }
+
+    /// No more than so many are in flight from here on.
+    pub(crate) fn limit_in_flight(&mut self, maximum: usize) {
+        self.in_flight_max = maximum;
     }
 
     /// Whether one more message of so many bytes may wait.
@@ -195,7 +206,10 @@ impl<M> Outbound<M> {
         }
         // Nothing new at QoS 1 or 2 goes before what has to be sent again; with a journal it first
         // gets its identifier by `assign`.
-        let may_start = quota && self.unsent.is_none() && self.stored == u64::MAX;
+        let may_start = quota
+            && self.unsent.is_none()
+            && self.stored == u64::MAX
+            && self.in_flight_len() < self.in_flight_max;
         let first = self.waiting.head();
         let first = first.filter(|_| may_start && self.ids.next_id().is_some());
         match (first, self.waiting_qos0.head()) {
@@ -271,7 +285,10 @@ impl<M> Outbound<M> {
     /// Whether [`assign`](Self::assign) would find something, and there is a journal at all.
     pub(crate) fn may_assign(&self, quota: u16) -> bool {
         let has_journal = self.stored != u64::MAX;
-        has_journal && self.waiting.head().is_some() && self.unsent_len < usize::from(quota)
+        has_journal
+            && self.waiting.head().is_some()
+            && self.unsent_len < usize::from(quota)
+            && self.in_flight_len() < self.in_flight_max
     }
 
     /// Whether the next to be sent waits for the store.

@@ -28,6 +28,9 @@ enum Entry<T> {
 }
 
 impl<T: Copy> PacketIds<T> {
+    /// Bytes of one identifier.
+    pub(crate) const ENTRY_SIZE: usize = size_of::<Entry<T>>();
+
     pub(crate) fn new() -> Self {
         Self {
             entries: Vec::new(),

@@ -1,0 +1,235 @@
+//! The heap of one client: never above what its limits add up to, and no longer after a day's work
+//! than after an hour's.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use allocation_counter::measure;
+use bytes::BytesMut;
+use mqtt_codec::{
+    Ack, Connect, Delivery, Message, Packet, PacketId, Parsed, ProtocolVersion, Publish,
+    PublishReason, QoS, ReleaseReason, Str, SubscribeFilter, TopicAlias, TopicName, decode,
+};
+use mqtt_codec::{ConnAck, ConnAckOutcome, ConnAckProperties, PublishTopic};
+use mqtt_state::Timestamp;
+use mqtt_state::client::{Acknowledge, Client, Config};
+
+const NOW: Timestamp = Timestamp::ZERO;
+const V5: ProtocolVersion = ProtocolVersion::V5_0;
+
+fn small(journal: bool, acknowledge: Acknowledge) -> Config {
+    Config {
+        packet_size_max: 70_000,
+        messages_bytes_max: 400_000,
+        waiting_len_max: 310,
+        in_flight_max: 300,
+        receive_maximum: 50,
+        acknowledge,
+        events_max: 320,
+        events_bytes_max: 400_000,
+        answers_bytes_max: 2_000,
+        subscriptions_max: 20,
+        subscriptions_bytes_max: 50_000,
+        requests_max: 10,
+        topic_alias_maximum: 4,
+        outbound_topic_aliases_max: 1,
+        journal,
+        ..Config::default()
+    }
+}
+
+fn connect(client: &mut Client, session_present: bool, session_expiry_secs: u32) {
+    let mut connect = Connect::new(V5, Str::new("c").unwrap());
+    connect.clean_start = false;
+    connect.properties.session_expiry_secs = Some(session_expiry_secs);
+    client.connect(NOW, &connect).unwrap();
+    store(client);
+    let _sent = client.poll_transmit(NOW, 1 << 20, &mut Vec::new());
+    let properties = ConnAckProperties {
+        topic_alias_maximum: Some(10),
+        ..ConnAckProperties::default()
+    };
+    let accepted = ConnAck {
+        outcome: ConnAckOutcome::Accepted { session_present },
+        properties,
+    };
+    say(client, accepted.into());
+}
+
+fn store(client: &mut Client) {
+    while let Some(entry) = client.poll_journal() {
+        client.handle_stored(entry.position());
+    }
+}
+
+fn say(client: &mut Client, packet: Packet<'_>) -> bool {
+    let mut bytes = Vec::new();
+    packet.encode_to(V5, &mut bytes).unwrap();
+    client.handle_input(NOW, &bytes).bytes == bytes.len()
+}
+
+/// A server that sends as much as is taken, and an application that fetches nothing.
+fn fill(client: &mut Client) {
+    connect(client, false, 0);
+    let long = "t".repeat(60_000);
+    let filters: Vec<_> = (0..20)
+        .map(|n| format!("{n:02}{}", "f".repeat(2_000)))
+        .collect();
+    for filter in &filters {
+        let filter = SubscribeFilter::new(filter, QoS::AtMostOnce).unwrap();
+        let _full = client.subscribe(&[filter]);
+        let _sent = client.poll_transmit(NOW, 1 << 20, &mut Vec::new());
+    }
+    for alias in 1..=4 {
+        let mut publish = Publish::new(TopicName::new(&long).unwrap(), b"");
+        let topic = TopicName::new(&long).unwrap();
+        publish.topic = PublishTopic::NameAndAlias(topic, TopicAlias::new(alias).unwrap());
+        say(client, Packet::Publish(publish));
+    }
+    while client.poll_event().is_some() {}
+    // Messages out, none of them acknowledged with PUBCOMP.
+    let payload = vec![0_u8; 1_300];
+    for _ in 0..2_000 {
+        let message = Message::new("t", payload.clone())
+            .unwrap()
+            .with_qos(QoS::ExactlyOnce);
+        if client.publish(NOW, message).is_err() {
+            break;
+        }
+    }
+    let _sent = client.poll_transmit(NOW, 1 << 20, &mut Vec::new());
+    store(client);
+    // Messages in, until no more are taken.
+    while client.wants_input() {
+        let topic = TopicName::new("t").unwrap();
+        let publish = Packet::Publish(Publish::new(topic, &payload));
+        // Each in a buffer of twice its size, as much as a message may pin.
+        let size = publish.encoded_len(V5).unwrap();
+        let mut input = BytesMut::with_capacity(size.saturating_mul(2));
+        publish.encode_to(V5, &mut input).unwrap();
+        let _all = client.handle_input_shared(NOW, &mut input);
+    }
+    // The session ends with all that was in flight, and the queue fills again.
+    client.handle_close(NOW);
+    for _ in 0..2_000 {
+        let message = Message::new("t", payload.clone())
+            .unwrap()
+            .with_qos(QoS::AtLeastOnce);
+        if client.publish(NOW, message).is_err() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_client_stays_within_its_formula_and_the_formula_is_not_idle() {
+    for journal in [false, true] {
+        for acknowledge in [Acknowledge::Automatic, Acknowledge::Manual] {
+            let row = format!("journal {journal}, {acknowledge:?}");
+            let config = small(journal, acknowledge);
+            let bound = config.memory_bound();
+            let mut client = None;
+            let info = measure(|| {
+                let client = client.insert(Client::new(config));
+                fill(client);
+            });
+            let held = usize::try_from(info.bytes_current).unwrap();
+            let most = usize::try_from(info.bytes_max).unwrap();
+            assert!(held <= bound, "{row}: {held} of {bound} bytes");
+            assert!(
+                most <= bound + 200_000,
+                "{row}: {most} bytes with the buffers of the test"
+            );
+            // What a journal holds beside the messages is counted for its worst case, too.
+            let share = if journal { 3 } else { 2 };
+            assert!(held * share >= bound, "{row}: {held} of {bound} bytes");
+            drop(client);
+        }
+    }
+}
+
+/// Whatever is in the output is answered as a right server does.
+fn answer_all(client: &mut Client, out: &mut Vec<u8>, back: &mut Vec<u8>) {
+    loop {
+        out.clear();
+        back.clear();
+        let _transmit = client.poll_transmit(NOW, 1 << 16, out);
+        let mut rest = out.as_slice();
+        while let Ok(Parsed::Complete((packet, size))) = decode(rest, V5, u32::MAX) {
+            let reply = match packet {
+                Packet::Publish(publish) => match publish.delivery {
+                    Delivery::AtMostOnce => None,
+                    Delivery::AtLeastOnce { id, .. } => {
+                        Some(Packet::PubAck(Ack::new(id, PublishReason::Success)))
+                    }
+                    Delivery::ExactlyOnce { id, .. } => {
+                        Some(Packet::PubRec(Ack::new(id, PublishReason::Success)))
+                    }
+                },
+                Packet::PubRel(ack) => {
+                    Some(Packet::PubComp(Ack::new(ack.id, ReleaseReason::Success)))
+                }
+                Packet::PubRec(ack) => {
+                    Some(Packet::PubRel(Ack::new(ack.id, ReleaseReason::Success)))
+                }
+                _ => None,
+            };
+            if let Some(reply) = reply {
+                reply.encode_to(V5, back).unwrap();
+            }
+            rest = rest.get(size..).unwrap();
+        }
+        if out.is_empty() {
+            return;
+        }
+        assert_eq!(client.handle_input(NOW, back).bytes, back.len());
+        while client.poll_event().is_some() {}
+        store(client);
+    }
+}
+
+/// Messages both ways at every QoS, a connection lost in the middle of them, a session lost.
+fn round(client: &mut Client, out: &mut Vec<u8>, back: &mut Vec<u8>) {
+    for session_present in [true, false] {
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            for _ in 0..30 {
+                let message = Message::new("t", "payload").unwrap().with_qos(qos);
+                client.publish(NOW, message).unwrap();
+            }
+        }
+        out.clear();
+        let _transmit = client.poll_transmit(NOW, 500, out);
+        client.handle_close(NOW);
+        while client.poll_event().is_some() {}
+        connect(client, session_present, u32::MAX);
+        let id = PacketId::new(7).unwrap();
+        let delivery = Delivery::ExactlyOnce { id, dup: false };
+        let mut publish = Publish::new(TopicName::new("t").unwrap(), b"in");
+        publish.delivery = delivery;
+        assert!(say(client, Packet::Publish(publish)));
+        answer_all(client, out, back);
+    }
+}
+
+#[test]
+fn what_is_done_leaves_nothing_behind() {
+    for journal in [false, true] {
+        let mut client = Client::new(Config {
+            journal,
+            ..Config::default()
+        });
+        let (mut out, mut back) = (Vec::with_capacity(1 << 16), Vec::with_capacity(1 << 16));
+        connect(&mut client, false, u32::MAX);
+        let mut rounds = |count: usize| {
+            let info = measure(|| {
+                for _ in 0..count {
+                    round(&mut client, &mut out, &mut back);
+                }
+            });
+            assert_eq!((client.in_flight_len(), client.waiting_len()), (0, 0));
+            info.bytes_current
+        };
+        rounds(5);
+        assert_eq!(rounds(1), 0, "journal {journal}: after one more round");
+        assert_eq!(rounds(100), 0, "journal {journal}: after a hundred more");
+    }
+}
