@@ -6,7 +6,7 @@ use crate::packet_type::{InvalidPacketType, PacketType};
 use crate::wire::{Context, Reader};
 use crate::{
     Ack, Connect, DecodeError, DecodeErrorKind, Disconnect, DisconnectReason, Field, PacketId,
-    PlainAck, ProtocolVersion, Publish, PublishReason, ReleaseReason,
+    ProtocolVersion, Publish, PublishReason, ReleaseReason,
 };
 
 /// What is at the front of some bytes.
@@ -290,31 +290,6 @@ impl<'a> Frame<'a> {
         }
         let kind = DecodeErrorKind::VarIntNotMinimal;
         Err(length_fault(kind, self.packet_type, Some(version)))
-    }
-
-    /// The acknowledgement that nearly all are: an identifier and nothing else. `None` for whatever
-    /// has to be [decoded](Self::decode) to be known.
-    ///
-    /// ```
-    /// use mqtt_codec::{Frame, PacketId, Parsed, PlainAck, ProtocolVersion};
-    ///
-    /// let puback = Frame::parse(&[0x40, 2, 0, 7], Some(ProtocolVersion::V5_0), 1024)?;
-    /// let Parsed::Complete(frame) = puback else { unreachable!() };
-    /// assert_eq!(frame.plain_ack(), PacketId::new(7).map(PlainAck::PubAck));
-    /// # Ok::<(), mqtt_codec::DecodeError>(())
-    /// ```
-    #[must_use]
-    #[inline]
-    pub fn plain_ack(&self) -> Option<PlainAck> {
-        let [high, low] = *self.body else {
-            return None;
-        };
-        // What the header was let go is noted by who decodes.
-        if !self.minimal || self.tolerated != RuleSet::NONE {
-            return None;
-        }
-        let id = PacketId::new(u16::from_be_bytes([high, low]))?;
-        PlainAck::new(self.packet_type, id)
     }
 
     /// The type.

@@ -45,15 +45,33 @@ pub enum PlainAck {
 }
 
 impl PlainAck {
+    /// The one at the front of some bytes, and what is behind it. `None` for whatever has to be
+    /// [parsed](crate::Frame::parse) and decoded to be known, errors among it.
+    ///
+    /// ```
+    /// use mqtt_codec::{PacketId, PlainAck};
+    ///
+    /// let (ack, rest) = PlainAck::split(&[0x40, 2, 0, 7, 0xD0, 0]).ok_or("another packet")?;
+    /// assert_eq!(Some(ack), PacketId::new(7).map(PlainAck::PubAck));
+    /// assert_eq!(rest, [0xD0, 0]);
+    /// assert_eq!(PlainAck::split(&[0x40, 3, 0, 7, 0x10]), None);
+    /// # Ok::<(), &str>(())
+    /// ```
+    #[must_use]
     #[inline]
-    pub(crate) const fn new(packet_type: PacketType, id: PacketId) -> Option<Self> {
-        match packet_type {
-            PacketType::PubAck => Some(Self::PubAck(id)),
-            PacketType::PubRec => Some(Self::PubRec(id)),
-            PacketType::PubRel => Some(Self::PubRel(id)),
-            PacketType::PubComp => Some(Self::PubComp(id)),
-            _other => None,
-        }
+    pub fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (&[first, 2, high, low], rest) = bytes.split_first_chunk::<4>()? else {
+            return None;
+        };
+        let id = PacketId::new(u16::from_be_bytes([high, low]))?;
+        let ack = match first {
+            0x40 => Self::PubAck(id),
+            0x50 => Self::PubRec(id),
+            0x62 => Self::PubRel(id),
+            0x70 => Self::PubComp(id),
+            _other => return None,
+        };
+        Some((ack, rest))
     }
 
     /// The packet.

@@ -14,6 +14,31 @@ impl Client {
     ///
     /// The store begins with a [`snapshot`](Self::snapshot) and goes on with these. What was stored
     /// is put together again by [`SessionSnapshot::apply`](crate::session::SessionSnapshot::apply).
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use mqtt_codec::{Message, QoS};
+    /// use mqtt_state::Timestamp;
+    /// use mqtt_state::client::{Client, Config};
+    ///
+    /// let now = Timestamp::ZERO;
+    /// let config = Config { journal: true, ..Config::default() };
+    /// let mut client = Client::new(config.clone());
+    /// let mut stored = client.snapshot(now);
+    /// let token = client.publish(now, Message::new("house/light", "on")?.with_qos(QoS::AtLeastOnce))?;
+    ///
+    /// while let Some(entry) = client.poll_journal() {
+    ///     let position = entry.position();
+    ///     stored.apply(entry); // Or written to a file that is put together when it is read.
+    ///     client.handle_stored(position);
+    /// }
+    ///
+    /// // The program ends here, without a warning. The next one goes on an hour later.
+    /// let client = Client::restore(now, Duration::from_secs(3_600), config, stored)?;
+    /// let open: Vec<_> = client.open_publishes().map(|(token, _)| token).collect();
+    /// assert_eq!(open, [token]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn poll_journal(&mut self) -> Option<JournalEntry> {
         self.events.journal.poll()
     }
@@ -42,6 +67,7 @@ impl Client {
     }
 
     /// Whether a message of so many bytes may be noted.
+    #[cold]
     pub(super) fn journal_has_room(&self, bytes: usize) -> bool {
         let journal = &self.events.journal;
         journal.len() < self.config.events_max
@@ -102,6 +128,7 @@ impl Client {
     }
 
     /// Notes that names have been given out, many at a time.
+    #[cold]
     pub(super) fn record_token(&mut self) {
         if self.next_token > self.recorded_token {
             let next_token = self.next_token.saturating_add(TOKENS);

@@ -220,7 +220,25 @@ impl Client {
     /// [`wants_input`](Self::wants_input) says no.
     pub fn handle_input(&mut self, now: Timestamp, input: &[u8]) -> Consumed {
         let now = self.note_input(now, input.len());
-        take(&mut Input { client: self, now }, input)
+        let taken = self.take_plain_acks(now, input);
+        let rest = input.get(taken..).unwrap_or_default();
+        if rest.is_empty() && taken > 0 {
+            return Consumed {
+                bytes: taken,
+                need: 2,
+            };
+        }
+        self.take_packets(now, taken, rest)
+    }
+
+    /// What is behind the first `taken` bytes.
+    #[inline(never)]
+    fn take_packets(&mut self, now: Timestamp, taken: usize, rest: &[u8]) -> Consumed {
+        let Consumed { bytes, need } = take(&mut Input { client: self, now }, rest);
+        Consumed {
+            bytes: bytes.saturating_add(taken),
+            need,
+        }
     }
 
     /// Like [`handle_input`](Self::handle_input), but takes the bytes out of a buffer whose memory
@@ -291,11 +309,8 @@ impl Client {
         buf: &mut Vec<u8>,
     ) -> Transmit {
         let now = self.clock.advance(now);
-        let Some(link) = &mut self.link else {
-            return Transmit::Idle;
-        };
-        if let Phase::Ending { deadline } = self.phase
-            && now >= deadline
+        if let (Phase::Ending { deadline }, Some(link)) = (&self.phase, &mut self.link)
+            && now >= *deadline
         {
             // The server does not read the last packet; it has had its time.
             link.abort();
@@ -435,6 +450,7 @@ impl Client {
         }
     }
 
+    #[inline]
     fn next_token(&mut self) -> u64 {
         let token = self.next_token;
         self.next_token = token.saturating_add(1);
@@ -446,12 +462,16 @@ impl Client {
 
     /// Notes that messages wait for the server's acknowledgements, and that none does any more.
     // [5:MQTT-4.9.0-2]
-    #[inline]
+    #[inline(always)]
     fn note_quota(&mut self) {
         let held_back = self.session.outbound.held_back_len();
-        if held_back == 0 && !self.quota_exhausted {
-            return;
+        if held_back > 0 || self.quota_exhausted {
+            self.note_quota_of(held_back);
         }
+    }
+
+    #[inline(never)]
+    fn note_quota_of(&mut self, held_back: usize) {
         let (Phase::Connected { .. }, Some(link)) = (&self.phase, &self.link) else {
             return;
         };

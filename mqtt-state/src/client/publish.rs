@@ -101,12 +101,12 @@ impl Client {
         message: Message,
     ) -> Result<PublishToken, PublishError> {
         let now = self.clock.advance(now);
-        if let Err(kind) = self.check_publish(&message) {
+        let bytes = message.len_held();
+        if let Err(kind) = self.check_publish(&message, bytes) {
             return Err(PublishError { kind, message });
         }
         let limits = self.queue_limits();
         let qos = message.qos();
-        let bytes = message.len_held();
         let expiry_secs = match message.has_properties() {
             true => message.properties().message_expiry_secs,
             false => None,
@@ -230,14 +230,15 @@ impl Client {
         }
     }
 
-    fn check_publish(&self, message: &Message) -> Result<(), PublishErrorKind> {
+    #[inline]
+    fn check_publish(&self, message: &Message, bytes: usize) -> Result<(), PublishErrorKind> {
         if message.has_properties() && !message.properties().subscription_ids.is_empty() {
             return Err(PublishErrorKind::SubscriptionIds);
         }
         let (Phase::Connected { negotiated, .. }, Some(link)) = (&self.phase, &self.link) else {
             return Ok(());
         };
-        match link.check_message(message) {
+        match link.check_message(message, bytes) {
             Ok(()) => Ok(()),
             Err(Settled::QoSNotSupported) => Err(PublishErrorKind::QoSNotSupported {
                 maximum: negotiated.maximum_qos,

@@ -124,27 +124,45 @@ impl Client {
 }
 
 impl Client {
-    /// The short way for the acknowledgement that nearly all are; `None` where there is no connection
-    /// to take it.
+    /// The short way for the acknowledgements that nearly all are: takes them off the front of
+    /// `input`, and answers how many bytes they were.
     #[inline]
-    fn handle_plain_ack(&mut self, ack: PlainAck) -> Option<Result<(), ReceiveError>> {
-        if self.has_journal() {
-            return None;
+    pub(super) fn take_plain_acks(&mut self, now: Timestamp, input: &[u8]) -> usize {
+        let mut taken = 0_usize;
+        let mut rest = input;
+        while let Some((ack, behind)) = PlainAck::split(rest)
+            && !self.has_journal()
+            && self.wants_input()
+            && let (Phase::Connected { .. }, Some(link)) = (&self.phase, &mut self.link)
+        {
+            let size = ack.to_bytes().len();
+            self.events.traffic.note_received(size);
+            let (session, events) = (&mut self.session, &mut self.events);
+            let success = PublishReason::Success;
+            let effect = match ack {
+                PlainAck::PubAck(id) => link.receive_puback(id, success, session, events),
+                PlainAck::PubRec(id) => link.receive_pubrec(id, success, session, events),
+                PlainAck::PubRel(id) => link
+                    .receive_pubrel(id, &mut session.inbound)
+                    .map(|_| AckEffect::Nothing),
+                PlainAck::PubComp(id) => link.receive_pubcomp(id, session),
+            };
+            match effect {
+                Ok(effect) => self.note_delivery(effect, Diagnostics::default()),
+                Err(error) => self.end_for(now, error),
+            }
+            taken = taken.wrapping_add(size);
+            rest = behind;
         }
-        let (Phase::Connected { .. }, Some(link)) = (&self.phase, &mut self.link) else {
-            return None;
-        };
-        let (session, events) = (&mut self.session, &mut self.events);
-        let success = PublishReason::Success;
-        let effect = match ack {
-            PlainAck::PubAck(id) => link.receive_puback(id, success, session, events),
-            PlainAck::PubRec(id) => link.receive_pubrec(id, success, session, events),
-            PlainAck::PubRel(id) => link
-                .receive_pubrel(id, &mut session.inbound)
-                .map(|_| AckEffect::Nothing),
-            PlainAck::PubComp(id) => link.receive_pubcomp(id, session),
-        };
-        Some(effect.map(|effect| self.note_delivery(effect, Diagnostics::default())))
+        taken
+    }
+
+    #[cold]
+    fn end_for(&mut self, now: Timestamp, error: ReceiveError) {
+        match error {
+            ReceiveError::Protocol(error) => self.fail(now, error),
+            ReceiveError::AnswerTooLarge => self.end_with_answer_too_large(now),
+        }
     }
 }
 
@@ -180,19 +198,11 @@ impl Intake for Input<'_> {
         let Some(version) = client.link.as_ref().map(Link::version) else {
             return;
         };
-        let short = frame.plain_ack();
-        let handled = match short.and_then(|ack| client.handle_plain_ack(ack)) {
-            Some(handled) => handled,
-            None => {
-                let packet = client.decoder.decode(frame, version);
-                let packet = packet.map_err(|error| ProtocolError::from(error).into());
-                packet.and_then(|packet| client.handle_packet(self.now, &packet, origin))
-            }
-        };
-        match handled {
-            Ok(()) => {}
-            Err(ReceiveError::Protocol(error)) => client.fail(self.now, error),
-            Err(ReceiveError::AnswerTooLarge) => client.end_with_answer_too_large(self.now),
+        let packet = client.decoder.decode(frame, version);
+        let packet = packet.map_err(|error| ProtocolError::from(error).into());
+        let handled = packet.and_then(|packet| client.handle_packet(self.now, &packet, origin));
+        if let Err(error) = handled {
+            client.end_for(self.now, error);
         }
     }
 }

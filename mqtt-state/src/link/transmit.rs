@@ -119,6 +119,9 @@ impl Link {
         let Some(session) = session else {
             return Transmit::Idle;
         };
+        if session.outbound.is_idle() {
+            return Transmit::Idle;
+        }
         self.transmit_publishes(now, end, buf, session, store)
     }
 
@@ -262,13 +265,18 @@ impl Link {
         Ok(())
     }
 
-    /// Whether the peer takes a message, as far as can be known before it is its turn.
-    pub(crate) fn check_message(&self, message: &Message) -> Result<(), Settled> {
+    /// Whether the peer takes a message of so many bytes, as far as can be known before it is its turn.
+    #[inline]
+    pub(crate) fn check_message(&self, message: &Message, bytes: usize) -> Result<(), Settled> {
         self.check_flags(message.qos(), message.retain())?;
-        let at_most = message.len_held().saturating_add(HEAD_MAX);
-        if at_most <= self.send.packet_size_max {
+        if bytes.saturating_add(HEAD_MAX) <= self.send.packet_size_max {
             return Ok(());
         }
+        self.check_large(message)
+    }
+
+    #[inline(never)]
+    fn check_large(&self, message: &Message) -> Result<(), Settled> {
         // Any identifier has the same size.
         let id = PacketId::MIN;
         let delivery = match message.qos() {

@@ -187,6 +187,12 @@ impl<M> Outbound<M> {
         self.flows.listed(&self.releases).filter_map(|flow| flow.id)
     }
 
+    /// Whether nothing is to be sent, whatever may go.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.unsent.is_none() && self.waiting.head().is_none() && self.waiting_qos0.head().is_none()
+    }
+
     /// Where the PUBLISH to send next is, if any may go. Without `quota` only QoS 0 may.
     #[inline(always)]
     pub(crate) fn next(&self, quota: bool) -> Option<Place> {
@@ -255,7 +261,8 @@ impl<M> Outbound<M> {
         if flow.qos == QoS::AtMostOnce {
             self.messages_bytes = self.messages_bytes.saturating_sub(flow.size);
             done(flow.tag, &mut flow.message);
-            self.flows.pop_front(&mut self.waiting_qos0, place);
+            self.flows.unlink_front(&mut self.waiting_qos0, place);
+            self.flows.remove(place);
             return Sent::AtMostOnce;
         }
         let before = core::mem::replace(&mut flow.sent_on, self.connection);
@@ -313,7 +320,7 @@ impl<M> Outbound<M> {
     fn start(&mut self, place: Place) -> Option<PacketId> {
         // `next` and `assign` answer only when an identifier is free.
         let id = self.ids.insert(place)?;
-        self.flows.unlink(&mut self.waiting, place);
+        self.flows.unlink_front(&mut self.waiting, place);
         self.flows.push_back(&mut self.publishes, place);
         let flow = self.flows.get_mut(place)?;
         flow.id = Some(id);

@@ -183,16 +183,15 @@ impl<M> Flows<M> {
         list.len = list.len.saturating_sub(1);
     }
 
-    /// Takes the first flow out of its list, and drops what is kept there.
+    /// Takes the first flow out of its list.
     #[inline]
-    pub(super) fn pop_front(&mut self, list: &mut List, place: Place) {
+    pub(super) fn unlink_front(&mut self, list: &mut List, place: Place) {
         list.head = self.next(place);
         match list.head.and_then(|head| self.get_mut(head)) {
             Some(flow) => flow.links.previous = None,
             None => list.tail = None,
         }
         list.len = list.len.saturating_sub(1);
-        self.remove(place);
     }
 
     /// What stands in a list, in its order.
