@@ -68,4 +68,6 @@ pub enum TimeoutReason {
     WillDelay,
     /// A retained message expires.
     RetainedExpiry,
+    /// A question that nobody has answered counts as denied.
+    Decision,
 }

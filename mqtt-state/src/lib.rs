@@ -90,6 +90,7 @@ pub mod client;
 pub mod server;
 pub mod session;
 
+mod authentication;
 mod diagnostics;
 mod drive;
 mod error;
@@ -103,6 +104,7 @@ mod time;
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+pub use authentication::AuthenticationData;
 pub use diagnostics::Diagnostics;
 pub use drive::{Consumed, Timeout, TimeoutReason, Transmit};
 pub use error::{CloseCause, ProtocolError};

@@ -1,5 +1,8 @@
 //! How much a broker serves and keeps.
 
+use core::time::Duration;
+
+use super::Ask;
 use crate::server;
 
 /// Limits and choices of one [`Broker`](super::Broker).
@@ -39,6 +42,13 @@ pub struct Config {
     /// Whether `$share/{group}/{filter}` is a shared subscription for 3.1.1 clients too, as in the
     /// brokers people know. The standard has it as an ordinary filter there. True.
     pub shared_subscriptions_in_3_1_1: bool,
+    /// Which decisions are the embedder's. None: everything is allowed.
+    pub ask: Ask,
+    /// Packets of one connection that wait while something before them is not decided. Above it no
+    /// more of its input is taken. At least 1. 16.
+    pub held_max: usize,
+    /// A question without an answer after so long counts as denied. 10 s.
+    pub decision_timeout: Duration,
     /// Source of everything random, which is the client identifiers that are assigned. Different
     /// for each run, unless runs have to be repeatable. 0.
     pub seed: u64,
@@ -57,6 +67,9 @@ impl Default for Config {
             events_max: 10_000,
             message_events: false,
             shared_subscriptions_in_3_1_1: true,
+            ask: Ask::default(),
+            held_max: 16,
+            decision_timeout: Duration::from_secs(10),
             seed: 0,
         }
     }

@@ -1,17 +1,18 @@
 //! CONNECT, take-over, and what happens to a session when its connection ends.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 
-use mqtt_codec::{Connect, ConnectReason, Disconnect, DisconnectReason, Str};
+use mqtt_codec::{Connect, ConnectReason, DisconnectReason, Str};
 
 use super::event::Event;
 use super::sessions::SessionKey;
 use super::timers::Timer;
 use super::{Broker, ConnectionId};
-use crate::server::{Welcome, WillRequest, check_connect, session_expiry_secs};
+use crate::server::{ConnectRequest, Welcome, check_connect};
 use crate::session::Lost;
-use crate::{CloseCause, Timestamp};
+use crate::{AuthenticationData, CloseCause, Timestamp};
 
 /// A session without an end.
 const FOR_EVER: u32 = u32::MAX;
@@ -27,12 +28,27 @@ impl Broker {
         // A session that has ended is not resumed, however late the embedder tells the time.
         self.fire_due(now);
         check_connect(connect, &self.config.server).map_err(CloseCause::Refused)?;
+        let request = ConnectRequest::new(connect, &self.config.server);
+        if self.config.ask.connect {
+            return self.ask_connect(now, id, Box::new(request));
+        }
+        self.admit(now, id, request, None)
+    }
+
+    /// A CONNECT that nothing stands against.
+    pub(super) fn admit(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        connect: ConnectRequest,
+        authentication_data: Option<AuthenticationData>,
+    ) -> Result<(), CloseCause> {
         // [5:MQTT-3.1.3-6] [3:MQTT-3.1.3-6] A client without an identifier gets one.
         let assigned = connect
             .client_id
             .is_empty()
             .then(|| self.assign_client_id());
-        let client_id = assigned.as_deref().unwrap_or(connect.client_id.as_str());
+        let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
         // [5:MQTT-3.1.4-3] [3:MQTT-3.1.4-2] The older connection of the same client ends.
         if let Some(older) = self
             .sessions
@@ -67,7 +83,7 @@ impl Broker {
         };
         // [5:MQTT-3.1.3-9] The client is back before the delay of its will was over.
         self.cancel_timers(key);
-        let expiry_secs = session_expiry_secs(connect, &self.config.server);
+        let expiry_secs = connect.session_expiry_secs;
         let (Some(connection), Some(entry)) =
             (self.connections.get_mut(id), self.sessions.get_mut(key))
         else {
@@ -76,7 +92,7 @@ impl Broker {
         entry.connection = Some(id);
         entry.expiry_secs = expiry_secs;
         // [5:MQTT-3.1.2-7] [3:MQTT-3.1.2-8] [3:MQTT-3.1.2-12] A new CONNECT brings its own will, or none.
-        entry.will = connect.will.as_ref().map(WillRequest::new);
+        entry.will = connect.will.map(|will| *will);
         connection.session = Some(key);
         self.events.push(Event::Connected {
             connection: id,
@@ -89,6 +105,7 @@ impl Broker {
             session_present,
             session_expiry_secs: expiry_secs,
             assigned_client_id: told,
+            authentication_data: authentication_data.as_ref(),
         };
         connection
             .link
@@ -101,14 +118,15 @@ impl Broker {
         &mut self,
         now: Timestamp,
         id: ConnectionId,
-        disconnect: &Disconnect<'_>,
+        reason: DisconnectReason,
+        session_expiry_secs: Option<u32>,
     ) {
         let session = self
             .connections
             .get(id)
             .and_then(|connection| connection.session);
         if let Some(entry) = session.and_then(|key| self.sessions.get_mut(key)) {
-            if let Some(asked) = disconnect.properties.session_expiry_secs {
+            if let Some(asked) = session_expiry_secs {
                 let maximum = self
                     .config
                     .server
@@ -118,16 +136,11 @@ impl Broker {
             }
             // [5:MQTT-3.14.4-3] [5:MQTT-3.1.2-10] [3:MQTT-3.14.4-3] [3:MQTT-3.1.2-10] Only a normal end deletes the will;
             // in 3.1.1 there is no other.
-            if disconnect.reason == DisconnectReason::NormalDisconnection {
+            if reason == DisconnectReason::NormalDisconnection {
                 entry.will = None;
             }
         }
-        self.end_connection(
-            now,
-            id,
-            CloseCause::DisconnectedByPeer(disconnect.reason),
-            None,
-        );
+        self.end_connection(now, id, CloseCause::DisconnectedByPeer(reason), None);
     }
 
     /// A connection is over. Its session goes its own way; its last bytes still go out.
@@ -149,6 +162,7 @@ impl Broker {
         }
         connection.link.end(now, cause, &self.config.server);
         let session = connection.session.take();
+        self.drop_held(id, session);
         let client_id = session
             .and_then(|key| self.sessions.get(key))
             .map(|entry| entry.client_id.clone());
@@ -214,6 +228,9 @@ impl Broker {
         let Some(will) = entry.will.take() else {
             return;
         };
+        if self.config.ask.publish {
+            return self.ask_detached(now, Some(key), will.message, true);
+        }
         let client_id = entry.client_id.clone();
         let topic = String::from(will.message.topic().as_str());
         // [5:MQTT-3.1.2-14] [5:MQTT-3.1.2-15] [3:MQTT-3.1.2-16] [3:MQTT-3.1.2-17] With its own RETAIN flag.

@@ -1,13 +1,15 @@
 //! The connections of a broker, and which of them have output.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::fmt;
 
+use super::held::Held;
 use super::sessions::SessionKey;
 use super::slab::{Key, Slab};
 use crate::Timestamp;
 use crate::intake::BufferSeen;
-use crate::server::ServerLink;
+use crate::server::{ConnectRequest, ServerLink};
 
 /// Names one connection; never a later one in the same place, so that a late call about a
 /// connection that is gone cannot hurt another.
@@ -35,6 +37,12 @@ pub(super) struct Connection {
     /// When its timer fires.
     pub(super) timer_at: Option<Timestamp>,
     pub(super) buffer_seen: BufferSeen,
+    /// Packets that wait for a decision about one before.
+    pub(super) held: Held,
+    /// A CONNECT whose client was asked for more.
+    pub(super) request: Option<Box<ConnectRequest>>,
+    /// Whether it may connect is asked.
+    pub(super) question: Option<Key>,
     ready: Ready,
 }
 
@@ -69,6 +77,9 @@ impl Connections {
                 session: None,
                 timer_at: None,
                 buffer_seen: BufferSeen::default(),
+                held: Held::default(),
+                request: None,
+                question: None,
                 ready: Ready::No,
             })
             .map(ConnectionId)

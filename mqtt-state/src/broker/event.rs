@@ -1,18 +1,69 @@
-//! What a broker reports. Nothing waits for these: an embedder may ignore them all.
+//! What a broker reports, and what it asks. Nothing waits for reports: an embedder may ignore them.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 
-use mqtt_codec::{ProtocolVersion, QoS, SubscribeReason};
+use mqtt_codec::{Message, ProtocolVersion, QoS, SubscribeReason, SubscriptionOptions};
 
-use super::ConnectionId;
-use crate::CloseCause;
+use super::{ConnectDecision, ConnectionId, PublishDecision, SubscribeDecision};
+use crate::server::ConnectRequest;
+use crate::{AuthenticationData, CloseCause};
 
 /// Something that happened in a [`Broker`](super::Broker).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
+    /// May this client connect? [`decide_connect`](super::Broker::decide_connect) answers; until then
+    /// nothing else of it is taken. Only where [`Ask::connect`](super::Ask::connect) says so.
+    Authenticate {
+        /// Names the question.
+        decision: ConnectDecision,
+        /// The connection.
+        connection: ConnectionId,
+        /// What its CONNECT says.
+        request: Box<ConnectRequest>,
+    },
+    /// The client has taken a step of its enhanced authentication, before it is accepted or again on
+    /// its live connection. [`decide_connect`](super::Broker::decide_connect) answers.
+    AuthenticateStep {
+        /// Names the question.
+        decision: ConnectDecision,
+        /// The connection.
+        connection: ConnectionId,
+        /// What it said.
+        data: Option<AuthenticationData>,
+    },
+    /// May this message be published? [`decide_publish`](super::Broker::decide_publish) answers.
+    /// Only where [`Ask::publish`](super::Ask::publish) says so.
+    AuthorizePublish {
+        /// Names the question.
+        decision: PublishDecision,
+        /// The connection; `None` when it is gone.
+        connection: Option<ConnectionId>,
+        /// The publisher's client identifier.
+        client_id: Box<str>,
+        /// The message, with its QoS and RETAIN flag.
+        message: Message,
+        /// It is the will of a client that is gone.
+        is_will: bool,
+    },
+    /// May this client subscribe to this filter?
+    /// [`decide_subscribe`](super::Broker::decide_subscribe) answers. Only where
+    /// [`Ask::subscribe`](super::Ask::subscribe) or
+    /// [`reauthorize`](super::Broker::reauthorize) says so.
+    AuthorizeSubscribe {
+        /// Names the question.
+        decision: SubscribeDecision,
+        /// The connection; `None` when the client is away.
+        connection: Option<ConnectionId>,
+        /// The client's identifier.
+        client_id: Box<str>,
+        /// As in the packet.
+        filter: String,
+        /// What it asks for.
+        options: SubscriptionOptions,
+    },
     /// A CONNECT was accepted.
     Connected {
         /// The connection.
@@ -132,6 +183,11 @@ impl EventQueue {
         } else {
             self.dropped = self.dropped.saturating_add(1);
         }
+    }
+
+    /// A question is never dropped; how many are open is limited for each connection.
+    pub(super) fn ask(&mut self, event: Event) {
+        self.events.push_back(event);
     }
 
     pub(super) fn pop(&mut self) -> Option<Event> {

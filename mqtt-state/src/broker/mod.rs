@@ -30,7 +30,9 @@
 mod config;
 mod connect;
 mod connections;
+mod decision;
 mod event;
+mod held;
 mod retained;
 mod routing;
 mod sessions;
@@ -49,9 +51,14 @@ use mqtt_topic::{IndexConfig, RetainedConfig, RetainedIndex, SubscriptionIndex};
 
 pub use config::Config;
 pub use connections::ConnectionId;
+pub use decision::{
+    Ask, ConnectAnswer, ConnectDecision, Grant, PublishAnswer, PublishDecision, Stale,
+    SubscribeAnswer, SubscribeDecision,
+};
 pub use event::{DropCause, Event};
 
 use connections::Connections;
+use decision::Decisions;
 use event::EventQueue;
 use routing::{Router, Subscription};
 use sessions::{SessionKey, Sessions};
@@ -62,7 +69,8 @@ use crate::intake::{Intake, Origin, Step, take, take_shared};
 use crate::server::{Action, ServerLink};
 use crate::time::Clock;
 use crate::{
-    CloseCause, Consumed, Explanation, Timeout, TimeoutReason, Timestamp, Traffic, Transmit,
+    AuthenticationData, CloseCause, Consumed, Explanation, Timeout, TimeoutReason, Timestamp,
+    Traffic, Transmit,
 };
 
 /// A broker.
@@ -83,6 +91,7 @@ pub struct Broker {
     router: Router,
     timers: Timers,
     events: EventQueue,
+    decisions: Decisions,
     traffic: Traffic,
     /// Client identifiers assigned so far.
     assigned: u64,
@@ -149,6 +158,7 @@ impl Broker {
             router: Router::default(),
             timers: Timers::default(),
             events: EventQueue::new(config.events_max),
+            decisions: Decisions::new(),
             traffic: Traffic::default(),
             assigned: 0,
             config,
@@ -334,6 +344,7 @@ impl Broker {
             Timer::Will(_) => TimeoutReason::WillDelay,
             Timer::Session(_) => TimeoutReason::SessionExpiry,
             Timer::Retained(_) => TimeoutReason::RetainedExpiry,
+            Timer::Decision(_) => TimeoutReason::Decision,
         };
         Some(Timeout { at, reason })
     }
@@ -341,9 +352,10 @@ impl Broker {
     /// Whether input of a connection is taken now. No means: send its output first.
     #[must_use]
     pub fn wants_input(&self, id: ConnectionId) -> bool {
-        self.connections
-            .get(id)
-            .is_none_or(|connection| connection.link.wants_input())
+        self.connections.get(id).is_none_or(|connection| {
+            let has_room = connection.held.len() < self.config.held_max.max(1);
+            connection.link.wants_input() && (has_room || connection.link.is_ended())
+        })
     }
 
     /// Figures at this moment. Costs nothing that grows with the broker.
@@ -359,6 +371,12 @@ impl Broker {
             events_dropped: self.events.dropped(),
             traffic: self.traffic,
         }
+    }
+
+    /// Questions without an answer.
+    #[must_use]
+    pub fn undecided_len(&self) -> usize {
+        self.decisions.len()
     }
 
     /// What a connection and its session wait for; `None` for a connection that is gone.
@@ -410,11 +428,38 @@ impl Broker {
             // What an acknowledgement means has been heard by the store.
             Action::Nothing | Action::Delivery(_) => Ok(()),
             Action::Connect(connect) => self.connect(now, id, &connect),
-            Action::Publish(publish, topic) => self.publish_from(now, id, &publish, &topic, origin),
-            Action::Subscribe(subscribe) => self.subscribe(now, id, &subscribe),
-            Action::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe),
+            Action::Authenticate { data, .. } => {
+                self.ask_step(now, id, data.map(AuthenticationData::from))
+            }
+            Action::Publish(publish, topic) => {
+                if self.config.ask.publish || self.is_holding(id) {
+                    let message = origin.message(&publish, topic.name());
+                    self.hold_publish(now, id, publish.delivery, message);
+                    return Ok(());
+                }
+                self.publish_from(now, id, &publish, &topic, origin)
+            }
+            Action::Subscribe(subscribe) => {
+                if self.config.ask.subscribe || self.is_holding(id) {
+                    self.hold_subscribe(now, id, &subscribe);
+                    return Ok(());
+                }
+                self.subscribe(now, id, &subscribe)
+            }
+            Action::Unsubscribe(unsubscribe) => {
+                if self.is_holding(id) {
+                    self.hold_unsubscribe(id, &unsubscribe);
+                    return Ok(());
+                }
+                self.unsubscribe(id, &unsubscribe)
+            }
             Action::Disconnect(disconnect) => {
-                self.client_disconnects(now, id, &disconnect);
+                let expiry = disconnect.properties.session_expiry_secs;
+                if self.is_holding(id) {
+                    self.hold_disconnect(id, disconnect.reason, expiry);
+                } else {
+                    self.client_disconnects(now, id, disconnect.reason, expiry);
+                }
                 Ok(())
             }
         }
@@ -469,7 +514,7 @@ impl Intake for Input<'_> {
         if connection.link.is_ended() {
             return Step::Ignore;
         }
-        if !connection.link.wants_input() {
+        if !broker.wants_input(self.id) {
             return Step::Need(0);
         }
         match connection.link.parse(input) {

@@ -93,12 +93,20 @@ impl Broker {
             };
             let mut found = Vec::new();
             let Self {
-                store, retained, ..
+                store,
+                retained,
+                subscriptions,
+                ..
             } = &mut *self;
             let filter = TopicFilter::assume_valid(&replay.filter);
-            let progress =
-                retained.query(filter, &mut replay.cursor, REPLAY_BUDGET, |_, reference| {
-                    if store.expires_at(reference).is_none_or(|at| at > now) {
+            let subscription = subscriptions.get(filter, key);
+            let denies = |name: TopicName<'_>| subscription.is_some_and(|held| held.denies(name));
+            let progress = retained.query(
+                filter,
+                &mut replay.cursor,
+                REPLAY_BUDGET,
+                |name, reference| {
+                    if !denies(name) && store.expires_at(reference).is_none_or(|at| at > now) {
                         found.push(store.share(reference));
                     }
                     if found.len() < room {
@@ -106,7 +114,8 @@ impl Broker {
                     } else {
                         ControlFlow::Break(())
                     }
-                });
+                },
+            );
             for reference in found {
                 let published = self
                     .store

@@ -1,10 +1,11 @@
 //! From one message to all who get it.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use mqtt_codec::{Message, Publish, PublishReason, QoS, SubscriptionId, TopicName};
+use mqtt_codec::{Message, Publish, PublishReason, QoS, SubscriptionId, TopicFilter, TopicName};
 use mqtt_topic::{Group, GroupId, Match, Scratch};
 
 use super::event::{DropCause, Event};
@@ -17,12 +18,27 @@ use crate::session::QueueLimits;
 use crate::{CloseCause, Timestamp};
 
 /// One subscription, as the index keeps it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Subscription {
     pub(super) qos: QoS,
     pub(super) no_local: bool,
     pub(super) retain_as_published: bool,
     pub(super) id: Option<SubscriptionId>,
+    /// Filters of what is not delivered. Most have none.
+    pub(super) deny: Option<Box<[Box<str>]>>,
+}
+
+impl Subscription {
+    /// Whether a message with this topic may not be delivered.
+    pub(super) fn denies(&self, name: TopicName<'_>) -> bool {
+        let Some(deny) = &self.deny else {
+            return false;
+        };
+        let mut filters = deny
+            .iter()
+            .filter_map(|filter| TopicFilter::new(filter).ok());
+        filters.any(|filter| filter.matches(name))
+    }
 }
 
 /// What one session gets of a message.
@@ -83,23 +99,24 @@ fn choose(
     turns: &mut BTreeMap<GroupId, usize>,
     group: &Group<'_, SessionKey, Subscription>,
     sessions: &Sessions,
+    name: TopicName<'_>,
 ) -> Option<(SessionKey, Subscription)> {
     let turn = turns.entry(group.id()).or_default();
     let len = group.len();
-    let member = |place: usize| {
+    // In their order from the one whose turn it is, those who may have it.
+    let members = (*turn..turn.saturating_add(len)).filter_map(|place| {
         let place = place.checked_rem(len)?;
-        group
-            .get(place)
-            .map(|(session, subscription)| (place, session, *subscription))
+        let (session, subscription) = group.get(place)?;
+        (!subscription.denies(name)).then_some((place, session, subscription))
+    });
+    let is_connected = |session: SessionKey| {
+        let entry = sessions.get(session);
+        entry.is_some_and(|entry| entry.connection.is_some())
     };
-    let connected = (*turn..turn.saturating_add(len))
-        .filter_map(member)
-        .find(|(_, session, _)| {
-            sessions
-                .get(*session)
-                .is_some_and(|entry| entry.connection.is_some())
-        });
-    let (place, session, subscription) = connected.or_else(|| member(*turn))?;
+    let mut others = members.clone();
+    let connected = { members }.find(|(_, session, _)| is_connected(*session));
+    let (place, session, subscription) = connected.or_else(|| others.next())?;
+    let subscription = subscription.clone();
     *turn = place.saturating_add(1);
     Some((session, subscription))
 }
@@ -154,6 +171,26 @@ impl Broker {
             .link
             .acknowledge(publish.delivery, reason, &mut entry.session)
             .map_err(|_| CloseCause::AnswerTooLarge)
+    }
+
+    /// Answers a PUBLISH that was held.
+    pub(super) fn acknowledge(
+        &mut self,
+        id: ConnectionId,
+        delivery: mqtt_codec::Delivery,
+        reason: PublishReason,
+    ) -> Result<(), CloseCause> {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Ok(());
+        };
+        let entry = connection
+            .session
+            .and_then(|key| self.sessions.get_mut(key));
+        let Some(entry) = entry else { return Ok(()) };
+        let acknowledged = connection
+            .link
+            .acknowledge(delivery, reason, &mut entry.session);
+        acknowledged.map_err(|_| CloseCause::AnswerTooLarge)
     }
 
     /// A message of the embedder or a will.
@@ -248,13 +285,14 @@ impl Broker {
             match found {
                 Match::Subscriber { key, value } => {
                     // [5:MQTT-3.8.3-3] Not back to the client that published it.
-                    let own = publisher == Some(key);
-                    if !(own && value.no_local) {
+                    let is_own = publisher == Some(key) && value.no_local;
+                    if !is_own && !value.denies(name) {
                         router.plan(key, None, value);
                     }
                 }
                 Match::Group(group) => {
-                    if let Some((key, subscription)) = choose(&mut router.turns, &group, sessions) {
+                    let chosen = choose(&mut router.turns, &group, sessions, name);
+                    if let Some((key, subscription)) = chosen {
                         router.plan(key, Some(group.id()), &subscription);
                     }
                 }

@@ -1,38 +1,58 @@
 //! SUBSCRIBE and UNSUBSCRIBE: the index of who wants what.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use mqtt_codec::{
-    AckProperties, Packet, ProtocolVersion, QoS, RetainHandling, SubAck, SubAckReasons, Subscribe,
-    SubscribeFilter, SubscribeReason, SubscriptionId, TopicFilter, UnsubAck, UnsubAckReasons,
-    Unsubscribe, UnsubscribeReason,
+    AckProperties, Packet, PacketId, ProtocolVersion, QoS, RetainHandling, SubAck, SubAckReasons,
+    Subscribe, SubscribeFilter, SubscribeReason, SubscriptionId, SubscriptionOptions, TopicFilter,
+    UnsubAck, UnsubAckReasons, Unsubscribe, UnsubscribeReason,
 };
 use mqtt_topic::{Cursor, SharedFilter, SubscriptionFilter};
 
+use super::decision::{Grant, SubscribeAnswer};
 use super::event::Event;
+use super::held::grant_of;
 use super::routing::Subscription;
 use super::sessions::{Replay, SessionKey};
 use super::{Broker, ConnectionId};
 use crate::{CloseCause, Timestamp};
 
 impl Broker {
-    /// A client's SUBSCRIBE.
-    // [5:MQTT-3.8.4-5] [3:MQTT-3.8.4-4] Each filter as if it came alone, then one SUBACK.
+    /// A client's SUBSCRIBE that nobody is asked about.
     pub(super) fn subscribe(
         &mut self,
         now: Timestamp,
         id: ConnectionId,
         subscribe: &Subscribe<'_>,
     ) -> Result<(), CloseCause> {
+        let filters = subscribe.filters.iter();
+        let filters = filters.map(|entry| (entry, Some(&SubscribeAnswer::Allow)));
+        let subscription_id = subscribe.properties.subscription_id;
+        self.subscribe_decided(now, id, subscribe.id, subscription_id, filters)
+    }
+
+    /// A SUBSCRIBE, with what was decided about each filter.
+    // [5:MQTT-3.8.4-5] [3:MQTT-3.8.4-4] Each filter as if it came alone, then one SUBACK.
+    pub(super) fn subscribe_decided<'a>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        packet_id: PacketId,
+        subscription_id: Option<SubscriptionId>,
+        filters: impl Iterator<Item = (SubscribeFilter<'a>, Option<&'a SubscribeAnswer>)>,
+    ) -> Result<(), CloseCause> {
         let Some((key, version)) = self.session_of(id) else {
             return Ok(());
         };
-        let mut reasons = Vec::with_capacity(subscribe.filters.len());
-        for entry in subscribe.filters.iter() {
-            let reason =
-                self.subscribe_one(key, version, &entry, subscribe.properties.subscription_id);
+        let mut reasons = Vec::with_capacity(filters.size_hint().0);
+        for (entry, answer) in filters {
+            let reason = match grant_of(answer) {
+                Ok(grant) => self.subscribe_one(key, version, &entry, subscription_id, grant),
+                Err(reason) => reason,
+            };
             if let Some(session) = self.sessions.get(key) {
                 self.events.push(Event::Subscribed {
                     client_id: session.client_id.clone(),
@@ -49,7 +69,7 @@ impl Broker {
             (self.connections.get_mut(id), SubAckReasons::new(&reasons))
         {
             let suback = SubAck {
-                id: subscribe.id,
+                id: packet_id,
                 reasons,
                 properties: AckProperties::default(),
             };
@@ -68,6 +88,7 @@ impl Broker {
         version: ProtocolVersion,
         entry: &SubscribeFilter<'_>,
         id: Option<SubscriptionId>,
+        grant: Option<&Grant>,
     ) -> SubscribeReason {
         let SubscribeFilter {
             filter, options, ..
@@ -90,11 +111,17 @@ impl Broker {
         {
             return SubscribeReason::QuotaExceeded;
         }
+        let qos = grant.map_or(options.qos, |grant| options.qos.min(grant.qos_max));
+        let deny = grant.map_or(&[][..], |grant| &grant.deny);
         let subscription = Subscription {
-            qos: options.qos,
+            qos,
             no_local: options.no_local,
             retain_as_published: options.retain_as_published,
             id,
+            deny: match deny {
+                [] => None,
+                filters => Some(filters.iter().map(|it| it.as_str().into()).collect()),
+            },
         };
         // [5:MQTT-3.8.4-3] [3:MQTT-3.8.4-3] The same filter again replaces; nothing that waits is lost.
         let inserted = match shared {
@@ -112,10 +139,11 @@ impl Broker {
             RetainHandling::DoNotSend => false,
         };
         if greets && shared.is_none() {
-            self.start_replay(key, filter, options.qos, id);
+            self.start_replay(key, filter, qos, id);
         }
         // [5:MQTT-3.2.2-10] Any QoS is granted; delivery never exceeds what was published.
-        match options.qos {
+        // [5:MQTT-3.8.4-7] It may be less than what was asked for.
+        match qos {
             QoS::AtMostOnce => SubscribeReason::GrantedQoS0,
             QoS::AtLeastOnce => SubscribeReason::GrantedQoS1,
             QoS::ExactlyOnce => SubscribeReason::GrantedQoS2,
@@ -156,11 +184,20 @@ impl Broker {
         id: ConnectionId,
         unsubscribe: &Unsubscribe<'_>,
     ) -> Result<(), CloseCause> {
+        self.unsubscribe_all(id, unsubscribe.id, unsubscribe.filters.iter())
+    }
+
+    pub(super) fn unsubscribe_all<'a>(
+        &mut self,
+        id: ConnectionId,
+        packet_id: PacketId,
+        filters: impl Iterator<Item = TopicFilter<'a>>,
+    ) -> Result<(), CloseCause> {
         let Some((key, version)) = self.session_of(id) else {
             return Ok(());
         };
-        let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
-        for filter in unsubscribe.filters.iter() {
+        let mut reasons = Vec::with_capacity(filters.size_hint().0);
+        for filter in filters {
             let existed = self.unsubscribe_one(key, version, filter);
             if let Some(entry) = self.sessions.get_mut(key) {
                 entry
@@ -182,7 +219,7 @@ impl Broker {
         if let Some(connection) = self.connections.get_mut(id) {
             let reasons = UnsubAckReasons::new(&reasons);
             let unsuback = UnsubAck {
-                id: unsubscribe.id,
+                id: packet_id,
                 reasons,
                 properties: AckProperties::default(),
             };
@@ -216,6 +253,83 @@ impl Broker {
             }
             Err(()) => false,
         }
+    }
+
+    /// Takes away what a session is subscribed to by one filter. Answers whether it was.
+    pub(super) fn remove_subscription(&mut self, key: SessionKey, filter: TopicFilter<'_>) -> bool {
+        // As a shared one where it can be one; a 3.1.1 client may have it as an ordinary one.
+        let existed = self.unsubscribe_one(key, ProtocolVersion::V5_0, filter)
+            || self.subscriptions.remove(filter, key).is_some();
+        if existed && let Some(entry) = self.sessions.get_mut(key) {
+            let replays = &mut entry.replays;
+            replays.retain(|replay| *replay.filter != *filter.as_bytes());
+            self.events.push(Event::Unsubscribed {
+                client_id: entry.client_id.clone(),
+                filter: String::from(filter.as_str()),
+                existed,
+            });
+        }
+        existed
+    }
+
+    /// The filters of a session, as its packets had them, and what it asked for.
+    pub(super) fn subscriptions_of(&self, key: SessionKey) -> Vec<(String, SubscriptionOptions)> {
+        let mut all = Vec::new();
+        self.subscriptions.for_each_of(key, |filter, value| {
+            let text = match filter {
+                SubscriptionFilter::Plain(filter) => String::from(filter.as_str()),
+                SubscriptionFilter::Shared { group, filter } => {
+                    let group = String::from_utf8_lossy(group);
+                    format!("$share/{group}/{}", filter.as_str())
+                }
+                _other => return,
+            };
+            let options = SubscriptionOptions {
+                qos: value.qos,
+                no_local: value.no_local,
+                retain_as_published: value.retain_as_published,
+                retain_handling: RetainHandling::DoNotSend,
+            };
+            all.push((text, options));
+        });
+        all
+    }
+
+    /// What an answer to [`reauthorize`](Broker::reauthorize) does to a subscription.
+    pub(super) fn answer_again(&mut self, key: SessionKey, filter: &str, answer: SubscribeAnswer) {
+        // It was taken out of the index.
+        let Ok(filter) = TopicFilter::new(filter) else {
+            return;
+        };
+        let grant = match &answer {
+            SubscribeAnswer::Allow => return,
+            SubscribeAnswer::Grant(grant) => grant,
+            SubscribeAnswer::Refuse(_) => {
+                self.remove_subscription(key, filter);
+                return;
+            }
+        };
+        let filter_text = filter.as_str();
+        let held = self.subscriptions_of(key);
+        let held = held.iter().find(|(text, _)| text == filter_text);
+        let id = self.subscription_id_of(key, filter);
+        if let Some((_, options)) = held {
+            let options = *options;
+            let entry = SubscribeFilter { filter, options };
+            self.subscribe_one(key, ProtocolVersion::V5_0, &entry, id, Some(grant));
+        }
+    }
+
+    fn subscription_id_of(
+        &self,
+        key: SessionKey,
+        filter: TopicFilter<'_>,
+    ) -> Option<SubscriptionId> {
+        let held = match filter.shared() {
+            Ok(Some(shared)) => self.subscriptions.get_shared(shared, key),
+            Ok(None) | Err(_) => self.subscriptions.get(filter, key),
+        };
+        held?.id
     }
 
     /// Removes all subscriptions of a session that ends.

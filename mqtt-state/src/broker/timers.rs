@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 
 use super::sessions::SessionKey;
+use super::slab::Key;
 use super::store::MessageName;
 use super::{Broker, ConnectionId};
 use crate::Timestamp;
@@ -19,6 +20,8 @@ pub(super) enum Timer {
     Session(SessionKey),
     /// A retained message expires.
     Retained(MessageName),
+    /// A question counts as denied.
+    Decision(Key),
 }
 
 /// All timers; the next one is found without looking at the others.
@@ -74,6 +77,7 @@ impl Broker {
                     self.end_session(now, key);
                 }
                 Timer::Retained(name) => self.expire_retained(name),
+                Timer::Decision(key) => self.question_expired(now, key),
             }
         }
     }

@@ -3,38 +3,10 @@
 use alloc::string::{String, ToString};
 use core::fmt;
 
-use bytes::Bytes;
 use mqtt_codec::{Auth, AuthReason, Authentication, Binary, EncodeError, Packet, Str};
 
 use super::{Client, Event, Phase};
-use crate::{CloseCause, ProtocolError, Timeout, TimeoutReason, Timestamp};
-
-/// What one side said in a dialogue. `Debug` shows its length.
-#[derive(Clone, PartialEq, Eq)]
-pub struct AuthenticationData(Bytes);
-
-impl AuthenticationData {
-    /// The bytes, which are the method's affair.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    pub(super) const fn len_held(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(super) fn of(authentication: &Authentication<'_>) -> Option<Self> {
-        let data = authentication.data?;
-        Some(Self(Bytes::copy_from_slice(data.as_bytes())))
-    }
-}
-
-impl fmt::Debug for AuthenticationData {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "({} bytes)", self.0.len())
-    }
-}
+use crate::{AuthenticationData, CloseCause, ProtocolError, Timeout, TimeoutReason, Timestamp};
 
 /// Why a step of a dialogue was not taken. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -72,7 +72,9 @@ use bytes::{Bytes, BytesMut};
 use mqtt_codec::{Decoder, Packet, Rule};
 
 pub use acknowledge::{AckError, Acknowledge, Receipt};
-pub use authenticate::{AuthenticateError, AuthenticationData};
+pub use authenticate::AuthenticateError;
+
+pub use crate::AuthenticationData;
 pub use backoff::{Backoff, BackoffConfig};
 pub use config::{Config, WhenFull};
 pub use connect::{ConnectError, DisconnectError};

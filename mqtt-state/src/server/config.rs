@@ -52,6 +52,10 @@ pub struct Config {
     pub keep_alive_max_secs: Option<u16>,
     /// Longest session expiry, in seconds; a client that asks for more gets this. None.
     pub session_expiry_max_secs: Option<u32>,
+    /// Whether a CONNECT with an authentication method is taken; without, it gets 0x8C. False.
+    pub enhanced_authentication: bool,
+    /// Times that a client may be asked in one authentication. 10.
+    pub authentication_rounds_max: u16,
     /// CONNECT has to be there so long after the connection was opened. 10 s.
     pub connect_timeout: Duration,
     /// The last bytes of a connection that ends have to be gone after so long. 5 s.
@@ -100,6 +104,8 @@ impl Default for Config {
             shared_subscription_available: true,
             keep_alive_max_secs: None,
             session_expiry_max_secs: None,
+            enhanced_authentication: false,
+            authentication_rounds_max: 10,
             connect_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             answers_bytes_max: 64 * 1024,

@@ -7,11 +7,12 @@ use mqtt_codec::{
     Packet, Phase, ProtocolVersion, QoS, Reply, Str,
 };
 
+use super::authenticate::Dialogue;
 use super::link::{self, Action, ServerLink, Terms};
 use super::{CommandError, Config, Connection};
 use crate::link::{Link, LinkLimits};
 use crate::session::Session;
-use crate::{CloseCause, ProtocolError, Timestamp};
+use crate::{AuthenticationData, CloseCause, ProtocolError, Timestamp};
 
 /// What CONNECT asked for, as far as the answer depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct Welcome<'a> {
     pub(crate) session_expiry_secs: u32,
     /// For a client that left its identifier empty.
     pub(crate) assigned_client_id: Option<Str<'a>>,
+    /// The last step of an enhanced authentication.
+    pub(crate) authentication_data: Option<&'a AuthenticationData>,
 }
 
 /// The session expiry in force for a CONNECT, in seconds; `u32::MAX` is for ever.
@@ -67,7 +70,7 @@ pub(crate) fn check(connect: &Connect<'_>, config: &Config) -> Result<(), Connec
         }
     }
     // [5:MQTT-4.12.0-1] No authentication method is supported.
-    if connect.properties.authentication.is_some() {
+    if connect.properties.authentication.is_some() && !config.enhanced_authentication {
         return Err(ConnectReason::BadAuthenticationMethod);
     }
     Ok(())
@@ -85,6 +88,8 @@ pub struct Acceptance {
     pub session: Option<super::Session>,
     /// For a client that left its identifier empty.
     pub assigned_client_id: Option<String>,
+    /// The last step of an enhanced authentication, if there is one to tell.
+    pub authentication_data: Option<AuthenticationData>,
 }
 
 impl Connection {
@@ -110,6 +115,7 @@ impl Connection {
             session_present,
             session_expiry_secs: self.session_expiry_secs,
             assigned_client_id,
+            authentication_data: acceptance.authentication_data.as_ref(),
         };
         if self
             .link
@@ -161,6 +167,7 @@ impl ServerLink {
             topic_alias_maximum: properties.topic_alias_maximum.unwrap_or(0),
         };
         self.link = Link::new(connect.version, config.answers_bytes_max);
+        self.dialogue = properties.authentication.as_ref().map(Dialogue::new);
         self.phase = link::Phase::AwaitDecision(offer);
         Ok(Action::Connect(*connect))
     }
@@ -198,7 +205,14 @@ impl ServerLink {
             },
             properties: match offer.version {
                 ProtocolVersion::V3_1_1 => ConnAckProperties::default(),
-                ProtocolVersion::V5_0 => properties(&offer, welcome, keep_alive_secs, config),
+                ProtocolVersion::V5_0 => ConnAckProperties {
+                    // [5:MQTT-4.12.0-5] The method of CONNECT.
+                    authentication: Self::last_word(
+                        self.dialogue.as_deref(),
+                        welcome.authentication_data,
+                    ),
+                    ..properties(&offer, welcome, keep_alive_secs, config)
+                },
             },
         };
         self.link.send(&Packet::ConnAck(connack))?;
@@ -206,6 +220,10 @@ impl ServerLink {
             session_expiry_asked_secs: offer.session_expiry_asked_secs,
             keep_alive_secs,
         });
+        self.end_dialogue();
+        // Whatever is cut and resumed: no more than this is in flight over all connections.
+        let in_flight_max = usize::from(config.in_flight_max).saturating_mul(2);
+        session.outbound.limit_in_flight(in_flight_max);
         if welcome.session_present {
             self.link.resume(session)?;
         }

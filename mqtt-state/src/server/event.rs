@@ -13,7 +13,7 @@ use mqtt_codec::{
 
 use super::Config;
 use super::connect::session_expiry_secs;
-use crate::CloseCause;
+use crate::{AuthenticationData, CloseCause};
 
 /// Something that happened on a [`Connection`](super::Connection).
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,17 @@ pub enum Event {
     /// CONNECT has come. Answer with [`accept`](super::Connection::accept) or
     /// [`reject`](super::Connection::reject); nothing else is taken before.
     Connect(Box<ConnectRequest>),
+    /// The client's next step in an enhanced authentication (5.0), before it is accepted or on its
+    /// live connection. [`ask`](super::Connection::ask) for more, or end it with
+    /// [`accept`](super::Connection::accept),
+    /// [`accept_authentication`](super::Connection::accept_authentication) or
+    /// [`reject_authentication`](super::Connection::reject_authentication).
+    Authenticate {
+        /// What it said.
+        data: Option<AuthenticationData>,
+        /// The client authenticates again on its live connection, and this is its first step.
+        is_new: bool,
+    },
     /// A message of the client. It has been acknowledged already.
     Publish {
         /// Topic, payload, QoS, RETAIN flag and properties.
@@ -105,6 +116,11 @@ pub struct ConnectRequest {
     pub user_name: Option<String>,
     /// To be checked.
     pub password: Option<Vec<u8>>,
+    /// The method of an enhanced authentication (5.0), where
+    /// [`Config::enhanced_authentication`](super::Config::enhanced_authentication) takes one.
+    pub authentication_method: Option<String>,
+    /// The client's first step in it.
+    pub authentication_data: Option<AuthenticationData>,
     /// To be published when the client is gone without a DISCONNECT.
     pub will: Option<Box<WillRequest>>,
 }
@@ -121,7 +137,7 @@ pub struct WillRequest {
 }
 
 impl ConnectRequest {
-    pub(super) fn new(connect: &Connect<'_>, config: &Config) -> Self {
+    pub(crate) fn new(connect: &Connect<'_>, config: &Config) -> Self {
         Self {
             version: connect.version,
             client_id: connect.client_id.as_str().to_string(),
@@ -132,6 +148,15 @@ impl ConnectRequest {
             password: connect
                 .password
                 .map(|password| password.as_bytes().to_vec()),
+            authentication_method: connect
+                .properties
+                .authentication
+                .map(|it| it.method.as_str().to_string()),
+            authentication_data: connect
+                .properties
+                .authentication
+                .as_ref()
+                .and_then(AuthenticationData::of),
             will: connect
                 .will
                 .as_ref()
@@ -150,6 +175,7 @@ impl fmt::Debug for ConnectRequest {
             .field("session_expiry_secs", &self.session_expiry_secs)
             .field("user_name", &self.user_name)
             .field("has_password", &self.password.is_some())
+            .field("authentication_method", &self.authentication_method)
             .field("will", &self.will)
             .finish()
     }

@@ -4,15 +4,17 @@
 //! [`Broker`](crate::broker::Broker) has a slab of these. Both ask
 //! [`receive`](ServerLink::receive) what a packet means and carry it out.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use mqtt_codec::{
-    AckProperties, Connect, DecodeError, Decoder, Delivery, Disconnect, DisconnectReason,
+    AckProperties, Binary, Connect, DecodeError, Decoder, Delivery, Disconnect, DisconnectReason,
     EncodeError, Frame, Packet, PacketType, Parsed, ProtocolVersion, Publish, PublishReason, Rule,
     Subscribe, Unsubscribe,
 };
 
 use super::Config;
+use super::authenticate::Dialogue;
 use super::connect::Offer;
 use crate::link::{AckEffect, Arrival, Link, ReceiveError, Store, Topic};
 use crate::session::Session;
@@ -26,6 +28,8 @@ pub(crate) struct ServerLink {
     pub(super) link: Link,
     pub(super) phase: Phase,
     pub(super) last_received: Timestamp,
+    /// Where CONNECT had an authentication method.
+    pub(super) dialogue: Option<Box<Dialogue>>,
     decoder: Decoder,
 }
 
@@ -37,6 +41,11 @@ pub(super) enum Phase {
     },
     /// CONNECT is there; nothing is taken before it is accepted or rejected.
     AwaitDecision(Offer),
+    /// The client was asked for more: nothing but AUTH is taken.
+    AwaitAuthentication {
+        offer: Offer,
+        deadline: Timestamp,
+    },
     Connected(Terms),
     /// Ended by this side or by the peer; the last bytes may still wait.
     Ended {
@@ -60,6 +69,11 @@ pub(crate) enum Action<'p> {
     Nothing,
     /// Accept or reject.
     Connect(Connect<'p>),
+    /// A step of an enhanced authentication, or the first of a new one.
+    Authenticate {
+        data: Option<Binary<'p>>,
+        is_new: bool,
+    },
     /// Route it, then acknowledge.
     Publish(Publish<'p>, Topic<'p>),
     /// A delivery went on.
@@ -81,6 +95,7 @@ impl ServerLink {
                 deadline: now + config.connect_timeout,
             },
             last_received: now,
+            dialogue: None,
             decoder: Decoder::new(config.decoding()),
         }
     }
@@ -99,9 +114,10 @@ impl ServerLink {
                 }
                 None
             }
-            Phase::AwaitDecision(_) | Phase::Connected(_) | Phase::Ended { .. } => {
-                Some(self.link.version())
-            }
+            Phase::AwaitDecision(_)
+            | Phase::AwaitAuthentication { .. }
+            | Phase::Connected(_)
+            | Phase::Ended { .. } => Some(self.link.version()),
         };
         Ok(self.decoder.parse(input, version)?)
     }
@@ -110,9 +126,10 @@ impl ServerLink {
     pub(crate) fn decode<'p>(&mut self, frame: &Frame<'p>) -> Result<Packet<'p>, DecodeError> {
         match self.phase {
             Phase::AwaitConnect { .. } => self.decoder.decode_connect(frame).map(Packet::Connect),
-            Phase::AwaitDecision(_) | Phase::Connected(_) | Phase::Ended { .. } => {
-                self.decoder.decode(frame, self.link.version())
-            }
+            Phase::AwaitDecision(_)
+            | Phase::AwaitAuthentication { .. }
+            | Phase::Connected(_)
+            | Phase::Ended { .. } => self.decoder.decode(frame, self.link.version()),
         }
     }
 
@@ -138,6 +155,13 @@ impl ServerLink {
                 return self.receive_connect(packet, config).map_err(Into::into);
             }
             (Phase::Connected(terms), Some(session)) => (terms, session),
+            // [5:MQTT-3.1.4-6] Until CONNACK nothing else is processed.
+            (Phase::AwaitAuthentication { .. }, _) => {
+                return match packet {
+                    Packet::Auth(auth) => Ok(self.receive_auth(auth, config)?),
+                    _ => Err(unexpected.into()),
+                };
+            }
             (Phase::AwaitDecision(_) | Phase::Connected(_) | Phase::Ended { .. }, _) => {
                 return Err(unexpected.into());
             }
@@ -189,8 +213,7 @@ impl ServerLink {
                 }
                 Ok(Action::Disconnect(*disconnect))
             }
-            // No enhanced authentication goes on: CONNECT with a method was refused.
-            Packet::Auth(_) => Err(ProtocolError::UnexpectedAuthentication.into()),
+            Packet::Auth(auth) => Ok(self.receive_auth(auth, config)?),
             _other_direction => Err(unexpected.into()),
         }
     }
@@ -210,6 +233,11 @@ impl ServerLink {
         )
     }
 
+    /// A PUBLISH is answered later.
+    pub(crate) fn defer(&mut self, delivery: Delivery) {
+        self.link.defer(delivery);
+    }
+
     /// Queues an answer.
     pub(crate) fn send(&mut self, packet: &Packet<'_>) -> Result<(), EncodeError> {
         self.link.send(packet)
@@ -221,7 +249,12 @@ impl ServerLink {
         let phase = core::mem::replace(&mut self.phase, Phase::Ended { deadline });
         match (phase, cause) {
             (Phase::Ended { deadline }, _) => self.phase = Phase::Ended { deadline },
-            (Phase::AwaitConnect { .. } | Phase::AwaitDecision(_), cause) => self.refuse(cause),
+            (
+                Phase::AwaitConnect { .. }
+                | Phase::AwaitDecision(_)
+                | Phase::AwaitAuthentication { .. },
+                cause,
+            ) => self.refuse(cause),
             (Phase::Connected(_), CloseCause::ProtocolError(error)) => self.link.fail(&error),
             (Phase::Connected(_), CloseCause::KeepAliveTimeout) => {
                 self.disconnect(DisconnectReason::KeepAliveTimeout)
@@ -269,7 +302,9 @@ impl ServerLink {
     pub(crate) fn wants_input(&self) -> bool {
         match self.phase {
             Phase::AwaitDecision(_) => false,
-            Phase::AwaitConnect { .. } | Phase::Connected(_) => !self.link.is_blocked(),
+            Phase::AwaitConnect { .. }
+            | Phase::AwaitAuthentication { .. }
+            | Phase::Connected(_) => !self.link.is_blocked(),
             Phase::Ended { .. } => true,
         }
     }
@@ -295,9 +330,10 @@ impl ServerLink {
     pub(crate) fn explain<M>(&self, session: Option<&Session<M>>) -> Explanation {
         let input = match self.phase {
             Phase::AwaitDecision(_) => Some(InputWaits::ForDecision),
-            Phase::AwaitConnect { .. } | Phase::Connected(_) | Phase::Ended { .. } => {
-                (!self.wants_input()).then_some(InputWaits::ForAnswers)
-            }
+            Phase::AwaitConnect { .. }
+            | Phase::AwaitAuthentication { .. }
+            | Phase::Connected(_)
+            | Phase::Ended { .. } => (!self.wants_input()).then_some(InputWaits::ForAnswers),
         };
         Explanation {
             waiting_len: session.map_or(0, Session::waiting_len),
@@ -321,6 +357,10 @@ impl ServerLink {
                 reason: TimeoutReason::Connect,
             }),
             Phase::AwaitDecision(_) => None,
+            Phase::AwaitAuthentication { deadline, .. } => Some(Timeout {
+                at: deadline,
+                reason: TimeoutReason::Authentication,
+            }),
             Phase::Connected(terms) => {
                 let at = super::keep_alive::deadline(self.last_received, terms.keep_alive_secs)?;
                 Some(Timeout {
@@ -342,7 +382,9 @@ impl ServerLink {
             return None;
         }
         match self.phase {
-            Phase::AwaitConnect { .. } => Some(CloseCause::ConnectTimeout),
+            Phase::AwaitConnect { .. } | Phase::AwaitAuthentication { .. } => {
+                Some(CloseCause::ConnectTimeout)
+            }
             Phase::Connected(_) => Some(CloseCause::KeepAliveTimeout),
             Phase::AwaitDecision(_) | Phase::Ended { .. } => None,
         }

@@ -29,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod authenticate;
 mod config;
 mod connect;
 mod error;
@@ -51,13 +52,16 @@ pub use error::CommandError;
 pub use event::{ConnectRequest, DeliveryToken, Event, RequestToken, WillRequest};
 pub use publish::{DeliverError, OwnDelivery};
 
-pub(crate) use connect::{Welcome, check as check_connect, session_expiry_secs};
+pub(crate) use connect::{Welcome, check as check_connect};
 pub(crate) use link::{Action, ServerLink};
 
 use crate::intake::{BufferSeen, Intake, Origin, Step, take, take_shared};
 use crate::link::AckEffect;
 use crate::time::Clock;
-use crate::{CloseCause, Consumed, Explanation, InputWaits, Timeout, Timestamp, Traffic, Transmit};
+use crate::{
+    AuthenticationData, CloseCause, Consumed, Explanation, InputWaits, Timeout, Timestamp, Traffic,
+    Transmit,
+};
 
 /// The session of one client, to be kept while it is away.
 pub type Session = crate::session::Session<OwnDelivery>;
@@ -249,6 +253,10 @@ impl Connection {
                 self.session_expiry_secs = request.session_expiry_secs;
                 self.will.clone_from(&request.will);
                 self.push(Event::Connect(request.into()));
+            }
+            Action::Authenticate { data, is_new } => {
+                let data = data.map(AuthenticationData::from);
+                self.push(Event::Authenticate { data, is_new });
             }
             Action::Publish(publish, topic) => {
                 let message = origin.message(&publish, topic.name());

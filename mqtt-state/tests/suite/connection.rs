@@ -378,3 +378,84 @@ fn a_session_says_what_it_holds() {
         (1, 2)
     );
 }
+
+/// A client in the middle of SCRAM with a server connection.
+fn asked_for_more(peer: &Peer) -> Connection {
+    let config = Config {
+        enhanced_authentication: true,
+        ..Config::default()
+    };
+    let mut connection = Connection::new(peer.now, config);
+    let mut login = crate::wire::connect(V5_0, "c");
+    login.properties.authentication = Some(scram(b"first"));
+    peer.say(&mut connection, login);
+    let Some(Event::Connect(request)) = connection.poll_event() else {
+        panic!("no CONNECT")
+    };
+    assert_eq!(request.authentication_method.as_deref(), Some("SCRAM"));
+    connection.ask(peer.now, Some(binary(b"challenge"))).unwrap();
+    assert_eq!(peer.hear(&mut connection), ["AUTH"]);
+    connection
+}
+
+fn binary(bytes: &[u8]) -> mqtt_codec::Binary<'_> {
+    mqtt_codec::Binary::new(bytes).unwrap()
+}
+
+fn scram(data: &[u8]) -> mqtt_codec::Authentication<'_> {
+    mqtt_codec::Authentication {
+        method: crate::wire::text("SCRAM"),
+        data: Some(binary(data)),
+    }
+}
+
+fn next_step() -> Packet<'static> {
+    mqtt_codec::Auth::new(
+        mqtt_codec::AuthReason::ContinueAuthentication,
+        scram(b"answer"),
+    )
+    .into()
+}
+
+#[test]
+fn enhanced_authentication_is_its_owners_to_decide() {
+    // [5:MQTT-4.12.0-2] [5:MQTT-4.12.0-3] [5:MQTT-4.12.1-1]
+    let peer = Peer::new(V5_0);
+    let mut connection = asked_for_more(&peer);
+    let twice = connection.ask(peer.now, None);
+    assert_eq!(twice, Err(CommandError::WrongState), "the client is next");
+    peer.say(&mut connection, next_step());
+    let step = connection.poll_event();
+    assert!(matches!(step, Some(Event::Authenticate { is_new: false, .. })));
+    connection.accept(peer.now, Acceptance::default()).unwrap();
+    assert_eq!(peer.hear(&mut connection), ["CONNACK 00"]);
+
+    let again = mqtt_codec::Auth::new(mqtt_codec::AuthReason::ReAuthenticate, scram(b"again"));
+    peer.say(&mut connection, again);
+    let step = connection.poll_event();
+    assert!(matches!(step, Some(Event::Authenticate { is_new: true, .. })));
+    connection.accept_authentication(peer.now, None).unwrap();
+    assert_eq!(peer.hear(&mut connection), ["AUTH"]);
+    let late = connection.reject_authentication(peer.now);
+    assert_eq!(late, Err(CommandError::WrongState));
+}
+
+#[test]
+fn an_authentication_that_fails_ends_the_connection() {
+    // [5:MQTT-4.12.0-4] [5:MQTT-4.12.1-2]
+    let peer = Peer::new(V5_0);
+    let mut connection = asked_for_more(&peer);
+    peer.say(&mut connection, next_step());
+    connection.reject_authentication(peer.now).unwrap();
+    assert_eq!(peer.hear(&mut connection), ["CONNACK 87", "close"]);
+
+    // A client that is asked too often is one that does not come to an end.
+    let mut connection = asked_for_more(&peer);
+    for _ in 0..10 {
+        peer.say(&mut connection, next_step());
+        connection.ask(peer.now, None).unwrap();
+    }
+    peer.say(&mut connection, next_step());
+    let heard = peer.hear(&mut connection);
+    assert_eq!(heard.last().map(String::as_str), Some("close"));
+}

@@ -19,6 +19,7 @@ mod authenticate;
 mod connect;
 mod connection;
 mod cuts;
+mod decision;
 mod expiry;
 mod flow;
 mod journal;

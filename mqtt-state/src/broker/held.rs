@@ -1,0 +1,393 @@
+//! What a client sent while a decision about something before was missing: it waits its turn, so that
+//! effects happen in the order of arrival.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use mqtt_codec::{
+    Delivery, DisconnectReason, Message, PacketId, PublishReason, QoS, Subscribe, SubscribeFilter,
+    SubscribeReason, SubscriptionId, SubscriptionOptions, TopicFilter, Unsubscribe,
+};
+
+use super::decision::{Grant, PublishAnswer, PublishDecision, SubscribeAnswer, SubscribeDecision};
+use super::sessions::SessionKey;
+use super::{Broker, ConnectionId};
+use crate::{CloseCause, Timestamp};
+
+/// The packets of one connection that wait, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    packets: VecDeque<Packet>,
+}
+
+#[derive(Debug)]
+enum Packet {
+    Publish {
+        delivery: Delivery,
+        message: Message,
+        /// When it came: its expiry counts from then.
+        at: Timestamp,
+        decision: Option<PublishDecision>,
+        answer: Option<PublishAnswer>,
+    },
+    Subscribe {
+        id: PacketId,
+        subscription_id: Option<SubscriptionId>,
+        filters: Vec<Filter>,
+    },
+    Unsubscribe {
+        id: PacketId,
+        filters: Vec<Box<str>>,
+    },
+    Disconnect {
+        reason: DisconnectReason,
+        session_expiry_secs: Option<u32>,
+    },
+}
+
+#[derive(Debug)]
+struct Filter {
+    filter: Box<str>,
+    options: SubscriptionOptions,
+    decision: Option<SubscribeDecision>,
+    answer: Option<SubscribeAnswer>,
+}
+
+impl Packet {
+    /// Whether all answers are there.
+    fn is_decided(&self) -> bool {
+        match self {
+            Self::Publish { answer, .. } => answer.is_some(),
+            Self::Subscribe { filters, .. } => filters.iter().all(|it| it.answer.is_some()),
+            Self::Unsubscribe { .. } | Self::Disconnect { .. } => true,
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    fn take_decided(&mut self) -> Option<Packet> {
+        let is_decided = self.packets.front().is_some_and(Packet::is_decided);
+        if is_decided {
+            self.packets.pop_front()
+        } else {
+            None
+        }
+    }
+}
+
+impl Broker {
+    /// Whether something before has to be decided, so that what comes now has to wait.
+    pub(super) fn is_holding(&self, id: ConnectionId) -> bool {
+        self.connections
+            .get(id)
+            .is_some_and(|connection| connection.held.len() > 0)
+    }
+
+    /// Holds a message until it is decided on, or until its turn.
+    pub(super) fn hold_publish(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        delivery: Delivery,
+        message: Message,
+    ) {
+        let Some(client_id) = self.client_id_of(id) else {
+            return;
+        };
+        let (mut decision, mut answer) = (None, Some(PublishAnswer::Allow));
+        if self.config.ask.publish {
+            decision = self.ask_publish(now, id, client_id, &message);
+            answer = match decision {
+                Some(_) => None,
+                None => Some(PublishAnswer::Refuse(PublishReason::QuotaExceeded)),
+            };
+        }
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.link.defer(delivery);
+            connection.held.packets.push_back(Packet::Publish {
+                delivery,
+                message,
+                at: now,
+                decision,
+                answer,
+            });
+        }
+    }
+
+    pub(super) fn hold_subscribe(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        subscribe: &Subscribe<'_>,
+    ) {
+        let Some(client_id) = self.client_id_of(id) else {
+            return;
+        };
+        let mut filters = Vec::with_capacity(subscribe.filters.len());
+        for entry in subscribe.filters.iter() {
+            let filter = String::from(entry.filter.as_str());
+            let (mut decision, mut answer) = (None, Some(SubscribeAnswer::Allow));
+            if self.config.ask.subscribe {
+                let (client_id, filter) = (client_id.clone(), filter.clone());
+                decision = self.ask_subscribe(now, id, client_id, filter, entry.options);
+                answer = match decision {
+                    Some(_) => None,
+                    None => Some(SubscribeAnswer::Refuse(SubscribeReason::QuotaExceeded)),
+                };
+            }
+            filters.push(Filter {
+                filter: filter.into(),
+                options: entry.options,
+                decision,
+                answer,
+            });
+        }
+        self.hold(
+            id,
+            Packet::Subscribe {
+                id: subscribe.id,
+                subscription_id: subscribe.properties.subscription_id,
+                filters,
+            },
+        );
+    }
+
+    pub(super) fn hold_unsubscribe(&mut self, id: ConnectionId, unsubscribe: &Unsubscribe<'_>) {
+        let filters = unsubscribe.filters.iter();
+        let filters = filters.map(|filter| filter.as_str().into()).collect();
+        let id_of_packet = unsubscribe.id;
+        self.hold(
+            id,
+            Packet::Unsubscribe {
+                id: id_of_packet,
+                filters,
+            },
+        );
+    }
+
+    pub(super) fn hold_disconnect(
+        &mut self,
+        id: ConnectionId,
+        reason: DisconnectReason,
+        session_expiry_secs: Option<u32>,
+    ) {
+        self.hold(
+            id,
+            Packet::Disconnect {
+                reason,
+                session_expiry_secs,
+            },
+        );
+    }
+
+    fn hold(&mut self, id: ConnectionId, packet: Packet) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.held.packets.push_back(packet);
+        }
+    }
+
+    /// Whether this decision is one about a message.
+    pub(super) fn holds_publish(&self, id: ConnectionId, wanted: PublishDecision) -> bool {
+        let packets = self.connections.get(id).into_iter();
+        { packets }
+            .flat_map(|connection| &connection.held.packets)
+            .any(|packet| matches!(packet, Packet::Publish { decision, .. } if *decision == Some(wanted)))
+    }
+
+    pub(super) fn answer_held_publish(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        wanted: PublishDecision,
+        given: PublishAnswer,
+    ) {
+        let packets = self.connections.get_mut(id).into_iter();
+        for packet in { packets }.flat_map(|connection| &mut connection.held.packets) {
+            if let Packet::Publish {
+                decision, answer, ..
+            } = packet
+                && *decision == Some(wanted)
+            {
+                *answer = Some(given);
+                break;
+            }
+        }
+        self.advance_held(now, id);
+    }
+
+    pub(super) fn answer_held_subscribe(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        wanted: SubscribeDecision,
+        given: SubscribeAnswer,
+    ) {
+        let packets = self.connections.get_mut(id).into_iter();
+        let packets = { packets }.flat_map(|connection| &mut connection.held.packets);
+        let filters = packets.filter_map(|packet| match packet {
+            Packet::Subscribe { filters, .. } => Some(filters),
+            Packet::Publish { .. } | Packet::Unsubscribe { .. } | Packet::Disconnect { .. } => None,
+        });
+        if let Some(filter) = { filters }
+            .flatten()
+            .find(|filter| filter.decision == Some(wanted))
+        {
+            filter.answer = Some(given);
+        }
+        self.advance_held(now, id);
+    }
+
+    /// Carries out what is decided, as far as nothing before it is open.
+    pub(super) fn advance_held(&mut self, now: Timestamp, id: ConnectionId) {
+        let mut outcome = Ok(());
+        while outcome.is_ok()
+            && let Some(connection) = self.connections.get_mut(id)
+            && let Some(packet) = connection.held.take_decided()
+        {
+            outcome = self.carry_out_held(now, id, packet);
+        }
+        self.conclude(now, id, outcome);
+    }
+
+    fn carry_out_held(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        packet: Packet,
+    ) -> Result<(), CloseCause> {
+        match packet {
+            Packet::Publish {
+                delivery,
+                message,
+                at,
+                answer,
+                ..
+            } => {
+                let key = self.session_key(id);
+                let reason = self.publish_decided(at, key, message, answer);
+                self.acknowledge(id, delivery, reason)
+            }
+            Packet::Subscribe {
+                id: packet_id,
+                subscription_id,
+                filters,
+            } => {
+                let mut decided = Vec::with_capacity(filters.len());
+                for held in &filters {
+                    // It came out of a packet.
+                    if let Ok(filter) = TopicFilter::new(&held.filter) {
+                        let options = held.options;
+                        let answer = held.answer.as_ref();
+                        decided.push((SubscribeFilter { filter, options }, answer));
+                    }
+                }
+                let filters = decided.into_iter();
+                self.subscribe_decided(now, id, packet_id, subscription_id, filters)
+            }
+            Packet::Unsubscribe {
+                id: packet_id,
+                filters,
+            } => {
+                let filters = filters.iter();
+                let filters = filters.filter_map(|filter| TopicFilter::new(filter).ok());
+                self.unsubscribe_all(id, packet_id, filters)
+            }
+            Packet::Disconnect {
+                reason,
+                session_expiry_secs,
+            } => {
+                self.client_disconnects(now, id, reason, session_expiry_secs);
+                Ok(())
+            }
+        }
+    }
+
+    /// What a decided message comes to: it is routed, or not, and this is what the client hears.
+    fn publish_decided(
+        &mut self,
+        at: Timestamp,
+        key: Option<SessionKey>,
+        message: Message,
+        answer: Option<PublishAnswer>,
+    ) -> PublishReason {
+        let message = match answer {
+            Some(PublishAnswer::Allow) => message,
+            Some(PublishAnswer::AllowAs(message)) => message,
+            Some(PublishAnswer::Refuse(reason)) => return reason,
+            Some(PublishAnswer::Drop) => return PublishReason::Success,
+            None => return PublishReason::NotAuthorized,
+        };
+        match self.route_message(at, key, message) {
+            0 => PublishReason::NoMatchingSubscribers,
+            _ => PublishReason::Success,
+        }
+    }
+
+    /// The connection is over: what it still held. A QoS 0 message that nobody will send again is
+    /// decided on all the same; the others come again, or were given up by their client.
+    pub(super) fn drop_held(&mut self, id: ConnectionId, key: Option<SessionKey>) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        connection.request = None;
+        let packets = core::mem::take(&mut connection.held.packets);
+        if let Some(question) = connection.question.take() {
+            self.forget_question(question);
+        }
+        for packet in packets {
+            match packet {
+                Packet::Publish {
+                    delivery,
+                    message,
+                    decision,
+                    answer,
+                    at,
+                } => {
+                    let open = decision.filter(|_| answer.is_none());
+                    match (delivery.qos(), open) {
+                        (QoS::AtMostOnce, Some(decision)) => self.detach(decision, key, message),
+                        (QoS::AtMostOnce, None) => {
+                            self.publish_decided(at, key, message, answer);
+                        }
+                        (_, Some(decision)) => self.forget_question(decision.key()),
+                        (_, None) => {}
+                    }
+                }
+                Packet::Subscribe { filters, .. } => {
+                    let open = filters.iter().filter(|filter| filter.answer.is_none());
+                    for decision in open.filter_map(|filter| filter.decision) {
+                        self.forget_question(decision.key());
+                    }
+                }
+                Packet::Unsubscribe { .. } | Packet::Disconnect { .. } => {}
+            }
+        }
+    }
+
+    fn client_id_of(&self, id: ConnectionId) -> Option<Box<str>> {
+        let key = self.session_key(id)?;
+        Some(self.sessions.get(key)?.client_id.clone())
+    }
+
+    pub(super) fn session_key(&self, id: ConnectionId) -> Option<SessionKey> {
+        self.connections.get(id)?.session
+    }
+}
+
+/// The limits of an answer that grants.
+pub(super) fn grant_of(
+    answer: Option<&SubscribeAnswer>,
+) -> Result<Option<&Grant>, SubscribeReason> {
+    match answer {
+        Some(SubscribeAnswer::Allow) => Ok(None),
+        Some(SubscribeAnswer::Grant(grant)) => Ok(Some(grant)),
+        Some(SubscribeAnswer::Refuse(reason)) => Err(*reason),
+        None => Err(SubscribeReason::NotAuthorized),
+    }
+}

@@ -1,0 +1,677 @@
+//! Decisions of the embedder: answered late, out of order, never, after a close, after a take-over.
+
+use core::time::Duration;
+
+use mqtt_codec::{
+    Auth, AuthReason, Authentication, Binary, Connect, ConnectReason, DisconnectReason, Message,
+    Packet, ProtocolVersion, PublishReason, QoS, SubscribeReason, Unsubscribe, UnsubscribeFilters,
+    UserProperties, Will,
+};
+use mqtt_state::broker::{
+    Ask, Broker, Config, ConnectAnswer, ConnectDecision, ConnectionId, Event, Grant, PublishAnswer,
+    PublishDecision, Stale, SubscribeAnswer, SubscribeDecision,
+};
+use mqtt_state::{AuthenticationData, CloseCause, TimeoutReason, server};
+
+use crate::wire::{
+    Peer, V3_1_1, V5_0, connect, disconnect, filter, id as id_of, name, publish, show_all, text,
+    want, with_subscribe,
+};
+
+const VERSIONS: [ProtocolVersion; 2] = [V3_1_1, V5_0];
+const ALL: Ask = Ask {
+    connect: true,
+    publish: true,
+    subscribe: true,
+};
+
+fn broker(ask: Ask) -> Broker {
+    Broker::new(Config {
+        ask,
+        server: server::Config {
+            enhanced_authentication: true,
+            ..server::Config::default()
+        },
+        held_max: 4,
+        decision_timeout: Duration::from_secs(5),
+        ..Config::default()
+    })
+}
+
+/// A broker, one peer after another.
+struct Hall {
+    broker: Broker,
+    peer: Peer,
+}
+
+impl Hall {
+    fn new(version: ProtocolVersion, ask: Ask) -> Self {
+        Self {
+            broker: broker(ask),
+            peer: Peer::new(version),
+        }
+    }
+
+    fn open(&mut self) -> ConnectionId {
+        self.broker.accept(self.peer.now).unwrap()
+    }
+
+    fn say<'p>(&mut self, to: ConnectionId, packet: impl Into<Packet<'p>>) {
+        self.peer.say(&mut (&mut self.broker, to), packet);
+    }
+
+    fn hear(&mut self, from: ConnectionId) -> Vec<String> {
+        self.peer.hear(&mut (&mut self.broker, from))
+    }
+
+    fn ask<'p>(&mut self, to: ConnectionId, packet: impl Into<Packet<'p>>) -> Vec<String> {
+        self.say(to, packet);
+        self.hear(to)
+    }
+
+    fn subscribe(&mut self, to: ConnectionId, filters: &[mqtt_codec::SubscribeFilter<'_>]) {
+        let Self { broker, peer } = self;
+        with_subscribe(1, filters, |packet| peer.say(&mut (broker, to), packet));
+    }
+
+    /// Somebody who is in, where connecting is not asked.
+    fn joined(&mut self, client_id: &str) -> ConnectionId {
+        let id = self.open();
+        let heard = self.ask(id, connect(self.peer.version, client_id));
+        assert_eq!(heard, ["CONNACK 00"]);
+        id
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        core::iter::from_fn(|| self.broker.poll_event()).collect()
+    }
+
+    fn connects(&mut self) -> Vec<ConnectDecision> {
+        let events = self.events().into_iter();
+        events
+            .filter_map(|event| match event {
+                Event::Authenticate { decision, .. } | Event::AuthenticateStep { decision, .. } => {
+                    Some(decision)
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn publishes(&mut self) -> Vec<PublishDecision> {
+        let events = self.events().into_iter();
+        events
+            .filter_map(|event| match event {
+                Event::AuthorizePublish { decision, .. } => Some(decision),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn subscribes(&mut self) -> Vec<SubscribeDecision> {
+        let events = self.events().into_iter();
+        events
+            .filter_map(|event| match event {
+                Event::AuthorizeSubscribe { decision, .. } => Some(decision),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn pass(&mut self, secs: u64) {
+        self.peer.now = self.peer.now + Duration::from_secs(secs);
+        self.broker.handle_timeout(self.peer.now);
+    }
+}
+
+fn only<T: Copy>(all: &[T]) -> T {
+    assert_eq!(all.len(), 1);
+    all[0]
+}
+
+#[test]
+fn what_is_not_asked_is_allowed_at_once() {
+    let mut hall = Hall::new(V5_0, Ask::default());
+    let id = hall.joined("c");
+    hall.subscribe(id, &[want("t", QoS::AtMostOnce)]);
+    let heard = hall.ask(id, publish("t", "x", QoS::AtLeastOnce, 2));
+    assert_eq!(heard, ["SUBACK 1 00", "PUBACK 2 00", "PUBLISH t=x q0"]);
+    assert_eq!(hall.broker.undecided_len(), 0);
+}
+
+#[test]
+fn a_connect_waits_for_its_answer() {
+    let rows = [
+        (ConnectAnswer::Allow, "CONNACK 00", "CONNACK 00"),
+        (
+            ConnectAnswer::Refuse(ConnectReason::BadUserNameOrPassword),
+            "CONNACK 86 close",
+            "CONNACK 86 close",
+        ),
+        (
+            ConnectAnswer::Refuse(ConnectReason::NotAuthorized),
+            "CONNACK 87 close",
+            "CONNACK 87 close",
+        ),
+        // 3.1.1 has no code of its own for it.
+        (
+            ConnectAnswer::Refuse(ConnectReason::Banned),
+            "CONNACK 87 close",
+            "CONNACK 8A close",
+        ),
+    ];
+    for (answer, in_3, in_5) in rows {
+        for (version, expected) in [(V3_1_1, in_3), (V5_0, in_5)] {
+            let mut hall = Hall::new(version, ALL);
+            let id = hall.open();
+            let mut login = connect(version, "c");
+            login.user_name = Some(text("user"));
+            login.password = Some(Binary::new(b"secret").unwrap());
+            assert_eq!(hall.ask(id, login), [""; 0], "it waits");
+            assert!(!hall.broker.wants_input(id));
+            let events = hall.events();
+            let [
+                Event::Authenticate {
+                    decision, request, ..
+                },
+            ] = &events[..]
+            else {
+                panic!("{events:?}")
+            };
+            assert_eq!(request.user_name.as_deref(), Some("user"));
+            assert_eq!(request.password.as_deref(), Some(&b"secret"[..]));
+            assert!(!format!("{events:?}").contains("secret"));
+            let given = hall
+                .broker
+                .decide_connect(hall.peer.now, *decision, answer.clone());
+            assert_eq!(given, Ok(()));
+            assert_eq!(hall.hear(id).join(" "), expected, "{version} {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_question_without_an_answer_is_denied() {
+    for version in VERSIONS {
+        let mut hall = Hall::new(version, ALL);
+        let id = hall.open();
+        hall.say(id, connect(version, "c"));
+        let decision = only(&hall.connects());
+        let reasons = hall.broker.poll_timeout().map(|timeout| timeout.reason);
+        assert_eq!(reasons, Some(TimeoutReason::Decision));
+        hall.pass(5);
+        assert_eq!(hall.hear(id), ["CONNACK 87", "close"]);
+        let late = hall
+            .broker
+            .decide_connect(hall.peer.now, decision, ConnectAnswer::Allow);
+        assert_eq!(late, Err(Stale));
+        assert_eq!(hall.broker.undecided_len(), 0);
+    }
+}
+
+#[test]
+fn an_answer_after_the_close_is_stale() {
+    let mut hall = Hall::new(V5_0, ALL);
+    let id = hall.open();
+    hall.say(id, connect(V5_0, "c"));
+    let decision = only(&hall.connects());
+    hall.broker.handle_close(hall.peer.now, id);
+    let late = hall
+        .broker
+        .decide_connect(hall.peer.now, decision, ConnectAnswer::Allow);
+    assert_eq!(late, Err(Stale));
+    assert_eq!(hall.broker.stats().sessions, 0);
+}
+
+#[test]
+fn an_answer_after_a_take_over_is_stale() {
+    let ask = Ask {
+        publish: true,
+        ..Ask::default()
+    };
+    let mut hall = Hall::new(V5_0, ask);
+    let older = hall.joined("c");
+    hall.say(older, publish("t", "x", QoS::AtLeastOnce, 2));
+    let decision = only(&hall.publishes());
+    let newer = hall.joined("c");
+    assert_eq!(hall.hear(older), ["DISCONNECT 8E", "close"]);
+    let late = hall
+        .broker
+        .decide_publish(hall.peer.now, decision, PublishAnswer::Allow);
+    assert_eq!(late, Err(Stale));
+    assert_eq!(hall.hear(newer), [""; 0]);
+}
+
+#[test]
+fn effects_have_the_order_of_arrival_whatever_the_order_of_the_answers() {
+    let ask = Ask {
+        publish: true,
+        subscribe: true,
+        ..Ask::default()
+    };
+    for version in VERSIONS {
+        let mut hall = Hall::new(version, ask);
+        let id = hall.joined("c");
+        hall.subscribe(id, &[want("t/#", QoS::AtMostOnce)]);
+        hall.say(id, publish("t/1", "x", QoS::AtLeastOnce, 2));
+        hall.say(id, publish("t/2", "y", QoS::ExactlyOnce, 3));
+        let events = hall.events();
+        let mut subscribe = None;
+        let mut publishes = Vec::new();
+        for event in events {
+            match event {
+                Event::AuthorizeSubscribe { decision, .. } => subscribe = Some(decision),
+                Event::AuthorizePublish { decision, .. } => publishes.push(decision),
+                _ => {}
+            }
+        }
+        let now = hall.peer.now;
+        for decision in publishes.iter().rev() {
+            let given = hall
+                .broker
+                .decide_publish(now, *decision, PublishAnswer::Allow);
+            assert_eq!(given, Ok(()));
+            assert_eq!(hall.hear(id), [""; 0], "SUBSCRIBE is not decided");
+        }
+        let given = hall
+            .broker
+            .decide_subscribe(now, subscribe.unwrap(), SubscribeAnswer::Allow);
+        assert_eq!(given, Ok(()));
+        let expected = [
+            "SUBACK 1 00",
+            "PUBACK 2 00",
+            "PUBREC 3 00",
+            "PUBLISH t/1=x q0",
+            "PUBLISH t/2=y q0",
+        ];
+        assert_eq!(hall.hear(id), expected, "{version}");
+    }
+}
+
+#[test]
+fn later_packets_are_held_up_to_a_limit() {
+    let ask = Ask {
+        publish: true,
+        ..Ask::default()
+    };
+    let mut hall = Hall::new(V5_0, ask);
+    let id = hall.joined("c");
+    let first = publish("t", "x", QoS::AtMostOnce, 0);
+    hall.say(id, first);
+    let filters = [filter("t")];
+    let unsubscribe = Unsubscribe {
+        id: id_of(9),
+        filters: UnsubscribeFilters::new(&filters).unwrap(),
+        user_properties: UserProperties::default(),
+    };
+    hall.say(id, unsubscribe);
+    assert_eq!(hall.ask(id, Packet::PingReq), ["PINGRESP"], "needs no turn");
+    hall.subscribe(id, &[want("t", QoS::AtMostOnce)]);
+    assert!(hall.broker.wants_input(id));
+    hall.say(id, disconnect(DisconnectReason::NormalDisconnection));
+    assert!(!hall.broker.wants_input(id), "four are held");
+    let mut bytes = Vec::new();
+    Packet::PingReq.encode_to(V5_0, &mut bytes).unwrap();
+    let taken = hall.broker.handle_input(hall.peer.now, id, &bytes);
+    assert_eq!((taken.bytes, taken.need), (0, 0));
+    let decision = only(&hall.publishes());
+    let given = hall
+        .broker
+        .decide_publish(hall.peer.now, decision, PublishAnswer::Allow);
+    assert_eq!(given, Ok(()));
+    assert_eq!(hall.hear(id), ["UNSUBACK 9 11", "SUBACK 1 00", "close"]);
+}
+
+#[test]
+fn a_message_may_be_refused_dropped_or_replaced() {
+    let ask = Ask {
+        publish: true,
+        ..Ask::default()
+    };
+    let other = Message::new("t/other", "z").unwrap();
+    // What the publisher hears at QoS 1 in 3.1.1 and 5.0, and what the subscriber gets.
+    let rows: [(PublishAnswer, &str, &str, &str); 4] = [
+        (PublishAnswer::Allow, "00", "00", "PUBLISH t/a=x q0"),
+        (
+            PublishAnswer::AllowAs(other),
+            "00",
+            "00",
+            "PUBLISH t/other=z q0",
+        ),
+        (
+            PublishAnswer::Refuse(PublishReason::NotAuthorized),
+            "00",
+            "87",
+            "",
+        ),
+        (PublishAnswer::Drop, "00", "00", ""),
+    ];
+    for (answer, in_3, in_5, delivered) in rows {
+        for (version, code) in [(V3_1_1, in_3), (V5_0, in_5)] {
+            for (qos, name) in [(QoS::AtLeastOnce, "PUBACK"), (QoS::ExactlyOnce, "PUBREC")] {
+                let mut hall = Hall::new(version, ask);
+                let subscriber = hall.joined("subscriber");
+                hall.subscribe(subscriber, &[want("t/#", QoS::AtMostOnce)]);
+                hall.hear(subscriber);
+                let publisher = hall.joined("publisher");
+                hall.say(publisher, publish("t/a", "x", qos, 7));
+                let decision = only(&hall.publishes());
+                let now = hall.peer.now;
+                let given = hall.broker.decide_publish(now, decision, answer.clone());
+                assert_eq!(given, Ok(()));
+                let row = format!("{version} {answer:?} {name}");
+                assert_eq!(hall.hear(publisher), [format!("{name} 7 {code}")], "{row}");
+                assert_eq!(hall.hear(subscriber).join(" "), delivered, "{row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_qos_0_message_whose_publisher_left_is_decided_on_all_the_same() {
+    let ask = Ask {
+        publish: true,
+        ..Ask::default()
+    };
+    let mut hall = Hall::new(V5_0, ask);
+    let subscriber = hall.joined("subscriber");
+    hall.subscribe(subscriber, &[want("t", QoS::ExactlyOnce)]);
+    hall.hear(subscriber);
+    let publisher = hall.joined("publisher");
+    for (value, qos) in [(0, QoS::AtMostOnce), (5, QoS::AtLeastOnce)] {
+        hall.say(publisher, publish("t", "x", qos, value));
+    }
+    let decisions = hall.publishes();
+    hall.broker.handle_close(hall.peer.now, publisher);
+    let given: Vec<_> = decisions
+        .iter()
+        .map(|decision| {
+            hall.broker
+                .decide_publish(hall.peer.now, *decision, PublishAnswer::Allow)
+        })
+        .collect();
+    assert_eq!(given, [Ok(()), Err(Stale)], "the other comes again");
+    assert_eq!(hall.hear(subscriber), ["PUBLISH t=x q0"]);
+}
+
+#[test]
+fn a_will_is_asked_about_when_it_is_due() {
+    let ask = Ask {
+        publish: true,
+        ..Ask::default()
+    };
+    for (answer, delivered) in [
+        (PublishAnswer::Allow, "PUBLISH t=gone q0"),
+        (PublishAnswer::Refuse(PublishReason::NotAuthorized), ""),
+    ] {
+        let mut hall = Hall::new(V5_0, ask);
+        let subscriber = hall.joined("subscriber");
+        hall.subscribe(subscriber, &[want("t", QoS::AtMostOnce)]);
+        hall.hear(subscriber);
+        let id = hall.open();
+        let mut login: Connect<'_> = connect(V5_0, "c");
+        login.will = Some(Will::new(name("t"), Binary::new(b"gone").unwrap()));
+        hall.ask(id, login);
+        hall.broker.handle_close(hall.peer.now, id);
+        let questions: Vec<_> = { hall.events().into_iter() }
+            .filter_map(|event| match event {
+                Event::AuthorizePublish {
+                    decision, is_will, ..
+                } => Some((decision, is_will)),
+                _ => None,
+            })
+            .collect();
+        let (decision, is_will) = only(&questions);
+        assert!(is_will);
+        let given = hall
+            .broker
+            .decide_publish(hall.peer.now, decision, answer.clone());
+        assert_eq!(given, Ok(()));
+        assert_eq!(hall.hear(subscriber).join(" "), delivered, "{answer:?}");
+    }
+}
+
+#[test]
+fn each_filter_has_its_own_answer() {
+    let ask = Ask {
+        subscribe: true,
+        ..Ask::default()
+    };
+    for (version, refused) in [(V3_1_1, "80"), (V5_0, "87")] {
+        let mut hall = Hall::new(version, ask);
+        let id = hall.joined("c");
+        let filters = ["a", "b", "c"].map(|text| want(text, QoS::ExactlyOnce));
+        hall.subscribe(id, &filters);
+        let decisions = hall.subscribes();
+        let grant = Grant {
+            qos_max: QoS::AtLeastOnce,
+            ..Grant::default()
+        };
+        let answers = [
+            SubscribeAnswer::Allow,
+            SubscribeAnswer::Refuse(SubscribeReason::NotAuthorized),
+            SubscribeAnswer::Grant(grant),
+        ];
+        for (decision, answer) in decisions.into_iter().zip(answers) {
+            assert_eq!(hall.hear(id), [""; 0]);
+            let given = hall
+                .broker
+                .decide_subscribe(hall.peer.now, decision, answer);
+            assert_eq!(given, Ok(()));
+        }
+        assert_eq!(hall.hear(id), [format!("SUBACK 1 02 {refused} 01")]);
+        assert_eq!(hall.broker.stats().subscriptions, 2);
+    }
+}
+
+#[test]
+fn denied_filters_hold_for_live_and_for_retained_messages() {
+    let ask = Ask {
+        subscribe: true,
+        ..Ask::default()
+    };
+    let mut hall = Hall::new(V5_0, ask);
+    let now = hall.peer.now;
+    for topic in ["a/open", "a/secret/1", "a/mine"] {
+        let kept = Message::new(topic, "old").unwrap().with_retain(true);
+        hall.broker.publish(now, kept);
+    }
+    let id = hall.joined("c");
+    hall.subscribe(id, &[want("a/#", QoS::AtMostOnce)]);
+    let decision = only(&hall.subscribes());
+    let deny = vec!["a/secret/#".to_owned(), "a/mine".to_owned()];
+    let grant = SubscribeAnswer::Grant(Grant {
+        deny,
+        ..Grant::default()
+    });
+    let given = hall.broker.decide_subscribe(now, decision, grant);
+    assert_eq!(given, Ok(()));
+    let heard = hall.hear(id);
+    assert_eq!(heard, ["SUBACK 1 00", "PUBLISH a/open=old q0 retain"]);
+    for topic in ["a/secret/2", "a/open", "a/mine"] {
+        let message = Message::new(topic, "new").unwrap();
+        hall.broker.publish(now, message);
+    }
+    assert_eq!(hall.hear(id), ["PUBLISH a/open=new q0"]);
+}
+
+#[test]
+fn what_was_granted_can_be_taken_away() {
+    let mut hall = Hall::new(V5_0, Ask::default());
+    let now = hall.peer.now;
+    let id = hall.joined("c");
+    let filters = ["a", "$share/g/b", "c"].map(|text| want(text, QoS::AtMostOnce));
+    hall.subscribe(id, &filters);
+    hall.hear(id);
+    assert!(hall.broker.revoke("c", filter("a")));
+    assert!(!hall.broker.revoke("c", filter("a")), "it is gone");
+    assert!(!hall.broker.revoke("nobody", filter("b")));
+    hall.events();
+    assert_eq!(hall.broker.reauthorize(now, "c"), 2);
+    let questions: Vec<_> = { hall.events().into_iter() }
+        .filter_map(|event| match event {
+            Event::AuthorizeSubscribe {
+                decision, filter, ..
+            } => Some((filter, decision)),
+            _ => None,
+        })
+        .collect();
+    for (filter, decision) in questions {
+        let answer = match filter.as_str() {
+            "c" => SubscribeAnswer::Grant(Grant {
+                deny: vec!["c".into()],
+                ..Grant::default()
+            }),
+            "$share/g/b" => SubscribeAnswer::Refuse(SubscribeReason::NotAuthorized),
+            other => panic!("{other}"),
+        };
+        let given = hall.broker.decide_subscribe(now, decision, answer);
+        assert_eq!(given, Ok(()));
+    }
+    for topic in ["a", "b", "c"] {
+        hall.broker.publish(now, Message::new(topic, "x").unwrap());
+    }
+    assert_eq!(hall.hear(id), [""; 0]);
+    assert_eq!(hall.broker.stats().subscriptions, 1);
+}
+
+fn says<'a>(method: &'a str, data: &'a [u8]) -> Authentication<'a> {
+    Authentication {
+        method: text(method),
+        data: Some(Binary::new(data).unwrap()),
+    }
+}
+
+fn step(reason: AuthReason, method: &'static str, data: &'static [u8]) -> Packet<'static> {
+    Auth::new(reason, says(method, data)).into()
+}
+
+fn data(bytes: &'static [u8]) -> AuthenticationData {
+    Binary::new(bytes).unwrap().into()
+}
+
+const NEXT: AuthReason = AuthReason::ContinueAuthentication;
+
+/// A client whose CONNECT offers SCRAM, and who was asked for more.
+fn asked() -> (Hall, ConnectionId) {
+    let ask = Ask {
+        connect: true,
+        ..Ask::default()
+    };
+    let mut hall = Hall::new(V5_0, ask);
+    let id = hall.open();
+    let mut login = connect(V5_0, "c");
+    login.properties.authentication = Some(says("SCRAM", b"first"));
+    hall.say(id, login);
+    let events = hall.events();
+    let [
+        Event::Authenticate {
+            decision, request, ..
+        },
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!(request.authentication_method.as_deref(), Some("SCRAM"));
+    let more = ConnectAnswer::Ask(Some(data(b"challenge")));
+    let given = hall.broker.decide_connect(hall.peer.now, *decision, more);
+    assert_eq!(given, Ok(()));
+    assert_eq!(hall.hear(id), ["AUTH"]);
+    (hall, id)
+}
+
+#[test]
+fn enhanced_authentication_goes_on_until_somebody_decides() {
+    // [5:MQTT-4.12.0-2] [5:MQTT-4.12.0-3] [5:MQTT-4.12.0-5]
+    let (mut hall, id) = asked();
+    hall.say(id, step(NEXT, "SCRAM", b"answer"));
+    let decision = only(&hall.connects());
+    let done = ConnectAnswer::AllowWith(data(b"last"));
+    let given = hall.broker.decide_connect(hall.peer.now, decision, done);
+    assert_eq!(given, Ok(()));
+    let (bytes, _) = hall.peer.hear_bytes(&mut (&mut hall.broker, id));
+    assert_eq!(show_all(&bytes, V5_0), ["CONNACK 00"]);
+    let has = |part: &[u8]| bytes.windows(part.len()).any(|bytes| bytes == part);
+    assert!(has(b"SCRAM") && has(b"last"));
+}
+
+#[test]
+fn what_a_client_may_not_do_in_an_authentication() {
+    let rows: [(&str, Packet<'_>); 5] = [
+        // [5:MQTT-4.12.0-5]
+        ("another method", step(NEXT, "PLAIN", b"x")),
+        (
+            "out of turn",
+            step(AuthReason::ReAuthenticate, "SCRAM", b"x"),
+        ),
+        // [5:MQTT-3.1.2-30]
+        ("another packet", Packet::PingReq),
+        ("a message", publish("t", "x", QoS::AtMostOnce, 0).into()),
+        ("a second CONNECT", connect(V5_0, "c").into()),
+    ];
+    for (row, packet) in rows {
+        let (mut hall, id) = asked();
+        let heard = hall.ask(id, packet);
+        assert_eq!(heard.last().map(String::as_str), Some("close"), "{row}");
+        let closed = { hall.events().into_iter() }.any(|event| {
+            matches!(
+                event,
+                Event::Closed {
+                    cause: CloseCause::ProtocolError(_),
+                    ..
+                }
+            )
+        });
+        assert!(closed, "{row}");
+    }
+}
+
+#[test]
+fn a_client_that_does_not_answer_is_left() {
+    let (mut hall, id) = asked();
+    hall.pass(10);
+    assert_eq!(hall.hear(id), ["close"]);
+    assert_eq!(hall.broker.stats().connections, 0);
+}
+
+#[test]
+fn a_client_may_authenticate_again_while_it_works() {
+    // [5:MQTT-4.12.1-1] [5:MQTT-4.12.1-2]
+    for (answer, heard_at_last) in [
+        (ConnectAnswer::Allow, "AUTH"),
+        (
+            ConnectAnswer::Refuse(ConnectReason::NotAuthorized),
+            "DISCONNECT 87 close",
+        ),
+    ] {
+        let (mut hall, id) = asked();
+        hall.say(id, step(NEXT, "SCRAM", b"answer"));
+        let decision = only(&hall.connects());
+        let now = hall.peer.now;
+        let given = hall
+            .broker
+            .decide_connect(now, decision, ConnectAnswer::Allow);
+        assert_eq!(given, Ok(()));
+        hall.hear(id);
+        hall.say(id, step(AuthReason::ReAuthenticate, "SCRAM", b"again"));
+        let decision = only(&hall.connects());
+        assert_eq!(hall.ask(id, Packet::PingReq), ["PINGRESP"], "it goes on");
+        let more = ConnectAnswer::Ask(Some(data(b"challenge")));
+        assert_eq!(hall.broker.decide_connect(now, decision, more), Ok(()));
+        assert_eq!(hall.hear(id), ["AUTH"]);
+        hall.say(id, step(NEXT, "SCRAM", b"answer"));
+        let decision = only(&hall.connects());
+        let given = hall.broker.decide_connect(now, decision, answer.clone());
+        assert_eq!(given, Ok(()));
+        assert_eq!(hall.hear(id).join(" "), heard_at_last, "{answer:?}");
+    }
+}
+
+#[test]
+fn without_a_method_in_connect_there_is_no_auth() {
+    // [5:MQTT-4.12.0-6] [5:MQTT-4.12.0-7]
+    let mut hall = Hall::new(V5_0, Ask::default());
+    let id = hall.joined("c");
+    let heard = hall.ask(id, step(AuthReason::ReAuthenticate, "SCRAM", b"x"));
+    assert_eq!(heard, ["DISCONNECT 82", "close"]);
+}
