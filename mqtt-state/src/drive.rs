@@ -68,6 +68,8 @@ pub enum TimeoutReason {
     WillDelay,
     /// A retained message expires.
     RetainedExpiry,
+    /// Something large goes on, in pieces.
+    Work,
     /// A question that nobody has answered counts as denied.
     Decision,
 }

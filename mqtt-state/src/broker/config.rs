@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::Ask;
+use super::{Ask, SharedPolicy};
 use crate::server;
 
 /// Limits and choices of one [`Broker`](super::Broker).
@@ -34,6 +34,14 @@ pub struct Config {
     pub retained_bytes_max: usize,
     /// Levels of a topic filter. One with more gets 0x8F Topic Filter invalid. 128.
     pub levels_max: usize,
+    /// Bytes of all messages kept, for sessions and as retained ones, each counted once. Above it QoS 0
+    /// messages are dropped, others refused with 0x97 Quota exceeded, and new clients with 0x89
+    /// Server busy. 1 GiB.
+    pub total_bytes_max: usize,
+    /// Packets that one client may send in a second; more wait until it is their turn. None.
+    pub packets_per_sec_max: Option<u32>,
+    /// Bytes, likewise. None.
+    pub bytes_per_sec_max: Option<u32>,
     /// Events that wait for the embedder. Those above it are dropped and counted: events only
     /// report. 10,000.
     pub events_max: usize,
@@ -42,6 +50,8 @@ pub struct Config {
     /// Whether `$share/{group}/{filter}` is a shared subscription for 3.1.1 clients too, as in the
     /// brokers people know. The standard has it as an ordinary filter there. True.
     pub shared_subscriptions_in_3_1_1: bool,
+    /// Which member of a shared subscription gets a message. One after the other.
+    pub shared_policy: SharedPolicy,
     /// Which decisions are the embedder's. None: everything is allowed.
     pub ask: Ask,
     /// Packets of one connection that wait while something before them is not decided. Above it no
@@ -64,9 +74,13 @@ impl Default for Config {
             retained_len_max: 100_000,
             retained_bytes_max: 256 * 1024 * 1024,
             levels_max: 128,
+            total_bytes_max: 1024 * 1024 * 1024,
+            packets_per_sec_max: None,
+            bytes_per_sec_max: None,
             events_max: 10_000,
             message_events: false,
             shared_subscriptions_in_3_1_1: true,
+            shared_policy: SharedPolicy::RoundRobin,
             ask: Ask::default(),
             held_max: 16,
             decision_timeout: Duration::from_secs(10),

@@ -27,7 +27,16 @@ impl Broker {
     ) -> Result<(), CloseCause> {
         // A session that has ended is not resumed, however late the embedder tells the time.
         self.fire_due(now);
+        if let Some(drain) = &self.draining {
+            let reason = mqtt_codec::ReasonCode::from(drain.reason);
+            let reason = ConnectReason::try_from(reason);
+            let reason = reason.unwrap_or(ConnectReason::ServerUnavailable);
+            return Err(CloseCause::Refused(reason));
+        }
         check_connect(connect, &self.config.server).map_err(CloseCause::Refused)?;
+        if self.store.bytes() >= self.config.total_bytes_max {
+            return Err(CloseCause::Refused(ConnectReason::ServerBusy));
+        }
         let request = ConnectRequest::new(connect, &self.config.server);
         if self.config.ask.connect {
             return self.ask_connect(now, id, Box::new(request));
@@ -248,11 +257,13 @@ impl Broker {
             return;
         };
         let outbound = &mut entry.session.outbound;
-        for Lost { message, .. } in outbound.take_waiting() {
-            self.store.release_delivery(message);
-        }
-        for Lost { message, .. } in outbound.take_in_flight() {
-            self.store.release_delivery(message);
+        let (in_flight, waiting) = (outbound.take_in_flight(), outbound.take_waiting());
+        let sent = { in_flight.into_iter() }.map(|lost| (lost.message, true));
+        let unsent = { waiting.into_iter() }.map(|lost| (lost.message, false));
+        for (delivery, was_sent) in sent.chain(unsent) {
+            if let Some(delivery) = delivery {
+                self.dispatch_again(key, delivery, was_sent);
+            }
         }
         self.events.push(Event::SessionEnded {
             client_id: entry.client_id,

@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 use core::fmt;
 
 use super::held::Held;
+use super::rate::Rates;
 use super::sessions::SessionKey;
 use super::slab::{Key, Slab};
 use crate::Timestamp;
@@ -37,6 +38,7 @@ pub(super) struct Connection {
     /// When its timer fires.
     pub(super) timer_at: Option<Timestamp>,
     pub(super) buffer_seen: BufferSeen,
+    pub(super) rates: Rates,
     /// Packets that wait for a decision about one before.
     pub(super) held: Held,
     /// A CONNECT whose client was asked for more.
@@ -77,6 +79,7 @@ impl Connections {
                 session: None,
                 timer_at: None,
                 buffer_seen: BufferSeen::default(),
+                rates: Rates::default(),
                 held: Held::default(),
                 request: None,
                 question: None,
@@ -130,7 +133,9 @@ impl Connections {
         self.entries.len()
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = ConnectionId> {
-        self.entries.keys().map(ConnectionId)
+    /// Those that are not over.
+    pub(super) fn open_ids(&self) -> impl Iterator<Item = ConnectionId> {
+        let ids = self.entries.keys().map(ConnectionId);
+        ids.filter(|id| self.get(*id).is_some_and(|it| !it.link.is_ended()))
     }
 }

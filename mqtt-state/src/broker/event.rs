@@ -6,7 +6,7 @@ use alloc::string::String;
 
 use mqtt_codec::{Message, ProtocolVersion, QoS, SubscribeReason, SubscriptionOptions};
 
-use super::{ConnectDecision, ConnectionId, PublishDecision, SubscribeDecision};
+use super::{ConnectDecision, ConnectionId, LocalSubscription, PublishDecision, SubscribeDecision};
 use crate::server::ConnectRequest;
 use crate::{AuthenticationData, CloseCause};
 
@@ -120,6 +120,14 @@ pub enum Event {
         /// Sessions it goes to.
         receivers: usize,
     },
+    /// A message that a subscription of the embedder's own matches. It is dropped as other reports
+    /// are where nobody fetches it.
+    Local {
+        /// From [`subscribe_local`](super::Broker::subscribe_local).
+        subscription: LocalSubscription,
+        /// The message, as it was published.
+        message: Message,
+    },
     /// A message will not reach a client.
     Dropped {
         /// The receiver's client identifier.
@@ -128,6 +136,13 @@ pub enum Event {
         topic: String,
         /// Why.
         cause: DropCause,
+    },
+    /// A client's message is larger than [`Config`](super::Config) allows, or there is no room for it.
+    Refused {
+        /// The publisher's client identifier.
+        client_id: Box<str>,
+        /// The topic of the message.
+        topic: String,
     },
     /// A retained message was not kept: the store of retained messages is full.
     NotRetained {

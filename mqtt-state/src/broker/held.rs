@@ -323,6 +323,16 @@ impl Broker {
             Some(PublishAnswer::Drop) => return PublishReason::Success,
             None => return PublishReason::NotAuthorized,
         };
+        if let Some(key) = key {
+            let reserved = super::routing::is_reserved(message.topic());
+            if reserved {
+                return PublishReason::NotAuthorized;
+            }
+            if !self.has_room_for(message.len_held(), message.payload().len()) {
+                self.refuse_message(key, message.topic());
+                return PublishReason::QuotaExceeded;
+            }
+        }
         match self.route_message(at, key, message) {
             0 => PublishReason::NoMatchingSubscribers,
             _ => PublishReason::Success,

@@ -31,8 +31,10 @@ mod config;
 mod connect;
 mod connections;
 mod decision;
+mod embed;
 mod event;
 mod held;
+mod rate;
 mod retained;
 mod routing;
 mod sessions;
@@ -47,7 +49,7 @@ use core::fmt;
 
 use bytes::BytesMut;
 use mqtt_codec::{DecodeError, DisconnectReason, Frame, Message, Packet, Parsed, Rule};
-use mqtt_topic::{IndexConfig, RetainedConfig, RetainedIndex, SubscriptionIndex};
+use mqtt_topic::{IndexConfig, MergeScratch, RetainedConfig, RetainedIndex, SubscriptionIndex};
 
 pub use config::Config;
 pub use connections::ConnectionId;
@@ -55,11 +57,13 @@ pub use decision::{
     Ask, ConnectAnswer, ConnectDecision, Grant, PublishAnswer, PublishDecision, Stale,
     SubscribeAnswer, SubscribeDecision,
 };
+pub use embed::{Drain, LocalSubscription, SessionInfo};
 pub use event::{DropCause, Event};
 
 use connections::Connections;
 use decision::Decisions;
 use event::EventQueue;
+pub use routing::SharedPolicy;
 use routing::{Router, Subscription};
 use sessions::{SessionKey, Sessions};
 use store::{Deliveries, MessageRef, MessageStore};
@@ -92,6 +96,11 @@ pub struct Broker {
     timers: Timers,
     events: EventQueue,
     decisions: Decisions,
+    /// The embedder's own subscriptions.
+    local: SubscriptionIndex<LocalSubscription, ()>,
+    local_scratch: MergeScratch<LocalSubscription>,
+    next_local: u64,
+    draining: Option<Drain>,
     traffic: Traffic,
     /// Client identifiers assigned so far.
     assigned: u64,
@@ -127,6 +136,8 @@ pub struct Stats {
     pub retained: usize,
     /// Messages kept for sessions and as retained messages, each counted once.
     pub messages: usize,
+    /// Bytes of these messages.
+    pub messages_bytes: usize,
     /// Deadlines.
     pub timers: usize,
     /// Events that nobody fetched in time.
@@ -159,6 +170,14 @@ impl Broker {
             timers: Timers::default(),
             events: EventQueue::new(config.events_max),
             decisions: Decisions::new(),
+            local: SubscriptionIndex::new(IndexConfig {
+                levels_max: config.levels_max,
+                hash_seed: config.seed,
+                ..IndexConfig::default()
+            }),
+            local_scratch: MergeScratch::default(),
+            next_local: 0,
+            draining: None,
             traffic: Traffic::default(),
             assigned: 0,
             config,
@@ -250,18 +269,10 @@ impl Broker {
         self.end_connection(now, id, CloseCause::Disconnected(reason), None);
     }
 
-    /// Ends all connections, with 0x8B Server shutting down. Sessions stay.
+    /// Ends all connections, with 0x8B Server shutting down: a [`drain`](Self::drain) with nothing
+    /// more to say. Sessions stay.
     pub fn shutdown(&mut self, now: Timestamp) {
-        let now = self.clock.advance(now);
-        let all: Vec<_> = self.connections.ids().collect();
-        for id in all {
-            self.end_connection(
-                now,
-                id,
-                CloseCause::Disconnected(DisconnectReason::ServerShuttingDown),
-                None,
-            );
-        }
+        self.drain(now, Drain::default());
     }
 
     /// The next thing that happened. Call until it answers `None`.
@@ -345,6 +356,7 @@ impl Broker {
             Timer::Session(_) => TimeoutReason::SessionExpiry,
             Timer::Retained(_) => TimeoutReason::RetainedExpiry,
             Timer::Decision(_) => TimeoutReason::Decision,
+            Timer::Rate(_) | Timer::Drain => TimeoutReason::Work,
         };
         Some(Timeout { at, reason })
     }
@@ -354,7 +366,8 @@ impl Broker {
     pub fn wants_input(&self, id: ConnectionId) -> bool {
         self.connections.get(id).is_none_or(|connection| {
             let has_room = connection.held.len() < self.config.held_max.max(1);
-            connection.link.wants_input() && (has_room || connection.link.is_ended())
+            let may_go_on = has_room && !self.is_too_fast(connection);
+            connection.link.wants_input() && (may_go_on || connection.link.is_ended())
         })
     }
 
@@ -367,6 +380,7 @@ impl Broker {
             subscriptions: self.subscriptions.len(),
             retained: self.retained.len(),
             messages: self.store.len(),
+            messages_bytes: self.store.bytes(),
             timers: self.timers.len(),
             events_dropped: self.events.dropped(),
             traffic: self.traffic,
@@ -385,6 +399,11 @@ impl Broker {
         let connection = self.connections.get(id)?;
         let session = connection.session.and_then(|key| self.sessions.get(key));
         Some(connection.link.explain(session.map(|entry| &entry.session)))
+    }
+
+    fn is_too_fast(&self, connection: &connections::Connection) -> bool {
+        let until = connection.rates.blocked_until(self.clock.latest());
+        until.is_some()
     }
 
     fn note_input(&mut self, now: Timestamp, id: ConnectionId, len: usize) -> Timestamp {
@@ -534,6 +553,12 @@ impl Intake for Input<'_> {
         let Some(connection) = broker.connections.get_mut(self.id) else {
             return;
         };
+        connection
+            .rates
+            .note(self.now, frame.size(), &broker.config);
+        if let Some(at) = connection.rates.blocked_until(self.now) {
+            broker.timers.set(at, Timer::Rate(self.id));
+        }
         let (cause, text) = match connection.link.decode(frame) {
             Ok(packet) => match broker.carry_out(self.now, self.id, &packet, origin) {
                 Ok(()) => return,

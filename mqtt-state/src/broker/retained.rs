@@ -9,6 +9,7 @@ use mqtt_topic::QueryProgress;
 
 use super::Broker;
 use super::event::Event;
+use super::routing::Copy;
 use super::sessions::SessionKey;
 use super::store::{MessageName, MessageRef};
 use super::timers::Timer;
@@ -121,9 +122,14 @@ impl Broker {
                     .store
                     .message(&reference)
                     .map_or(replay.qos, Message::qos);
-                let ids = replay.subscription_id.into_iter().collect();
-                // [3:MQTT-3.3.1-8] Sent because of a new subscription: RETAIN 1.
-                queued |= self.deliver(key, &reference, published.min(replay.qos), true, ids);
+                let copy = Copy {
+                    qos: published.min(replay.qos),
+                    // [3:MQTT-3.3.1-8] Sent because of a new subscription: RETAIN 1.
+                    retain: true,
+                    group: None,
+                    subscription_ids: replay.subscription_id.into_iter().collect(),
+                };
+                queued |= self.deliver(key, &reference, copy);
                 self.store.release(reference);
             }
             if progress == QueryProgress::More

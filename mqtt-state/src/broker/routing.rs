@@ -94,31 +94,74 @@ impl Router {
     }
 }
 
-/// Whose turn it is in a group: one member after the other, those who are connected first.
-fn choose(
-    turns: &mut BTreeMap<GroupId, usize>,
-    group: &Group<'_, SessionKey, Subscription>,
-    sessions: &Sessions,
-    name: TopicName<'_>,
-) -> Option<(SessionKey, Subscription)> {
-    let turn = turns.entry(group.id()).or_default();
-    let len = group.len();
-    // In their order from the one whose turn it is, those who may have it.
-    let members = (*turn..turn.saturating_add(len)).filter_map(|place| {
-        let place = place.checked_rem(len)?;
-        let (session, subscription) = group.get(place)?;
-        (!subscription.denies(name)).then_some((place, session, subscription))
-    });
-    let is_connected = |session: SessionKey| {
-        let entry = sessions.get(session);
+/// Which member of a shared subscription gets a message. In any case one that is connected, while
+/// there is one; and the messages that one member gets are in their order, those of the group are not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SharedPolicy {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// The same for all messages of one publisher, as long as the members stay the same.
+    ByPublisher,
+    /// The one with the fewest messages waiting or in flight.
+    LeastBusy,
+}
+
+/// Who asks for a member of a group, and what for.
+struct Turn<'a> {
+    policy: SharedPolicy,
+    sessions: &'a Sessions,
+    publisher: Option<SessionKey>,
+    name: TopicName<'a>,
+    /// A member whose session has ended.
+    except: Option<SessionKey>,
+}
+
+impl Turn<'_> {
+    /// The member that gets the message.
+    fn choose(
+        &self,
+        turns: &mut BTreeMap<GroupId, usize>,
+        group: &Group<'_, SessionKey, Subscription>,
+    ) -> Option<(SessionKey, Subscription)> {
+        let turn = turns.entry(group.id()).or_default();
+        let len = group.len();
+        let first = match self.policy {
+            SharedPolicy::RoundRobin | SharedPolicy::LeastBusy => *turn,
+            SharedPolicy::ByPublisher => self
+                .publisher
+                .map_or(0, |key| usize::try_from(key.slot()).unwrap_or(usize::MAX)),
+        };
+        // In their order from there on, those who may have it.
+        let members = (0..len).filter_map(|step| {
+            let place = first.wrapping_add(step).checked_rem(len)?;
+            let (session, subscription) = group.get(place)?;
+            let may_have = self.except != Some(session) && !subscription.denies(self.name);
+            may_have.then_some((place, session, subscription))
+        });
+        let mut connected =
+            { members.clone() }.filter(|(_, session, _)| self.is_connected(*session));
+        let chosen = match self.policy {
+            SharedPolicy::RoundRobin | SharedPolicy::ByPublisher => connected.next(),
+            SharedPolicy::LeastBusy => connected.min_by_key(|(_, session, _)| self.load(*session)),
+        };
+        let (place, session, subscription) = chosen.or_else(|| { members }.next())?;
+        *turn = place.saturating_add(1);
+        Some((session, subscription.clone()))
+    }
+
+    fn is_connected(&self, session: SessionKey) -> bool {
+        let entry = self.sessions.get(session);
         entry.is_some_and(|entry| entry.connection.is_some())
-    };
-    let mut others = members.clone();
-    let connected = { members }.find(|(_, session, _)| is_connected(*session));
-    let (place, session, subscription) = connected.or_else(|| others.next())?;
-    let subscription = subscription.clone();
-    *turn = place.saturating_add(1);
-    Some((session, subscription))
+    }
+
+    fn load(&self, session: SessionKey) -> usize {
+        self.sessions.get(session).map_or(usize::MAX, |entry| {
+            let in_flight = entry.session.in_flight_len();
+            entry.session.waiting_len().saturating_add(in_flight)
+        })
+    }
 }
 
 impl Broker {
@@ -139,9 +182,13 @@ impl Broker {
             return Ok(());
         };
         let name = topic.name();
+        let bytes = name.as_bytes().len().saturating_add(publish.payload.len());
         let reason = if is_reserved(name) {
             // The broker speaks there, its clients do not.
             PublishReason::NotAuthorized
+        } else if !self.has_room_for(bytes, publish.payload.len()) {
+            self.refuse_message(key, name);
+            PublishReason::QuotaExceeded
         } else {
             let expires_at = publish
                 .properties
@@ -171,6 +218,23 @@ impl Broker {
             .link
             .acknowledge(publish.delivery, reason, &mut entry.session)
             .map_err(|_| CloseCause::AnswerTooLarge)
+    }
+
+    /// Whether a message may be kept: by its payload, and by all that is kept already.
+    pub(super) fn has_room_for(&self, bytes: usize, payload_len: usize) -> bool {
+        let payload_max = self.config.server.payload_size_max.unwrap_or(usize::MAX);
+        payload_len <= payload_max
+            && self.store.bytes().saturating_add(bytes) <= self.config.total_bytes_max
+    }
+
+    /// A message for which there is no room.
+    pub(super) fn refuse_message(&mut self, key: SessionKey, name: TopicName<'_>) {
+        if let Some(entry) = self.sessions.get(key) {
+            self.events.push(Event::Refused {
+                client_id: entry.client_id.clone(),
+                topic: String::from(name.as_str()),
+            });
+        }
     }
 
     /// Answers a PUBLISH that was held.
@@ -233,13 +297,18 @@ impl Broker {
             self.clear_retained(summary.name);
         }
         let mut receivers = 0_usize;
-        let wanted = keeps || !plans.is_empty();
+        let wanted = keeps || !plans.is_empty() || !self.local.is_empty();
         let reference = if wanted {
             self.store.insert(message(), summary.expires_at)
         } else {
             None
         };
         if let Some(reference) = reference {
+            if !self.local.is_empty()
+                && let Some(message) = self.store.message(&reference).cloned()
+            {
+                self.tell_local(summary.name, &message);
+            }
             if keeps {
                 self.retain(summary.name, &reference);
             }
@@ -248,8 +317,13 @@ impl Broker {
                 let qos = summary.qos.min(plan.qos);
                 // [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13] [3:MQTT-3.3.1-9]
                 let retain = summary.retain && plan.retain_as_published;
-                let delivered =
-                    self.deliver(plan.session, &reference, qos, retain, plan.subscription_ids);
+                let copy = Copy {
+                    qos,
+                    retain,
+                    group: plan.group,
+                    subscription_ids: plan.subscription_ids,
+                };
+                let delivered = self.deliver(plan.session, &reference, copy);
                 receivers = receivers.saturating_add(usize::from(delivered));
             }
             self.store.release(reference);
@@ -280,6 +354,13 @@ impl Broker {
             sessions,
             ..
         } = self;
+        let turn = Turn {
+            policy: self.config.shared_policy,
+            sessions,
+            publisher,
+            name,
+            except: None,
+        };
         let mut scratch = core::mem::take(&mut router.scratch);
         for found in subscriptions.matches(name, &mut scratch) {
             match found {
@@ -291,8 +372,7 @@ impl Broker {
                     }
                 }
                 Match::Group(group) => {
-                    let chosen = choose(&mut router.turns, &group, sessions, name);
-                    if let Some((key, subscription)) = chosen {
+                    if let Some((key, subscription)) = turn.choose(&mut router.turns, &group) {
                         router.plan(key, Some(group.id()), &subscription);
                     }
                 }
@@ -303,15 +383,57 @@ impl Broker {
         router.merge();
     }
 
+    /// A member of shared subscriptions is gone for good: what it was to get goes to another one.
+    // [5:MQTT-4.8.2-5] But for a QoS 2 message that has been sent.
+    pub(super) fn dispatch_again(&mut self, gone: SessionKey, delivery: Delivery, was_sent: bool) {
+        let Some(wanted) = delivery.group else {
+            return self.store.release(delivery.message);
+        };
+        let message = self.store.message(&delivery.message).cloned();
+        let (Some(message), false) = (message, was_sent && delivery.qos == QoS::ExactlyOnce) else {
+            return self.store.release(delivery.message);
+        };
+        let policy = self.config.shared_policy;
+        let Self {
+            router,
+            subscriptions,
+            sessions,
+            ..
+        } = &mut *self;
+        let turn = Turn {
+            policy,
+            sessions,
+            publisher: None,
+            name: message.topic(),
+            except: Some(gone),
+        };
+        let mut scratch = core::mem::take(&mut router.scratch);
+        let matches = subscriptions.matches(message.topic(), &mut scratch);
+        let next = { matches }.find_map(|found| match found {
+            Match::Group(group) if group.id() == wanted => turn.choose(&mut router.turns, &group),
+            _ => None,
+        });
+        router.scratch = scratch;
+        if let Some((key, subscription)) = next {
+            let copy = Copy {
+                qos: message.qos().min(subscription.qos),
+                retain: delivery.retain,
+                group: Some(wanted),
+                subscription_ids: subscription.id.into_iter().collect(),
+            };
+            self.deliver(key, &delivery.message, copy);
+        }
+        self.store.release(delivery.message);
+    }
+
     /// Gives a message to one session. `false` when it is dropped.
-    pub(super) fn deliver(
-        &mut self,
-        key: SessionKey,
-        reference: &MessageRef,
-        qos: QoS,
-        retain: bool,
-        subscription_ids: Vec<SubscriptionId>,
-    ) -> bool {
+    pub(super) fn deliver(&mut self, key: SessionKey, reference: &MessageRef, copy: Copy) -> bool {
+        let Copy {
+            qos,
+            retain,
+            group,
+            subscription_ids,
+        } = copy;
         let limits = QueueLimits {
             len_max: self.config.server.waiting_len_max,
             bytes_max: self.config.server.messages_bytes_max,
@@ -340,6 +462,8 @@ impl Broker {
         let delivery = Delivery {
             message: self.store.share(reference),
             retain,
+            qos,
+            group,
             subscription_ids,
         };
         entry.session.outbound.enqueue(qos, delivery, 0, bytes, 0);
@@ -348,6 +472,15 @@ impl Broker {
         }
         true
     }
+}
+
+/// A message as one session gets it.
+pub(super) struct Copy {
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    /// Its turn in a shared subscription.
+    pub(super) group: Option<GroupId>,
+    pub(super) subscription_ids: Vec<SubscriptionId>,
 }
 
 /// What routing has to know of a message before there is one.
@@ -360,7 +493,7 @@ struct Summary<'a> {
 }
 
 /// Topics that belong to the broker itself.
-fn is_reserved(name: TopicName<'_>) -> bool {
+pub(super) fn is_reserved(name: TopicName<'_>) -> bool {
     let bytes = name.as_bytes();
     bytes == b"$SYS" || bytes.starts_with(b"$SYS/")
 }

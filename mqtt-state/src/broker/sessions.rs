@@ -92,6 +92,12 @@ impl Sessions {
         self.entries.get_mut(key)
     }
 
+    /// In the order of their client identifiers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &SessionEntry> {
+        let keys = self.by_client_id.values();
+        keys.filter_map(|key| self.entries.get(*key))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

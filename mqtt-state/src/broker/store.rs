@@ -3,7 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use mqtt_codec::{Message, SubscriptionId};
+use mqtt_codec::{Message, QoS, SubscriptionId};
+use mqtt_topic::GroupId;
 
 use super::event::{DropCause, Event, EventQueue};
 use super::slab::{Key, Slab};
@@ -14,6 +15,8 @@ use crate::{Timestamp, Traffic};
 #[derive(Debug)]
 pub(super) struct MessageStore {
     messages: Slab<Stored>,
+    /// Of topics, properties and payloads.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -44,6 +47,9 @@ pub(super) struct MessageName(Key);
 pub(super) struct Delivery {
     pub(super) message: MessageRef,
     pub(super) retain: bool,
+    pub(super) qos: QoS,
+    /// The shared subscription that it is a turn of.
+    pub(super) group: Option<GroupId>,
     /// Of the matching subscriptions. Most have none, which takes no memory.
     pub(super) subscription_ids: Vec<SubscriptionId>,
 }
@@ -52,6 +58,7 @@ impl MessageStore {
     pub(super) fn new() -> Self {
         Self {
             messages: Slab::new(),
+            bytes: 0,
         }
     }
 
@@ -61,13 +68,19 @@ impl MessageStore {
         message: Message,
         expires_at: Option<Timestamp>,
     ) -> Option<MessageRef> {
-        self.messages
-            .insert(Stored {
-                message,
-                expires_at,
-                references: 1,
-            })
-            .map(MessageRef)
+        let bytes = message.len_held();
+        let key = self.messages.insert(Stored {
+            message,
+            expires_at,
+            references: 1,
+        })?;
+        self.bytes = self.bytes.saturating_add(bytes);
+        Some(MessageRef(key))
+    }
+
+    /// Bytes of the messages kept, each counted once.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// One more reference to the same message.
@@ -85,6 +98,7 @@ impl MessageStore {
         };
         stored.references = stored.references.saturating_sub(1);
         if stored.references == 0 {
+            self.bytes = self.bytes.saturating_sub(stored.message.len_held());
             self.messages.remove(reference.0);
         }
     }

@@ -22,6 +22,10 @@ pub(super) enum Timer {
     Retained(MessageName),
     /// A question counts as denied.
     Decision(Key),
+    /// A connection that sent too fast may go on.
+    Rate(ConnectionId),
+    /// Some more connections are told goodbye.
+    Drain,
 }
 
 /// All timers; the next one is found without looking at the others.
@@ -63,6 +67,9 @@ impl Broker {
     pub(super) fn fire_due(&mut self, now: Timestamp) {
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
+                Timer::Rate(id) => self.connections.mark_ready(id),
+                // The rest in the next call.
+                Timer::Drain => return self.drain_some(now),
                 Timer::Connection(id) => self.connection_timer(now, id),
                 Timer::Will(key) => {
                     if let Some(entry) = self.sessions.get_mut(key) {

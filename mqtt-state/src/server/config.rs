@@ -48,8 +48,13 @@ pub struct Config {
     /// Whether shared subscriptions are served; announced in CONNACK. True.
     pub shared_subscription_available: bool,
     /// Longest keep alive, in seconds. A 5.0 client that asks for more, or for none, gets this as
-    /// Server Keep Alive. A 3.1.1 client cannot be told, so its own value holds. None.
+    /// Server Keep Alive. A 3.1.1 client cannot be told: one that asks for more is refused with return
+    /// code 2, and one that asks for none has none. None.
     pub keep_alive_max_secs: Option<u16>,
+    /// Largest payload of a PUBLISH, in bytes, besides the limit of packets. A larger one is not
+    /// delivered, and answered with 0x97 Quota exceeded where QoS and version allow it; a will with a
+    /// larger one refuses its CONNECT. None.
+    pub payload_size_max: Option<usize>,
     /// Longest session expiry, in seconds; a client that asks for more gets this. None.
     pub session_expiry_max_secs: Option<u32>,
     /// Whether a CONNECT with an authentication method is taken; without, it gets 0x8C. False.
@@ -103,6 +108,7 @@ impl Default for Config {
             subscription_id_available: true,
             shared_subscription_available: true,
             keep_alive_max_secs: None,
+            payload_size_max: None,
             session_expiry_max_secs: None,
             enhanced_authentication: false,
             authentication_rounds_max: 10,

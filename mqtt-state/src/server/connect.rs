@@ -59,7 +59,21 @@ pub(crate) fn check(connect: &Connect<'_>, config: &Config) -> Result<(), Connec
     {
         return Err(ConnectReason::ClientIdNotValid);
     }
+    // 3.1.1 has no way to tell a client another keep alive.
+    if connect.version == ProtocolVersion::V3_1_1
+        && config
+            .keep_alive_max_secs
+            .is_some_and(|maximum| connect.keep_alive_secs > maximum)
+    {
+        return Err(ConnectReason::ClientIdNotValid);
+    }
     if let Some(will) = &connect.will {
+        if config
+            .payload_size_max
+            .is_some_and(|maximum| will.payload.as_bytes().len() > maximum)
+        {
+            return Err(ConnectReason::QuotaExceeded);
+        }
         // [5:MQTT-3.2.2-12]
         if will.qos > config.maximum_qos {
             return Err(ConnectReason::QoSNotSupported);

@@ -268,6 +268,13 @@ impl ServerLink {
         }
     }
 
+    /// DISCONNECT with more than a reason, in front of [`end`](Self::end), where the client can take it.
+    pub(crate) fn say_goodbye(&mut self, goodbye: &Disconnect<'_>) {
+        if self.is_connected() && self.link.version() == ProtocolVersion::V5_0 {
+            self.link.disconnect(goodbye);
+        }
+    }
+
     /// The transport is gone, and with it whoever could read the last bytes.
     pub(crate) fn abort(&mut self) {
         self.link.abort();

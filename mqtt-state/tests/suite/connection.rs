@@ -386,14 +386,16 @@ fn asked_for_more(peer: &Peer) -> Connection {
         ..Config::default()
     };
     let mut connection = Connection::new(peer.now, config);
-    let mut login = crate::wire::connect(V5_0, "c");
+    let mut login = connect(V5_0, "c");
     login.properties.authentication = Some(scram(b"first"));
     peer.say(&mut connection, login);
     let Some(Event::Connect(request)) = connection.poll_event() else {
         panic!("no CONNECT")
     };
     assert_eq!(request.authentication_method.as_deref(), Some("SCRAM"));
-    connection.ask(peer.now, Some(binary(b"challenge"))).unwrap();
+    connection
+        .ask(peer.now, Some(binary(b"challenge")))
+        .unwrap();
     assert_eq!(peer.hear(&mut connection), ["AUTH"]);
     connection
 }
@@ -404,7 +406,7 @@ fn binary(bytes: &[u8]) -> mqtt_codec::Binary<'_> {
 
 fn scram(data: &[u8]) -> mqtt_codec::Authentication<'_> {
     mqtt_codec::Authentication {
-        method: crate::wire::text("SCRAM"),
+        method: text("SCRAM"),
         data: Some(binary(data)),
     }
 }
@@ -426,14 +428,20 @@ fn enhanced_authentication_is_its_owners_to_decide() {
     assert_eq!(twice, Err(CommandError::WrongState), "the client is next");
     peer.say(&mut connection, next_step());
     let step = connection.poll_event();
-    assert!(matches!(step, Some(Event::Authenticate { is_new: false, .. })));
+    assert!(matches!(
+        step,
+        Some(Event::Authenticate { is_new: false, .. })
+    ));
     connection.accept(peer.now, Acceptance::default()).unwrap();
     assert_eq!(peer.hear(&mut connection), ["CONNACK 00"]);
 
     let again = mqtt_codec::Auth::new(mqtt_codec::AuthReason::ReAuthenticate, scram(b"again"));
     peer.say(&mut connection, again);
     let step = connection.poll_event();
-    assert!(matches!(step, Some(Event::Authenticate { is_new: true, .. })));
+    assert!(matches!(
+        step,
+        Some(Event::Authenticate { is_new: true, .. })
+    ));
     connection.accept_authentication(peer.now, None).unwrap();
     assert_eq!(peer.hear(&mut connection), ["AUTH"]);
     let late = connection.reject_authentication(peer.now);

@@ -112,12 +112,7 @@ fn the_server_may_set_the_keep_alive() {
         keep_alive_max_secs: Some(10),
         ..server::Config::default()
     };
-    let rows = [
-        (V5_0, 100, 15),
-        (V5_0, 0, 15),
-        (V5_0, 4, 6),
-        (V3_1_1, 100, 150),
-    ];
+    let rows = [(V5_0, 100, 15), (V5_0, 0, 15), (V5_0, 4, 6), (V3_1_1, 4, 6)];
     for (version, asked, ends_after) in rows {
         let (mut broker, connection, mut peer) = served(version, asked, config.clone());
         let end = peer.now + Duration::from_secs(ends_after);
@@ -134,6 +129,28 @@ fn the_server_may_set_the_keep_alive() {
                 .ends_with(&["close".into()]),
             "{version}, {asked}"
         );
+    }
+}
+
+#[test]
+fn a_3_1_1_client_that_asks_for_more_than_there_is_is_refused() {
+    for (asked, heard) in [(10, "CONNACK 00"), (11, "CONNACK 85"), (0, "CONNACK 00")] {
+        let config = broker::Config {
+            server: server::Config {
+                keep_alive_max_secs: Some(10),
+                ..server::Config::default()
+            },
+            ..broker::Config::default()
+        };
+        let mut broker = Broker::new(config);
+        let peer = Peer::new(V3_1_1);
+        let connection = broker.accept(peer.now).unwrap();
+        let packet = Connect {
+            keep_alive_secs: asked,
+            ..connect(V3_1_1, "c")
+        };
+        let answer = peer.ask(&mut (&mut broker, connection), packet);
+        assert_eq!(answer[0], heard, "{asked} s; 85 is return code 2");
     }
 }
 

@@ -20,6 +20,7 @@ mod connect;
 mod connection;
 mod cuts;
 mod decision;
+mod embed;
 mod expiry;
 mod flow;
 mod journal;
