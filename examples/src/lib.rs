@@ -22,6 +22,7 @@ macro_rules! log {
     }};
 }
 
+pub mod access;
 pub mod broker;
 pub mod clock;
 pub mod drive;

@@ -1,0 +1,213 @@
+//! Passwords: a file of lines `user:hash`, the hashes by Argon2.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::BufRead as _;
+
+use anyhow::{Context as _, anyhow, ensure};
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::{Algorithm, Argon2, Params};
+
+/// Users, and the hashes of their passwords.
+///
+/// A line is `user:hash`, where `hash` is a PHC string as `--hash-password` prints it. Empty lines and
+/// lines that begin with `#` are skipped.
+#[derive(Clone, Default)]
+pub struct Passwords {
+    hashes: BTreeMap<String, PasswordHash>,
+}
+
+impl Passwords {
+    /// Reads what a file holds.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let mut hashes = BTreeMap::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.trim_end();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (user, hash) = entry(line).with_context(|| format!("line {number}"))?;
+            let earlier = hashes.insert(user.to_owned(), hash);
+            ensure!(earlier.is_none(), "line {number}: {user} a second time");
+        }
+        Ok(Self { hashes })
+    }
+
+    /// Whether this is the password of that user. Takes as long as it takes to compute a hash, some
+    /// 50 ms and 19 MiB: not for a thread that others wait for.
+    #[must_use]
+    pub fn verify(&self, user: &str, password: &[u8]) -> bool {
+        let is_right =
+            |hash: &PasswordHash| Argon2::default().verify_password(password, hash).is_ok();
+        match self.hashes.get(user) {
+            Some(hash) => is_right(hash),
+            None => {
+                // As slow as for a user that there is: which names are taken is nobody's business.
+                let _wrong_anyway = self.hashes.values().next().map(is_right);
+                false
+            }
+        }
+    }
+
+    /// How many users there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+}
+
+/// Names only: hashes do not belong into a log.
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.hashes.keys()).finish()
+    }
+}
+
+/// A line for a user with that password.
+pub fn line(user: &str, password: &str) -> anyhow::Result<String> {
+    line_with(&Argon2::default(), user, password)
+}
+
+/// Prints a line. What is not given, the user name and the password, is read from standard input,
+/// each from a line of its own.
+pub fn print_line(given: &[String]) -> anyhow::Result<()> {
+    let mut given = given.iter().cloned();
+    let mut input = std::io::stdin().lock().lines();
+    let mut next = |what: &str| match given.next() {
+        Some(text) => Ok(text),
+        None => input
+            .next()
+            .with_context(|| format!("no {what} on standard input"))?
+            .with_context(|| format!("cannot read the {what}")),
+    };
+    let user = next("user name")?;
+    let password = next("password")?;
+    crate::out!("{}", line(&user, &password)?);
+    Ok(())
+}
+
+fn line_with(hasher: &Argon2<'_>, user: &str, password: &str) -> anyhow::Result<String> {
+    check_user(user)?;
+    let hash = hasher.hash_password(password.as_bytes());
+    let hash = hash.map_err(|error| anyhow!("cannot hash the password: {error}"))?;
+    Ok(format!("{user}:{hash}"))
+}
+
+fn entry(line: &str) -> anyhow::Result<(&str, PasswordHash)> {
+    let (user, text) = line.split_once(':').context("not of the form user:hash")?;
+    check_user(user)?;
+    let hash =
+        PasswordHash::new(text).map_err(|error| anyhow!("the hash is no PHC string: {error}"))?;
+    let is_argon2 = Algorithm::try_from(hash.algorithm.as_str()).is_ok();
+    ensure!(is_argon2, "{} is not Argon2", hash.algorithm);
+    let is_whole = hash.salt.is_some() && hash.hash.is_some() && Params::try_from(&hash).is_ok();
+    ensure!(is_whole, "the hash is not whole");
+    Ok((user, hash))
+}
+
+fn check_user(user: &str) -> anyhow::Result<()> {
+    ensure!(!user.is_empty(), "no user name");
+    let is_plain = !user.starts_with('#') && !user.contains([':', '\n', '\r', '\0']);
+    ensure!(
+        is_plain,
+        "a user name does not begin with '#' and has no ':' and no line end"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use argon2::{Algorithm, Argon2, Params, Version};
+
+    use super::{Passwords, line_with};
+
+    /// As weak as it can be, which makes it quick.
+    fn weak(user: &str, password: &str) -> String {
+        let params = Params::new(Params::MIN_M_COST, 1, 1, None).unwrap();
+        let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        line_with(&hasher, user, password).unwrap()
+    }
+
+    #[test]
+    fn the_right_password_of_the_right_user() {
+        let text = format!(
+            "# users\n\n{}\r\n{}\n",
+            weak("alice", "wonder land"),
+            weak("bøb", "")
+        );
+        let passwords = Passwords::parse(&text).unwrap();
+        assert_eq!(passwords.len(), 2);
+        for (user, password, expected) in [
+            ("alice", "wonder land", true),
+            ("alice", "wonder", false),
+            ("alice", "", false),
+            ("Alice", "wonder land", false),
+            ("bøb", "", true),
+            ("bøb", "wonder land", false),
+            ("", "", false),
+            ("mallory", "wonder land", false),
+        ] {
+            assert_eq!(
+                passwords.verify(user, password.as_bytes()),
+                expected,
+                "{user} {password:?}"
+            );
+        }
+        assert!(!format!("{passwords:?}").contains("argon2"));
+    }
+
+    #[test]
+    fn a_file_without_users_lets_nobody_in() {
+        let passwords = Passwords::parse("# nobody\n").unwrap();
+        assert!(passwords.is_empty());
+        assert!(!passwords.verify("", b""));
+    }
+
+    #[test]
+    fn each_line_has_a_salt_of_its_own() {
+        assert_ne!(weak("a", "same"), weak("a", "same"));
+    }
+
+    #[test]
+    fn wrong_lines_are_named() {
+        let good = weak("alice", "x");
+        let hash = good.strip_prefix("alice:").unwrap();
+        for (name, second, expected) in [
+            ("no colon", "alice".to_owned(), "user:hash"),
+            ("no user", format!(":{hash}"), "no user name"),
+            ("plain text", "bob:secret".to_owned(), "PHC"),
+            ("twice", good.clone(), "second time"),
+            (
+                "another algorithm",
+                "bob:$scrypt$ln=1$AAAAAAAAAAA$AAAAAAAAAAAAAAAA".to_owned(),
+                "not Argon2",
+            ),
+            (
+                "no hash",
+                "bob:$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+                "not whole",
+            ),
+        ] {
+            let error = Passwords::parse(&format!("{good}\n{second}\n")).unwrap_err();
+            let text = format!("{error:#}");
+            assert!(
+                text.starts_with("line 2") && text.contains(expected),
+                "{name}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn user_names_that_would_break_the_file() {
+        for user in ["", "a:b", "a\nb", "#a"] {
+            assert!(super::line(user, "x").is_err(), "{user:?}");
+        }
+    }
+}
