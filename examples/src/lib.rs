@@ -30,3 +30,4 @@ pub mod framed;
 pub mod inspect;
 pub mod options;
 pub mod settings;
+pub mod transport;

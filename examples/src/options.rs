@@ -10,6 +10,8 @@ use mqtt_state::CloseCause;
 use mqtt_state::client::Event;
 
 use crate::settings::Settings;
+use crate::transport::target::Target;
+use crate::transport::tls::TlsFiles;
 
 /// How to connect.
 #[derive(Clone, Debug, Args)]
@@ -20,6 +22,18 @@ pub struct ConnectOptions {
     /// Port of the broker
     #[arg(short, long, default_value_t = 1883)]
     port: u16,
+    /// Where the broker is, in place of host and port: mqtt://, mqtts://, ws:// or wss://
+    #[arg(short = 'L', long, value_parser = url, conflicts_with_all = ["host", "port"])]
+    url: Option<String>,
+    /// Certificates of those who may vouch for the broker, as PEM; with host and port it means TLS
+    #[arg(long, value_name = "FILE")]
+    cafile: Option<String>,
+    /// Certificate to show to the broker, as PEM
+    #[arg(long, value_name = "FILE", requires = "key", requires = "cafile")]
+    cert: Option<String>,
+    /// Private key of the certificate, as PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<String>,
     /// Version of MQTT: 5 or 311
     #[arg(short = 'V', long, value_name = "VERSION", default_value = "5", value_parser = version)]
     protocol_version: ProtocolVersion,
@@ -95,12 +109,27 @@ impl ConnectOptions {
             user_name: self.username.clone(),
             password: self.password.clone(),
             will,
-            ..Settings::new(
-                format!("{}:{}", self.host, self.port),
-                self.protocol_version,
-                client_id,
-            )
+            tls: TlsFiles {
+                ca: self.cafile.clone(),
+                cert: self.cert.clone(),
+                key: self.key.clone(),
+            },
+            ..Settings::new(self.address()?, self.protocol_version, client_id)
         })
+    }
+
+    fn address(&self) -> anyhow::Result<String> {
+        let Self { host, port, .. } = self;
+        match &self.url {
+            Some(url) => {
+                let is_tls = url.parse::<Target>()?.is_tls;
+                anyhow::ensure!(is_tls || self.cafile.is_none(), "{url} is without TLS");
+                Ok(url.clone())
+            }
+            None if self.cafile.is_none() => Ok(format!("{host}:{port}")),
+            None if host.contains(':') => Ok(format!("mqtts://[{host}]:{port}")),
+            None => Ok(format!("mqtts://{host}:{port}")),
+        }
     }
 
     /// Prints an event, if asked to.
@@ -143,6 +172,16 @@ pub fn qos(text: &str) -> Result<QoS, String> {
         .ok_or_else(|| "QoS is 0, 1 or 2".to_owned())
 }
 
+fn url(text: &str) -> Result<String, String> {
+    if !text.contains("://") {
+        return Err("a URL has a scheme: mqtt, mqtts, ws or wss".to_owned());
+    }
+    match text.parse::<Target>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{error:#}")),
+    }
+}
+
 fn version(text: &str) -> Result<ProtocolVersion, String> {
     match text {
         "5" | "5.0" | "mqttv5" => Ok(ProtocolVersion::V5_0),
@@ -151,8 +190,9 @@ fn version(text: &str) -> Result<ProtocolVersion, String> {
     }
 }
 
-/// The end of a connection as an error in words, unless this side wanted it.
-pub fn failure(event: &Event) -> Option<anyhow::Error> {
+/// The end of a connection as an error in words, with the fault of what is below MQTT, unless this
+/// side wanted it.
+pub fn failure(event: &Event, fault: Option<&std::io::Error>) -> Option<anyhow::Error> {
     let Event::Closed {
         cause, diagnostics, ..
     } = event
@@ -164,6 +204,9 @@ pub fn failure(event: &Event) -> Option<anyhow::Error> {
         .map_or(String::new(), |text| format!(": {text}"));
     match cause {
         CloseCause::Disconnected(reason) if !ReasonCode::from(*reason).is_error() => None,
-        cause => Some(anyhow::anyhow!("{cause}{explanation}")),
+        cause => {
+            let fault = fault.map_or(String::new(), |fault| format!(": {fault}"));
+            Some(anyhow::anyhow!("{cause}{explanation}{fault}"))
+        }
     }
 }

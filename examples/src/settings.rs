@@ -7,11 +7,15 @@ use mqtt_codec::{
 use mqtt_state::Timestamp;
 use mqtt_state::client::Client;
 
+use crate::transport::tls::TlsFiles;
+
 /// How to connect.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Host and port.
+    /// Host and port, or a URL: `mqtt`, `mqtts`, `ws` or `wss`.
     pub address: String,
+    /// For TLS.
+    pub tls: TlsFiles,
     /// The version to speak.
     pub version: ProtocolVersion,
     /// The name of the session.
@@ -39,6 +43,7 @@ impl Settings {
     ) -> Self {
         Self {
             address: address.into(),
+            tls: TlsFiles::default(),
             version,
             client_id: client_id.into(),
             clean_start: true,

@@ -100,6 +100,9 @@ fn run(options: &Options) -> anyhow::Result<()> {
         driver.step(STEP);
         while let Some(event) = driver.client.poll_event() {
             options.connect.trace(&event);
+            if let Some(error) = failure(&event, driver.fault()) {
+                return Err(error);
+            }
             settle(&event, &mut open)?;
         }
     }
@@ -109,9 +112,6 @@ fn run(options: &Options) -> anyhow::Result<()> {
 
 /// Takes note of what an event says about the messages that are on their way.
 fn settle(event: &Event, open: &mut BTreeSet<PublishToken>) -> anyhow::Result<()> {
-    if let Some(error) = failure(event) {
-        return Err(error);
-    }
     match event {
         Event::Published { token, reason, .. } => {
             open.remove(token);

@@ -116,7 +116,7 @@ async fn listen(driver: &mut Driver, options: &Options) -> anyhow::Result<()> {
     let mut left = options.count;
     while let Some(event) = driver.next_event().await {
         options.connect.trace(&event);
-        if let Some(error) = failure(&event) {
+        if let Some(error) = failure(&event, driver.fault()) {
             return Err(error);
         }
         match event {

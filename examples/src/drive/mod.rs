@@ -13,6 +13,9 @@ use mqtt_state::client::{Backoff, BackoffConfig};
 /// Bytes asked of the machine, and of the socket, in one go.
 const CHUNK: usize = 16 * 1024;
 
+/// So long may the goodbye of a connection take.
+const LAST_BYTES: Duration = Duration::from_secs(2);
+
 /// Pauses between attempts to connect. The machine has no randomness of its own; this is the
 /// standard library's.
 #[derive(Debug)]

@@ -1,14 +1,13 @@
 //! The client machine on `std::net`, without any runtime.
 
 mod background;
+mod stream;
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::io;
 use std::ops::ControlFlow;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use mqtt_codec::DisconnectReason;
 use mqtt_state::client::{Client, Event};
 use mqtt_state::{Timestamp, Transmit};
@@ -18,6 +17,7 @@ pub use background::Background;
 use super::{CHUNK, Pauses};
 use crate::clock::Clock;
 use crate::settings::Settings;
+use stream::Stream;
 
 /// A client with a socket and a clock.
 #[derive(Debug)]
@@ -26,7 +26,9 @@ pub struct Driver {
     pub client: Client,
     settings: Settings,
     clock: Clock,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
+    /// What ended the last connection, where that was a fault of what is below MQTT.
+    fault: Option<io::Error>,
     /// Came in and was not taken yet.
     input: Vec<u8>,
 }
@@ -39,6 +41,7 @@ impl Driver {
             settings,
             clock: Clock::new(),
             stream: None,
+            fault: None,
             input: Vec::new(),
         }
     }
@@ -50,11 +53,9 @@ impl Driver {
 
     /// Opens a socket and begins the handshake.
     pub fn open(&mut self) -> anyhow::Result<()> {
-        let address = &self.settings.address;
-        let stream =
-            TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
-        stream.set_nodelay(true)?;
+        let stream = Stream::open(&self.settings)?;
         self.input.clear();
+        self.fault = None;
         self.client.handle_close(self.clock.now());
         self.settings.connect(&mut self.client, self.clock.now())?;
         self.stream = Some(stream);
@@ -111,10 +112,11 @@ impl Driver {
             out.clear();
             let transmit = self.client.poll_transmit(self.clock.now(), CHUNK, &mut out);
             let written = stream.write_all(&out);
-            match transmit {
-                Transmit::More if written.is_ok() => {}
-                Transmit::Idle if written.is_ok() => return,
-                Transmit::Close | Transmit::More | Transmit::Idle => return self.drop_stream(),
+            match (transmit, written) {
+                (Transmit::More, Ok(())) => {}
+                (Transmit::Idle, Ok(())) => return,
+                (Transmit::Close, _) => return self.drop_stream(),
+                (Transmit::More | Transmit::Idle, Err(error)) => return self.lose(error),
             }
         }
     }
@@ -130,10 +132,8 @@ impl Driver {
                 .client
                 .poll_timeout()
                 .map_or(wait, |timeout| timeout.at.saturating_since(now).min(wait));
-            // A timeout of zero would mean to wait for ever.
-            let _kept = stream.set_read_timeout(Some(due.max(Duration::from_millis(1))));
             let mut chunk = [0; CHUNK];
-            match stream.read(&mut chunk) {
+            match stream.read_within(due, &mut chunk) {
                 Ok(0) => return self.drop_stream(),
                 Ok(len) => self
                     .input
@@ -143,7 +143,7 @@ impl Driver {
                         error.kind(),
                         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
                     ) => {}
-                Err(_) => return self.drop_stream(),
+                Err(error) => return self.lose(error),
             }
         }
         let taken = self.client.handle_input(self.clock.now(), &self.input);
@@ -152,8 +152,18 @@ impl Driver {
 
     fn drop_stream(&mut self) {
         if let Some(stream) = self.stream.take() {
-            let _closed_already = stream.shutdown(Shutdown::Both);
+            stream.close();
         }
         self.client.handle_close(self.clock.now());
+    }
+
+    fn lose(&mut self, error: io::Error) {
+        self.fault = Some(error);
+        self.drop_stream();
+    }
+
+    /// What ended the last connection, where that was a fault of what is below MQTT.
+    pub fn fault(&self) -> Option<&io::Error> {
+        self.fault.as_ref()
     }
 }

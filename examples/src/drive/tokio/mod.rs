@@ -1,25 +1,25 @@
 //! The client machine on tokio.
 
 mod background;
+mod stream;
 
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use bytes::{Buf as _, BytesMut};
 use mqtt_codec::DisconnectReason;
 use mqtt_state::client::{Client, Event};
 use mqtt_state::{Timestamp, Transmit};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{sleep, timeout};
 
 pub use background::Background;
 
-use super::{CHUNK, Pauses};
+use super::{CHUNK, LAST_BYTES, Pauses};
 use crate::clock::Clock;
 use crate::settings::Settings;
+use stream::Stream;
 
 /// A client with a socket and a clock.
 #[derive(Debug)]
@@ -28,11 +28,15 @@ pub struct Driver {
     pub client: Client,
     settings: Settings,
     clock: Clock,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
+    /// What ended the last connection, where that was a fault of what is below MQTT.
+    fault: Option<io::Error>,
     /// Came in and was not taken yet.
     input: BytesMut,
     /// Goes out and was not written yet.
     output: Cursor<Vec<u8>>,
+    /// Something was written that may not have reached the socket.
+    unflushed: bool,
     /// The socket is closed when `output` is written.
     closing: bool,
 }
@@ -45,8 +49,10 @@ impl Driver {
             settings,
             clock: Clock::new(),
             stream: None,
+            fault: None,
             input: BytesMut::new(),
             output: Cursor::default(),
+            unflushed: false,
             closing: false,
         }
     }
@@ -58,12 +64,9 @@ impl Driver {
 
     /// Opens a socket and begins the handshake.
     pub async fn open(&mut self) -> anyhow::Result<()> {
-        let address = &self.settings.address;
-        let stream = TcpStream::connect(address)
-            .await
-            .with_context(|| format!("cannot connect to {address}"))?;
-        stream.set_nodelay(true)?;
+        let stream = Stream::open(&self.settings).await?;
         self.drop_stream();
+        self.fault = None;
         self.settings.connect(&mut self.client, self.clock.now())?;
         self.stream = Some(stream);
         Ok(())
@@ -80,27 +83,29 @@ impl Driver {
                 return Some(event);
             }
             self.fill_output();
-            if self.closing && !self.output.has_remaining() {
-                self.drop_stream();
+            if self.closing && !self.output.has_remaining() && !self.unflushed {
+                self.finish().await;
                 continue;
             }
-            let (mut read, mut write) = self.stream.as_mut()?.split();
+            let Stream { read, write } = self.stream.as_mut()?;
             let due = self
                 .client
                 .poll_timeout()
                 .map(|timeout| timeout.at.saturating_since(self.clock.now()));
             self.input.reserve(CHUNK);
             tokio::select! {
-                written = write.write_buf(&mut self.output), if self.output.has_remaining() => {
-                    if written.is_err() {
-                        self.drop_stream();
+                sent = send(write, &mut self.output, &mut self.unflushed),
+                    if self.output.has_remaining() || self.unflushed =>
+                {
+                    if let Err(error) = sent {
+                        self.lose(error);
                     }
                 }
-                read = read.read_buf(&mut self.input), if self.client.wants_input() => {
-                    if !matches!(read, Ok(1..)) {
-                        self.drop_stream();
-                    }
-                }
+                read = read.read_buf(&mut self.input), if self.client.wants_input() => match read {
+                    Ok(1..) => {}
+                    Ok(0) => self.drop_stream(),
+                    Err(error) => self.lose(error),
+                },
                 () = sleep(due.unwrap_or(Duration::from_secs(3600))) => {
                     self.client.handle_timeout(self.clock.now());
                 }
@@ -139,11 +144,29 @@ impl Driver {
             let Some(stream) = &mut self.stream else {
                 break;
             };
-            if stream.write_all_buf(&mut self.output).await.is_err() {
+            if stream.write.write_all_buf(&mut self.output).await.is_err() {
                 break;
             }
             self.fill_output();
         }
+        self.finish().await;
+    }
+
+    /// What ended the last connection, where that was a fault of what is below MQTT.
+    pub fn fault(&self) -> Option<&io::Error> {
+        self.fault.as_ref()
+    }
+
+    /// Says that nothing more comes, as TLS and WebSocket want it, and closes the socket.
+    async fn finish(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            let _lost_already = timeout(LAST_BYTES, stream.write.shutdown()).await;
+        }
+        self.drop_stream();
+    }
+
+    fn lose(&mut self, error: io::Error) {
+        self.fault = Some(error);
         self.drop_stream();
     }
 
@@ -161,8 +184,26 @@ impl Driver {
     fn drop_stream(&mut self) {
         self.stream = None;
         self.closing = false;
+        self.unflushed = false;
         self.input.clear();
         self.output = Cursor::default();
         self.client.handle_close(self.clock.now());
     }
+}
+
+/// Writes some of the output or, when all is written, what may not have reached the socket. Nothing
+/// is lost when it is dropped.
+async fn send(
+    write: &mut (impl AsyncWrite + Unpin),
+    output: &mut Cursor<Vec<u8>>,
+    unflushed: &mut bool,
+) -> io::Result<()> {
+    if output.has_remaining() {
+        write.write_buf(output).await?;
+        *unflushed = true;
+    } else {
+        write.flush().await?;
+        *unflushed = false;
+    }
+    Ok(())
 }

@@ -1,0 +1,156 @@
+//! The way to a broker: TCP, and TLS and WebSocket on top of it.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::{Buf as _, Bytes};
+use tokio_rustls::rustls::{ClientConnection, StreamOwned};
+use tokio_tungstenite::tungstenite::protocol::WebSocket;
+use tokio_tungstenite::tungstenite::{self, Message};
+
+use crate::settings::Settings;
+use crate::transport::target::Target;
+use crate::transport::{tls, websocket};
+
+/// So long may TLS and WebSocket wait for each answer, before there is MQTT.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// A connection, whatever it goes through.
+pub(super) struct Stream {
+    /// For what is done with the socket itself.
+    socket: TcpStream,
+    bytes: Box<dyn Bytewise>,
+}
+
+/// Bytes in both directions, and an end to those that go out.
+trait Bytewise: Read + Write + Send {
+    fn finish(&mut self) -> io::Result<()>;
+}
+
+impl Stream {
+    /// Opens the connection that the settings describe.
+    pub(super) fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let target: Target = settings.address.parse()?;
+        let address = &target.address;
+        let mut stream =
+            TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        let socket = stream.try_clone()?;
+        socket.set_read_timeout(Some(HANDSHAKE))?;
+        let bytes = if target.is_tls {
+            let config = tls::client_config(&settings.tls)?;
+            let mut session = ClientConnection::new(config, tls::server_name(&target.host)?)?;
+            session
+                .complete_io(&mut stream)
+                .with_context(|| format!("TLS with {address}"))?;
+            over(StreamOwned::new(session, stream), &target)?
+        } else {
+            over(stream, &target)?
+        };
+        Ok(Self { socket, bytes })
+    }
+
+    /// Writes all of it, down to the socket.
+    pub(super) fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.bytes.write_all(bytes)?;
+        self.bytes.flush()
+    }
+
+    /// Waits for bytes, so long at most: `WouldBlock` or `TimedOut` when none came.
+    pub(super) fn read_within(&mut self, wait: Duration, buf: &mut [u8]) -> io::Result<usize> {
+        // A timeout of zero would mean to wait for ever.
+        let wait = wait.max(Duration::from_millis(1));
+        self.socket.set_read_timeout(Some(wait))?;
+        self.bytes.read(buf)
+    }
+
+    /// Says that nothing more comes, and closes the socket.
+    pub(super) fn close(mut self) {
+        let _lost_already = self.bytes.finish();
+        let _closed_already = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
+    }
+}
+
+/// With a WebSocket on top, if there has to be one.
+fn over<S: Bytewise + 'static>(stream: S, target: &Target) -> anyhow::Result<Box<dyn Bytewise>> {
+    if target.websocket_path.is_none() {
+        return Ok(Box::new(stream));
+    }
+    let opened = tungstenite::client(websocket::request(target)?, stream);
+    // The error of a handshake that was interrupted holds the stream: as text it does not.
+    let opened = opened.map_err(|error| anyhow::anyhow!("{error}"));
+    let (frames, response) = opened.with_context(|| format!("WebSocket at {}", target.address))?;
+    websocket::check_response(&response)?;
+    let rest = Bytes::new();
+    Ok(Box::new(WebSocketBytes { frames, rest }))
+}
+
+impl Bytewise for TcpStream {
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Bytewise for StreamOwned<ClientConnection, TcpStream> {
+    fn finish(&mut self) -> io::Result<()> {
+        self.conn.send_close_notify();
+        self.flush()
+    }
+}
+
+/// The bytes that go through a WebSocket.
+struct WebSocketBytes<S> {
+    frames: WebSocket<S>,
+    /// Came in a frame and was not read yet.
+    rest: Bytes,
+}
+
+impl<S: Read + Write> Read for WebSocketBytes<S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while !self.rest.has_remaining() {
+            match self.frames.read() {
+                Ok(message) => self.rest = websocket::bytes_of(message)?.unwrap_or_default(),
+                Err(tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed) => {
+                    return Ok(0);
+                }
+                Err(error) => return Err(websocket::io_error(error)),
+            }
+        }
+        self.rest
+            .as_ref()
+            .read(buf)
+            .inspect(|len| self.rest.advance(*len))
+    }
+}
+
+impl<S: Read + Write> Write for WebSocketBytes<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let message = Message::Binary(Bytes::copy_from_slice(bytes));
+        self.frames.write(message).map_err(websocket::io_error)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.frames.flush().map_err(websocket::io_error)
+    }
+}
+
+impl<S: Read + Write + Send> Bytewise for WebSocketBytes<S> {
+    fn finish(&mut self) -> io::Result<()> {
+        self.frames.close(None).map_err(websocket::io_error)
+    }
+}

@@ -1,0 +1,5 @@
+//! What carries the bytes besides plain TCP: TLS and WebSocket, for the broker and for both drivers.
+
+pub mod target;
+pub mod tls;
+pub mod websocket;
