@@ -1,0 +1,168 @@
+//! One connection: bytes between its transport and the machine.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use mqtt_state::Transmit;
+use mqtt_state::broker::ConnectionId;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::{Peer, Server};
+
+/// Bytes asked of the machine, and of a transport, in one go.
+const CHUNK: usize = 64 * 1024;
+
+/// So long may the last bytes of a connection take.
+const LAST_BYTES: Duration = Duration::from_secs(5);
+
+/// A connection that the machine knows, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    server: Server,
+    id: ConnectionId,
+    peer: Arc<Peer>,
+}
+
+impl Server {
+    /// Tells the machine of a connection, if there is room for it. From here on its time for CONNECT
+    /// runs, whatever the transport has to say first.
+    pub(super) fn admit(&self, address: SocketAddr) -> Option<Admitted> {
+        let peer = Arc::new(Peer {
+            address,
+            ready: Notify::new(),
+            input: Notify::new(),
+            closed: Notify::new(),
+        });
+        let accepted = self.locked(|state| {
+            let id = state.broker.accept(self.shared.clock.now());
+            if let Ok(id) = id {
+                state.peers.insert(id, Arc::clone(&peer));
+            }
+            id
+        });
+        match accepted {
+            Ok(id) => Some(Admitted {
+                server: self.clone(),
+                id,
+                peer,
+            }),
+            Err(error) => {
+                crate::log!("{address}: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Admitted {
+    /// What the transport does before the first byte of MQTT. `None` when that fails or takes longer
+    /// than CONNECT may.
+    pub(super) async fn prepare<S, E: Into<anyhow::Error>>(
+        &self,
+        handshake: impl Future<Output = Result<S, E>>,
+    ) -> Option<S> {
+        let error: anyhow::Error = tokio::select! {
+            done = handshake => match done {
+                Ok(stream) => return Some(stream),
+                Err(error) => error.into(),
+            },
+            () = self.peer.closed.notified() => return None,
+        };
+        if self.server.shared.verbose {
+            let at = self.server.shared.clock.now();
+            crate::log!("{at} {}: no connection: {error:#}", self.peer.address);
+        }
+        None
+    }
+
+    /// Carries bytes until the connection is over.
+    pub(super) async fn carry(
+        self,
+        read: impl AsyncRead + Unpin + Send + 'static,
+        write: impl AsyncWrite + Unpin,
+    ) {
+        let reader = Self::read(self.server.clone(), self.id, Arc::clone(&self.peer), read);
+        let reader = tokio::spawn(reader);
+        let _lost = self.write(write).await;
+        reader.abort();
+    }
+
+    /// Carries bytes from the transport to the machine.
+    async fn read(
+        server: Server,
+        id: ConnectionId,
+        peer: Arc<Peer>,
+        mut transport: impl AsyncRead + Unpin,
+    ) {
+        let clock = server.shared.clock;
+        let mut input = BytesMut::new();
+        loop {
+            input.reserve(CHUNK);
+            match transport.read_buf(&mut input).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => break,
+            }
+            loop {
+                let wants_more = server.locked(|state| {
+                    let _rest_stays = state
+                        .broker
+                        .handle_input_shared(clock.now(), id, &mut input);
+                    state.broker.wants_input(id)
+                });
+                if wants_more {
+                    break;
+                }
+                // The client does not read its answers: no more questions until it does.
+                peer.input.notified().await;
+            }
+        }
+        server.locked(|state| state.broker.handle_close(clock.now(), id));
+        peer.closed.notify_one();
+        peer.ready.notify_one();
+    }
+
+    /// Carries bytes from the machine to the transport.
+    async fn write(&self, mut transport: impl AsyncWrite + Unpin) -> io::Result<()> {
+        let Self { server, id, peer } = self;
+        let mut out = Vec::new();
+        loop {
+            out.clear();
+            let now = server.shared.clock.now();
+            let transmit =
+                server.locked(|state| state.broker.poll_transmit(now, *id, CHUNK, &mut out));
+            peer.input.notify_one();
+            {
+                let mut written = pin!(async {
+                    transport.write_all(&out).await?;
+                    transport.flush().await
+                });
+                tokio::select! {
+                    written = &mut written => written?,
+                    // Over, and the client does not read: it gets a last moment.
+                    () = peer.closed.notified() => timeout(LAST_BYTES, written).await??,
+                }
+            }
+            match transmit {
+                Transmit::More => {}
+                Transmit::Idle => peer.ready.notified().await,
+                Transmit::Close => return timeout(LAST_BYTES, transport.shutdown()).await?,
+            }
+        }
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.server.locked(|state| {
+            let now = self.server.shared.clock.now();
+            state.broker.handle_close(now, self.id);
+            state.peers.remove(&self.id);
+        });
+    }
+}

@@ -1,0 +1,97 @@
+//! Where clients come in: TCP, TLS and WebSocket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+use super::Server;
+use super::connection::Admitted;
+use crate::transport::websocket;
+
+/// What clients speak below MQTT.
+#[derive(Clone)]
+pub enum Transport {
+    /// Nothing.
+    Tcp,
+    /// TLS.
+    Tls(Arc<ServerConfig>),
+    /// WebSocket, without TLS.
+    WebSocket(WebSocketConfig),
+}
+
+/// A place where clients come in.
+pub struct Listener {
+    socket: TcpListener,
+    transport: Transport,
+}
+
+impl Listener {
+    /// Listens at a host and port.
+    pub async fn bind(address: &str, transport: Transport) -> anyhow::Result<Self> {
+        let socket = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}"))?;
+        Ok(Self { socket, transport })
+    }
+
+    /// Where that is, with the port that was chosen if none was asked for.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// What clients speak below MQTT there.
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+}
+
+impl Server {
+    /// Serves every client that connects. Never comes back.
+    pub async fn serve(&self, listener: Listener) {
+        loop {
+            match listener.socket.accept().await {
+                Ok((stream, address)) => self.connect(stream, address, &listener.transport),
+                // Too many open files, for one: wait until some are closed.
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    fn connect(&self, stream: TcpStream, address: SocketAddr, transport: &Transport) {
+        let _slower_without = stream.set_nodelay(true);
+        if let Some(admitted) = self.admit(address) {
+            tokio::spawn(run(admitted, stream, transport.clone()));
+        }
+    }
+}
+
+async fn run(admitted: Admitted, stream: TcpStream, transport: Transport) {
+    match transport {
+        Transport::Tcp => {
+            let (read, write) = stream.into_split();
+            admitted.carry(read, write).await;
+        }
+        Transport::Tls(config) => {
+            let handshake = TlsAcceptor::from(config).accept(stream);
+            if let Some(stream) = admitted.prepare(handshake).await {
+                let (read, write) = tokio::io::split(stream);
+                admitted.carry(read, write).await;
+            }
+        }
+        Transport::WebSocket(config) => {
+            let handshake = websocket::accept(stream, config);
+            if let Some(stream) = admitted.prepare(handshake).await {
+                let (read, write) = tokio::io::split(stream);
+                admitted.carry(read, write).await;
+            }
+        }
+    }
+}

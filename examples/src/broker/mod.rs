@@ -1,0 +1,135 @@
+//! A broker on tokio: the machine behind a lock, two tasks for each connection, one for time.
+//!
+//! A subscriber that does not read holds up its own writing task and nothing else: what waits for
+//! it is bounded by the machine.
+
+mod connection;
+pub mod listen;
+pub mod options;
+mod report;
+pub mod sys;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mqtt_state::broker::{Broker, Config, ConnectionId, Event};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::clock::Clock;
+
+/// A broker that any number of tasks share.
+#[derive(Clone, Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    state: Mutex<State>,
+    /// The next deadline may have changed.
+    timer: Notify,
+    /// Whether everything is printed, or faults alone.
+    verbose: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    broker: Broker,
+    peers: BTreeMap<ConnectionId, Arc<Peer>>,
+}
+
+/// How the tasks of one connection are woken.
+#[derive(Debug)]
+struct Peer {
+    address: SocketAddr,
+    /// There is output.
+    ready: Notify,
+    /// Input that was refused may be taken now.
+    input: Notify,
+    /// The machine is done with the connection.
+    closed: Notify,
+}
+
+impl Server {
+    /// A broker without connections.
+    pub fn new(config: Config, verbose: bool) -> Self {
+        let message_events = verbose;
+        let broker = Broker::new(Config {
+            message_events,
+            ..config
+        });
+        let state = Mutex::new(State {
+            broker,
+            peers: BTreeMap::new(),
+        });
+        Self {
+            shared: Arc::new(Shared {
+                clock: Clock::new(),
+                state,
+                timer: Notify::new(),
+                verbose,
+            }),
+        }
+    }
+
+    /// Keeps the machine's deadlines. Never comes back.
+    pub async fn keep_time(&self) {
+        loop {
+            let due = self.locked(|state| state.broker.poll_timeout());
+            let wait = due.map_or(Duration::from_secs(3600), |due| {
+                due.at.saturating_since(self.shared.clock.now())
+            });
+            tokio::select! {
+                () = sleep(wait) => self.locked(|state| state.broker.handle_timeout(self.shared.clock.now())),
+                () = self.shared.timer.notified() => {}
+            }
+        }
+    }
+
+    /// Says goodbye to all clients and waits until they have read it, for two seconds at most.
+    pub async fn shut_down(&self) {
+        self.locked(|state| state.broker.shutdown(self.shared.clock.now()));
+        for _ in 0..40 {
+            if self.locked(|state| state.peers.is_empty()) {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Does something with the machine, and then what the machine asks for.
+    fn locked<T>(&self, action: impl FnOnce(&mut State) -> T) -> T {
+        let mut state: MutexGuard<'_, State> = self
+            .shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = state.broker.poll_timeout();
+        let result = action(&mut state);
+        while let Some(event) = state.broker.poll_event() {
+            if let Event::Closed { connection, .. } = &event
+                && let Some(peer) = state.peers.get(connection)
+            {
+                peer.closed.notify_one();
+                peer.ready.notify_one();
+            }
+            if self.shared.verbose || report::is_fault(&event) {
+                let address = |id| state.peers.get(&id).map(|peer| peer.address);
+                report::print(self.shared.clock.now(), &event, address);
+            }
+        }
+        while let Some(id) = state.broker.poll_ready() {
+            if let Some(peer) = state.peers.get(&id) {
+                peer.ready.notify_one();
+            }
+        }
+        if state.broker.poll_timeout() != before {
+            self.shared.timer.notify_one();
+        }
+        result
+    }
+}

@@ -1,0 +1,50 @@
+//! `$SYS`: figures about the broker as retained messages, under the names that people know.
+
+use std::time::Duration;
+
+use mqtt_codec::Message;
+use mqtt_state::broker::Stats;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Server;
+
+impl Server {
+    /// Publishes the figures every so often. Never comes back.
+    pub async fn publish_figures(&self, every: Duration) {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let now = self.shared.clock.now();
+            self.locked(|state| {
+                let uptime = Duration::from_nanos(now.as_nanos());
+                for message in messages(uptime, &state.broker.stats()) {
+                    state.broker.publish(now, message);
+                }
+            });
+        }
+    }
+}
+
+/// The figures as messages.
+pub fn messages(uptime: Duration, stats: &Stats) -> impl Iterator<Item = Message> {
+    let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
+    let figures = [
+        ("uptime", uptime.as_secs()),
+        ("connections", count(stats.connections)),
+        ("sessions", count(stats.sessions)),
+        ("subscriptions/count", count(stats.subscriptions)),
+        ("retained messages/count", count(stats.retained)),
+        ("store/messages/count", count(stats.messages)),
+        ("store/messages/bytes", count(stats.messages_bytes)),
+        ("messages/received", stats.traffic.packets_received),
+        ("messages/sent", stats.traffic.packets_sent),
+        ("publish/messages/sent", stats.traffic.publishes_sent),
+        ("bytes/received", stats.traffic.bytes_received),
+        ("bytes/sent", stats.traffic.bytes_sent),
+    ];
+    figures.into_iter().filter_map(|(name, figure)| {
+        let message = Message::new(&format!("$SYS/broker/{name}"), figure.to_string()).ok()?;
+        Some(message.with_retain(true))
+    })
+}
