@@ -10,6 +10,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -154,18 +155,48 @@ pub struct OurBroker {
 
 impl OurBroker {
     pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With further options.
+    pub fn with(options: &[&str]) -> Self {
         let mut program = Program::start(
             env!("CARGO_BIN_EXE_broker"),
-            &["--bind", "127.0.0.1:0", "--verbose"],
+            &[&["--bind", "127.0.0.1:0", "--verbose"], options].concat(),
         );
-        let line = program.wait_for("listening on");
-        let port = line.rsplit(':').next().expect("an address").to_owned();
+        let port = listening(&mut program);
         Self { program, port }
+    }
+
+    /// The port of its next listener.
+    pub fn next_port(&mut self) -> String {
+        listening(&mut self.program)
     }
 
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
+}
+
+/// The port of the next listener that a broker tells of.
+fn listening(program: &mut Program) -> String {
+    let line = program.wait_for("listening on");
+    line.rsplit(':').next().expect("an address").to_owned()
+}
+
+/// An empty folder, for one test.
+pub fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _was_not_there = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+/// Writes a file; answers its path, as an argument.
+pub fn file(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, text).expect("can be written");
+    path.to_str().expect("a readable path").to_owned()
 }
 
 /// A port that nobody uses, for programs that cannot find one themselves.
