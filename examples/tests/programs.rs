@@ -2,7 +2,10 @@
 
 mod support;
 
-use support::{OurBroker, Program, free_port, publish, subscribe};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use support::{OurBroker, PATIENCE, Program, free_port, publish, subscribe};
 
 const VERSIONS: [&str; 2] = ["5", "311"];
 
@@ -348,6 +351,38 @@ fn an_interrupted_broker_says_goodbye_and_ends_well() {
     );
     subscriber.wait_for("Server shutting down (0x8B)");
     assert_eq!(subscriber.finish().0, Some(1));
+}
+
+/// More than it says goodbye to in one go.
+#[test]
+fn an_interrupted_broker_says_goodbye_to_all() {
+    let broker = OurBroker::start();
+    let address = broker.address();
+    let mut clients: Vec<_> = (0..300)
+        .map(|number| {
+            let mut stream = TcpStream::connect(&address).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let connect = format!("\x10\x11\0\x04MQTT\x05\x02\0\0\0\0\x04c{number:03}");
+            stream.write_all(connect.as_bytes()).unwrap();
+            let mut head = [0; 2];
+            stream.read_exact(&mut head).unwrap();
+            assert_eq!(head[0], 0x20);
+            stream
+                .read_exact(&mut vec![0; usize::from(head[1])])
+                .unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(broker.program.interrupt().0, Some(0));
+    for stream in &mut clients {
+        let mut goodbye = Vec::new();
+        stream.read_to_end(&mut goodbye).unwrap();
+        assert_eq!(
+            goodbye.get(..3),
+            Some(&b"\xe0\x01\x8b"[..]),
+            "{goodbye:02x?}"
+        );
+    }
 }
 
 #[test]

@@ -198,6 +198,11 @@ fn what_a_broker_cannot_start_with() {
         Program::start(env!("CARGO_BIN_EXE_broker"), &tls),
         "--tls-bind needs --tls-cert and --tls-key",
     );
+    let unused = ["--bind", "127.0.0.1:0", "--tls-client-ca", &authority.file];
+    refused(
+        Program::start(env!("CARGO_BIN_EXE_broker"), &unused),
+        "certificates are for --tls-bind",
+    );
 }
 
 /// The broker has no listener for WebSockets within TLS: somebody in front of it takes the TLS off.

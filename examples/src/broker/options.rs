@@ -258,6 +258,11 @@ impl Settings {
                     .map(|at| (at.clone(), Transport::Tls(config.clone()))),
             );
         }
+        let tls_files = [&self.tls_cert, &self.tls_key, &self.tls_client_ca];
+        ensure!(
+            self.tls_bind.is_some() || tls_files.iter().all(|file| file.is_none()),
+            "certificates are for --tls-bind"
+        );
         if let Some(bind) = &self.ws_bind {
             let config = websocket::config(self.config_of_server().packet_size_max);
             listeners.extend(
