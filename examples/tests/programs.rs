@@ -341,16 +341,18 @@ fn a_retained_message_greets_a_late_subscriber_until_it_is_cleared() {
 
 #[test]
 fn an_interrupted_broker_says_goodbye_and_ends_well() {
-    let broker = OurBroker::start();
-    let mut subscriber = subscribe(&["-p", &broker.port, "-t", "#"]);
-    let (code, lines) = broker.program.interrupt();
-    assert_eq!(code, Some(0));
-    assert!(
-        lines.iter().any(|line| line.contains("shutting down")),
-        "{lines:?}"
-    );
-    subscriber.wait_for("Server shutting down (0x8B)");
-    assert_eq!(subscriber.finish().0, Some(1));
+    for signal in ["-INT", "-TERM"] {
+        let broker = OurBroker::start();
+        let mut subscriber = subscribe(&["-p", &broker.port, "-t", "#"]);
+        let (code, lines) = broker.program.signal(signal);
+        assert_eq!(code, Some(0), "{signal}");
+        assert!(
+            lines.iter().any(|line| line.contains("shutting down")),
+            "{signal}: {lines:?}"
+        );
+        subscriber.wait_for("Server shutting down (0x8B)");
+        assert_eq!(subscriber.finish().0, Some(1), "{signal}");
+    }
 }
 
 /// More than it says goodbye to in one go.

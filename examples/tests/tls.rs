@@ -157,7 +157,7 @@ fn clients_show_certificates_when_the_broker_wants_them() {
 fn a_stranger_at_the_door_holds_nobody_up() {
     let folder = folder("tls-strangers");
     let authority = Authority::new(&folder, "authority");
-    let (_broker, port) = broker(&authority.vouch(&folder, "127.0.0.1"), &[]);
+    let (mut broker, port) = broker(&authority.vouch(&folder, "127.0.0.1"), &[]);
     // Says nothing.
     let _silent = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
     // Speaks no TLS.
@@ -170,6 +170,9 @@ fn a_stranger_at_the_door_holds_nobody_up() {
     let mut answer = Vec::new();
     let _reset = plain.read_to_end(&mut answer);
     assert_ne!(answer.first(), Some(&0x20), "{answer:02x?}");
+    let address = plain.local_addr().unwrap();
+    let told = broker.program.wait_for(" closed: ");
+    assert!(told.contains(&address.to_string()), "{told}");
     round_trip(&["-p", &port, "--cafile", &authority.file], "on");
 }
 

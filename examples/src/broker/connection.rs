@@ -159,10 +159,10 @@ impl Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.server.locked(|state| {
-            let now = self.server.shared.clock.now();
-            state.broker.handle_close(now, self.id);
-            state.peers.remove(&self.id);
-        });
+        let now = self.server.shared.clock.now();
+        self.server
+            .locked(|state| state.broker.handle_close(now, self.id));
+        // Not before its end is told: that is by its address.
+        self.server.locked(|state| state.peers.remove(&self.id));
     }
 }

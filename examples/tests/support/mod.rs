@@ -122,10 +122,15 @@ impl Program {
 
     /// Asks the program to end, as Ctrl-C does.
     pub fn interrupt(self) -> (Option<i32>, Vec<String>) {
+        self.signal("-INT")
+    }
+
+    /// Asks the program to end, with a signal.
+    pub fn signal(self, signal: &str) -> (Option<i32>, Vec<String>) {
         let id = self.child.id().to_string();
         assert!(
             Command::new("kill")
-                .args(["-INT", &id])
+                .args([signal, &id])
                 .status()
                 .expect("kill exists")
                 .success()
