@@ -168,19 +168,9 @@ fn what_flags_may_not_say() {
 
 /// A broker that ignored these would let in whom it should not.
 #[test]
-fn what_is_not_there_yet_is_refused() {
-    let folder = folder("options-not-yet");
-    let acl = file(&folder, "acl", "user *\nallow both #\n");
-    let passwords = file(&folder, "passwords", "");
-    for options in [
-        ["--store", "somewhere"],
-        ["--acl", &acl],
-        ["--password-file", &passwords],
-        ["--allow-anonymous", "false"],
-        ["--deny-subscribe", "secret/#=0x87"],
-    ] {
-        refused(&options, "not there yet");
-    }
+fn files_of_access_that_are_wrong_say_where() {
+    let folder = folder("options-wrong-access");
+    refused(&["--store", "somewhere"], "not there yet");
     let wrong = file(&folder, "wrong", "user a\nallow everything");
     refused(&["--acl", &wrong], "line 2");
     let wrong = file(&folder, "wrong", "alice:secret");

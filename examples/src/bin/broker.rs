@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(plan: Plan) -> anyhow::Result<()> {
-    let server = Server::new(plan.config, plan.verbose);
+    let server = Server::new(plan.config, plan.access, plan.verbose);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut listeners = Vec::new();
     for (address, transport) in plan.listeners {

@@ -4,6 +4,7 @@
 //! it is bounded by the machine.
 
 mod connection;
+mod decide;
 pub mod listen;
 pub mod options;
 mod report;
@@ -18,6 +19,7 @@ use mqtt_state::broker::{Broker, Config, ConnectionId, Event};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use crate::access::Access;
 use crate::clock::Clock;
 
 /// A broker that any number of tasks share.
@@ -32,6 +34,8 @@ struct Shared {
     state: Mutex<State>,
     /// The next deadline may have changed.
     timer: Notify,
+    /// Who may do what.
+    access: Access,
     /// Whether everything is printed, or faults alone.
     verbose: bool,
 }
@@ -40,6 +44,10 @@ struct Shared {
 struct State {
     broker: Broker,
     peers: BTreeMap<ConnectionId, Arc<Peer>>,
+    /// As whom a connection was let in, until its session is known.
+    logins: BTreeMap<ConnectionId, String>,
+    /// Whose a session is, by client identifier.
+    users: BTreeMap<Box<str>, String>,
 }
 
 /// How the tasks of one connection are woken.
@@ -56,21 +64,25 @@ struct Peer {
 
 impl Server {
     /// A broker without connections.
-    pub fn new(config: Config, verbose: bool) -> Self {
+    pub fn new(config: Config, access: Access, verbose: bool) -> Self {
         let message_events = verbose;
         let broker = Broker::new(Config {
             message_events,
+            ask: access.questions(),
             ..config
         });
         let state = Mutex::new(State {
             broker,
             peers: BTreeMap::new(),
+            logins: BTreeMap::new(),
+            users: BTreeMap::new(),
         });
         Self {
             shared: Arc::new(Shared {
                 clock: Clock::new(),
                 state,
                 timer: Notify::new(),
+                access,
                 verbose,
             }),
         }
@@ -121,6 +133,7 @@ impl Server {
                 let address = |id| state.peers.get(&id).map(|peer| peer.address);
                 report::print(self.shared.clock.now(), &event, address);
             }
+            self.decide(&mut state, self.shared.clock.now(), event);
         }
         while let Some(id) = state.broker.poll_ready() {
             if let Some(peer) = state.peers.get(&id) {

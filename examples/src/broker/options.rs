@@ -12,6 +12,7 @@ use mqtt_state::{broker, server};
 use serde::{Deserialize, Deserializer};
 
 use super::listen::Transport;
+use crate::access::Access;
 use crate::access::acl::{Acl, DenySubscribe};
 use crate::access::password::Passwords;
 use crate::options::qos;
@@ -140,6 +141,8 @@ struct Settings {
 pub struct Plan {
     /// What the machine has to know.
     pub config: broker::Config,
+    /// Who may do what.
+    pub access: Access,
     /// Where clients come in.
     pub listeners: Vec<(String, Transport)>,
     /// How often figures are published.
@@ -155,7 +158,6 @@ impl Options {
             Some(path) => self.settings.or(Settings::read(path)?),
             None => self.settings,
         };
-        settings.check_access()?;
         ensure!(settings.store.is_none(), "--store: not there yet");
         Ok(Plan {
             listeners: settings.listeners()?,
@@ -165,6 +167,7 @@ impl Options {
                 .map(|secs| Duration::from_secs(secs.into())),
             verbose: settings.verbose,
             config: settings.config(),
+            access: settings.access()?,
         })
     }
 }
@@ -218,26 +221,22 @@ impl Settings {
         }
     }
 
-    /// Who may connect, publish and subscribe. Until the broker asks for it, a setting that would
-    /// keep somebody out is refused: nobody shall believe that it does.
-    fn check_access(&self) -> anyhow::Result<()> {
-        if let Some(path) = &self.password_file {
-            Passwords::parse(&read(path)?).with_context(|| path.to_owned())?;
-            bail!("--password-file: not there yet");
-        }
-        if let Some(path) = &self.acl {
-            Acl::parse(&read(path)?).with_context(|| path.to_owned())?;
-            bail!("--acl: not there yet");
-        }
-        ensure!(
-            self.deny_subscribe.is_none(),
-            "--deny-subscribe: not there yet"
-        );
-        ensure!(
-            self.allow_anonymous != Some(false),
-            "--allow-anonymous false: not there yet"
-        );
-        Ok(())
+    /// Who may connect, publish and subscribe.
+    fn access(&self) -> anyhow::Result<Access> {
+        let passwords = self.password_file.as_ref().map(|path| {
+            let passwords = Passwords::parse(&read(path)?);
+            passwords.with_context(|| path.to_owned())
+        });
+        let acl = self.acl.as_ref().map(|path| {
+            let acl = Acl::parse(&read(path)?);
+            acl.with_context(|| path.to_owned())
+        });
+        Ok(Access {
+            deny_anonymous: self.allow_anonymous == Some(false),
+            passwords: passwords.transpose()?,
+            acl: acl.transpose()?,
+            deny_subscribe: self.deny_subscribe.clone(),
+        })
     }
 
     fn listeners(&self) -> anyhow::Result<Vec<(String, Transport)>> {

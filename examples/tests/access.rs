@@ -1,0 +1,84 @@
+//! The broker lets in whom its files name, and lets them do what these say.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod support;
+
+use std::path::Path;
+
+use support::{OurBroker, publish, subscribe};
+
+/// A file of this test's own.
+fn file(name: &str, text: &str) -> String {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("access");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn publishes(broker: &OurBroker, arguments: &[&str]) -> (Option<i32>, Vec<String>) {
+    let place = ["-p", &broker.port, "-q", "1", "-m", "x"];
+    publish(&[&place[..], arguments].concat()).finish()
+}
+
+#[test]
+fn a_name_needs_its_password() {
+    let line = mqtt_examples::access::password::line("anna", "secret").unwrap();
+    let passwords = file("passwords", &line);
+    let broker = OurBroker::with(&["--password-file", &passwords, "--allow-anonymous", "false"]);
+    for (version, refusal) in [("311", "Not authorized"), ("5", "Not authorized")] {
+        for (login, is_right) in [
+            (&["-u", "anna", "-P", "secret"][..], true),
+            (&["-u", "anna", "-P", "Secret"][..], false),
+            (&["-u", "bert", "-P", "secret"][..], false),
+            (&["-u", "anna"][..], false),
+            (&[][..], false),
+        ] {
+            let arguments = [&["-V", version, "-t", "a"][..], login].concat();
+            let (code, lines) = publishes(&broker, &arguments);
+            assert_eq!(
+                code,
+                Some(i32::from(!is_right)),
+                "{version} {login:?}: {lines:?}"
+            );
+            if !is_right {
+                assert!(lines[0].contains(refusal), "{lines:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rules_say_who_may_do_what() {
+    let line = mqtt_examples::access::password::line("anna", "secret").unwrap();
+    let passwords = file("passwords-of-rules", &line);
+    let rules = file(
+        "rules",
+        "anonymous\nallow subscribe public/#\nuser anna\nallow both #\n",
+    );
+    let broker = OurBroker::with(&["--password-file", &passwords, "--acl", &rules]);
+    let anna = ["-u", "anna", "-P", "secret"];
+    let mut anonymous = subscribe(&["-p", &broker.port, "-t", "public/#", "-t", "private", "-v"]);
+    anonymous.wait_for("refused private");
+    let (code, lines) = publishes(&broker, &["-t", "public/a"]);
+    assert_eq!(
+        code,
+        Some(1),
+        "nobody may publish without a name: {lines:?}"
+    );
+    let (code, lines) = publishes(&broker, &[&["-t", "public/b"][..], &anna].concat());
+    assert_eq!(code, Some(0), "{lines:?}");
+    anonymous.wait_for("public/b x");
+}
+
+#[test]
+fn one_quick_rule_refuses_a_subscription() {
+    let broker = OurBroker::with(&["--deny-subscribe", "secret/#=0x97"]);
+    for (version, code) in [("311", "0x80"), ("5", "0x97")] {
+        let filters = ["-t", "open", "-t", "secret/a", "-V", version];
+        let mut subscriber = subscribe(&[&["-p", &broker.port][..], &filters].concat());
+        let line = subscriber.wait_for("refused secret/a");
+        assert!(line.contains(code), "{line}");
+    }
+}
