@@ -42,6 +42,11 @@ pub struct Config {
     pub packets_per_sec_max: Option<u32>,
     /// Bytes, likewise. None.
     pub bytes_per_sec_max: Option<u32>,
+    /// Steps of one call: receivers that get a message, sessions that end, messages that are taken up
+    /// again, retained topics that are looked at. What is left goes on in
+    /// [`handle_timeout`](super::Broker::handle_timeout), which is due until all is done. At least
+    /// 1. 4,096.
+    pub work_per_call: usize,
     /// Events that wait for the embedder. Those above it are dropped and counted: events only
     /// report. 10,000.
     pub events_max: usize,
@@ -77,6 +82,7 @@ impl Default for Config {
             total_bytes_max: 1024 * 1024 * 1024,
             packets_per_sec_max: None,
             bytes_per_sec_max: None,
+            work_per_call: 4096,
             events_max: 10_000,
             message_events: false,
             shared_subscriptions_in_3_1_1: true,

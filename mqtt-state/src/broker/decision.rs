@@ -189,7 +189,7 @@ impl Broker {
         decision: ConnectDecision,
         answer: ConnectAnswer,
     ) -> Result<(), Stale> {
-        let now = self.clock.advance(now);
+        let now = self.begin(now);
         let question = self.close_question(decision.0)?;
         match question {
             Question::Connect {
@@ -220,7 +220,7 @@ impl Broker {
         decision: PublishDecision,
         answer: PublishAnswer,
     ) -> Result<(), Stale> {
-        let now = self.clock.advance(now);
+        let now = self.begin(now);
         match self.close_question(decision.0)? {
             Question::Held { connection } => {
                 self.answer_held_publish(now, connection, decision, answer);
@@ -257,7 +257,7 @@ impl Broker {
         decision: SubscribeDecision,
         answer: SubscribeAnswer,
     ) -> Result<(), Stale> {
-        let now = self.clock.advance(now);
+        let now = self.begin(now);
         match self.close_question(decision.0)? {
             Question::Held { connection } => {
                 self.answer_held_subscribe(now, connection, decision, answer);
@@ -282,7 +282,7 @@ impl Broker {
     /// Asks again about every subscription of a client, with an [`Event::AuthorizeSubscribe`] for
     /// each: what is refused then is taken away. Answers how many questions that are.
     pub fn reauthorize(&mut self, now: Timestamp, client_id: &str) -> usize {
-        let now = self.clock.advance(now);
+        let now = self.begin(now);
         let Some(key) = self.sessions.find(client_id) else {
             return 0;
         };

@@ -100,7 +100,7 @@ impl Broker {
         reason: DisconnectReason,
         server_reference: Option<Str<'_>>,
     ) -> bool {
-        let now = self.clock.advance(now);
+        let now = self.begin(now);
         let key = self.sessions.find(client_id);
         let entry = key.and_then(|key| self.sessions.get(key));
         let Some(id) = entry.and_then(|entry| entry.connection) else {
@@ -113,7 +113,7 @@ impl Broker {
     /// Ends all connections, some with each call of [`handle_timeout`](Self::handle_timeout), and
     /// takes no new ones: each CONNECT is refused with the same reason. Sessions stay.
     pub fn drain(&mut self, now: Timestamp, drain: Drain) {
-        let now = self.clock.advance(now);
+        let now = self.begin(now);
         self.draining = Some(drain);
         self.timers.set(now, Timer::Drain);
         self.fire_due(now);
@@ -151,13 +151,15 @@ impl Broker {
             return;
         };
         let open = self.connections.open_ids();
-        let ids: Vec<_> = open.take(DRAIN_SLICE).collect();
+        let slice = DRAIN_SLICE.min(self.work.left().max(1));
+        let ids: Vec<_> = open.take(slice).collect();
+        self.work.spend(ids.len());
         for id in &ids {
             let reference = drain.server_reference.as_deref();
             let reference = reference.and_then(|text| Str::new(text).ok());
             self.say_goodbye(now, *id, drain.reason, reference);
         }
-        if ids.len() == DRAIN_SLICE {
+        if ids.len() == slice {
             self.timers.set(now, Timer::Drain);
         }
     }

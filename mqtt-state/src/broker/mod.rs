@@ -42,6 +42,7 @@ mod slab;
 mod store;
 mod subscribe;
 mod timers;
+mod work;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -68,6 +69,7 @@ use routing::{Router, Subscription};
 use sessions::{SessionKey, Sessions};
 use store::{Deliveries, MessageRef, MessageStore};
 use timers::{Timer, Timers};
+use work::Work;
 
 use crate::intake::{Intake, Origin, Step, take, take_shared};
 use crate::server::{Action, ServerLink};
@@ -94,6 +96,7 @@ pub struct Broker {
     store: MessageStore,
     router: Router,
     timers: Timers,
+    work: Work,
     events: EventQueue,
     decisions: Decisions,
     /// The embedder's own subscriptions.
@@ -140,6 +143,8 @@ pub struct Stats {
     pub messages_bytes: usize,
     /// Deadlines.
     pub timers: usize,
+    /// The most steps that one call has taken, in the sense of [`Config::work_per_call`].
+    pub work_of_call_max: usize,
     /// Events that nobody fetched in time.
     pub events_dropped: u64,
     /// What went through, over all connections.
@@ -168,6 +173,7 @@ impl Broker {
             store: MessageStore::new(),
             router: Router::default(),
             timers: Timers::default(),
+            work: Work::default(),
             events: EventQueue::new(config.events_max),
             decisions: Decisions::new(),
             local: SubscriptionIndex::new(IndexConfig {
@@ -190,7 +196,7 @@ impl Broker {
     ///
     /// [`AcceptError::TooManyConnections`].
     pub fn accept(&mut self, now: Timestamp) -> Result<ConnectionId, AcceptError> {
-        let now = self.clock.advance(now);
+        let now = self.begin(now);
         if self.connections.len() >= self.config.connections_max {
             return Err(AcceptError::TooManyConnections);
         }
@@ -243,7 +249,7 @@ impl Broker {
     /// The transport of a connection has ended, from whichever side. A late call, for a connection
     /// that is gone, does nothing.
     pub fn handle_close(&mut self, now: Timestamp, id: ConnectionId) {
-        let now = self.clock.advance(now);
+        let now = self.begin(now);
         self.end_connection(now, id, CloseCause::ConnectionLost, None);
         self.forget(id);
     }
@@ -251,21 +257,21 @@ impl Broker {
     /// A deadline of [`poll_timeout`](Self::poll_timeout) may have come. Early and repeated calls
     /// do nothing.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        let now = self.clock.advance(now);
+        let now = self.begin(now);
         self.fire_due(now);
     }
 
     /// Publishes a message of the embedder's own, to whatever topic. Answers how many sessions it
     /// goes to.
     pub fn publish(&mut self, now: Timestamp, message: Message) -> usize {
-        let now = self.clock.advance(now);
+        let now = self.begin(now);
         self.route_message(now, None, message)
     }
 
     /// Ends a connection for a reason of the embedder's, with DISCONNECT where the version has
     /// one. Its will is published.
     pub fn disconnect(&mut self, now: Timestamp, id: ConnectionId, reason: DisconnectReason) {
-        let now = self.clock.advance(now);
+        let now = self.begin(now);
         self.end_connection(now, id, CloseCause::Disconnected(reason), None);
     }
 
@@ -299,7 +305,7 @@ impl Broker {
         max_bytes: usize,
         buf: &mut Vec<u8>,
     ) -> Transmit {
-        let now = self.clock.advance(now);
+        let now = self.begin(now);
         let end = buf.len().saturating_add(max_bytes.max(1));
         let transmit = loop {
             let room = end.saturating_sub(buf.len());
@@ -382,6 +388,7 @@ impl Broker {
             messages: self.store.len(),
             messages_bytes: self.store.bytes(),
             timers: self.timers.len(),
+            work_of_call_max: self.work.most(),
             events_dropped: self.events.dropped(),
             traffic: self.traffic,
         }
@@ -401,13 +408,19 @@ impl Broker {
         Some(connection.link.explain(session.map(|entry| &entry.session)))
     }
 
+    /// A call begins: time goes on, and some work may be done.
+    fn begin(&mut self, now: Timestamp) -> Timestamp {
+        self.work.begin(self.config.work_per_call);
+        self.clock.advance(now)
+    }
+
     fn is_too_fast(&self, connection: &connections::Connection) -> bool {
         let until = connection.rates.blocked_until(self.clock.latest());
         until.is_some()
     }
 
     fn note_input(&mut self, now: Timestamp, id: ConnectionId, len: usize) -> Timestamp {
-        let now = self.clock.advance(now);
+        let now = self.begin(now);
         if len > 0
             && let Some(connection) = self.connections.get_mut(id)
         {

@@ -312,6 +312,7 @@ impl Broker {
             if keeps {
                 self.retain(summary.name, &reference);
             }
+            self.work.spend(plans.len());
             for plan in plans.drain(..) {
                 // [5:MQTT-3.8.4-8] [3:MQTT-3.8.4-6] The lower of published and granted QoS.
                 let qos = summary.qos.min(plan.qos);
