@@ -271,7 +271,7 @@ impl Client {
         }
         let topic = match link.receive_publish(publish, &self.session.inbound)? {
             Arrival::New(topic) => topic,
-            Arrival::Repeated => return Ok(()),
+            Arrival::Answered => return Ok(()),
         };
         let message = origin.message(publish, topic.name());
         let receipt = match self.config.acknowledge {

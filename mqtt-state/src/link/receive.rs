@@ -14,8 +14,9 @@ use crate::session::{Inbound, Mismatch, Received, Session};
 pub(crate) enum Arrival<'p> {
     /// A new message. Nothing is answered before [`Link::acknowledge`].
     New(Topic<'p>),
-    /// A QoS 2 message that this side owns already; it has been answered.
-    Repeated,
+    /// Not a new message: one that this side owns already, or one whose identifier is in use. It has
+    /// been answered.
+    Answered,
 }
 
 /// What an acknowledgement did, to the message with this tag.
@@ -62,7 +63,13 @@ impl Link {
         {
             self.receive_repeated(publish)?;
             self.send_ack(PlainAck::PubRec(id))?;
-            return Ok(Arrival::Repeated);
+            return Ok(Arrival::Answered);
+        }
+        if let Delivery::AtLeastOnce { id, .. } = publish.delivery
+            && inbound.is_known(id)
+            && self.version == ProtocolVersion::V5_0
+        {
+            return self.refuse_id_in_use(publish, id);
         }
         // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9] What the peer has open stays within the Receive Maximum.
         let maximum = self.receive.receive_maximum;
@@ -70,6 +77,22 @@ impl Link {
             return Err(ProtocolError::ReceiveMaximumExceeded { maximum }.into());
         }
         Ok(Arrival::New(self.receive.aliases.resolve(publish.topic)?))
+    }
+
+    /// A QoS 1 message has the identifier of a QoS 2 message that is not released.
+    ///
+    /// 3.1.1 has no answer to that. There the peer may have lost its session without a word, and a
+    /// receiver of QoS 1 needs no identifier: it is taken as a new message.
+    #[cold]
+    fn refuse_id_in_use<'p>(
+        &mut self,
+        publish: &Publish<'p>,
+        id: PacketId,
+    ) -> Result<Arrival<'p>, ReceiveError> {
+        self.receive.aliases.resolve(publish.topic)?;
+        let refusal = Ack::new(id, PublishReason::PacketIdInUse);
+        self.send(&Packet::PubAck(refusal))?;
+        Ok(Arrival::Answered)
     }
 
     /// A QoS 2 message has come once more.

@@ -246,40 +246,46 @@ impl ServerLink {
 
     /// Ends a connection that never was accepted, with CONNACK where there is one to send.
     pub(super) fn refuse(&mut self, cause: CloseCause) {
-        let refusal = match cause {
+        let reason = match cause {
             CloseCause::Refused(reason) => Some(reason),
-            CloseCause::ProtocolError(error) => self.answer_to(&error),
+            // [5:MQTT-4.13.1-1] In the middle of an authentication; there is no DISCONNECT before CONNACK.
+            CloseCause::ProtocolError(error) => {
+                let reason = ConnectReason::try_from(error.reason_code());
+                Some(reason.unwrap_or(ConnectReason::ProtocolError))
+            }
             CloseCause::Disconnected(reason) => {
                 ConnectReason::try_from(mqtt_codec::ReasonCode::from(reason)).ok()
             }
             _silent => None,
         };
-        if let Some(reason) = refusal {
-            // [5:MQTT-3.1.4-2] [5:MQTT-3.2.2-7] [3:MQTT-3.2.2-5] CONNACK with the code, then close.
-            // [3:MQTT-3.2.2-6] Where no return code fits, CONNACK is left out: it does not encode.
-            let connack = ConnAck {
-                outcome: ConnAckOutcome::Refused(reason),
-                properties: ConnAckProperties::default(),
-            };
-            let _silent = self.link.send(&Packet::ConnAck(connack));
+        if let Some(reason) = reason {
+            self.send_refusal(reason);
         }
         self.link.close();
     }
 
-    /// The code for a CONNECT that breaks the rules; `None` closes in silence.
-    fn answer_to(&mut self, error: &ProtocolError) -> Option<ConnectReason> {
-        let ProtocolError::Decode(error) = error else {
-            // Packets after CONNECT are not looked at before it is decided, so this is a first packet
-            // of another kind.
-            return None;
+    /// Ends a connection whose first packet is none that can be served, with CONNACK if it was CONNECT
+    /// and its version has a code for what was wrong.
+    pub(super) fn refuse_connect(&mut self, error: &ProtocolError) {
+        let reply = match error {
+            ProtocolError::Decode(error) => error.reply(None, Phase::AwaitConnect),
+            _other_packet => Reply::CloseSilently,
         };
-        match error.reply(None, Phase::AwaitConnect) {
-            Reply::ConnAck(version, reason) => {
-                self.link = Link::new(version, usize::MAX);
-                Some(reason)
-            }
-            Reply::Disconnect(_) | Reply::CloseSilently => None,
+        if let Reply::ConnAck(version, reason) = reply {
+            self.link = Link::new(version, usize::MAX);
+            self.send_refusal(reason);
         }
+        self.link.close();
+    }
+
+    // [5:MQTT-3.1.4-2] [5:MQTT-3.2.2-7] [3:MQTT-3.2.2-5] CONNACK with the code, then close.
+    fn send_refusal(&mut self, reason: ConnectReason) {
+        // [3:MQTT-3.2.2-6] Where no return code fits, CONNACK is left out: it does not encode.
+        let connack = ConnAck {
+            outcome: ConnAckOutcome::Refused(reason),
+            properties: ConnAckProperties::default(),
+        };
+        let _silent = self.link.send(&Packet::ConnAck(connack));
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) enum Phase {
     },
     /// CONNECT is there; nothing is taken before it is accepted or rejected.
     AwaitDecision(Offer),
-    /// The client was asked for more: nothing but AUTH is taken.
+    /// The client was asked for more: nothing but AUTH and DISCONNECT is taken.
     AwaitAuthentication {
         offer: Offer,
         deadline: Timestamp,
@@ -155,10 +155,12 @@ impl ServerLink {
                 return self.receive_connect(packet, config).map_err(Into::into);
             }
             (Phase::Connected(terms), Some(session)) => (terms, session),
-            // [5:MQTT-3.1.4-6] Until CONNACK nothing else is processed.
+            // [5:MQTT-3.1.2-30] Until CONNACK a client sends nothing but AUTH and DISCONNECT.
             (Phase::AwaitAuthentication { .. }, _) => {
                 return match packet {
                     Packet::Auth(auth) => Ok(self.receive_auth(auth, config)?),
+                    Packet::Disconnect(disconnect) => Ok(Action::Disconnect(*disconnect)),
+                    Packet::Connect(_) => Err(ProtocolError::SecondConnect.into()),
                     _ => Err(unexpected.into()),
                 };
             }
@@ -173,7 +175,7 @@ impl ServerLink {
                 super::publish::check(publish, config)?;
                 match self.link.receive_publish(publish, &session.inbound)? {
                     Arrival::New(topic) => Ok(Action::Publish(*publish, topic)),
-                    Arrival::Repeated => Ok(Action::Nothing),
+                    Arrival::Answered => Ok(Action::Nothing),
                 }
             }
             Packet::PubAck(ack) => {
@@ -249,6 +251,9 @@ impl ServerLink {
         let phase = core::mem::replace(&mut self.phase, Phase::Ended { deadline });
         match (phase, cause) {
             (Phase::Ended { deadline }, _) => self.phase = Phase::Ended { deadline },
+            (Phase::AwaitConnect { .. }, CloseCause::ProtocolError(error)) => {
+                self.refuse_connect(&error);
+            }
             (
                 Phase::AwaitConnect { .. }
                 | Phase::AwaitDecision(_)
