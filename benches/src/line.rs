@@ -1,7 +1,7 @@
 //! A publisher, a broker and a subscriber, joined by memory.
 
 use mqtt_codec::{Connect, Message, ProtocolVersion, QoS, Str, SubscribeFilter};
-use mqtt_state::broker::{self, Broker, ConnectionId};
+use mqtt_state::broker::{self, Broker, ConnectionId, Peer};
 use mqtt_state::client::{self, Client, Event};
 use mqtt_state::{Timestamp, Transmit};
 
@@ -111,7 +111,9 @@ impl Line {
 
 impl End {
     fn connect(broker: &mut Broker, version: ProtocolVersion, client_id: &str) -> Self {
-        let connection = broker.accept(NOW).expect("room for two connections");
+        let connection = broker
+            .accept(NOW, Peer::default())
+            .expect("room for two connections");
         let mut client = Client::new(client::Config::default());
         let client_id = Str::new(client_id).expect("a valid client identifier");
         client

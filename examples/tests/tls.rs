@@ -129,7 +129,7 @@ fn clients_show_certificates_when_the_broker_wants_them() {
     let folder = folder("tls-client-ca");
     let authority = Authority::new(&folder, "authority");
     let clients = Authority::new(&folder, "clients");
-    let (_broker, port) = broker(
+    let (mut broker, port) = broker(
         &authority.vouch(&folder, "127.0.0.1"),
         &["--tls-client-ca", &clients.file],
     );
@@ -137,6 +137,8 @@ fn clients_show_certificates_when_the_broker_wants_them() {
     let known = clients.vouch(&folder, "known");
     let shown = ["--cert", &known.cert, "--key", &known.key];
     round_trip(&[&place[..], &shown].concat(), "on");
+    let told = broker.program.wait_for(": connected from ");
+    assert!(told.contains("(CN="), "{told}");
 
     let unknown = authority.vouch(&folder, "unknown");
     let shown = ["--cert", &unknown.cert, "--key", &unknown.key];

@@ -29,7 +29,7 @@
 //!
 //! ```
 //! use mqtt_codec::{Connect, Message, ProtocolVersion, QoS, Str, SubscribeFilter};
-//! use mqtt_state::broker::{self, Broker, ConnectionId};
+//! use mqtt_state::broker::{self, Broker, ConnectionId, Peer};
 //! use mqtt_state::client::{self, Client, Event};
 //! use mqtt_state::{Timestamp, Transmit};
 //!
@@ -54,7 +54,7 @@
 //!
 //! let now = Timestamp::ZERO;
 //! let mut broker = Broker::new(broker::Config::default());
-//! let connection = broker.accept(now)?;
+//! let connection = broker.accept(now, Peer::default())?;
 //! let mut client = Client::new(client::Config::default());
 //!
 //! client.connect(now, &Connect::new(ProtocolVersion::V5_0, Str::new("subscriber-1")?))?;

@@ -202,12 +202,12 @@ fn receiving_allocates_the_message_and_nothing_else() {
 /// Five bytes that announce 256 MiB reserve nothing, before CONNECT and behind it.
 #[test]
 fn an_announced_length_reserves_nothing() {
-    use mqtt_state::broker::{Broker, Config};
+    use mqtt_state::broker::{Broker, Config, Peer};
     const CONNECT: &[u8] = b"\x10\x0D\0\x04MQTT\x05\x02\0\0\0\0\0";
     const ANNOUNCED: &[u8] = b"\x30\xFF\xFF\xFF\x7F";
     for is_connected in [false, true] {
         let mut broker = Broker::new(Config::default());
-        let connection = broker.accept(NOW).unwrap();
+        let connection = broker.accept(NOW, Peer::default()).unwrap();
         if is_connected {
             let consumed = broker.handle_input(NOW, connection, CONNECT);
             assert_eq!(consumed.bytes, CONNECT.len());

@@ -29,8 +29,8 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     let server = Server::new(plan.config, plan.access, plan.verbose);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut listeners = Vec::new();
-    for (address, transport) in plan.listeners {
-        listeners.push(Listener::bind(&address, transport).await?);
+    for (number, (address, transport)) in (0..).zip(plan.listeners) {
+        listeners.push(Listener::bind(number, &address, transport).await?);
     }
     for listener in listeners {
         announce(&listener)?;

@@ -9,7 +9,7 @@ use mqtt_codec::{
     Ack, Binary, ConnAckOutcome, Connect, Frame, Message, Packet, Parsed, ProtocolVersion, Publish,
     QoS, ReasonCode, Str, SubscribeFilter, TopicName, Will,
 };
-use mqtt_state::broker::{self, Broker, ConnectionId};
+use mqtt_state::broker::{self, Broker, ConnectionId, Peer};
 use mqtt_state::client::{self, Client, Event};
 use mqtt_state::{Timestamp, Transmit};
 
@@ -151,7 +151,7 @@ impl Stage {
 
     fn connect(&mut self, who: usize, will: Option<Will<'_>>) -> anyhow::Result<()> {
         let (version, now) = (self.version, self.now);
-        let connection = self.broker.accept(now)?;
+        let connection = self.broker.accept(now, Peer::default())?;
         let actor = self.actor(who);
         actor.connection = Some(connection);
         let connect = Connect {

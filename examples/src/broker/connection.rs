@@ -1,18 +1,18 @@
 //! One connection: bytes between its transport and the machine.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use mqtt_state::Transmit;
-use mqtt_state::broker::ConnectionId;
+use mqtt_state::broker::{self, ConnectionId};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::report::words;
 use super::{Peer, Server};
 
 /// Bytes asked of the machine, and of a transport, in one go.
@@ -32,15 +32,16 @@ pub(super) struct Admitted {
 impl Server {
     /// Tells the machine of a connection, if there is room for it. From here on its time for CONNECT
     /// runs, whatever the transport has to say first.
-    pub(super) fn admit(&self, address: SocketAddr) -> Option<Admitted> {
+    pub(super) fn admit(&self, who: broker::Peer) -> Option<Admitted> {
+        let address = who.address;
         let peer = Arc::new(Peer {
-            address,
+            who: who.clone(),
             ready: Notify::new(),
             input: Notify::new(),
             closed: Notify::new(),
         });
         let accepted = self.locked(|state| {
-            let id = state.broker.accept(self.shared.clock.now());
+            let id = state.broker.accept(self.shared.clock.now(), who);
             if let Ok(id) = id {
                 state.peers.insert(id, Arc::clone(&peer));
             }
@@ -53,7 +54,8 @@ impl Server {
                 peer,
             }),
             Err(error) => {
-                crate::log!("{address}: {error}");
+                let address = address.map_or(String::new(), |address| format!("{address}: "));
+                crate::log!("{address}{error}");
                 None
             }
         }
@@ -76,9 +78,18 @@ impl Admitted {
         };
         if self.server.shared.verbose {
             let at = self.server.shared.clock.now();
-            crate::log!("{at} {}: no connection: {error:#}", self.peer.address);
+            let who = words(&self.peer.who);
+            crate::log!("{at} {who}: no connection: {error:#}");
         }
         None
+    }
+
+    /// The transport says who is there. Somebody who says too much of himself is not served.
+    pub(super) fn identify(&self, identity: String) -> Result<(), broker::AcceptError> {
+        let mut who = self.peer.who.clone();
+        who.identity = Some(identity.into());
+        self.server
+            .locked(|state| state.broker.identify(self.id, who))
     }
 
     /// Carries bytes until the connection is over.

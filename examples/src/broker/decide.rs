@@ -18,6 +18,7 @@ impl Server {
                 decision,
                 connection,
                 request,
+                ..
             } => self.check_password(decision, connection, *request),
             Event::AuthorizePublish {
                 decision,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use mqtt_state::broker::Peer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
@@ -14,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::Server;
 use super::connection::Admitted;
-use crate::transport::websocket;
+use crate::transport::{tls, websocket};
 
 /// What clients speak below MQTT.
 #[derive(Clone)]
@@ -29,17 +30,22 @@ pub enum Transport {
 
 /// A place where clients come in.
 pub struct Listener {
+    number: u32,
     socket: TcpListener,
     transport: Transport,
 }
 
 impl Listener {
-    /// Listens at a host and port.
-    pub async fn bind(address: &str, transport: Transport) -> anyhow::Result<Self> {
+    /// Listens at a host and port. The machine knows the place by its number.
+    pub async fn bind(number: u32, address: &str, transport: Transport) -> anyhow::Result<Self> {
         let socket = TcpListener::bind(address)
             .await
             .with_context(|| format!("cannot listen on {address}"))?;
-        Ok(Self { socket, transport })
+        Ok(Self {
+            number,
+            socket,
+            transport,
+        })
     }
 
     /// Where that is, with the port that was chosen if none was asked for.
@@ -58,17 +64,22 @@ impl Server {
     pub async fn serve(&self, listener: Listener) {
         loop {
             match listener.socket.accept().await {
-                Ok((stream, address)) => self.connect(stream, address, &listener.transport),
+                Ok((stream, address)) => self.connect(stream, address, &listener),
                 // Too many open files, for one: wait until some are closed.
                 Err(_) => sleep(Duration::from_millis(100)).await,
             }
         }
     }
 
-    fn connect(&self, stream: TcpStream, address: SocketAddr, transport: &Transport) {
+    fn connect(&self, stream: TcpStream, address: SocketAddr, listener: &Listener) {
         let _slower_without = stream.set_nodelay(true);
-        if let Some(admitted) = self.admit(address) {
-            tokio::spawn(run(admitted, stream, transport.clone()));
+        let peer = Peer {
+            address: Some(address),
+            listener: Some(listener.number),
+            identity: None,
+        };
+        if let Some(admitted) = self.admit(peer) {
+            tokio::spawn(run(admitted, stream, listener.transport.clone()));
         }
     }
 }
@@ -80,7 +91,14 @@ async fn run(admitted: Admitted, stream: TcpStream, transport: Transport) {
             admitted.carry(read, write).await;
         }
         Transport::Tls(config) => {
-            let handshake = TlsAcceptor::from(config).accept(stream);
+            let handshake = async {
+                let stream = TlsAcceptor::from(config).accept(stream).await?;
+                // The first certificate is the client's own, if it had to show one.
+                if let Some([own, ..]) = stream.get_ref().1.peer_certificates() {
+                    admitted.identify(tls::subject(own)?)?;
+                }
+                anyhow::Ok(stream)
+            };
             if let Some(stream) = admitted.prepare(handshake).await {
                 let (read, write) = tokio::io::split(stream);
                 admitted.carry(read, write).await;

@@ -11,11 +11,10 @@ mod report;
 pub mod sys;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mqtt_state::broker::{Broker, Config, ConnectionId, Event};
+use mqtt_state::broker::{self, Broker, Config, ConnectionId, Event};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -53,7 +52,8 @@ struct State {
 /// How the tasks of one connection are woken.
 #[derive(Debug)]
 struct Peer {
-    address: SocketAddr,
+    /// As it was when it came in.
+    who: broker::Peer,
     /// There is output.
     ready: Notify,
     /// Input that was refused may be taken now.
@@ -130,8 +130,7 @@ impl Server {
                 peer.ready.notify_one();
             }
             if self.shared.verbose || report::is_fault(&event) {
-                let address = |id| state.peers.get(&id).map(|peer| peer.address);
-                report::print(self.shared.clock.now(), &event, address);
+                report::print(self.shared.clock.now(), &event);
             }
             self.decide(&mut state, self.shared.clock.now(), event);
         }

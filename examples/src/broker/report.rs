@@ -1,8 +1,6 @@
 //! What happens, in words for people.
 
-use std::net::SocketAddr;
-
-use mqtt_state::broker::{ConnectionId, Event};
+use mqtt_state::broker::{Event, Peer};
 use mqtt_state::{CloseCause, Timestamp};
 
 /// Whether a client broke a rule: that is always told.
@@ -16,20 +14,26 @@ pub(super) fn is_fault(event: &Event) -> bool {
     )
 }
 
+/// From where somebody comes, and as whom.
+pub(super) fn words(peer: &Peer) -> String {
+    let mut words = peer
+        .address
+        .map_or(String::new(), |address| address.to_string());
+    if let Some(identity) = &peer.identity {
+        words.push_str(&format!(" ({identity})"));
+    }
+    words
+}
+
 /// Prints an event.
-pub(super) fn print(
-    at: Timestamp,
-    event: &Event,
-    address: impl Fn(ConnectionId) -> Option<SocketAddr>,
-) {
-    let address =
-        |id: &ConnectionId| address(*id).map_or(String::new(), |address| address.to_string());
+pub(super) fn print(at: Timestamp, event: &Event) {
     match event {
         Event::Connected {
-            connection,
+            peer,
             client_id,
             version,
             session_present,
+            ..
         } => {
             let session = if *session_present {
                 ", session resumed"
@@ -38,18 +42,19 @@ pub(super) fn print(
             };
             crate::log!(
                 "{at} {client_id}: connected from {}, MQTT {version}{session}",
-                address(connection)
+                words(peer)
             );
         }
         Event::Closed {
-            connection,
+            peer,
             client_id,
             cause,
             text,
+            ..
         } => {
             let who = client_id
                 .as_deref()
-                .map_or_else(|| address(connection), str::to_owned);
+                .map_or_else(|| words(peer), str::to_owned);
             let text = text
                 .as_ref()
                 .map_or(String::new(), |text| format!(" in {text:?}"));

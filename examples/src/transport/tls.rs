@@ -66,6 +66,12 @@ pub fn server_name(host: &str) -> anyhow::Result<ServerName<'static>> {
     ServerName::try_from(host.to_owned()).with_context(|| format!("{host} is no name for TLS"))
 }
 
+/// Whose certificate this is, as in `CN=meter-7`.
+pub fn subject(certificate: &CertificateDer<'_>) -> anyhow::Result<String> {
+    let (_rest, certificate) = x509_parser::parse_x509_certificate(certificate)?;
+    Ok(certificate.subject().to_string())
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }

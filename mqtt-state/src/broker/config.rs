@@ -24,6 +24,9 @@ pub struct Config {
     pub server: server::Config,
     /// Connections at once, accepted or still before CONNECT. 10,000.
     pub connections_max: usize,
+    /// Bytes of [`Peer::identity`](super::Peer::identity): it comes out of a certificate of the
+    /// client's. 1 KiB.
+    pub identity_len_max: usize,
     /// Sessions, connected or not. A CONNECT above it gets 0x89 Server busy. 100,000.
     pub sessions_max: usize,
     /// Subscriptions of one session. One above it gets 0x97 Quota exceeded. 1,000.
@@ -74,6 +77,7 @@ impl Default for Config {
         Self {
             server: server::Config::default(),
             connections_max: 10_000,
+            identity_len_max: 1024,
             sessions_max: 100_000,
             subscriptions_per_session_max: 1000,
             retained_len_max: 100_000,

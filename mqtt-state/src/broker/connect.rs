@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 
 use mqtt_codec::{Connect, ConnectReason, DisconnectReason, Str};
 
@@ -102,9 +103,12 @@ impl Broker {
         entry.expiry_secs = expiry_secs;
         // [5:MQTT-3.1.2-7] [3:MQTT-3.1.2-8] [3:MQTT-3.1.2-12] A new CONNECT brings its own will, or none.
         entry.will = connect.will.map(|will| *will);
+        let asks = self.config.ask.publish && entry.will.is_some();
+        entry.will_peer = asks.then(|| Arc::clone(&connection.peer));
         connection.session = Some(key);
         self.events.push(Event::Connected {
             connection: id,
+            peer: Arc::clone(&connection.peer),
             client_id: entry.client_id.clone(),
             version: connect.version,
             session_present,
@@ -147,6 +151,7 @@ impl Broker {
             // in 3.1.1 there is no other.
             if reason == DisconnectReason::NormalDisconnection {
                 entry.will = None;
+                entry.will_peer = None;
             }
         }
         self.end_connection(now, id, CloseCause::DisconnectedByPeer(reason), None);
@@ -171,12 +176,14 @@ impl Broker {
         }
         connection.link.end(now, cause, &self.config.server);
         let session = connection.session.take();
+        let peer = Arc::clone(&connection.peer);
         self.drop_held(id, session);
         let client_id = session
             .and_then(|key| self.sessions.get(key))
             .map(|entry| entry.client_id.clone());
         self.events.push(Event::Closed {
             connection: id,
+            peer,
             client_id,
             cause,
             text,
@@ -238,7 +245,11 @@ impl Broker {
             return;
         };
         if self.config.ask.publish {
-            return self.ask_detached(now, Some(key), will.message, true);
+            self.ask_detached(now, Some(key), will.message, true);
+            if let Some(entry) = self.sessions.get_mut(key) {
+                entry.will_peer = None;
+            }
+            return;
         }
         let client_id = entry.client_id.clone();
         let topic = String::from(will.message.topic().as_str());

@@ -2,9 +2,11 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use core::fmt;
 
 use super::held::Held;
+use super::peer::Peer;
 use super::rate::Rates;
 use super::sessions::SessionKey;
 use super::slab::{Key, Slab};
@@ -33,6 +35,7 @@ impl fmt::Display for ConnectionId {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) link: ServerLink,
+    pub(super) peer: Arc<Peer>,
     /// From CONNACK until the connection is over.
     pub(super) session: Option<SessionKey>,
     /// When its timer fires.
@@ -72,10 +75,11 @@ impl Connections {
         }
     }
 
-    pub(super) fn insert(&mut self, link: ServerLink) -> Option<ConnectionId> {
+    pub(super) fn insert(&mut self, link: ServerLink, peer: Arc<Peer>) -> Option<ConnectionId> {
         self.entries
             .insert(Connection {
                 link,
+                peer,
                 session: None,
                 timer_at: None,
                 buffer_seen: BufferSeen::default(),

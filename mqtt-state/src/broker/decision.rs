@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -288,6 +289,7 @@ impl Broker {
         };
         let held = self.subscriptions_of(key);
         let connection = self.sessions.get(key).and_then(|entry| entry.connection);
+        let peer = self.peer_of(connection);
         let asked = held.len();
         for (filter, options) in held {
             let question = Question::Again {
@@ -298,6 +300,7 @@ impl Broker {
                 self.events.ask(Event::AuthorizeSubscribe {
                     decision: SubscribeDecision(decision),
                     connection,
+                    peer: Arc::clone(&peer),
                     client_id: client_id.into(),
                     filter,
                     options,
@@ -325,6 +328,7 @@ impl Broker {
         self.events.ask(Event::Authenticate {
             decision: ConnectDecision(decision),
             connection,
+            peer: self.peer_of(Some(connection)),
             request: shown,
         });
         Ok(())
@@ -352,6 +356,7 @@ impl Broker {
         self.events.ask(Event::AuthenticateStep {
             decision: ConnectDecision(decision),
             connection,
+            peer: self.peer_of(Some(connection)),
             data,
         });
         Ok(())
@@ -367,6 +372,8 @@ impl Broker {
     ) {
         let entry = publisher.and_then(|key| self.sessions.get(key));
         let client_id = entry.map_or_else(Box::default, |entry| entry.client_id.clone());
+        let peer = entry.and_then(|entry| entry.will_peer.clone());
+        let peer = peer.unwrap_or_else(|| Arc::clone(&self.nobody));
         let shown = message.clone();
         let question = Question::Detached {
             publisher,
@@ -377,6 +384,7 @@ impl Broker {
             self.events.ask(Event::AuthorizePublish {
                 decision: PublishDecision(decision),
                 connection: None,
+                peer,
                 client_id,
                 message: shown,
                 is_will,
@@ -420,6 +428,7 @@ impl Broker {
         self.events.ask(Event::AuthorizePublish {
             decision,
             connection: Some(connection),
+            peer: self.peer_of(Some(connection)),
             client_id,
             message: message.clone(),
             is_will: false,
@@ -441,6 +450,7 @@ impl Broker {
         self.events.ask(Event::AuthorizeSubscribe {
             decision,
             connection: Some(connection),
+            peer: self.peer_of(Some(connection)),
             client_id,
             filter,
             options,

@@ -3,10 +3,13 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
+use alloc::sync::Arc;
 
 use mqtt_codec::{Message, ProtocolVersion, QoS, SubscribeReason, SubscriptionOptions};
 
-use super::{ConnectDecision, ConnectionId, LocalSubscription, PublishDecision, SubscribeDecision};
+use super::{
+    ConnectDecision, ConnectionId, LocalSubscription, Peer, PublishDecision, SubscribeDecision,
+};
 use crate::server::ConnectRequest;
 use crate::{AuthenticationData, CloseCause};
 
@@ -21,6 +24,8 @@ pub enum Event {
         decision: ConnectDecision,
         /// The connection.
         connection: ConnectionId,
+        /// Who is at its other end.
+        peer: Arc<Peer>,
         /// What its CONNECT says.
         request: Box<ConnectRequest>,
     },
@@ -31,6 +36,8 @@ pub enum Event {
         decision: ConnectDecision,
         /// The connection.
         connection: ConnectionId,
+        /// Who is at its other end.
+        peer: Arc<Peer>,
         /// What it said.
         data: Option<AuthenticationData>,
     },
@@ -41,6 +48,8 @@ pub enum Event {
         decision: PublishDecision,
         /// The connection; `None` when it is gone.
         connection: Option<ConnectionId>,
+        /// Who is at its other end, or was, when the will was left.
+        peer: Arc<Peer>,
         /// The publisher's client identifier.
         client_id: Box<str>,
         /// The message, with its QoS and RETAIN flag.
@@ -57,6 +66,8 @@ pub enum Event {
         decision: SubscribeDecision,
         /// The connection; `None` when the client is away.
         connection: Option<ConnectionId>,
+        /// Who is at its other end; nobody when the client is away.
+        peer: Arc<Peer>,
         /// The client's identifier.
         client_id: Box<str>,
         /// As in the packet.
@@ -68,6 +79,8 @@ pub enum Event {
     Connected {
         /// The connection.
         connection: ConnectionId,
+        /// Who is at its other end.
+        peer: Arc<Peer>,
         /// The client's identifier, or the one it was assigned.
         client_id: Box<str>,
         /// The version it speaks.
@@ -79,6 +92,8 @@ pub enum Event {
     Closed {
         /// The connection.
         connection: ConnectionId,
+        /// Who is at its other end.
+        peer: Arc<Peer>,
         /// The client's identifier, if its CONNECT had been accepted.
         client_id: Option<Box<str>>,
         /// Why.

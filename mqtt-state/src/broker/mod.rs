@@ -6,12 +6,12 @@
 //!
 //! ```
 //! use mqtt_codec::{Connect, Packet, ProtocolVersion, Str};
-//! use mqtt_state::broker::{Broker, Config};
+//! use mqtt_state::broker::{Broker, Config, Peer};
 //! use mqtt_state::{Timestamp, Transmit};
 //!
 //! let mut broker = Broker::new(Config::default());
 //! let now = Timestamp::ZERO;
-//! let connection = broker.accept(now)?;
+//! let connection = broker.accept(now, Peer::default())?;
 //!
 //! // Bytes that came from a socket, here a CONNECT.
 //! let mut input = Vec::new();
@@ -34,6 +34,7 @@ mod decision;
 mod embed;
 mod event;
 mod held;
+mod peer;
 mod rate;
 mod retained;
 mod routing;
@@ -45,6 +46,7 @@ mod timers;
 mod work;
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -60,6 +62,7 @@ pub use decision::{
 };
 pub use embed::{Drain, LocalSubscription, SessionInfo};
 pub use event::{DropCause, Event};
+pub use peer::Peer;
 
 use connections::Connections;
 use decision::Decisions;
@@ -104,6 +107,8 @@ pub struct Broker {
     local_scratch: MergeScratch<LocalSubscription>,
     next_local: u64,
     draining: Option<Drain>,
+    /// A peer of whom nothing is known.
+    nobody: Arc<Peer>,
     traffic: Traffic,
     /// Client identifiers assigned so far.
     assigned: u64,
@@ -115,11 +120,16 @@ pub struct Broker {
 pub enum AcceptError {
     /// As many connections are open as [`Config::connections_max`] allows.
     TooManyConnections,
+    /// [`Peer::identity`] is longer than [`Config::identity_len_max`] allows.
+    IdentityTooLong,
 }
 
 impl fmt::Display for AcceptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("too many connections")
+        f.write_str(match self {
+            Self::TooManyConnections => "too many connections",
+            Self::IdentityTooLong => "the identity of the peer is too long",
+        })
     }
 }
 
@@ -184,26 +194,29 @@ impl Broker {
             local_scratch: MergeScratch::default(),
             next_local: 0,
             draining: None,
+            nobody: Arc::default(),
             traffic: Traffic::default(),
             assigned: 0,
             config,
         }
     }
 
-    /// A transport has been opened by a client.
+    /// A transport has been opened by a client. [`Peer::default`] is one of whom nothing is known;
+    /// [`identify`](Self::identify) says more later.
     ///
     /// # Errors
     ///
-    /// [`AcceptError::TooManyConnections`].
-    pub fn accept(&mut self, now: Timestamp) -> Result<ConnectionId, AcceptError> {
+    /// [`AcceptError`]; close the transport then.
+    pub fn accept(&mut self, now: Timestamp, peer: Peer) -> Result<ConnectionId, AcceptError> {
         let now = self.begin(now);
         if self.connections.len() >= self.config.connections_max {
             return Err(AcceptError::TooManyConnections);
         }
+        let peer = self.known(peer)?;
         let link = ServerLink::new(now, &self.config.server);
         let id = self
             .connections
-            .insert(link)
+            .insert(link, peer)
             .ok_or(AcceptError::TooManyConnections)?;
         self.arm(id);
         Ok(id)

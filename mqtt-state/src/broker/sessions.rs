@@ -2,13 +2,14 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
 
 use mqtt_codec::{QoS, SubscriptionId};
 use mqtt_topic::Cursor;
 
-use super::ConnectionId;
 use super::slab::{Key, Slab};
 use super::store::Delivery;
+use super::{ConnectionId, Peer};
 use crate::Timestamp;
 use crate::server::WillRequest;
 use crate::session::Session;
@@ -27,6 +28,8 @@ pub(super) struct SessionEntry {
     /// When the session ends, while its client is away.
     pub(super) expires_at: Option<Timestamp>,
     pub(super) will: Option<WillRequest>,
+    /// Who left the will, where somebody has to be asked about it.
+    pub(super) will_peer: Option<Arc<Peer>>,
     /// When the will is published, while its client is away.
     pub(super) will_at: Option<Timestamp>,
     /// Retained messages that new subscriptions still have to get.
@@ -67,6 +70,7 @@ impl Sessions {
             expiry_secs: 0,
             expires_at: None,
             will: None,
+            will_peer: None,
             will_at: None,
             replays: VecDeque::new(),
         })?;

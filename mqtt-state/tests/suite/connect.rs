@@ -22,7 +22,9 @@ fn broker_with(server: server::Config) -> (Broker, ConnectionId) {
         server,
         ..broker::Config::default()
     });
-    let connection = broker.accept(Timestamp::from_secs(1)).unwrap();
+    let connection = broker
+        .accept(Timestamp::from_secs(1), broker::Peer::default())
+        .unwrap();
     (broker, connection)
 }
 
@@ -212,7 +214,7 @@ fn assigned_identifiers_differ_and_are_told() {
     let peer = Peer::new(V5_0);
     let mut assigned = std::collections::BTreeSet::new();
     for _ in 0..10 {
-        let connection = broker.accept(peer.now).unwrap();
+        let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
         peer.say(&mut (&mut broker, connection), connect(V5_0, ""));
         let (heard, _) = peer.hear_bytes(&mut (&mut broker, connection));
         let Ok(Parsed::Complete((Packet::ConnAck(connack), _))) = decode(&heard, V5_0, 1000) else {
@@ -297,7 +299,10 @@ fn what_follows_a_refused_connect_is_ignored() {
     // [5:MQTT-3.1.4-6] [3:MQTT-3.1.4-5]
     let mut world = World::new();
     let subscriber = world.subscribed("subscriber", V5_0, "#", QoS::AtMostOnce);
-    let connection = world.broker.accept(world.now).unwrap();
+    let connection = world
+        .broker
+        .accept(world.now, broker::Peer::default())
+        .unwrap();
     let mut refused = connect_bytes(connect(V3_1_1, "c"));
     refused[8] = 3;
     Packet::from(publish("t", "x", QoS::AtMostOnce, 0))
@@ -354,9 +359,11 @@ fn connections_and_sessions_have_a_limit() {
         ..broker::Config::default()
     });
     let peer = Peer::new(V5_0);
-    let all: Vec<_> = (0..3).map(|_| broker.accept(peer.now).unwrap()).collect();
+    let all: Vec<_> = (0..3)
+        .map(|_| broker.accept(peer.now, broker::Peer::default()).unwrap())
+        .collect();
     assert_eq!(
-        broker.accept(peer.now),
+        broker.accept(peer.now, broker::Peer::default()),
         Err(AcceptError::TooManyConnections)
     );
     for (connection, expected) in all.iter().zip([
@@ -368,7 +375,10 @@ fn connections_and_sessions_have_a_limit() {
         let heard = peer.ask(&mut (&mut broker, *connection), connect(V5_0, &client_id));
         assert_eq!(heard, expected, "{client_id}");
     }
-    assert!(broker.accept(peer.now).is_ok(), "one is gone");
+    assert!(
+        broker.accept(peer.now, broker::Peer::default()).is_ok(),
+        "one is gone"
+    );
 }
 
 #[test]

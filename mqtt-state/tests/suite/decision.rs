@@ -8,8 +8,8 @@ use mqtt_codec::{
     UserProperties, Will,
 };
 use mqtt_state::broker::{
-    Ask, Broker, Config, ConnectAnswer, ConnectDecision, ConnectionId, Event, Grant, PublishAnswer,
-    PublishDecision, Stale, SubscribeAnswer, SubscribeDecision,
+    self, Ask, Broker, Config, ConnectAnswer, ConnectDecision, ConnectionId, Event, Grant,
+    PublishAnswer, PublishDecision, Stale, SubscribeAnswer, SubscribeDecision,
 };
 use mqtt_state::{AuthenticationData, CloseCause, TimeoutReason, server};
 
@@ -53,7 +53,9 @@ impl Hall {
     }
 
     fn open(&mut self) -> ConnectionId {
-        self.broker.accept(self.peer.now).unwrap()
+        self.broker
+            .accept(self.peer.now, broker::Peer::default())
+            .unwrap()
     }
 
     fn say<'p>(&mut self, to: ConnectionId, packet: impl Into<Packet<'p>>) {

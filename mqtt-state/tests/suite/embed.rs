@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use mqtt_codec::{DisconnectReason, Message, Packet, ProtocolVersion, QoS};
-use mqtt_state::broker::{Broker, Config, ConnectionId, Drain, Event, SharedPolicy};
+use mqtt_state::broker::{self, Broker, Config, ConnectionId, Drain, Event, SharedPolicy};
 use mqtt_state::{CloseCause, TimeoutReason, server};
 
 use crate::wire::{
@@ -24,7 +24,10 @@ impl Hall {
     }
 
     fn joined(&mut self, client_id: &str) -> ConnectionId {
-        let id = self.broker.accept(self.peer.now).unwrap();
+        let id = self
+            .broker
+            .accept(self.peer.now, broker::Peer::default())
+            .unwrap();
         let mut login = connect(self.peer.version, client_id);
         if self.peer.version == V5_0 {
             login.properties.session_expiry_secs = Some(20);
@@ -146,7 +149,10 @@ fn a_broker_that_drains_says_goodbye_in_pieces_and_takes_nobody() {
     }
     assert_eq!(told, 600);
     assert_eq!(hall.hear(ids[599]), ["DISCONNECT 9D", "close"]);
-    let late = hall.broker.accept(hall.peer.now).unwrap();
+    let late = hall
+        .broker
+        .accept(hall.peer.now, broker::Peer::default())
+        .unwrap();
     assert_eq!(
         hall.ask(late, connect(V5_0, "late")),
         ["CONNACK 9D", "close"]
@@ -240,7 +246,10 @@ fn above_the_limit_nobody_new_is_taken() {
     let mut hall = Hall::new(V5_0, config);
     let kept = Message::new("t", vec![0; 49]).unwrap().with_retain(true);
     hall.broker.publish(hall.peer.now, kept);
-    let id = hall.broker.accept(hall.peer.now).unwrap();
+    let id = hall
+        .broker
+        .accept(hall.peer.now, broker::Peer::default())
+        .unwrap();
     assert_eq!(hall.ask(id, connect(V5_0, "c")), ["CONNACK 89", "close"]);
 }
 
@@ -259,7 +268,10 @@ fn payloads_have_a_limit_of_their_own() {
     assert_eq!(small, ["PUBACK 1 10"]);
     let large = hall.ask(id, publish("t", "abcd", QoS::ExactlyOnce, 2));
     assert_eq!(large, ["PUBREC 2 97"]);
-    let other = hall.broker.accept(hall.peer.now).unwrap();
+    let other = hall
+        .broker
+        .accept(hall.peer.now, broker::Peer::default())
+        .unwrap();
     let mut login = connect(V5_0, "d");
     let payload = mqtt_codec::Binary::new(b"abcd").unwrap();
     login.will = Some(mqtt_codec::Will::new(name("t"), payload));

@@ -102,7 +102,7 @@ fn a_publisher_that_exceeds_the_receive_maximum_is_disconnected() {
     };
     let mut broker = Broker::new(config);
     let peer = Peer::new(V5_0);
-    let connection = broker.accept(peer.now).unwrap();
+    let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
     let mut line = (&mut broker, connection);
     peer.ask(&mut line, connect(V5_0, "c"));
     for value in 1..=2 {
@@ -147,14 +147,14 @@ fn what_is_sent_again_counts_on_the_new_connection() {
     let mut packet = connect(V5_0, "c");
     packet.clean_start = false;
     packet.properties.session_expiry_secs = Some(100);
-    let old = broker.accept(peer.now).unwrap();
+    let old = broker.accept(peer.now, broker::Peer::default()).unwrap();
     peer.ask(&mut (&mut broker, old), packet);
     peer.ask(
         &mut (&mut broker, old),
         publish("t", "x", QoS::ExactlyOnce, 5),
     );
     broker.handle_close(peer.now, old);
-    let new = broker.accept(peer.now).unwrap();
+    let new = broker.accept(peer.now, broker::Peer::default()).unwrap();
     let mut line = (&mut broker, new);
     assert_eq!(peer.ask(&mut line, packet), ["CONNACK 00 present"]);
     let again = peer.ask(&mut line, publish("t", "x", QoS::ExactlyOnce, 5));
@@ -168,7 +168,7 @@ fn the_broker_keeps_to_the_receive_maximum_of_each_subscriber() {
     // [5:MQTT-3.3.4-9]
     let peer = Peer::new(V5_0);
     let mut broker = Broker::new(broker::Config::default());
-    let slow = broker.accept(peer.now).unwrap();
+    let slow = broker.accept(peer.now, broker::Peer::default()).unwrap();
     let mut packet = connect(V5_0, "slow");
     packet.properties.receive_maximum = NonZeroU16::new(2);
     peer.ask(&mut (&mut broker, slow), packet);
@@ -273,7 +273,7 @@ fn a_peer_that_does_not_read_its_answers_is_not_read_either() {
     };
     let mut broker = Broker::new(config);
     let peer = Peer::new(V3_1_1);
-    let connection = broker.accept(peer.now).unwrap();
+    let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
     peer.ask(&mut (&mut broker, connection), connect(V3_1_1, "c"));
     let pings = [0xC0, 0x00].repeat(1000);
     let taken = broker.handle_input(peer.now, connection, &pings);
@@ -499,9 +499,9 @@ fn a_broker_that_shuts_down_says_so_and_keeps_sessions() {
 fn a_late_close_cannot_hurt_a_newer_connection() {
     let mut broker = Broker::new(broker::Config::default());
     let peer = Peer::new(V5_0);
-    let old = broker.accept(peer.now).unwrap();
+    let old = broker.accept(peer.now, broker::Peer::default()).unwrap();
     broker.handle_close(peer.now, old);
-    let new = broker.accept(peer.now).unwrap();
+    let new = broker.accept(peer.now, broker::Peer::default()).unwrap();
     assert_ne!(old, new);
     broker.handle_close(peer.now, old);
     broker.disconnect(peer.now, old, DisconnectReason::AdministrativeAction);
@@ -568,7 +568,7 @@ fn what_a_peer_is_let_go_is_counted() {
             ..broker::Config::default()
         });
         let peer = Peer::new(V3_1_1);
-        let connection = broker.accept(peer.now).unwrap();
+        let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
         let mut line = (&mut broker, connection);
         peer.ask(&mut line, connect(V3_1_1, "c"));
         peer.say_bytes(&mut line, subscribe);
@@ -590,7 +590,7 @@ fn more_filters_than_are_taken_are_refused() {
         ..broker::Config::default()
     });
     let peer = Peer::new(V5_0);
-    let connection = broker.accept(peer.now).unwrap();
+    let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
     let mut line = (&mut broker, connection);
     peer.ask(&mut line, connect(V5_0, "c"));
     let filters = [want("a", QoS::AtMostOnce), want("b", QoS::AtMostOnce)];

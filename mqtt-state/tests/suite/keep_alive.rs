@@ -27,7 +27,7 @@ fn served(
         server: config,
         ..broker::Config::default()
     });
-    let connection = broker.accept(peer.now).unwrap();
+    let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
     let heard = peer.ask(
         &mut (&mut broker, connection),
         connect_for(version, keep_alive_secs),
@@ -144,7 +144,7 @@ fn a_3_1_1_client_that_asks_for_more_than_there_is_is_refused() {
         };
         let mut broker = Broker::new(config);
         let peer = Peer::new(V3_1_1);
-        let connection = broker.accept(peer.now).unwrap();
+        let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
         let packet = Connect {
             keep_alive_secs: asked,
             ..connect(V3_1_1, "c")

@@ -26,6 +26,7 @@ mod flow;
 mod journal;
 mod keep_alive;
 mod look;
+mod peer;
 mod qos;
 mod queue;
 mod resubscribe;

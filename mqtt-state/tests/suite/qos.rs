@@ -28,7 +28,9 @@ fn connected(version: mqtt_codec::ProtocolVersion) -> (Client, Peer) {
 fn served(version: mqtt_codec::ProtocolVersion, qos: QoS) -> (Broker, ConnectionId, Peer) {
     let peer = Peer::new(version);
     let mut broker = Broker::new(broker::Config::default());
-    let connection = broker.accept(Timestamp::from_secs(1)).unwrap();
+    let connection = broker
+        .accept(Timestamp::from_secs(1), broker::Peer::default())
+        .unwrap();
     let mut line = (&mut broker, connection);
     peer.ask(&mut line, connect(version, "c"));
     with_subscribe(1, &[want("t", qos)], |packet| peer.ask(&mut line, packet));
@@ -351,7 +353,10 @@ fn a_peer_that_breaks_the_rules_does_not_hurt_the_others() {
     let mut world = World::new();
     let subscriber = world.subscribed("subscriber", V5_0, "t", QoS::AtLeastOnce);
     let publisher = world.joined("publisher", V3_1_1);
-    let bad = world.broker.accept(world.now).unwrap();
+    let bad = world
+        .broker
+        .accept(world.now, broker::Peer::default())
+        .unwrap();
     let _all = world
         .broker
         .handle_input(world.now, bad, &[0x10, 0xFF, 0xFF, 0xFF, 0xFF]);

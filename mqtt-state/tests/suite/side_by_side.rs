@@ -15,7 +15,7 @@ use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, id, puback, publish, tex
 
 fn accepted(peer: &Peer) -> (Broker, ConnectionId) {
     let mut broker = Broker::new(broker::Config::default());
-    let connection = broker.accept(peer.now).unwrap();
+    let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
     (broker, connection)
 }
 

@@ -265,7 +265,10 @@ fn a_will_is_an_ordinary_message() {
 #[test]
 fn a_refused_connect_leaves_no_will() {
     let (mut world, observer, _who) = with_observer(V3_1_1);
-    let connection = world.broker.accept(world.now).unwrap();
+    let connection = world
+        .broker
+        .accept(world.now, broker::Peer::default())
+        .unwrap();
     // No identifier and no clean session.
     let bytes = b"\x10\x18\x00\x04MQTT\x04\x04\x00\x3C\x00\x00\x00\x04will\x00\x04gone";
     let now = world.now;

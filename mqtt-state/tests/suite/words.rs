@@ -1,7 +1,7 @@
 //! What people read: errors and causes, in words.
 
 use mqtt_codec::{DisconnectReason, Message, PacketType, ProtocolVersion, QoS, SubscribeFilter};
-use mqtt_state::broker::{AcceptError, Broker, Config as BrokerConfig};
+use mqtt_state::broker::{self, AcceptError, Broker, Config as BrokerConfig};
 use mqtt_state::client::{Client, Config};
 use mqtt_state::server::{CommandError, Config as ServerConfig, Connection};
 use mqtt_state::{CloseCause, ProtocolError, Timestamp};
@@ -49,7 +49,10 @@ fn commands_say_why_they_fail() {
             "cannot deliver house/light: too much waits for this client",
         ),
         (
-            broker.accept(now).unwrap_err().to_string(),
+            broker
+                .accept(now, broker::Peer::default())
+                .unwrap_err()
+                .to_string(),
             "too many connections",
         ),
         (

@@ -129,7 +129,10 @@ impl World {
     }
 
     pub(crate) fn connect(&mut self, who: Who, connect: &Connect<'_>) {
-        let connection = self.broker.accept(self.now).unwrap();
+        let connection = self
+            .broker
+            .accept(self.now, broker::Peer::default())
+            .unwrap();
         let end = &mut self.ends[who.0];
         assert_eq!(
             end.connection, None,

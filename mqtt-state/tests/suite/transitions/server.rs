@@ -150,8 +150,8 @@ impl Served for Hall {
             },
             ..broker::Config::default()
         });
-        let other = broker.accept(peer.now).unwrap();
-        let id = broker.accept(peer.now).unwrap();
+        let other = broker.accept(peer.now, broker::Peer::default()).unwrap();
+        let id = broker.accept(peer.now, broker::Peer::default()).unwrap();
         let mut hall = Self {
             broker,
             id: other,
