@@ -67,6 +67,15 @@ pub struct Config {
     pub held_max: usize,
     /// A question without an answer after so long counts as denied. 10 s.
     pub decision_timeout: Duration,
+    /// Whether a store follows: every change that must not be forgotten goes through
+    /// [`poll_journal`](super::Broker::poll_journal), and nothing that depends on one is sent before
+    /// [`handle_stored`](super::Broker::handle_stored). False.
+    pub journal: bool,
+    /// Changes that wait for [`poll_journal`](super::Broker::poll_journal). Above it no input is taken;
+    /// what one packet changes may go beyond. 10,000.
+    pub journal_len_max: usize,
+    /// Bytes of the messages and texts in them, likewise. 16 MiB.
+    pub journal_bytes_max: usize,
     /// Source of everything random, which is the client identifiers that are assigned. Different
     /// for each run, unless runs have to be repeatable. 0.
     pub seed: u64,
@@ -94,6 +103,9 @@ impl Default for Config {
             ask: Ask::default(),
             held_max: 16,
             decision_timeout: Duration::from_secs(10),
+            journal: false,
+            journal_len_max: 10_000,
+            journal_bytes_max: 16 * 1024 * 1024,
             seed: 0,
         }
     }

@@ -106,6 +106,12 @@ impl Broker {
         let asks = self.config.ask.publish && entry.will.is_some();
         entry.will_peer = asks.then(|| Arc::clone(&connection.peer));
         connection.session = Some(key);
+        self.begin_record(key);
+        let (Some(connection), Some(entry)) =
+            (self.connections.get_mut(id), self.sessions.get_mut(key))
+        else {
+            return Ok(());
+        };
         self.events.push(Event::Connected {
             connection: id,
             peer: Arc::clone(&connection.peer),
@@ -230,6 +236,7 @@ impl Broker {
                 }
             }
         }
+        self.record_session(key);
     }
 
     /// Publishes the will of a session, at most once.
@@ -242,6 +249,10 @@ impl Broker {
             self.timers.cancel(at, Timer::Will(key));
         }
         let Some(will) = entry.will.take() else {
+            return;
+        };
+        self.record_session(key);
+        let Some(entry) = self.sessions.get(key) else {
             return;
         };
         if self.config.ask.publish {
@@ -269,9 +280,19 @@ impl Broker {
         };
         let outbound = &mut entry.session.outbound;
         let (in_flight, waiting) = (outbound.take_in_flight(), outbound.take_waiting());
-        let sent = { in_flight.into_iter() }.map(|lost| (lost.message, true));
-        let unsent = { waiting.into_iter() }.map(|lost| (lost.message, false));
-        for (delivery, was_sent) in sent.chain(unsent) {
+        let sent = { in_flight.into_iter() }.map(|lost| (lost, true));
+        let unsent = { waiting.into_iter() }.map(|lost| (lost, false));
+        let kept_as = entry.kept_as();
+        for id in entry.session.inbound.unreleased() {
+            self.store.record_released(kept_as, id);
+        }
+        self.record_session_ended(entry.stored_as);
+        for (lost, was_sent) in sent.chain(unsent) {
+            let Lost {
+                tag,
+                message: delivery,
+            } = lost;
+            self.store.record_ended(kept_as, tag);
             if let Some(delivery) = delivery {
                 self.dispatch_again(key, delivery, was_sent);
             }

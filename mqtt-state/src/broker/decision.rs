@@ -198,7 +198,9 @@ impl Broker {
                 request,
             } => {
                 self.note_question(connection, None);
-                self.answer_connect(now, connection, request, answer);
+                self.answering(connection, |broker| {
+                    broker.answer_connect(now, connection, request, answer);
+                });
             }
             Question::Reauthenticate { connection } => {
                 self.note_question(connection, None);

@@ -250,7 +250,7 @@ impl Broker {
             && let Some(connection) = self.connections.get_mut(id)
             && let Some(packet) = connection.held.take_decided()
         {
-            outcome = self.carry_out_held(now, id, packet);
+            outcome = self.answering(id, |broker| broker.carry_out_held(now, id, packet));
         }
         self.conclude(now, id, outcome);
     }
@@ -270,8 +270,15 @@ impl Broker {
                 ..
             } => {
                 let key = self.session_key(id);
+                if let Some(key) = key {
+                    self.record_accepted(key, delivery);
+                }
                 let reason = self.publish_decided(at, key, message, answer);
-                self.acknowledge(id, delivery, reason)
+                let acknowledged = self.acknowledge(id, delivery, reason);
+                if let Some(key) = key {
+                    self.record_answered(key, delivery);
+                }
+                acknowledged
             }
             Packet::Subscribe {
                 id: packet_id,

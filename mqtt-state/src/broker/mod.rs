@@ -34,6 +34,7 @@ mod decision;
 mod embed;
 mod event;
 mod held;
+mod journal;
 mod peer;
 mod rate;
 mod retained;
@@ -62,11 +63,13 @@ pub use decision::{
 };
 pub use embed::{Drain, LocalSubscription, SessionInfo};
 pub use event::{DropCause, Event};
+pub use journal::{Change, Idle, JournalEntry, Restore, RestoreError, StoreKey, StoreValue};
 pub use peer::Peer;
 
 use connections::Connections;
 use decision::Decisions;
 use event::EventQueue;
+use journal::Journal;
 pub use routing::SharedPolicy;
 use routing::{Router, Subscription};
 use sessions::{SessionKey, Sessions};
@@ -78,8 +81,8 @@ use crate::intake::{Intake, Origin, Step, take, take_shared};
 use crate::server::{Action, ServerLink};
 use crate::time::Clock;
 use crate::{
-    AuthenticationData, CloseCause, Consumed, Explanation, Timeout, TimeoutReason, Timestamp,
-    Traffic, Transmit,
+    AuthenticationData, CloseCause, Consumed, Explanation, InputWaits, Timeout, TimeoutReason,
+    Timestamp, Traffic, Transmit,
 };
 
 /// A broker.
@@ -180,7 +183,7 @@ impl Broker {
                 levels_max: config.levels_max,
                 hash_seed: config.seed,
             }),
-            store: MessageStore::new(),
+            store: MessageStore::new(Journal::new(config.journal)),
             router: Router::default(),
             timers: Timers::default(),
             work: Work::default(),
@@ -321,6 +324,7 @@ impl Broker {
         let now = self.begin(now);
         let end = buf.len().saturating_add(max_bytes.max(1));
         let transmit = loop {
+            self.follow_store(id);
             let room = end.saturating_sub(buf.len());
             if room == 0 {
                 break Transmit::More;
@@ -330,6 +334,7 @@ impl Broker {
             };
             let key = connection.session;
             let entry = key.and_then(|key| self.sessions.get_mut(key));
+            let kept_as = entry.as_ref().and_then(|entry| entry.kept_as());
             let (client_id, session) = match entry {
                 Some(entry) => (&*entry.client_id, Some(&mut entry.session)),
                 None => ("", None),
@@ -339,6 +344,7 @@ impl Broker {
                 events: &mut self.events,
                 traffic: &mut self.traffic,
                 client_id,
+                kept_as,
             };
             let before = buf.len();
             let transmit = connection
@@ -353,7 +359,10 @@ impl Broker {
             }
         };
         match transmit {
-            Transmit::Idle => self.connections.mark_drained(id),
+            Transmit::Idle => {
+                self.connections.mark_drained(id);
+                self.wait_for_store(id);
+            }
             Transmit::More => {}
             Transmit::Close => self.forget(id),
         }
@@ -385,7 +394,7 @@ impl Broker {
     pub fn wants_input(&self, id: ConnectionId) -> bool {
         self.connections.get(id).is_none_or(|connection| {
             let has_room = connection.held.len() < self.config.held_max.max(1);
-            let may_go_on = has_room && !self.is_too_fast(connection);
+            let may_go_on = has_room && !self.is_too_fast(connection) && !self.journal_is_full();
             connection.link.wants_input() && (may_go_on || connection.link.is_ended())
         })
     }
@@ -418,7 +427,15 @@ impl Broker {
     pub fn explain(&self, id: ConnectionId) -> Option<Explanation> {
         let connection = self.connections.get(id)?;
         let session = connection.session.and_then(|key| self.sessions.get(key));
-        Some(connection.link.explain(session.map(|entry| &entry.session)))
+        let explanation = connection.link.explain(session.map(|entry| &entry.session));
+        let input = match explanation.input {
+            None if self.journal_is_full() => Some(InputWaits::ForJournal),
+            input => input,
+        };
+        Some(Explanation {
+            input,
+            ..explanation
+        })
     }
 
     /// A call begins: time goes on, and some work may be done.
@@ -455,6 +472,7 @@ impl Broker {
         let entry = connection
             .session
             .and_then(|key| self.sessions.get_mut(key));
+        let kept_as = entry.as_ref().and_then(|entry| entry.kept_as());
         let (client_id, session) = match entry {
             Some(entry) => (&*entry.client_id, Some(&mut entry.session)),
             None => ("", None),
@@ -464,14 +482,28 @@ impl Broker {
             events: &mut self.events,
             traffic: &mut self.traffic,
             client_id,
+            kept_as,
         };
         let config = &self.config.server;
         match connection
             .link
             .receive(now, packet, session, &mut deliveries, config)?
         {
-            // What an acknowledgement means has been heard by the store.
-            Action::Nothing | Action::Delivery(_) => Ok(()),
+            Action::Nothing => {
+                if let Packet::PubRel(ack) = packet {
+                    self.store.record_released(kept_as, ack.id);
+                }
+                Ok(())
+            }
+            // What else it means has been heard by the store.
+            Action::Delivery(effect) => {
+                if let Packet::PubAck(ack) | Packet::PubRec(ack) = packet {
+                    self.store.record_effect(kept_as, ack.id, effect);
+                } else if let Packet::PubComp(ack) = packet {
+                    self.store.record_effect(kept_as, ack.id, effect);
+                }
+                Ok(())
+            }
             Action::Connect(connect) => self.connect(now, id, &connect),
             Action::Authenticate { data, .. } => {
                 self.ask_step(now, id, data.map(AuthenticationData::from))
@@ -531,6 +563,7 @@ impl Broker {
         if connection.link.has_output(session) {
             self.connections.mark_ready(id);
         }
+        self.wait_for_store(id);
         self.arm(id);
     }
 
@@ -560,6 +593,9 @@ impl Intake for Input<'_> {
             return Step::Ignore;
         }
         if !broker.wants_input(self.id) {
+            if broker.journal_is_full() {
+                broker.note_refused(self.id);
+            }
             return Step::Need(0);
         }
         match connection.link.parse(input) {
@@ -586,10 +622,14 @@ impl Intake for Input<'_> {
             broker.timers.set(at, Timer::Rate(self.id));
         }
         let (cause, text) = match connection.link.decode(frame) {
-            Ok(packet) => match broker.carry_out(self.now, self.id, &packet, origin) {
-                Ok(()) => return,
-                Err(cause) => (cause, None),
-            },
+            Ok(packet) => {
+                let action =
+                    |broker: &mut Broker| broker.carry_out(self.now, self.id, &packet, origin);
+                match broker.answering(self.id, action) {
+                    Ok(()) => return,
+                    Err(cause) => (cause, None),
+                }
+            }
             Err(error) => {
                 let text = text_at_fault(&error, frame);
                 (CloseCause::ProtocolError(error.into()), text)

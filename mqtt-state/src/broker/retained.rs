@@ -39,6 +39,7 @@ impl Broker {
                 if let Some(at) = self.store.expires_at(reference) {
                     self.timers.set(at, Timer::Retained(reference.name()));
                 }
+                self.store.record_retained(reference);
             }
             Err(refused) => {
                 self.store.release(refused.message);
@@ -55,6 +56,7 @@ impl Broker {
             if let Some(at) = self.store.expires_at(&removed) {
                 self.timers.cancel(at, Timer::Retained(removed.name()));
             }
+            self.store.record_not_retained(&removed);
             self.store.release(removed);
         }
     }

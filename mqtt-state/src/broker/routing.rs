@@ -200,6 +200,7 @@ impl Broker {
                 retain: publish.retain,
                 expires_at,
             };
+            self.record_accepted(key, publish.delivery);
             let receivers = self.route(Some(key), &summary, publish.payload, || {
                 origin.message(publish, name)
             });
@@ -214,10 +215,12 @@ impl Broker {
         else {
             return Ok(());
         };
-        connection
-            .link
-            .acknowledge(publish.delivery, reason, &mut entry.session)
-            .map_err(|_| CloseCause::AnswerTooLarge)
+        let acknowledged =
+            connection
+                .link
+                .acknowledge(publish.delivery, reason, &mut entry.session);
+        self.record_answered(key, publish.delivery);
+        acknowledged.map_err(|_| CloseCause::AnswerTooLarge)
     }
 
     /// Whether a message may be kept: by its payload, and by all that is kept already.
@@ -467,7 +470,12 @@ impl Broker {
             group,
             subscription_ids,
         };
-        entry.session.outbound.enqueue(qos, delivery, 0, bytes, 0);
+        let (mut number, mut position) = (0, 0);
+        if self.store.journal.is_on() {
+            (number, position) = self.store.record_delivery(entry.kept_as(), &delivery);
+        }
+        let outbound = &mut entry.session.outbound;
+        outbound.enqueue(qos, delivery, number, bytes, position);
         if let Some(connection) = entry.connection {
             self.connections.mark_ready(connection);
         }

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use mqtt_codec::{QoS, SubscriptionId};
 use mqtt_topic::Cursor;
 
+use super::journal::StoredAs;
 use super::slab::{Key, Slab};
 use super::store::Delivery;
 use super::{ConnectionId, Peer};
@@ -30,10 +31,20 @@ pub(super) struct SessionEntry {
     pub(super) will: Option<WillRequest>,
     /// Who left the will, where somebody has to be asked about it.
     pub(super) will_peer: Option<Arc<Peer>>,
+    /// Its name in the store, if anything of it is kept there.
+    pub(super) stored_as: StoredAs,
     /// When the will is published, while its client is away.
     pub(super) will_at: Option<Timestamp>,
     /// Retained messages that new subscriptions still have to get.
     pub(super) replays: VecDeque<Replay>,
+}
+
+impl SessionEntry {
+    /// Its name in the store, if more than its will is kept there.
+    pub(super) fn kept_as(&self) -> StoredAs {
+        self.stored_as
+            .filter(|_| self.session.outbound.is_followed())
+    }
 }
 
 /// Where the replay of the retained messages of one subscription stands.
@@ -71,6 +82,7 @@ impl Sessions {
             expires_at: None,
             will: None,
             will_peer: None,
+            stored_as: None,
             will_at: None,
             replays: VecDeque::new(),
         })?;

@@ -7,6 +7,7 @@ use mqtt_codec::{Message, QoS, SubscriptionId};
 use mqtt_topic::GroupId;
 
 use super::event::{DropCause, Event, EventQueue};
+use super::journal::{Journal, StoredAs};
 use super::slab::{Key, Slab};
 use crate::link::{Outgoing, OutgoingIds, Settled, Store};
 use crate::{Timestamp, Traffic};
@@ -17,6 +18,8 @@ pub(super) struct MessageStore {
     messages: Slab<Stored>,
     /// Of topics, properties and payloads.
     bytes: usize,
+    /// What a store has to know of them, and of what refers to them.
+    pub(super) journal: Journal,
 }
 
 #[derive(Debug)]
@@ -24,6 +27,8 @@ struct Stored {
     message: Message,
     expires_at: Option<Timestamp>,
     references: usize,
+    /// Its name in the store; 0 while nothing stored refers to it.
+    number: u64,
 }
 
 /// A counted reference to a stored message. It must end in [`MessageStore::release`].
@@ -55,10 +60,11 @@ pub(super) struct Delivery {
 }
 
 impl MessageStore {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(journal: Journal) -> Self {
         Self {
             messages: Slab::new(),
             bytes: 0,
+            journal,
         }
     }
 
@@ -73,6 +79,7 @@ impl MessageStore {
             message,
             expires_at,
             references: 1,
+            number: 0,
         })?;
         self.bytes = self.bytes.saturating_add(bytes);
         Some(MessageRef(key))
@@ -99,7 +106,11 @@ impl MessageStore {
         stored.references = stored.references.saturating_sub(1);
         if stored.references == 0 {
             self.bytes = self.bytes.saturating_sub(stored.message.len_held());
+            let number = stored.number;
             self.messages.remove(reference.0);
+            if number != 0 {
+                self.record_forgotten(number);
+            }
         }
     }
 
@@ -116,6 +127,19 @@ impl MessageStore {
 
     pub(super) fn expires_at(&self, reference: &MessageRef) -> Option<Timestamp> {
         self.messages.get(reference.0)?.expires_at
+    }
+
+    /// Its name in the store; 0 while nothing stored refers to it.
+    pub(super) fn number_of(&self, reference: &MessageRef) -> u64 {
+        self.messages
+            .get(reference.0)
+            .map_or(0, |stored| stored.number)
+    }
+
+    pub(super) fn set_number(&mut self, reference: &MessageRef, number: u64) {
+        if let Some(stored) = self.messages.get_mut(reference.0) {
+            stored.number = number;
+        }
     }
 
     /// The message that a name meant, while somebody still refers to it.
@@ -136,6 +160,8 @@ pub(super) struct Deliveries<'b> {
     pub(super) events: &'b mut EventQueue,
     pub(super) traffic: &'b mut Traffic,
     pub(super) client_id: &'b str,
+    /// The session's name in the store, if it is kept there.
+    pub(super) kept_as: StoredAs,
 }
 
 impl Store for Deliveries<'_> {
@@ -159,7 +185,7 @@ impl Store for Deliveries<'_> {
         self.traffic.note_publish(repeated);
     }
 
-    fn settle(&mut self, _tag: u64, delivery: &mut Option<Delivery>, outcome: Settled) {
+    fn settle(&mut self, tag: u64, delivery: &mut Option<Delivery>, outcome: Settled) {
         let cause = match outcome {
             Settled::Sent | Settled::Gone => None,
             Settled::Expired => Some(DropCause::Expired),
@@ -177,6 +203,7 @@ impl Store for Deliveries<'_> {
                 cause,
             });
         }
+        self.store.record_ended(self.kept_as, tag);
         self.release(delivery);
     }
 
@@ -191,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_message_lives_as_long_as_its_last_reference() {
-        let mut store = MessageStore::new();
+        let mut store = MessageStore::new(Journal::new(false));
         let first = store
             .insert(Message::new("a", "payload").unwrap(), None)
             .unwrap();

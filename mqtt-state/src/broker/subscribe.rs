@@ -124,12 +124,16 @@ impl Broker {
             },
         };
         // [5:MQTT-3.8.4-3] [3:MQTT-3.8.4-3] The same filter again replaces; nothing that waits is lost.
+        let kept = self.store.journal.is_on().then(|| subscription.clone());
         let inserted = match shared {
             Some(shared) => self.subscriptions.insert_shared(shared, key, subscription),
             None => self.subscriptions.insert(filter, key, subscription),
         };
         if inserted.is_err() {
             return SubscribeReason::TopicFilterInvalid;
+        }
+        if let Some(subscription) = kept {
+            self.record_subscribed(key, filter, shared.is_some(), &subscription);
         }
         // [5:MQTT-3.3.1-9] [5:MQTT-3.3.1-10] [5:MQTT-3.3.1-11] [5:MQTT-3.8.4-4] [3:MQTT-3.3.1-6]
         // A shared subscription never gets retained messages.
@@ -239,7 +243,7 @@ impl Broker {
         version: ProtocolVersion,
         filter: TopicFilter<'_>,
     ) -> bool {
-        match self.shared_form(filter, version) {
+        let existed = match self.shared_form(filter, version) {
             Ok(None) => self.subscriptions.remove(filter, key).is_some(),
             Ok(Some(shared)) => {
                 let group = self.subscriptions.group(shared).map(|group| group.id());
@@ -252,14 +256,18 @@ impl Broker {
                 existed
             }
             Err(()) => false,
+        };
+        if existed {
+            self.record_unsubscribed(key, filter.as_str());
         }
+        existed
     }
 
     /// Takes away what a session is subscribed to by one filter. Answers whether it was.
     pub(super) fn remove_subscription(&mut self, key: SessionKey, filter: TopicFilter<'_>) -> bool {
         // As a shared one where it can be one; a 3.1.1 client may have it as an ordinary one.
         let existed = self.unsubscribe_one(key, ProtocolVersion::V5_0, filter)
-            || self.subscriptions.remove(filter, key).is_some();
+            || self.remove_plain(key, filter);
         if existed && let Some(entry) = self.sessions.get_mut(key) {
             let replays = &mut entry.replays;
             replays.retain(|replay| *replay.filter != *filter.as_bytes());
@@ -268,6 +276,14 @@ impl Broker {
                 filter: String::from(filter.as_str()),
                 existed,
             });
+        }
+        existed
+    }
+
+    fn remove_plain(&mut self, key: SessionKey, filter: TopicFilter<'_>) -> bool {
+        let existed = self.subscriptions.remove(filter, key).is_some();
+        if existed {
+            self.record_unsubscribed(key, filter.as_str());
         }
         existed
     }
@@ -334,6 +350,11 @@ impl Broker {
 
     /// Removes all subscriptions of a session that ends.
     pub(super) fn drop_subscriptions(&mut self, key: SessionKey) {
+        if self.store.journal.is_on() {
+            for (filter, _) in self.subscriptions_of(key) {
+                self.record_unsubscribed(key, &filter);
+            }
+        }
         let mut groups = Vec::new();
         self.subscriptions.for_each_of(key, |filter, _| {
             if let SubscriptionFilter::Shared { group, filter } = filter {

@@ -160,7 +160,7 @@ fn new_session(config: &Config) -> Session<OwnMessage> {
     let mut session = Session::new();
     session.outbound.limit_in_flight(config.in_flight_len_max());
     if config.journal {
-        session.outbound.note_stored(0);
+        session.outbound.follow();
     }
     session
 }

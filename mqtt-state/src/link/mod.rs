@@ -219,6 +219,16 @@ impl Link {
         self.outbox.note_stored(position);
     }
 
+    /// How far the journal has to be stored before more can be sent, if that is what it waits for.
+    pub(crate) fn held_position<M>(&self, session: Option<&Session<M>>) -> Option<u64> {
+        let is_open = self.phase == Phase::Open;
+        let session = session.filter(|_| is_open);
+        let publish =
+            session.and_then(|session| session.outbound.held_position(self.send.quota > 0));
+        let answer = self.outbox.held_position();
+        { answer.into_iter() }.chain(publish).min()
+    }
+
     /// Whether answers pile up because the peer does not read them.
     pub(crate) fn is_blocked(&self) -> bool {
         self.outbox.is_full()

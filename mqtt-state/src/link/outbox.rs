@@ -97,6 +97,11 @@ impl Outbox {
         }
     }
 
+    /// How far the journal has to be stored before more can be taken, if that is what it waits for.
+    pub(crate) fn held_position(&self) -> Option<u64> {
+        Some(self.holds.front()?.position)
+    }
+
     /// How many bytes may be taken now.
     fn free_len(&self) -> usize {
         match self.holds.front() {

@@ -136,7 +136,7 @@ impl Link {
         let may_assign = session.outbound.may_assign(quota);
         if self.has_control_output() || self.has_publish(session) || may_assign {
             Some(OutputWaits::ForPoll)
-        } else if !self.outbox.is_empty() || (quota > 0 && session.outbound.is_held()) {
+        } else if self.held_position(Some(session)).is_some() {
             Some(OutputWaits::ForStore)
         } else if session.waiting_len() > 0 {
             Some(OutputWaits::ForAcknowledgement)

@@ -240,6 +240,35 @@ impl ServerLink {
         self.link.defer(delivery);
     }
 
+    /// Where the next answer will be, for [`hold`](Self::hold).
+    pub(crate) fn mark(&self) -> u64 {
+        self.link.mark()
+    }
+
+    /// Answers since `mark` go out when the journal is stored up to `position`.
+    pub(crate) fn hold(&mut self, mark: u64, position: u64) {
+        self.link.hold(mark, position);
+    }
+
+    /// So much of the journal is stored.
+    pub(crate) fn note_stored(&mut self, position: u64) {
+        self.link.note_stored(position);
+    }
+
+    /// How far the journal has to be stored before more can be sent, if that is what it waits for.
+    pub(crate) fn held_position<M>(&self, session: Option<&Session<M>>) -> Option<u64> {
+        self.link.held_position(session)
+    }
+
+    /// QoS 1 and 2 PUBLISH packets that may still go; none before CONNECT is accepted.
+    pub(crate) fn send_quota(&self) -> u16 {
+        if self.is_connected() {
+            self.link.send_quota()
+        } else {
+            0
+        }
+    }
+
     /// Queues an answer.
     pub(crate) fn send(&mut self, packet: &Packet<'_>) -> Result<(), EncodeError> {
         self.link.send(packet)
@@ -307,7 +336,10 @@ impl ServerLink {
     pub(crate) fn has_output<M>(&self, session: Option<&Session<M>>) -> bool {
         self.link.has_control_output()
             || (self.is_connected()
-                && session.is_some_and(|session| self.link.has_publish(session)))
+                && session.is_some_and(|session| {
+                    self.link.has_publish(session)
+                        || session.outbound.may_assign(self.link.send_quota())
+                }))
     }
 
     /// Whether input is taken now. Ended connections take everything and ignore it.
@@ -350,11 +382,7 @@ impl ServerLink {
         Explanation {
             waiting_len: session.map_or(0, Session::waiting_len),
             in_flight_len: session.map_or(0, Session::in_flight_len),
-            send_quota: if self.is_connected() {
-                self.link.send_quota()
-            } else {
-                0
-            },
+            send_quota: self.send_quota(),
             output: session.and_then(|session| self.link.output_waits(session)),
             input,
             timeout: self.deadline(),

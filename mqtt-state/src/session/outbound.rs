@@ -33,6 +33,8 @@ pub(crate) struct Outbound<M> {
     messages_bytes: usize,
     /// Counts the connections, from 1.
     connection: u32,
+    /// Messages get their identifiers by `assign`, so that these are stored before they are used.
+    assigns: bool,
     /// How far the journal is stored; `u64::MAX` when there is none.
     stored: u64,
     /// Whatever a connection lets go: no more than this is in flight over all of them.
@@ -121,9 +123,22 @@ impl<M> Outbound<M> {
             next_sequence: 0,
             messages_bytes: 0,
             connection: 1,
+            assigns: false,
             stored: u64::MAX,
             in_flight_max: usize::MAX,
         }
+    }
+
+    /// A store follows this session: identifiers are given out by [`assign`](Self::assign).
+    pub(crate) fn follow(&mut self) {
+        self.assigns = true;
+        self.stored = 0;
+    }
+
+    /// Whether a store follows this session.
+    #[inline]
+    pub(crate) const fn is_followed(&self) -> bool {
+        self.assigns
     }
 
     /// No more than so many are in flight from here on.
@@ -196,7 +211,7 @@ impl<M> Outbound<M> {
     /// Where the PUBLISH to send next is, if any may go. Without `quota` only QoS 0 may.
     #[inline(always)]
     pub(crate) fn next(&self, quota: bool) -> Option<Place> {
-        if self.unsent.is_none() && self.waiting.head().is_none() {
+        if self.unsent.is_none() && self.waiting.head().is_none() && self.stored == u64::MAX {
             return self.waiting_qos0.head();
         }
         self.next_of_all(quota)
@@ -206,7 +221,7 @@ impl<M> Outbound<M> {
     fn next_of_all(&self, quota: bool) -> Option<Place> {
         if quota
             && let Some(place) = self.unsent
-            && self.flows.get(place)?.position <= self.stored
+            && self.is_stored(place)
         {
             return Some(place);
         }
@@ -214,11 +229,13 @@ impl<M> Outbound<M> {
         // gets its identifier by `assign`.
         let may_start = quota
             && self.unsent.is_none()
-            && self.stored == u64::MAX
-            && self.in_flight_len() < self.in_flight_max;
+            && !self.assigns
+            && self.in_flight_len() < self.in_flight_max
+            && self.ids.next_id().is_some();
         let first = self.waiting.head();
-        let first = first.filter(|_| may_start && self.ids.next_id().is_some());
-        match (first, self.waiting_qos0.head()) {
+        let first = first.filter(|place| may_start && self.is_stored(*place));
+        let other = self.waiting_qos0.head();
+        match (first, other.filter(|place| self.is_stored(*place))) {
             (Some(first), Some(other)) => Some(self.earlier(first, other)),
             (first, other) => first.or(other),
         }
@@ -291,17 +308,30 @@ impl<M> Outbound<M> {
 
     /// Whether [`assign`](Self::assign) would find something, and there is a journal at all.
     pub(crate) fn may_assign(&self, quota: u16) -> bool {
-        let has_journal = self.stored != u64::MAX;
-        has_journal
+        self.assigns
             && self.waiting.head().is_some()
             && self.unsent_len < usize::from(quota)
             && self.in_flight_len() < self.in_flight_max
     }
 
-    /// Whether the next to be sent waits for the store.
-    pub(crate) fn is_held(&self) -> bool {
-        let first = self.unsent.and_then(|place| self.flows.get(place));
-        first.is_some_and(|flow| flow.position > self.stored)
+    /// How far the journal has to be stored before more can be sent, if that is what it waits for.
+    /// Without `quota` only QoS 0 can be sent.
+    pub(crate) fn held_position(&self, quota: bool) -> Option<u64> {
+        let unsent = self.unsent.filter(|_| quota);
+        let waiting = self.waiting.head();
+        let waiting = waiting.filter(|_| quota && !self.assigns);
+        let heads = [unsent, waiting, self.waiting_qos0.head()];
+        let flows = { heads.into_iter() }.flatten();
+        let positions = { flows }.filter_map(|place| Some(self.flows.get(place)?.position));
+        { positions }
+            .filter(|position| *position > self.stored)
+            .min()
+    }
+
+    #[inline]
+    fn is_stored(&self, place: Place) -> bool {
+        let flow = self.flows.get(place);
+        flow.is_some_and(|flow| flow.position <= self.stored)
     }
 
     /// What [`assign`](Self::assign) found is sent when this much of the journal is stored.
@@ -829,7 +859,7 @@ mod tests {
     #[test]
     fn with_a_journal_an_identifier_comes_first_and_sending_waits_for_the_store() {
         let mut outbound = Outbound::new();
-        outbound.note_stored(0);
+        outbound.follow();
         outbound.enqueue(QoS::ExactlyOnce, 'm', 1, 10, 1);
         outbound.enqueue(QoS::AtMostOnce, 'm', 2, 10, 0);
         outbound.enqueue(QoS::AtLeastOnce, 'm', 3, 10, 2);
@@ -854,7 +884,7 @@ mod tests {
     #[test]
     fn no_more_identifiers_are_assigned_than_may_be_used() {
         let mut outbound = with(&[(QoS::AtLeastOnce, 1); 4]);
-        outbound.note_stored(0);
+        outbound.follow();
         let assigned = |outbound: &mut Outbound<char>, quota| {
             core::iter::from_fn(|| outbound.assign(quota)).count()
         };

@@ -11,6 +11,7 @@ use mqtt_state::broker::{self, Broker, ConnectionId};
 use mqtt_state::client::{self, Client, Event, PublishToken};
 use mqtt_state::{Timestamp, Transmit};
 
+use crate::disk::Disk;
 use crate::wire::{connect, text, want};
 
 /// One client of the world.
@@ -30,6 +31,9 @@ pub(crate) struct World {
     pub(crate) chunk: usize,
     /// Packets come in by the door that may share their memory.
     pub(crate) shared: bool,
+    /// What outlives the broker, where it has a journal.
+    pub(crate) disk: Disk,
+    config: broker::Config,
 }
 
 #[derive(Debug)]
@@ -58,13 +62,15 @@ impl World {
 
     pub(crate) fn with(config: broker::Config) -> Self {
         Self {
-            broker: Broker::new(config),
+            broker: Broker::new(config.clone()),
             now: Timestamp::from_secs(1000),
             ends: Vec::new(),
             ready: BTreeSet::new(),
             packets: 0,
             chunk: 64,
             shared: false,
+            disk: Disk::default(),
+            config,
         }
     }
 
@@ -312,7 +318,21 @@ impl World {
         true
     }
 
+    /// The broker's program ends without a warning, and another one goes on after so long with what
+    /// is on the disk. Its clock starts where it likes.
+    pub(crate) fn crash(&mut self, elapsed: Duration) {
+        for end in &mut self.ends {
+            end.client.handle_close(self.now);
+            end.hang_up();
+        }
+        self.ready.clear();
+        self.now = self.now + elapsed;
+        self.broker = self.disk.restore(self.config.clone(), self.now, elapsed);
+        self.collect();
+    }
+
     fn collect(&mut self) {
+        self.disk.follow(&mut self.broker);
         for end in &mut self.ends {
             end.events
                 .extend(core::iter::from_fn(|| end.client.poll_event()));

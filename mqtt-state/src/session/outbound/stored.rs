@@ -52,6 +52,11 @@ impl<M> Outbound<M> {
         })
     }
 
+    /// Whether this identifier is in use.
+    pub(crate) fn holds(&self, id: PacketId) -> bool {
+        self.ids.get(id).is_some()
+    }
+
     /// Puts a message back that was in flight; `false` when its identifier is in use.
     pub(crate) fn restore_publish(
         &mut self,

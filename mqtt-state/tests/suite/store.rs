@@ -1,0 +1,542 @@
+//! A store that follows a broker: what waits for it, what it holds, and a broker that goes on with it.
+
+use core::time::Duration;
+
+use mqtt_codec::{Binary, Connect, Message, ProtocolVersion, QoS, TopicName, Will};
+use mqtt_state::broker::{Config, Idle, Restore, RestoreError, StoreKey, StoreValue};
+use mqtt_state::client::Event;
+use mqtt_state::{InputWaits, OutputWaits, Timestamp};
+
+use crate::wire::{V3_1_1, V5_0, text, want};
+use crate::world::{Who, World};
+
+const VERSIONS: [ProtocolVersion; 2] = [V3_1_1, V5_0];
+
+fn config() -> Config {
+    Config {
+        journal: true,
+        ..Config::default()
+    }
+}
+
+/// A client with a session that is kept, subscribed, and away.
+fn away(world: &mut World, name: &'static str, version: ProtocolVersion, filter: &str) -> Who {
+    let who = world.client(name);
+    world.resume(who, version);
+    world.subscribe(who, &[want(filter, QoS::ExactlyOnce)]);
+    world.cut(who);
+    world.events(who);
+    who
+}
+
+fn session_present(world: &mut World, who: Who) -> bool {
+    let events = world.events(who);
+    let connected = events.iter().find_map(|event| match event {
+        Event::Connected { session_present } => Some(*session_present),
+        _ => None,
+    });
+    assert!(connected.is_some(), "connected: {events:?}");
+    connected == Some(true)
+}
+
+#[test]
+fn everything_that_is_kept_is_there_after_a_crash() {
+    for version in VERSIONS {
+        let mut world = World::with(config());
+        let reader = away(&mut world, "reader", version, "t/#");
+        let writer = world.joined("writer", version);
+        for (topic, payload, qos) in [
+            ("t/1", "one", QoS::AtLeastOnce),
+            ("t/2", "two", QoS::ExactlyOnce),
+            ("t/0", "gone", QoS::AtMostOnce),
+        ] {
+            world.publish(writer, topic, payload, qos);
+            world.settle();
+        }
+        world.publish_retained(writer, "kept", "value", QoS::AtLeastOnce);
+        world.publish_retained(writer, "cleared", "value", QoS::AtLeastOnce);
+        world.publish_retained(writer, "cleared", "", QoS::AtLeastOnce);
+        // Two messages that wait and one that is retained; one session, one subscription.
+        assert_eq!(world.disk.counts(), [3, 1, 1, 1, 2, 0], "{version}");
+
+        world.crash(Duration::from_secs(60));
+        world.resume(reader, version);
+        assert!(session_present(&mut world, reader), "{version}");
+        world.join(writer, version);
+        world.publish(writer, "t/3", "three", QoS::AtLeastOnce);
+        world.settle();
+        assert_eq!(
+            world.got(reader),
+            ["t/3=three q1"],
+            "{version}: taken by session_present with the first two"
+        );
+        let late = world.subscribed("late", version, "#", QoS::AtLeastOnce);
+        world.settle();
+        let topic = TopicName::new("kept").unwrap();
+        assert_eq!(world.broker.retained(topic).unwrap().payload(), b"value");
+        assert_eq!(world.broker.stats().retained, 1, "{version}");
+        let _greeted = late;
+        // What was acknowledged is gone from the disk as well.
+        assert_eq!(world.disk.counts(), [1, 1, 1, 1, 0, 0], "{version}");
+    }
+}
+
+#[test]
+fn messages_that_wait_come_in_their_order_with_what_they_had() {
+    for version in VERSIONS {
+        let mut world = World::with(config());
+        let reader = away(&mut world, "reader", version, "t/#");
+        let writer = world.joined("writer", version);
+        for number in 0..5 {
+            let qos = if number % 2 == 0 {
+                QoS::AtLeastOnce
+            } else {
+                QoS::ExactlyOnce
+            };
+            world.publish(writer, "t/1", &number.to_string(), qos);
+            world.settle();
+        }
+        world.crash(Duration::ZERO);
+        world.resume(reader, version);
+        assert_eq!(
+            world.got(reader),
+            ["t/1=0 q1", "t/1=1 q2", "t/1=2 q1", "t/1=3 q2", "t/1=4 q1"],
+            "{version}"
+        );
+        assert_eq!(world.disk.counts(), [0, 0, 1, 1, 0, 0], "{version}");
+    }
+}
+
+#[test]
+fn nothing_goes_out_before_what_it_depends_on_is_stored() {
+    for version in VERSIONS {
+        let mut world = World::with(config());
+        world.disk.lag = usize::MAX;
+        let reader = world.client("reader");
+        world.begin_resume(reader, version);
+        world.settle();
+        assert!(world.events(reader).is_empty(), "{version}: CONNACK waits");
+        flush(&mut world);
+        assert!(!session_present(&mut world, reader), "{version}");
+        world
+            .of(reader)
+            .subscribe(&[want("t", QoS::AtLeastOnce)])
+            .unwrap();
+        world.settle();
+        assert!(world.events(reader).is_empty(), "{version}: SUBACK waits");
+        flush(&mut world);
+        let events = world.events(reader);
+        assert!(
+            matches!(events[..], [Event::Subscribed { .. }]),
+            "{version}: {events:?}"
+        );
+
+        // A session that ends with its connection: nothing of it is stored.
+        let writer = world.joined("writer", version);
+        world.publish(writer, "t", "m", QoS::AtLeastOnce);
+        world.settle();
+        let answered = |world: &mut World| {
+            let events = world.events(writer);
+            events
+                .iter()
+                .any(|event| matches!(event, Event::Published { .. }))
+        };
+        assert!(!answered(&mut world), "{version}: PUBACK waits");
+        assert!(
+            world.got(reader).is_empty(),
+            "{version}: so does the message"
+        );
+        let connection = world.connection(reader).unwrap();
+        let explanation = world.broker.explain(connection).unwrap();
+        assert_eq!(explanation.output, Some(OutputWaits::ForStore), "{version}");
+        flush(&mut world);
+        assert!(answered(&mut world), "{version}");
+        assert_eq!(world.got(reader), ["t=m q1"], "{version}");
+    }
+}
+
+#[test]
+fn what_depends_on_nothing_waits_for_nothing() {
+    for version in VERSIONS {
+        let mut world = World::with(config());
+        world.disk.lag = usize::MAX;
+        let reader = world.subscribed("reader", version, "t", QoS::ExactlyOnce);
+        let writer = world.joined("writer", version);
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            world.publish(writer, "t", "m", qos);
+        }
+        world.settle();
+        assert_eq!(
+            world.got(reader),
+            ["t=m q0", "t=m q1", "t=m q2"],
+            "{version}"
+        );
+        assert_eq!(world.disk.counts(), [0; 6], "{version}");
+    }
+}
+
+#[test]
+fn a_qos_2_message_is_not_passed_on_before_it_cannot_come_again() {
+    for version in VERSIONS {
+        let mut world = World::with(config());
+        let reader = world.subscribed("reader", version, "t", QoS::AtMostOnce);
+        let writer = world.client("writer");
+        world.resume(writer, version);
+        world.disk.lag = usize::MAX;
+        world.publish(writer, "t", "m", QoS::ExactlyOnce);
+        world.settle();
+        assert!(world.got(reader).is_empty(), "{version}: not even at QoS 0");
+        // The program ends before anything was written: the message comes again, and goes on once.
+        world.crash(Duration::ZERO);
+        world.disk.lag = 0;
+        world.join(reader, version);
+        world.subscribe(reader, &[want("t", QoS::AtMostOnce)]);
+        world.resume(writer, version);
+        assert_eq!(world.got(reader), ["t=m q0"], "{version}");
+        assert_eq!(world.disk.counts(), [0, 0, 1, 0, 0, 0], "{version}");
+    }
+}
+
+#[test]
+fn a_qos_2_message_in_any_state_is_there_once_after_a_crash_between_any_two_packets() {
+    for version in VERSIONS {
+        for lag in [0, 1, 3] {
+            for packets in 0..16 {
+                let row = format!("{version}, {packets} packets, {lag} behind");
+                let mut world = World::with(config());
+                let (reader, writer) = (world.client("reader"), world.client("writer"));
+                world.resume(reader, version);
+                world.resume(writer, version);
+                world.subscribe(reader, &[want("t", QoS::ExactlyOnce)]);
+                world.disk.lag = lag;
+                for payload in ["one", "two"] {
+                    world.publish(writer, "t", payload, QoS::ExactlyOnce);
+                }
+                world.settle_for(packets);
+                world.crash(Duration::from_secs(1));
+                world.disk.lag = 0;
+                world.resume(writer, version);
+                world.resume(reader, version);
+                assert_eq!(world.got(reader), ["t=one q2", "t=two q2"], "{row}");
+                let events = world.events(writer);
+                let published = |event: &&Event| matches!(event, Event::Published { .. });
+                assert_eq!(events.iter().filter(published).count(), 2, "{row}");
+                assert_eq!(world.disk.counts(), [0, 0, 2, 1, 0, 0], "{row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn expiry_goes_on_while_nobody_runs() {
+    let rows = [
+        // seconds down, session there, message there, retained there
+        (5, true, true, true),
+        (15, true, false, true),
+        (25, true, false, false),
+        (35, false, false, false),
+    ];
+    for (down, has_session, has_message, has_retained) in rows {
+        let mut world = World::with(config());
+        let reader = world.client("reader");
+        let mut connect = Connect::new(V5_0, text("reader"));
+        connect.clean_start = false;
+        connect.properties.session_expiry_secs = Some(30);
+        world.connect(reader, &connect);
+        world.settle();
+        world.subscribe(reader, &[want("t", QoS::AtLeastOnce)]);
+        // Connected until the program ends: its time runs from then.
+        let expiring = |topic, secs| {
+            let properties = mqtt_codec::PublishProperties {
+                message_expiry_secs: Some(secs),
+                ..Default::default()
+            };
+            let message = Message::new(topic, "m").unwrap().with_qos(QoS::AtLeastOnce);
+            message.with_properties(&properties).unwrap()
+        };
+        world.cut(reader);
+        let now = world.now;
+        world.broker.publish(now, expiring("t", 10));
+        world
+            .broker
+            .publish(now, expiring("kept", 20).with_retain(true));
+        world.settle();
+        world.events(reader);
+        world.crash(Duration::from_secs(down));
+        world.pass_secs(0);
+        let topic = TopicName::new("kept").unwrap();
+        assert_eq!(
+            world.broker.retained(topic).is_some(),
+            has_retained,
+            "{down} s"
+        );
+        world.connect(reader, &connect);
+        world.settle();
+        let events = world.events(reader);
+        let present = events.contains(&Event::Connected {
+            session_present: true,
+        });
+        assert_eq!(present, has_session, "{down} s");
+        let got = events
+            .iter()
+            .any(|event| matches!(event, Event::Message { .. }));
+        assert_eq!(got, has_message, "{down} s");
+    }
+}
+
+#[test]
+fn a_will_is_published_when_the_broker_is_back_and_its_delay_is_over() {
+    let rows = [
+        // version, session expiry, delay, seconds down, then published at once
+        (V5_0, 100, 10, 20, true),
+        (V5_0, 100, 30, 20, false),
+        (V5_0, 0, 30, 0, true),
+        (V3_1_1, 0, 0, 0, true),
+    ];
+    for (version, expiry, delay, down, at_once) in rows {
+        let row = format!("{version}, {expiry}, {delay}, {down}");
+        let mut world = World::with(config());
+        let watcher = away(&mut world, "watcher", version, "will");
+        let who = world.client("ill");
+        let mut connect = Connect::new(version, text("ill"));
+        let payload = Binary::new(b"gone").unwrap();
+        let mut will = Will::new(TopicName::new("will").unwrap(), payload);
+        will.qos = QoS::AtLeastOnce;
+        if version == V5_0 {
+            connect.properties.session_expiry_secs = Some(expiry);
+            will.properties.delay_secs = Some(delay);
+        }
+        connect.will = Some(will);
+        world.connect(who, &connect);
+        world.settle();
+        world.crash(Duration::from_secs(down));
+        world.resume(watcher, version);
+        world.pass_secs(0);
+        assert_eq!(world.got(watcher).len(), usize::from(at_once), "{row}");
+        world.pass_secs(20);
+        assert_eq!(world.got(watcher).len(), usize::from(!at_once), "{row}");
+        // Once, and not again after another crash.
+        world.crash(Duration::ZERO);
+        world.resume(watcher, version);
+        world.pass_secs(200);
+        assert_eq!(world.got(watcher).len(), 0, "{row}");
+    }
+}
+
+#[test]
+fn a_disk_that_is_too_slow_holds_the_input_up_and_nothing_is_lost() {
+    let mut world = World::with(Config {
+        journal_len_max: 4,
+        ..config()
+    });
+    let reader = away(&mut world, "reader", V5_0, "t");
+    let writer = world.joined("writer", V5_0);
+    // Nobody fetches the journal: what a driver does that is busy elsewhere.
+    for number in 0..20 {
+        world.publish(writer, "t", &number.to_string(), QoS::AtLeastOnce);
+    }
+    let connection = world.connection(writer).unwrap();
+    let mut bytes = Vec::new();
+    let now = world.now;
+    let _more = world.of(writer).poll_transmit(now, 10_000, &mut bytes);
+    let taken = world.broker.handle_input(now, connection, &bytes).bytes;
+    assert!(
+        taken > 0 && taken < bytes.len(),
+        "{taken} of {}",
+        bytes.len()
+    );
+    assert!(!world.broker.wants_input(connection));
+    let waits = world.broker.explain(connection).unwrap().input;
+    assert_eq!(waits, Some(InputWaits::ForJournal));
+    // When it is fetched the connection is named, and goes on.
+    let mut rest = &bytes[taken..];
+    while !rest.is_empty() {
+        flush_disk(&mut world);
+        assert!(world.broker.wants_input(connection));
+        let taken = world.broker.handle_input(now, connection, rest).bytes;
+        assert!(taken > 0);
+        rest = &rest[taken..];
+    }
+    flush(&mut world);
+    world.resume(reader, V5_0);
+    assert_eq!(world.got(reader).len(), 20);
+}
+
+#[test]
+fn subscriptions_and_shared_turns_survive() {
+    for version in VERSIONS {
+        let mut world = World::with(config());
+        let one = away(&mut world, "one", version, "$share/g/t");
+        let two = away(&mut world, "two", version, "$share/g/t");
+        let writer = world.joined("writer", version);
+        for number in 0..4 {
+            world.publish(writer, "t", &number.to_string(), QoS::AtLeastOnce);
+        }
+        world.settle();
+        world.crash(Duration::ZERO);
+        let session = |world: &World, name| world.broker.session(name).unwrap().waiting_len;
+        assert_eq!(
+            (session(&world, "one"), session(&world, "two")),
+            (2, 2),
+            "{version}"
+        );
+        // A member gives its session up: what it was to get goes to the other.
+        world.join(one, version);
+        world.disconnect(one);
+        world.resume(two, version);
+        assert_eq!(world.got(two).len(), 4, "{version}");
+        assert_eq!(world.disk.counts(), [0, 0, 1, 1, 0, 0], "{version}");
+    }
+}
+
+/// A store with a bit of everything.
+fn full() -> Vec<(Vec<u8>, String)> {
+    let mut world = World::with(config());
+    let reader = away(&mut world, "reader", V5_0, "t/#");
+    away(&mut world, "shared", V5_0, "$share/g/t/#");
+    let writer = world.client("writer");
+    world.resume(writer, V5_0);
+    world.publish(writer, "t/1", "SECRET", QoS::ExactlyOnce);
+    world.settle_for(1);
+    world.publish_retained(writer, "t/2", "SECRET", QoS::ExactlyOnce);
+    world.resume(reader, V5_0);
+    world.settle_for(2);
+    flush(&mut world);
+    let table = world.disk.table.clone();
+    table.into_iter().collect()
+}
+
+fn put_all(table: &[(Vec<u8>, String)]) -> (Restore, Vec<RestoreError>) {
+    let mut restore = Restore::new(config(), Timestamp::ZERO, Idle::default());
+    let mut errors = Vec::new();
+    for (key, text) in table {
+        let (Some(key), Ok(value)) = (StoreKey::from_bytes(key), value(text)) else {
+            continue;
+        };
+        errors.extend(restore.put(key, value).err());
+    }
+    (restore, errors)
+}
+
+fn value(text: &str) -> Result<StoreValue, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+#[test]
+fn whatever_is_missing_or_in_another_place_makes_a_broker_that_works() {
+    let table = full();
+    assert!(put_all(&table).1.is_empty());
+    let mut failures = 0;
+    for place in 0..table.len() {
+        let mut less = table.clone();
+        less.remove(place);
+        let mut twice = table.clone();
+        twice.insert(place, table[place].clone());
+        let mut other = table.clone();
+        for second in 0..table.len() {
+            let (one, two) = (table[place].1.clone(), table[second].1.clone());
+            other[place].1 = two;
+            other[second].1 = one;
+            failures += works(&other);
+            other = table.clone();
+        }
+        failures += works(&less) + works(&twice);
+    }
+    assert!(failures > 0, "some of it was refused");
+}
+
+/// Puts it all, and uses what comes of it; answers how much was refused.
+fn works(table: &[(Vec<u8>, String)]) -> usize {
+    let (restore, errors) = put_all(table);
+    let mut world = World::with(config());
+    world.broker = restore.finish();
+    let reader = world.client("reader");
+    world.resume(reader, V5_0);
+    if world.connection(reader).is_none() {
+        // This client knows of no session, and there was one.
+        world.join(reader, V5_0);
+    }
+    world.subscribe(reader, &[want("new", QoS::AtLeastOnce)]);
+    world.publish(reader, "new", "message", QoS::ExactlyOnce);
+    world.settle();
+    let got = world.got(reader);
+    assert!(got.iter().any(|it| it == "new=message q1"), "{got:?}");
+    errors.len()
+}
+
+#[test]
+fn limits_hold_for_what_is_put_back() {
+    let table = full();
+    let rows: [(&str, Config); 4] = [
+        (
+            "sessions",
+            Config {
+                sessions_max: 1,
+                ..config()
+            },
+        ),
+        (
+            "subscriptions",
+            Config {
+                subscriptions_per_session_max: 0,
+                ..config()
+            },
+        ),
+        (
+            "retained",
+            Config {
+                retained_len_max: 0,
+                ..config()
+            },
+        ),
+        (
+            "bytes",
+            Config {
+                total_bytes_max: 3,
+                ..config()
+            },
+        ),
+    ];
+    for (row, config) in rows {
+        let mut restore = Restore::new(config, Timestamp::ZERO, Idle::default());
+        let mut limits = 0;
+        for (key, text) in &table {
+            let key = StoreKey::from_bytes(key).unwrap();
+            match restore.put(key, value(text).unwrap()) {
+                Err(RestoreError::Limit) => limits += 1,
+                Err(RestoreError::Missing) | Ok(()) => {}
+                Err(other) => panic!("{row}: {other}"),
+            }
+        }
+        assert!(limits > 0, "{row}");
+        // And the journal says what is gone.
+        let mut broker = restore.finish();
+        let entry = broker.poll_journal().unwrap();
+        let removed = entry
+            .changes()
+            .iter()
+            .filter(|change| change.value().is_none());
+        assert!(removed.count() >= limits, "{row}");
+    }
+}
+
+#[test]
+fn values_show_no_payload() {
+    for (_, text) in full() {
+        let shown = format!("{:?}", value(&text).unwrap());
+        assert!(!shown.contains("SECRET"), "{shown}");
+    }
+}
+
+/// Writes everything, and lets what waited for it go on.
+fn flush(world: &mut World) {
+    flush_disk(world);
+    world.settle();
+    flush_disk(world);
+    world.settle();
+}
+
+fn flush_disk(world: &mut World) {
+    let World { disk, broker, .. } = world;
+    disk.flush(broker);
+}
