@@ -91,6 +91,14 @@ pub(super) fn print(at: Timestamp, event: &Event) {
                 "{at} {who}: publish {topic}, QoS {qos}{retain}, {payload_len} bytes, to {receivers}"
             );
         }
+        Event::QueueFull {
+            client_id,
+            waiting_len,
+            messages_bytes,
+            ..
+        } => crate::log!(
+            "{at} {client_id}: too slow: {waiting_len} messages wait, {messages_bytes} bytes with those in flight"
+        ),
         Event::Dropped {
             client_id,
             topic,

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Ask, SharedPolicy};
+use super::{Ask, SharedPolicy, WhenFull};
 use crate::server;
 
 /// Limits and choices of one [`Broker`](super::Broker).
@@ -41,6 +41,12 @@ pub struct Config {
     /// messages are dropped, others refused with 0x97 Quota exceeded, and new clients with 0x89
     /// Server busy. 1 GiB.
     pub total_bytes_max: usize,
+    /// QoS 0 messages that wait for one client that is connected, within
+    /// [`server::Config::waiting_len_max`]. One above it is dropped, with an event. 1,000.
+    pub waiting_qos0_len_max: usize,
+    /// What becomes of a QoS 1 or 2 message when the limits of `server` leave no room for it in a
+    /// session, and of the client. It is dropped.
+    pub when_full: WhenFull,
     /// Packets that one client may send in a second; more wait until it is their turn. None.
     pub packets_per_sec_max: Option<u32>,
     /// Bytes, likewise. None.
@@ -93,6 +99,8 @@ impl Default for Config {
             retained_bytes_max: 256 * 1024 * 1024,
             levels_max: 128,
             total_bytes_max: 1024 * 1024 * 1024,
+            waiting_qos0_len_max: 1000,
+            when_full: WhenFull::DropNewest,
             packets_per_sec_max: None,
             bytes_per_sec_max: None,
             work_per_call: 4096,

@@ -207,6 +207,7 @@ impl Broker {
             return;
         };
         entry.connection = None;
+        entry.is_full = false;
         // QoS 0 messages wait for nobody who is away.
         for Lost { message, .. } in entry.session.outbound.take_waiting_qos0() {
             self.store.release_delivery(message);

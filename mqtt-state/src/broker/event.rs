@@ -143,6 +143,19 @@ pub enum Event {
         /// The message, as it was published.
         message: Message,
     },
+    /// As much waits for a client as may: from here on messages for it are dropped, with a
+    /// [`Dropped`](Self::Dropped) each, or it is disconnected ([`WhenFull`](super::WhenFull)). Told
+    /// once, and again only after half of it was gone.
+    QueueFull {
+        /// The client's identifier.
+        client_id: Box<str>,
+        /// The connection that is too slow; `None` when the client is away.
+        connection: Option<ConnectionId>,
+        /// Messages that wait.
+        waiting_len: usize,
+        /// Bytes of all its messages, in flight or waiting.
+        messages_bytes: usize,
+    },
     /// A message will not reach a client.
     Dropped {
         /// The receiver's client identifier.

@@ -27,6 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backlog;
 mod config;
 mod connect;
 mod connections;
@@ -55,6 +56,7 @@ use bytes::BytesMut;
 use mqtt_codec::{DecodeError, DisconnectReason, Frame, Message, Packet, Parsed, Rule};
 use mqtt_topic::{IndexConfig, MergeScratch, RetainedConfig, RetainedIndex, SubscriptionIndex};
 
+pub use backlog::WhenFull;
 pub use config::Config;
 pub use connections::ConnectionId;
 pub use decision::{
@@ -384,7 +386,7 @@ impl Broker {
             Timer::Session(_) => TimeoutReason::SessionExpiry,
             Timer::Retained(_) => TimeoutReason::RetainedExpiry,
             Timer::Decision(_) => TimeoutReason::Decision,
-            Timer::Rate(_) | Timer::Drain => TimeoutReason::Work,
+            Timer::Rate(_) | Timer::TooSlow(_) | Timer::Drain => TimeoutReason::Work,
         };
         Some(Timeout { at, reason })
     }

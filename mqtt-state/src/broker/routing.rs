@@ -8,13 +8,12 @@ use alloc::vec::Vec;
 use mqtt_codec::{Message, Publish, PublishReason, QoS, SubscriptionId, TopicFilter, TopicName};
 use mqtt_topic::{Group, GroupId, Match, Scratch};
 
-use super::event::{DropCause, Event};
+use super::event::Event;
 use super::sessions::{SessionKey, Sessions};
 use super::store::{Delivery, MessageRef};
 use super::{Broker, ConnectionId};
 use crate::intake::Origin;
 use crate::link::Topic;
-use crate::session::QueueLimits;
 use crate::{CloseCause, Timestamp};
 
 /// One subscription, as the index keeps it.
@@ -438,10 +437,6 @@ impl Broker {
             group,
             subscription_ids,
         } = copy;
-        let limits = QueueLimits {
-            len_max: self.config.server.waiting_len_max,
-            bytes_max: self.config.server.messages_bytes_max,
-        };
         let Some(entry) = self.sessions.get_mut(key) else {
             return false;
         };
@@ -450,19 +445,13 @@ impl Broker {
             return false;
         }
         let bytes = self.store.message(reference).map_or(0, Message::len_held);
-        if !entry.session.outbound.has_room(bytes, limits) {
-            let client_id = entry.client_id.clone();
-            let topic = self
-                .store
-                .message(reference)
-                .map(|message| String::from(message.topic().as_str()));
-            self.events.push(Event::Dropped {
-                client_id,
-                topic: topic.unwrap_or_default(),
-                cause: DropCause::QueueFull,
-            });
+        let has_room = entry.has_room(qos, bytes, &self.config);
+        if !has_room && !self.push_in(key, reference, qos, bytes) {
             return false;
         }
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return false;
+        };
         let delivery = Delivery {
             message: self.store.share(reference),
             retain,

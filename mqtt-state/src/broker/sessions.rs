@@ -35,6 +35,8 @@ pub(super) struct SessionEntry {
     pub(super) stored_as: StoredAs,
     /// When the will is published, while its client is away.
     pub(super) will_at: Option<Timestamp>,
+    /// As much waits for it as may, and that has been told.
+    pub(super) is_full: bool,
     /// Retained messages that new subscriptions still have to get.
     pub(super) replays: VecDeque<Replay>,
 }
@@ -84,6 +86,7 @@ impl Sessions {
             will_peer: None,
             stored_as: None,
             will_at: None,
+            is_full: false,
             replays: VecDeque::new(),
         })?;
         self.by_client_id.insert(client_id.into(), key);

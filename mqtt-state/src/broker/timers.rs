@@ -24,6 +24,8 @@ pub(super) enum Timer {
     Decision(Key),
     /// A connection that sent too fast may go on.
     Rate(ConnectionId),
+    /// A client that does not read is told goodbye.
+    TooSlow(ConnectionId),
     /// Some more connections are told goodbye.
     Drain,
 }
@@ -68,6 +70,7 @@ impl Broker {
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
                 Timer::Rate(id) => self.connections.mark_ready(id),
+                Timer::TooSlow(id) => self.end_slow(now, id),
                 // The rest in the next call.
                 Timer::Drain => return self.drain_some(now),
                 Timer::Connection(id) => self.connection_timer(now, id),

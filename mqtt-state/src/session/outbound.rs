@@ -190,6 +190,12 @@ impl<M> Outbound<M> {
         Some(self.take(place))
     }
 
+    /// Takes out the QoS 0 message that has waited longest.
+    pub(crate) fn drop_oldest_qos0(&mut self) -> Option<Lost<M>> {
+        let place = self.waiting_qos0.head()?;
+        Some(self.take(place))
+    }
+
     /// A connection took the session up: everything in flight is due again, in order. Answers the
     /// identifiers for which PUBREL is due at once.
     // [5:MQTT-4.4.0-1] [3:MQTT-4.4.0-1] Unacknowledged PUBLISH and PUBREL are sent again, with their identifiers.
@@ -531,6 +537,12 @@ impl<M> Outbound<M> {
     #[inline]
     pub(crate) const fn waiting_len(&self) -> usize {
         self.waiting.len().saturating_add(self.waiting_qos0.len())
+    }
+
+    /// QoS 0 messages that wait.
+    #[inline]
+    pub(crate) const fn waiting_qos0_len(&self) -> usize {
+        self.waiting_qos0.len()
     }
 
     /// Messages at QoS 1 and 2 that were never sent: those that a quota can hold back.

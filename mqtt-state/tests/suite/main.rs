@@ -16,6 +16,7 @@
 mod acknowledge;
 mod alias;
 mod authenticate;
+mod backlog;
 mod connect;
 mod connection;
 mod cuts;

@@ -1,0 +1,128 @@
+//! What waits for one client: how much that may be, and what becomes of a client that does not read.
+
+use alloc::string::String;
+
+use mqtt_codec::{DisconnectReason, Message, QoS};
+
+use super::event::{DropCause, Event};
+use super::sessions::{SessionEntry, SessionKey};
+use super::store::MessageRef;
+use super::timers::Timer;
+use super::{Broker, Config, ConnectionId};
+use crate::session::QueueLimits;
+use crate::{CloseCause, Timestamp};
+
+/// What becomes of a QoS 1 or 2 message for which a session has no room, when no QoS 0 message is left
+/// that could give way to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// It is dropped.
+    #[default]
+    DropNewest,
+    /// It is dropped, and a client that is connected gets DISCONNECT with 0x97 Quota exceeded. What
+    /// waits for it stays in its session.
+    Disconnect,
+}
+
+impl SessionEntry {
+    /// Whether one more message may wait. QoS 0 messages have a limit of their own beside.
+    #[inline]
+    pub(super) fn has_room(&mut self, qos: QoS, bytes: usize, config: &Config) -> bool {
+        let limits = queue_limits(config);
+        let outbound = &self.session.outbound;
+        let may_wait =
+            qos != QoS::AtMostOnce || outbound.waiting_qos0_len() < config.waiting_qos0_len_max;
+        let has_room = may_wait && outbound.has_room(bytes, limits);
+        // It is told again only after half of it was gone.
+        if self.is_full
+            && outbound.waiting_len() <= limits.len_max / 2
+            && outbound.messages_bytes() <= limits.bytes_max / 2
+        {
+            self.is_full = false;
+        }
+        has_room
+    }
+}
+
+impl Broker {
+    /// There is no room: QoS 0 messages give way, the oldest first, to one that is none, or it is
+    /// dropped.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn push_in(
+        &mut self,
+        key: SessionKey,
+        reference: &MessageRef,
+        qos: QoS,
+        bytes: usize,
+    ) -> bool {
+        let limits = queue_limits(&self.config);
+        self.note_full(key);
+        // Whatever gives way, one that is too large alone has no room.
+        let fits = qos != QoS::AtMostOnce && bytes <= limits.bytes_max;
+        while fits && let Some(entry) = self.sessions.get_mut(key) {
+            let outbound = &mut entry.session.outbound;
+            if outbound.has_room(bytes, limits) {
+                return true;
+            }
+            let Some(oldest) = outbound.drop_oldest_qos0() else {
+                break;
+            };
+            if let Some(delivery) = oldest.message {
+                self.tell_dropped(key, &delivery.message);
+                self.store.release(delivery.message);
+            }
+        }
+        self.tell_dropped(key, reference);
+        let entry = self.sessions.get(key);
+        if qos != QoS::AtMostOnce
+            && self.config.when_full == WhenFull::Disconnect
+            && let Some(id) = entry.and_then(|entry| entry.connection)
+        {
+            // Not from here: it may have a will, which is for others.
+            self.timers.set(self.clock.latest(), Timer::TooSlow(id));
+        }
+        false
+    }
+
+    /// A client is too slow to be kept.
+    pub(super) fn end_slow(&mut self, now: Timestamp, id: ConnectionId) {
+        let cause = CloseCause::Disconnected(DisconnectReason::QuotaExceeded);
+        self.end_connection(now, id, cause, None);
+    }
+
+    /// As much waits for a client as may: that is told once.
+    fn note_full(&mut self, key: SessionKey) {
+        if let Some(entry) = self.sessions.get_mut(key)
+            && !entry.is_full
+        {
+            entry.is_full = true;
+            self.events.push(Event::QueueFull {
+                client_id: entry.client_id.clone(),
+                connection: entry.connection,
+                waiting_len: entry.session.waiting_len(),
+                messages_bytes: entry.session.messages_bytes(),
+            });
+        }
+    }
+
+    fn tell_dropped(&mut self, key: SessionKey, reference: &MessageRef) {
+        let topic = self.store.message(reference).map(Message::topic);
+        let topic = topic.map(|topic| String::from(topic.as_str()));
+        if let Some(entry) = self.sessions.get(key) {
+            self.events.push(Event::Dropped {
+                client_id: entry.client_id.clone(),
+                topic: topic.unwrap_or_default(),
+                cause: DropCause::QueueFull,
+            });
+        }
+    }
+}
+
+const fn queue_limits(config: &Config) -> QueueLimits {
+    QueueLimits {
+        len_max: config.server.waiting_len_max,
+        bytes_max: config.server.messages_bytes_max,
+    }
+}
