@@ -52,9 +52,11 @@ pub struct Config {
     /// Bytes, likewise. None.
     pub bytes_per_sec_max: Option<u32>,
     /// Steps of one call: receivers that get a message, sessions that end, messages that are taken up
-    /// again, retained topics that are looked at. What is left goes on in
-    /// [`handle_timeout`](super::Broker::handle_timeout), which is due until all is done. At least
-    /// 1. 4,096.
+    /// again, retained topics that are looked at, deadlines. What is left goes on in
+    /// [`handle_timeout`](super::Broker::handle_timeout), which is due until all is done, or in
+    /// [`poll_transmit`](super::Broker::poll_transmit), which says so. The end of one session is one
+    /// piece, so that it is stored as a whole: one step, and one for each of its subscriptions and
+    /// messages. At least 1. 4,096.
     pub work_per_call: usize,
     /// Events that wait for the embedder. Those above it are dropped and counted: events only
     /// report. 10,000.

@@ -26,8 +26,12 @@ impl Broker {
         id: ConnectionId,
         connect: &Connect<'_>,
     ) -> Result<(), CloseCause> {
-        // A session that has ended is not resumed, however late the embedder tells the time.
-        self.fire_due(now);
+        // There may be room that nobody has cleared yet.
+        let is_full = self.sessions.len() >= self.config.sessions_max
+            || self.store.bytes() >= self.config.total_bytes_max;
+        if is_full {
+            self.fire_due(now);
+        }
         if let Some(drain) = &self.draining {
             let reason = mqtt_codec::ReasonCode::from(drain.reason);
             let reason = ConnectReason::try_from(reason);
@@ -72,11 +76,17 @@ impl Broker {
                 None,
             );
         }
-        // [5:MQTT-3.1.2-4] [3:MQTT-3.1.2-6] A clean start ends the session that was there.
-        if connect.clean_start
-            && let Some(key) = self.sessions.find(client_id)
+        if let Some(key) = self.sessions.find(client_id)
+            && let Some(entry) = self.sessions.get(key)
         {
-            self.end_session(now, key);
+            // However late the embedder tells the time, and whoever else is due.
+            let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+            // [5:MQTT-3.1.2-4] [3:MQTT-3.1.2-6] A clean start ends the session that was there.
+            if connect.clean_start || is_due(entry.expires_at) {
+                self.end_session(now, key);
+            } else if is_due(entry.will_at) {
+                self.publish_will(now, key);
+            }
         }
         // [5:MQTT-3.1.2-5] [3:MQTT-3.1.2-4] Resumed if it is there, [5:MQTT-3.1.2-6] created if not.
         let existing = self.sessions.find(client_id);
@@ -119,6 +129,7 @@ impl Broker {
             version: connect.version,
             session_present,
         });
+        self.work.spend(entry.session.in_flight_len());
         let told = assigned.as_deref().and_then(|text| Str::new(text).ok());
         let welcome = Welcome {
             session_present,
@@ -208,6 +219,7 @@ impl Broker {
         };
         entry.connection = None;
         entry.is_full = false;
+        self.work.spend(entry.session.outbound.waiting_qos0_len());
         // QoS 0 messages wait for nobody who is away.
         for Lost { message, .. } in entry.session.outbound.take_waiting_qos0() {
             self.store.release_delivery(message);
@@ -227,7 +239,7 @@ impl Broker {
         }
         // [5:MQTT-3.1.2-23] [5:MQTT-4.1.0-2] [3:MQTT-3.1.2-6]
         match expiry_secs {
-            0 => self.end_session(now, key),
+            0 => self.end_session_in_turn(now, key),
             FOR_EVER => {}
             secs => {
                 let at = now.plus_secs(secs);
@@ -270,10 +282,46 @@ impl Broker {
         self.events.push(Event::WillPublished { client_id, topic });
     }
 
+    /// Ends a session whose time has come, in the next call if this one has done enough.
+    pub(super) fn end_session_in_turn(&mut self, now: Timestamp, key: SessionKey) {
+        self.publish_will(now, key);
+        if self.work.allows(self.cost_of_ending(key)) {
+            self.end_session(now, key);
+        } else if let Some(entry) = self.sessions.get_mut(key) {
+            entry.expires_at = Some(now);
+            self.timers.set(now, Timer::Session(key));
+        }
+    }
+
+    /// Steps that the end of a session takes, in one piece, so that a store knows of all of it or
+    /// nothing.
+    pub(super) fn cost_of_ending(&self, key: SessionKey) -> usize {
+        let Some(entry) = self.sessions.get(key) else {
+            return 1;
+        };
+        let subscriptions = self.subscriptions.subscriptions_len(key);
+        let messages =
+            { entry.session.waiting_len() }.saturating_add(entry.session.in_flight_len());
+        subscriptions.saturating_add(messages).saturating_add(1)
+    }
+
+    /// Steps that the end of a connection takes.
+    pub(super) fn cost_of_leaving(&self, id: ConnectionId) -> usize {
+        let Some(key) = self.session_key(id) else {
+            return 1;
+        };
+        let entry = self.sessions.get(key);
+        entry.map_or(1, |entry| match entry.expiry_secs {
+            0 => self.cost_of_ending(key).saturating_add(1),
+            _ => { entry.session.outbound.waiting_qos0_len() }.saturating_add(1),
+        })
+    }
+
     /// Ends a session: nothing of it stays but retained messages. [3:MQTT-3.1.2-7]
     pub(super) fn end_session(&mut self, now: Timestamp, key: SessionKey) {
         // A will that still waits for its delay is published when the session ends.
         self.publish_will(now, key);
+        self.work.spend(self.cost_of_ending(key));
         self.cancel_timers(key);
         self.drop_subscriptions(key);
         let Some(mut entry) = self.sessions.remove(key) else {

@@ -137,9 +137,16 @@ impl Connections {
         self.entries.len()
     }
 
-    /// Those that are not over.
-    pub(super) fn open_ids(&self) -> impl Iterator<Item = ConnectionId> {
-        let ids = self.entries.keys().map(ConnectionId);
-        ids.filter(|id| self.get(*id).is_some_and(|it| !it.link.is_ended()))
+    /// Places that connections are or have been in.
+    pub(super) fn places_len(&self) -> usize {
+        self.entries.places_len()
+    }
+
+    /// The connection in a place, if there is one that is not over.
+    pub(super) fn open_at(&self, place: usize) -> Option<ConnectionId> {
+        let id = self.entries.key_at(place).map(ConnectionId)?;
+        self.get(id)
+            .is_some_and(|it| !it.link.is_ended())
+            .then_some(id)
     }
 }

@@ -59,9 +59,6 @@ impl Default for Drain {
     }
 }
 
-/// Connections that one call says goodbye to.
-const DRAIN_SLICE: usize = 256;
-
 impl Broker {
     /// Subscribes the embedder itself: each message that matches is an [`Event::Local`]. What is
     /// retained is had from [`retained`](Self::retained).
@@ -115,6 +112,7 @@ impl Broker {
     pub fn drain(&mut self, now: Timestamp, drain: Drain) {
         let now = self.begin(now);
         self.draining = Some(drain);
+        self.drained = 0;
         self.timers.set(now, Timer::Drain);
         self.fire_due(now);
     }
@@ -145,23 +143,27 @@ impl Broker {
             .unwrap_or_default()
     }
 
-    /// Says goodbye to some clients.
-    pub(super) fn drain_some(&mut self, now: Timestamp) {
+    /// Says goodbye to as many clients as this call has steps for. Answers whether there are more.
+    pub(super) fn drain_some(&mut self, now: Timestamp) -> bool {
         let Some(drain) = self.draining.clone() else {
-            return;
+            return false;
         };
-        let open = self.connections.open_ids();
-        let slice = DRAIN_SLICE.min(self.work.left().max(1));
-        let ids: Vec<_> = open.take(slice).collect();
-        self.work.spend(ids.len());
-        for id in &ids {
-            let reference = drain.server_reference.as_deref();
-            let reference = reference.and_then(|text| Str::new(text).ok());
-            self.say_goodbye(now, *id, drain.reason, reference);
+        let reference = drain.server_reference.as_deref();
+        let reference = reference.and_then(|text| Str::new(text).ok());
+        while self.drained < self.connections.places_len() {
+            let id = self.connections.open_at(self.drained);
+            let cost = id.map_or(1, |id| self.cost_of_leaving(id));
+            if !self.work.allows(cost) {
+                self.timers.set(now, Timer::Drain);
+                return true;
+            }
+            self.work.spend(1);
+            self.drained = self.drained.saturating_add(1);
+            if let Some(id) = id {
+                self.say_goodbye(now, id, drain.reason, reference);
+            }
         }
-        if ids.len() == slice {
-            self.timers.set(now, Timer::Drain);
-        }
+        false
     }
 
     fn say_goodbye(

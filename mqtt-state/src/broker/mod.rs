@@ -72,6 +72,7 @@ use connections::Connections;
 use decision::Decisions;
 use event::EventQueue;
 use journal::Journal;
+use retained::Replays;
 pub use routing::SharedPolicy;
 use routing::{Router, Subscription};
 use sessions::{SessionKey, Sessions};
@@ -112,6 +113,8 @@ pub struct Broker {
     local_scratch: MergeScratch<LocalSubscription>,
     next_local: u64,
     draining: Option<Drain>,
+    /// Places of connections that have been told.
+    drained: usize,
     /// A peer of whom nothing is known.
     nobody: Arc<Peer>,
     traffic: Traffic,
@@ -199,6 +202,7 @@ impl Broker {
             local_scratch: MergeScratch::default(),
             next_local: 0,
             draining: None,
+            drained: 0,
             nobody: Arc::default(),
             traffic: Traffic::default(),
             assigned: 0,
@@ -354,10 +358,15 @@ impl Broker {
                 .transmit(now, room, buf, session, &mut deliveries);
             self.traffic.note_sent(buf.len().saturating_sub(before));
             // Retained messages that a new subscription still has to get follow in slices.
-            let goes_on =
-                transmit == Transmit::Idle && key.is_some_and(|key| self.advance_replays(now, key));
-            if !goes_on {
-                break transmit;
+            let replays = match key {
+                Some(key) if transmit == Transmit::Idle => self.advance_replays(now, key),
+                _ => Replays::Wait,
+            };
+            match replays {
+                Replays::Queued => {}
+                Replays::Wait => break transmit,
+                // The next call has steps again.
+                Replays::OutOfSteps => break Transmit::More,
             }
         };
         match transmit {
@@ -376,7 +385,9 @@ impl Broker {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timeout> {
         let (at, timer) = self.timers.next()?;
+        let is_left = self.timers.is_behind() && at <= self.clock.latest();
         let reason = match timer {
+            _ if is_left => TimeoutReason::Work,
             Timer::Connection(id) => self
                 .connections
                 .get(id)
@@ -558,11 +569,10 @@ impl Broker {
         let Some(connection) = self.connections.get(id) else {
             return;
         };
-        let session = connection
-            .session
-            .and_then(|key| self.sessions.get(key))
-            .map(|entry| &entry.session);
-        if connection.link.has_output(session) {
+        let entry = connection.session.and_then(|key| self.sessions.get(key));
+        let session = entry.map(|entry| &entry.session);
+        let replays = entry.is_some_and(|entry| !entry.replays.is_empty());
+        if replays || connection.link.has_output(session) {
             self.connections.mark_ready(id);
         }
         self.wait_for_store(id);

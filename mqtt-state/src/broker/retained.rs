@@ -20,7 +20,18 @@ use crate::Timestamp;
 const REPLAY_WINDOW: usize = 64;
 
 /// Topics looked at in one query of the index.
-const REPLAY_BUDGET: usize = 1024;
+const REPLAY_BUDGET: usize = 256;
+
+/// What became of the replays of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replays {
+    /// There are none, or there is no room now.
+    Wait,
+    /// Messages wait for the client that did not before.
+    Queued,
+    /// This call has no steps left.
+    OutOfSteps,
+}
 
 impl Broker {
     /// Keeps a message for later subscribers, in place of the one before.
@@ -50,8 +61,16 @@ impl Broker {
         }
     }
 
-    /// Forgets the retained message of a topic.
+    /// Forgets the retained message of a topic, as a newer one has come. A replay of it that still
+    /// waits somewhere is void: at QoS 1 it could come after the newer one at QoS 0.
     pub(super) fn clear_retained(&mut self, name: TopicName<'_>) {
+        if let Some(reference) = self.retained.get(name) {
+            self.store.supersede(reference);
+        }
+        self.forget_retained(name);
+    }
+
+    fn forget_retained(&mut self, name: TopicName<'_>) {
         if let Some(removed) = self.retained.remove(name) {
             if let Some(at) = self.store.expires_at(&removed) {
                 self.timers.cancel(at, Timer::Retained(removed.name()));
@@ -73,27 +92,38 @@ impl Broker {
             .get(message.topic())
             .is_some_and(|kept| kept.name() == expired)
         {
-            self.clear_retained(message.topic());
+            self.forget_retained(message.topic());
         }
     }
 
-    /// Goes on with the replays of a session while there is room. `true` when something was
-    /// queued.
-    pub(super) fn advance_replays(&mut self, now: Timestamp, key: SessionKey) -> bool {
-        let window = REPLAY_WINDOW.min(self.config.server.waiting_len_max);
+    /// Goes on with the replays of a session while there is room for their messages, and there are
+    /// steps for the topics that have to be looked at.
+    pub(super) fn advance_replays(&mut self, now: Timestamp, key: SessionKey) -> Replays {
+        let config = &self.config;
+        let window = REPLAY_WINDOW
+            .min(config.server.waiting_len_max)
+            .min(config.waiting_qos0_len_max);
+        // What is live has the other half.
+        let bytes_max = config.server.messages_bytes_max / 2;
         let mut queued = false;
         loop {
+            let done = |otherwise| if queued { Replays::Queued } else { otherwise };
             let Some(entry) = self.sessions.get_mut(key) else {
-                return queued;
+                return done(Replays::Wait);
             };
             let room = window.saturating_sub(entry.session.waiting_len());
-            let Some(mut replay) = (if room > 0 {
-                entry.replays.pop_front()
-            } else {
-                None
-            }) else {
-                return queued;
+            let mut bytes = entry.session.messages_bytes();
+            if room == 0 || bytes > bytes_max || entry.replays.is_empty() {
+                return done(Replays::Wait);
+            }
+            let steps = REPLAY_BUDGET.min(self.work.left());
+            if steps == 0 {
+                return done(Replays::OutOfSteps);
+            }
+            let Some(mut replay) = entry.replays.pop_front() else {
+                return done(Replays::Wait);
             };
+            self.work.spend(steps);
             let mut found = Vec::new();
             let Self {
                 store,
@@ -104,21 +134,18 @@ impl Broker {
             let filter = TopicFilter::assume_valid(&replay.filter);
             let subscription = subscriptions.get(filter, key);
             let denies = |name: TopicName<'_>| subscription.is_some_and(|held| held.denies(name));
-            let progress = retained.query(
-                filter,
-                &mut replay.cursor,
-                REPLAY_BUDGET,
-                |name, reference| {
-                    if !denies(name) && store.expires_at(reference).is_none_or(|at| at > now) {
-                        found.push(store.share(reference));
-                    }
-                    if found.len() < room {
-                        ControlFlow::Continue(())
-                    } else {
-                        ControlFlow::Break(())
-                    }
-                },
-            );
+            let progress = retained.query(filter, &mut replay.cursor, steps, |name, reference| {
+                if !denies(name) && store.expires_at(reference).is_none_or(|at| at > now) {
+                    let size = store.message(reference).map_or(0, Message::len_held);
+                    bytes = bytes.saturating_add(size);
+                    found.push(store.share(reference));
+                }
+                if found.len() < room && bytes <= bytes_max {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            });
             for reference in found {
                 let published = self
                     .store
@@ -128,6 +155,7 @@ impl Broker {
                     qos: published.min(replay.qos),
                     // [3:MQTT-3.3.1-8] Sent because of a new subscription: RETAIN 1.
                     retain: true,
+                    is_replay: true,
                     group: None,
                     subscription_ids: replay.subscription_id.into_iter().collect(),
                 };

@@ -323,6 +323,7 @@ impl Broker {
                 let copy = Copy {
                     qos,
                     retain,
+                    is_replay: false,
                     group: plan.group,
                     subscription_ids: plan.subscription_ids,
                 };
@@ -421,6 +422,7 @@ impl Broker {
             let copy = Copy {
                 qos: message.qos().min(subscription.qos),
                 retain: delivery.retain,
+                is_replay: false,
                 group: Some(wanted),
                 subscription_ids: subscription.id.into_iter().collect(),
             };
@@ -434,6 +436,7 @@ impl Broker {
         let Copy {
             qos,
             retain,
+            is_replay,
             group,
             subscription_ids,
         } = copy;
@@ -455,6 +458,7 @@ impl Broker {
         let delivery = Delivery {
             message: self.store.share(reference),
             retain,
+            is_replay,
             qos,
             group,
             subscription_ids,
@@ -476,6 +480,8 @@ impl Broker {
 pub(super) struct Copy {
     pub(super) qos: QoS,
     pub(super) retain: bool,
+    /// It was retained when a subscription was made.
+    pub(super) is_replay: bool,
     /// Its turn in a shared subscription.
     pub(super) group: Option<GroupId>,
     pub(super) subscription_ids: Vec<SubscriptionId>,

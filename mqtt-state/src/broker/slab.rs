@@ -86,16 +86,19 @@ impl<T> Slab<T> {
         self.slots.len().saturating_sub(self.free.len())
     }
 
-    /// The keys in use, in the order of their places.
-    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
-        self.slots
-            .iter()
-            .zip(0_u32..)
-            .filter(|(place, _)| place.value.is_some())
-            .map(|(place, slot)| Key {
-                slot,
-                generation: place.generation,
-            })
+    /// Places, in use or free again.
+    pub(super) fn places_len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The key of the value in a place, if there is one.
+    pub(super) fn key_at(&self, place: usize) -> Option<Key> {
+        let found = self.slots.get(place)?;
+        found.value.as_ref()?;
+        Some(Key {
+            slot: u32::try_from(place).ok()?,
+            generation: found.generation,
+        })
     }
 
     fn place_mut(&mut self, key: Key) -> Option<&mut Slot<T>> {

@@ -27,6 +27,8 @@ struct Stored {
     message: Message,
     expires_at: Option<Timestamp>,
     references: usize,
+    /// It was retained, and another message of its topic came after it.
+    is_superseded: bool,
     /// Its name in the store; 0 while nothing stored refers to it.
     number: u64,
 }
@@ -52,6 +54,8 @@ pub(super) struct MessageName(Key);
 pub(super) struct Delivery {
     pub(super) message: MessageRef,
     pub(super) retain: bool,
+    /// It was retained when a subscription was made.
+    pub(super) is_replay: bool,
     pub(super) qos: QoS,
     /// The shared subscription that it is a turn of.
     pub(super) group: Option<GroupId>,
@@ -79,6 +83,7 @@ impl MessageStore {
             message,
             expires_at,
             references: 1,
+            is_superseded: false,
             number: 0,
         })?;
         self.bytes = self.bytes.saturating_add(bytes);
@@ -96,6 +101,13 @@ impl MessageStore {
             stored.references = stored.references.saturating_add(1);
         }
         MessageRef(reference.0)
+    }
+
+    /// Another message of its topic has come after this retained one.
+    pub(super) fn supersede(&mut self, reference: &MessageRef) {
+        if let Some(stored) = self.messages.get_mut(reference.0) {
+            stored.is_superseded = true;
+        }
     }
 
     /// Gives a reference back; the last one frees the message.
@@ -167,8 +179,12 @@ pub(super) struct Deliveries<'b> {
 impl Store for Deliveries<'_> {
     type Handle = Delivery;
 
-    fn outgoing<'s>(&'s self, handle: &'s Delivery) -> Option<Outgoing<'s>> {
+    fn outgoing<'s>(&'s self, handle: &'s Delivery, was_sent: bool) -> Option<Outgoing<'s>> {
         let stored = self.store.messages.get(handle.message.0)?;
+        // What came after it may have overtaken it: the older value does not follow.
+        if handle.is_replay && stored.is_superseded && !was_sent {
+            return None;
+        }
         Some(Outgoing {
             message: &stored.message,
             retain: handle.retain,

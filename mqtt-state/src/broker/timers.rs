@@ -34,6 +34,8 @@ pub(super) enum Timer {
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     order: BTreeSet<(Timestamp, Timer)>,
+    /// The last call had no time for all that was due.
+    is_behind: bool,
 }
 
 impl Timers {
@@ -49,14 +51,15 @@ impl Timers {
         self.order.first().copied()
     }
 
-    /// Takes out the next timer that is due.
-    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
+    /// The next timer that is due.
+    fn due(&self, now: Timestamp) -> Option<Timer> {
         let (at, timer) = self.next()?;
-        if at > now {
-            return None;
-        }
-        self.order.pop_first();
-        Some(timer)
+        (at <= now).then_some(timer)
+    }
+
+    /// Whether something that was due was left for the next call.
+    pub(super) const fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     pub(super) fn len(&self) -> usize {
@@ -65,14 +68,28 @@ impl Timers {
 }
 
 impl Broker {
-    /// Carries out every deadline that has passed.
+    /// Carries out the deadlines that have passed, as many as this call has steps for.
     pub(super) fn fire_due(&mut self, now: Timestamp) {
-        while let Some(timer) = self.timers.pop_due(now) {
+        self.timers.is_behind = false;
+        while let Some(timer) = self.timers.due(now) {
+            if !self.work.allows(self.cost_of(timer)) {
+                self.timers.is_behind = true;
+                return;
+            }
+            self.timers.order.pop_first();
+            // The end of a session takes its own.
+            if !matches!(timer, Timer::Session(_)) {
+                self.work.spend(1);
+            }
             match timer {
                 Timer::Rate(id) => self.connections.mark_ready(id),
                 Timer::TooSlow(id) => self.end_slow(now, id),
-                // The rest in the next call.
-                Timer::Drain => return self.drain_some(now),
+                Timer::Drain => {
+                    if self.drain_some(now) {
+                        self.timers.is_behind = true;
+                        return;
+                    }
+                }
                 Timer::Connection(id) => self.connection_timer(now, id),
                 Timer::Will(key) => {
                     if let Some(entry) = self.sessions.get_mut(key) {
@@ -84,11 +101,24 @@ impl Broker {
                     if let Some(entry) = self.sessions.get_mut(key) {
                         entry.expires_at = None;
                     }
-                    self.end_session(now, key);
+                    self.end_session_in_turn(now, key);
                 }
                 Timer::Retained(name) => self.expire_retained(name),
                 Timer::Decision(key) => self.question_expired(now, key),
             }
+        }
+    }
+
+    /// Steps that this takes in one piece.
+    fn cost_of(&self, timer: Timer) -> usize {
+        match timer {
+            Timer::Session(key) => self.cost_of_ending(key),
+            Timer::Connection(id) | Timer::TooSlow(id) => self.cost_of_leaving(id),
+            Timer::Will(_)
+            | Timer::Retained(_)
+            | Timer::Decision(_)
+            | Timer::Rate(_)
+            | Timer::Drain => 1,
         }
     }
 

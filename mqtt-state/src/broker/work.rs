@@ -32,6 +32,13 @@ impl Work {
         may
     }
 
+    /// Whether something that takes so many steps, all or none of them, may begin. Something may in each
+    /// call.
+    #[inline]
+    pub(super) const fn allows(&self, steps: usize) -> bool {
+        steps <= self.left || self.done == 0
+    }
+
     /// Takes steps for what is done in any case, and in one piece.
     #[inline]
     pub(super) fn spend(&mut self, steps: usize) {
@@ -63,7 +70,9 @@ mod tests {
         work.begin(10);
         work.spend(2);
         assert_eq!((work.left(), work.most()), (8, 3));
+        assert!(work.allows(8) && !work.allows(9));
         work.begin(0);
+        assert!(work.allows(9), "the first thing, whatever its size");
         assert!(work.step(), "something is done in each call");
     }
 }

@@ -117,7 +117,7 @@ impl Store for Events {
     type Handle = OwnMessage;
 
     #[inline]
-    fn outgoing<'s>(&'s self, handle: &'s OwnMessage) -> Option<Outgoing<'s>> {
+    fn outgoing<'s>(&'s self, handle: &'s OwnMessage, _: bool) -> Option<Outgoing<'s>> {
         Some(Outgoing {
             message: &handle.message,
             retain: handle.message.retain(),

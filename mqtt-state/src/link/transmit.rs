@@ -17,8 +17,9 @@ pub(crate) trait Store {
     /// What a session keeps of a message.
     type Handle;
 
-    /// The message behind a handle; `None` drops the delivery.
-    fn outgoing<'s>(&'s self, handle: &'s Self::Handle) -> Option<Outgoing<'s>>;
+    /// The message behind a handle; `None` drops the delivery. `was_sent` is whether some connection has
+    /// carried it.
+    fn outgoing<'s>(&'s self, handle: &'s Self::Handle, was_sent: bool) -> Option<Outgoing<'s>>;
 
     /// So many other packets have been queued.
     fn note_control(&mut self, packets: u64);
@@ -165,7 +166,7 @@ impl Link {
             let next = session.outbound.look(place);
             let written = match next
                 .as_ref()
-                .map(|next| (next, store.outgoing(next.message)))
+                .map(|next| (next, store.outgoing(next.message, next.was_sent)))
             {
                 Some((next, Some(outgoing))) => self.write(now, next, &outgoing, room, buf),
                 Some((_, None)) | None => Err(Refused::Now(Settled::Gone)),

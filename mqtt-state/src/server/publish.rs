@@ -99,7 +99,7 @@ impl Connection {
 impl Store for Outbox {
     type Handle = OwnDelivery;
 
-    fn outgoing<'s>(&'s self, handle: &'s OwnDelivery) -> Option<Outgoing<'s>> {
+    fn outgoing<'s>(&'s self, handle: &'s OwnDelivery, _: bool) -> Option<Outgoing<'s>> {
         Some(Outgoing {
             message: &handle.message,
             retain: handle.message.retain(),

@@ -379,6 +379,7 @@ impl Restore {
         let delivery = Delivery {
             message: broker.store.share(reference),
             retain: stored.retain,
+            is_replay: false,
             qos: stored.qos,
             group,
             subscription_ids: stored.subscription_ids.into_iter().collect(),
