@@ -27,6 +27,7 @@ impl Config {
     /// | what | bytes |
     /// |---|---|
     /// | places of messages and requests | 2 × (`waiting_len_max` + 2 × `in_flight_max` + `requests_max`) × 176 |
+    /// | places of messages at QoS 0 | 2 × `waiting_len_max` × 144 |
     /// | messages, and those lost with a session | 2 × `messages_bytes_max` + 64 for each |
     /// | identifiers received | 12 × `receive_maximum`; 2 × 64 more where the application acknowledges |
     /// | events | 2 × (`events_max` + what one call can add) × 144, and twice `events_bytes_max` + `packet_size_max`, as a message may share a buffer of twice its size |
@@ -92,6 +93,7 @@ impl Config {
         };
         [
             vec(flows_max, Outbound::<OwnMessage>::PLACE_SIZE),
+            vec(waiting_len_max, Outbound::<OwnMessage>::QOS0_SIZE),
             messages_bytes_max.saturating_mul(2),
             messages_max.saturating_mul(2 * SHARED),
             vec(receive_maximum, size_of::<[u16; 3]>()),

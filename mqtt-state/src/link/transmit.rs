@@ -158,12 +158,12 @@ impl Link {
         let start = buf.len();
         // [5:MQTT-4.9.0-2] [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9] At quota 0 no PUBLISH above QoS 0 goes;
         // [5:MQTT-3.3.4-8] [5:MQTT-3.3.4-10] [5:MQTT-4.9.0-3] everything else did, in `transmit`.
-        while let Some(place) = session.outbound.next(self.send.quota > 0) {
+        while let Some(turn) = session.outbound.next(self.send.quota > 0) {
             if buf.len() >= end {
                 return Transmit::More;
             }
             let room = (buf.len() > start).then(|| end.saturating_sub(buf.len()));
-            let next = session.outbound.look(place);
+            let next = session.outbound.look(turn);
             let written = match next
                 .as_ref()
                 .map(|next| (next, store.outgoing(next.message, next.was_sent)))
@@ -176,12 +176,12 @@ impl Link {
                 Err(Refused::ForRoom) => return Transmit::More,
                 Err(Refused::Now(outcome)) => {
                     let settle = |tag, message: &mut _| store.settle(tag, message, outcome);
-                    session.outbound.finish(place, settle);
+                    session.outbound.give_up(turn, settle);
                     continue;
                 }
             }
             let settle = |tag, message: &mut _| store.settle(tag, message, Settled::Sent);
-            match session.outbound.sent(place, settle) {
+            match session.outbound.sent(turn, settle) {
                 Sent::AtMostOnce => store.note_publish(false),
                 Sent::Counted { again } => {
                     self.send.quota = self.send.quota.saturating_sub(1);

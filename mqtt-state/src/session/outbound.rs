@@ -3,6 +3,7 @@
 mod flows;
 mod stored;
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use mqtt_codec::{Delivery, PacketId, QoS};
@@ -17,17 +18,22 @@ pub(crate) use self::flows::Place;
 pub(crate) struct Outbound<M> {
     flows: Flows<M>,
     ids: PacketIds<Place>,
-    /// Sent and waiting for PUBACK or PUBREC, in the order first sent.
+    /// QoS 1 and 2, in the order of publishing: first those that have identifiers and wait for PUBACK
+    /// or PUBREC, then those that never had one.
     publishes: List,
+    /// The first of `publishes` without an identifier, and how many there are. It is never in front of
+    /// `unsent`.
+    waiting: Option<Place>,
+    waiting_len: usize,
+    /// The first of `publishes` that has not been sent on this connection.
+    unsent: Option<Place>,
+    /// How many of `publishes` have an identifier and have not been sent on this connection.
+    unsent_len: usize,
     /// Waiting for PUBCOMP, in the order of the PUBRECs.
     releases: List,
-    /// The first of `publishes` that has not been sent on this connection, and how many there are.
-    unsent: Option<Place>,
-    unsent_len: usize,
-    /// QoS 1 and 2, never sent.
-    waiting: List,
-    /// QoS 0. Apart from the others because no quota holds it back.
-    waiting_qos0: List,
+    /// QoS 0. Apart from the others because no quota holds it back, and nothing is left of it once it
+    /// is sent.
+    qos0: VecDeque<Unnumbered<M>>,
     /// Restores the order between the two.
     next_sequence: u32,
     messages_bytes: usize,
@@ -39,6 +45,25 @@ pub(crate) struct Outbound<M> {
     stored: u64,
     /// Whatever a connection lets go: no more than this is in flight over all of them.
     in_flight_max: usize,
+}
+
+/// A QoS 0 message that waits.
+#[derive(Clone, Debug)]
+struct Unnumbered<M> {
+    message: M,
+    tag: u64,
+    position: u64,
+    size: usize,
+    sequence: u32,
+}
+
+/// Which PUBLISH is sent next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The first at QoS 0.
+    AtMostOnce,
+    /// One that is acknowledged.
+    Counted(Place),
 }
 
 /// A client's request that waits for its acknowledgement.
@@ -110,16 +135,20 @@ impl<M> Outbound<M> {
     /// Bytes that one message or request takes, beside what the message points to.
     pub(crate) const PLACE_SIZE: usize = size_of::<Flow<M>>() + PacketIds::<Place>::ENTRY_SIZE;
 
+    /// Bytes that one waiting QoS 0 message takes, likewise.
+    pub(crate) const QOS0_SIZE: usize = size_of::<Unnumbered<M>>();
+
     pub(crate) fn new() -> Self {
         Self {
             flows: Flows::new(),
             ids: PacketIds::new(),
             publishes: List::default(),
-            releases: List::default(),
+            waiting: None,
+            waiting_len: 0,
             unsent: None,
             unsent_len: 0,
-            waiting: List::default(),
-            waiting_qos0: List::default(),
+            releases: List::default(),
+            qos0: VecDeque::new(),
             next_sequence: 0,
             messages_bytes: 0,
             connection: 1,
@@ -158,6 +187,17 @@ impl<M> Outbound<M> {
     #[inline(always)]
     pub(crate) fn enqueue(&mut self, qos: QoS, message: M, tag: u64, bytes: usize, position: u64) {
         let sequence = self.next_sequence;
+        self.next_sequence = sequence.wrapping_add(1);
+        self.messages_bytes = self.messages_bytes.saturating_add(bytes);
+        if qos == QoS::AtMostOnce {
+            return self.qos0.push_back(Unnumbered {
+                message,
+                tag,
+                position,
+                size: bytes,
+                sequence,
+            });
+        }
         let place = self.flows.insert(Flow {
             message: Some(message),
             tag,
@@ -172,28 +212,32 @@ impl<M> Outbound<M> {
         });
         // A limit of four billion messages does not come before one of memory.
         let Some(place) = place else { return };
-        self.next_sequence = sequence.wrapping_add(1);
-        self.messages_bytes = self.messages_bytes.saturating_add(bytes);
-        let list = match qos {
-            QoS::AtMostOnce => &mut self.waiting_qos0,
-            QoS::AtLeastOnce | QoS::ExactlyOnce => &mut self.waiting,
-        };
-        self.flows.push_back(list, place);
+        self.flows.push_back(&mut self.publishes, place);
+        self.waiting.get_or_insert(place);
+        self.waiting_len = self.waiting_len.saturating_add(1);
+        self.unsent.get_or_insert(place);
     }
 
     /// Takes out the message that has waited longest.
     pub(crate) fn drop_oldest(&mut self) -> Option<Lost<M>> {
-        let place = match (self.waiting.head(), self.waiting_qos0.head()) {
-            (Some(first), Some(other)) => self.earlier(first, other),
-            (first, other) => first.or(other)?,
-        };
-        Some(self.take(place))
+        match (self.waiting, self.qos0.front()) {
+            (Some(place), Some(other)) if self.is_before(other.sequence, place) => {}
+            (Some(place), _) => return Some(self.take(place)),
+            (None, _) => {}
+        }
+        self.drop_oldest_qos0()
     }
 
     /// Takes out the QoS 0 message that has waited longest.
     pub(crate) fn drop_oldest_qos0(&mut self) -> Option<Lost<M>> {
-        let place = self.waiting_qos0.head()?;
-        Some(self.take(place))
+        let Unnumbered {
+            message, tag, size, ..
+        } = self.qos0.pop_front()?;
+        self.messages_bytes = self.messages_bytes.saturating_sub(size);
+        Some(Lost {
+            tag,
+            message: Some(message),
+        })
     }
 
     /// A connection took the session up: everything in flight is due again, in order. Answers the
@@ -204,99 +248,133 @@ impl<M> Outbound<M> {
     pub(crate) fn resume(&mut self) -> impl Iterator<Item = PacketId> {
         self.connection = self.connection.checked_add(1).unwrap_or(1);
         self.unsent = self.publishes.head();
-        self.unsent_len = self.publishes.len();
+        self.unsent_len = self.publishes_len();
         self.flows.listed(&self.releases).filter_map(|flow| flow.id)
     }
 
     /// Whether nothing is to be sent, whatever may go.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
-        self.unsent.is_none() && self.waiting.head().is_none() && self.waiting_qos0.head().is_none()
+        self.unsent.is_none() && self.qos0.is_empty()
     }
 
-    /// Where the PUBLISH to send next is, if any may go. Without `quota` only QoS 0 may.
+    /// Which PUBLISH is sent next, if any may go. Without `quota` only QoS 0 may.
     #[inline(always)]
-    pub(crate) fn next(&self, quota: bool) -> Option<Place> {
-        if self.unsent.is_none() && self.waiting.head().is_none() && self.stored == u64::MAX {
-            return self.waiting_qos0.head();
+    pub(crate) fn next(&self, quota: bool) -> Option<Turn> {
+        // Nothing new at QoS 1 or 2 goes before what has to be sent again.
+        if let Some(place) = self.unsent
+            && quota
+            && let Some(flow) = self.flows.get(place)
+            && flow.position <= self.stored
+            && (flow.state == State::Published || self.may_start())
+            && !(flow.state == State::Waiting && self.qos0_is_before(place))
+        {
+            return Some(Turn::Counted(place));
         }
-        self.next_of_all(quota)
+        let first = self.qos0.front()?;
+        (first.position <= self.stored).then_some(Turn::AtMostOnce)
+    }
+
+    /// Whether one more may be given an identifier with its first sending. With a journal it first
+    /// gets that by [`assign`](Self::assign).
+    #[inline]
+    fn may_start(&self) -> bool {
+        !self.assigns && self.in_flight_len() < self.in_flight_max && self.ids.next_id().is_some()
+    }
+
+    /// Whether a QoS 0 message that may go came before this one, which waits.
+    #[inline]
+    fn qos0_is_before(&self, place: Place) -> bool {
+        let Some(first) = self.qos0.front() else {
+            return false;
+        };
+        first.position <= self.stored && self.is_before(first.sequence, place)
     }
 
     #[inline(never)]
-    fn next_of_all(&self, quota: bool) -> Option<Place> {
-        if quota
-            && let Some(place) = self.unsent
-            && self.is_stored(place)
-        {
-            return Some(place);
-        }
-        // Nothing new at QoS 1 or 2 goes before what has to be sent again; with a journal it first
-        // gets its identifier by `assign`.
-        let may_start = quota
-            && self.unsent.is_none()
-            && !self.assigns
-            && self.in_flight_len() < self.in_flight_max
-            && self.ids.next_id().is_some();
-        let first = self.waiting.head();
-        let first = first.filter(|place| may_start && self.is_stored(*place));
-        let other = self.waiting_qos0.head();
-        match (first, other.filter(|place| self.is_stored(*place))) {
-            (Some(first), Some(other)) => Some(self.earlier(first, other)),
-            (first, other) => first.or(other),
-        }
+    fn is_before(&self, sequence: u32, place: Place) -> bool {
+        let other = self.flows.get(place).map_or(0, |flow| flow.sequence);
+        // Among those that wait together none is two billion behind another.
+        other.wrapping_sub(sequence) < u32::MAX / 2
     }
 
     /// The PUBLISH that [`next`](Self::next) found.
     #[inline(always)]
-    pub(crate) fn look(&self, place: Place) -> Option<Next<'_, M>> {
-        let flow = self.flows.get(place)?;
-        let delivery = match (flow.qos, flow.id) {
+    pub(crate) fn look(&self, turn: Turn) -> Option<Next<'_, M>> {
+        match turn {
             // [5:MQTT-4.3.1-1] [3:MQTT-4.3.1-1] QoS 0 has neither identifier nor DUP.
-            (QoS::AtMostOnce, _) => Delivery::AtMostOnce,
+            Turn::AtMostOnce => Some(Next {
+                delivery: Delivery::AtMostOnce,
+                message: &self.qos0.front()?.message,
+                was_sent: false,
+            }),
+            Turn::Counted(place) => self.look_at(place),
+        }
+    }
+
+    /// The same for one that is acknowledged.
+    #[inline]
+    pub(crate) fn look_at(&self, place: Place) -> Option<Next<'_, M>> {
+        let flow = self.flows.get(place)?;
+        let (id, dup) = match flow.id {
             // [5:MQTT-3.3.1-1] [3:MQTT-3.3.1-1] A PUBLISH that is sent again has DUP 1.
-            (qos, Some(id)) => delivery(qos, id, flow.sent_on != 0),
+            Some(id) => (id, flow.sent_on != 0),
             // [5:MQTT-4.3.2-2] [5:MQTT-4.3.3-2] [3:MQTT-4.3.2-1] [3:MQTT-4.3.3-1] The first PUBLISH has DUP 0.
-            (qos, None) => delivery(qos, self.ids.next_id()?, false),
+            None => (self.ids.next_id()?, false),
         };
         Some(Next {
-            delivery,
+            delivery: match flow.qos {
+                QoS::AtMostOnce => return None,
+                QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup },
+                QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup },
+            },
             message: flow.message.as_ref()?,
             was_sent: flow.sent_on != 0,
         })
     }
 
-    /// The one of two waiting messages that came first.
-    fn earlier(&self, one: Place, other: Place) -> Place {
-        let sequence = |place| self.flows.get(place).map_or(0, |flow| flow.sequence);
-        // Among those that wait together none is two billion behind another.
-        let ahead = sequence(other).wrapping_sub(sequence(one));
-        if ahead < u32::MAX / 2 { one } else { other }
-    }
-
     /// What [`next`](Self::next) found has been sent. At QoS 0 it is done with that: `done` may take
     /// the message out.
     #[inline(always)]
-    pub(crate) fn sent(&mut self, place: Place, done: impl FnOnce(u64, &mut Option<M>)) -> Sent {
-        let Some(flow) = self.flows.get_mut(place) else {
-            return Sent::AtMostOnce;
-        };
-        if flow.qos == QoS::AtMostOnce {
-            self.messages_bytes = self.messages_bytes.saturating_sub(flow.size);
-            done(flow.tag, &mut flow.message);
-            self.flows.unlink_front(&mut self.waiting_qos0, place);
-            self.flows.remove(place);
-            return Sent::AtMostOnce;
+    pub(crate) fn sent(&mut self, turn: Turn, done: impl FnOnce(u64, &mut Option<M>)) -> Sent {
+        match turn {
+            Turn::AtMostOnce => {
+                self.finish_qos0(done);
+                Sent::AtMostOnce
+            }
+            Turn::Counted(place) => Sent::Counted {
+                again: self.sent_counted(place),
+            },
         }
+    }
+
+    /// Answers whether it had been sent before.
+    #[inline]
+    fn sent_counted(&mut self, place: Place) -> bool {
+        let Some(flow) = self.flows.get_mut(place) else {
+            return false;
+        };
         let before = core::mem::replace(&mut flow.sent_on, self.connection);
         if flow.state == State::Published {
-            self.unsent = self.flows.next(place);
+            self.unsent = flow.links.next;
             self.unsent_len = self.unsent_len.saturating_sub(1);
-        } else {
+        } else if let Some(id) = self.ids.insert(place) {
             // [5:MQTT-4.3.2-3] [5:MQTT-4.3.3-3] It counts as unacknowledged from here on.
-            self.start(place);
+            flow.start(id);
+            self.unsent = flow.links.next;
+            self.waiting = flow.links.next;
+            self.waiting_len = self.waiting_len.saturating_sub(1);
         }
-        Sent::Counted { again: before != 0 }
+        before != 0
+    }
+
+    /// The first at QoS 0 is done with, or will never be sent. `done` may take the message out.
+    #[inline(always)]
+    fn finish_qos0(&mut self, done: impl FnOnce(u64, &mut Option<M>)) {
+        if let Some(first) = self.qos0.pop_front() {
+            self.messages_bytes = self.messages_bytes.saturating_sub(first.size);
+            done(first.tag, &mut Some(first.message));
+        }
     }
 
     /// Gives the first that waits its identifier, so that this can be stored before it is sent;
@@ -305,17 +383,20 @@ impl<M> Outbound<M> {
         if !self.may_assign(quota) {
             return None;
         }
-        let place = self.waiting.head()?;
-        let id = self.start(place)?;
-        self.unsent.get_or_insert(place);
+        let place = self.waiting?;
+        let id = self.ids.insert(place)?;
+        let flow = self.flows.get_mut(place)?;
+        flow.start(id);
+        self.waiting = flow.links.next;
+        self.waiting_len = self.waiting_len.saturating_sub(1);
         self.unsent_len = self.unsent_len.saturating_add(1);
-        Some((place, self.flows.get(place)?.tag, id))
+        Some((place, flow.tag, id))
     }
 
     /// Whether [`assign`](Self::assign) would find something, and there is a journal at all.
     pub(crate) fn may_assign(&self, quota: u16) -> bool {
         self.assigns
-            && self.waiting.head().is_some()
+            && self.waiting.is_some()
             && self.unsent_len < usize::from(quota)
             && self.in_flight_len() < self.in_flight_max
     }
@@ -323,21 +404,15 @@ impl<M> Outbound<M> {
     /// How far the journal has to be stored before more can be sent, if that is what it waits for.
     /// Without `quota` only QoS 0 can be sent.
     pub(crate) fn held_position(&self, quota: bool) -> Option<u64> {
-        let unsent = self.unsent.filter(|_| quota);
-        let waiting = self.waiting.head();
-        let waiting = waiting.filter(|_| quota && !self.assigns);
-        let heads = [unsent, waiting, self.waiting_qos0.head()];
-        let flows = { heads.into_iter() }.flatten();
-        let positions = { flows }.filter_map(|place| Some(self.flows.get(place)?.position));
-        { positions }
+        let counted = self.unsent.and_then(|place| self.flows.get(place));
+        let counted = counted
+            .filter(|flow| quota && !(self.assigns && flow.state == State::Waiting))
+            .map(|flow| flow.position);
+        let qos0 = self.qos0.front().map(|first| first.position);
+        { counted.into_iter() }
+            .chain(qos0)
             .filter(|position| *position > self.stored)
             .min()
-    }
-
-    #[inline]
-    fn is_stored(&self, place: Place) -> bool {
-        let flow = self.flows.get(place);
-        flow.is_some_and(|flow| flow.position <= self.stored)
     }
 
     /// What [`assign`](Self::assign) found is sent when this much of the journal is stored.
@@ -352,27 +427,37 @@ impl<M> Outbound<M> {
         self.stored = position;
     }
 
-    #[inline]
-    fn start(&mut self, place: Place) -> Option<PacketId> {
-        // `next` and `assign` answer only when an identifier is free.
-        let id = self.ids.insert(place)?;
-        self.flows.unlink_front(&mut self.waiting, place);
-        self.flows.push_back(&mut self.publishes, place);
-        let flow = self.flows.get_mut(place)?;
-        flow.id = Some(id);
-        flow.state = State::Published;
-        Some(id)
+    /// What [`next`](Self::next) found will not be sent. `done` may take the message out; if not, it is
+    /// dropped where it is.
+    pub(crate) fn give_up(&mut self, turn: Turn, done: impl FnOnce(u64, &mut Option<M>)) {
+        match turn {
+            Turn::AtMostOnce => self.finish_qos0(done),
+            Turn::Counted(place) => self.finish(place, done),
+        }
     }
 
     /// A flow is over, or will never be. `done` may take the message out; if not, it is dropped where
     /// it is.
     #[inline]
-    pub(crate) fn finish(&mut self, place: Place, done: impl FnOnce(u64, &mut Option<M>)) {
-        self.unlink(place);
-        if let Some(flow) = self.flows.get_mut(place) {
-            done(flow.tag, &mut flow.message);
+    fn finish(&mut self, place: Place, done: impl FnOnce(u64, &mut Option<M>)) {
+        let Some(flow) = self.flows.get_mut(place) else {
+            return;
+        };
+        done(flow.tag, &mut flow.message);
+        let (id, size, state) = (flow.id, flow.size, flow.state);
+        match state {
+            State::Waiting | State::Published => {
+                self.messages_bytes = self.messages_bytes.saturating_sub(size);
+                self.pass(place);
+                self.flows.remove_from(&mut self.publishes, place);
+            }
+            State::Released => self.flows.remove_from(&mut self.releases, place),
+            State::Request(_) => self.flows.remove(place),
+            State::Free => return,
         }
-        self.flows.remove(place);
+        if let Some(id) = id {
+            self.ids.remove(id);
+        }
     }
 
     /// PUBACK has come. Answers the tag.
@@ -383,12 +468,16 @@ impl<M> Outbound<M> {
         release: impl FnOnce(&mut Option<M>),
     ) -> Result<u64, Mismatch> {
         let place = self.ids.get(id).ok_or(Mismatch::Unknown)?;
-        let flow = self.flows.get(place).ok_or(Mismatch::Unknown)?;
+        let flow = self.flows.get_mut(place).ok_or(Mismatch::Unknown)?;
         if flow.state != State::Published || flow.qos != QoS::AtLeastOnce {
             return Err(Mismatch::OtherFlow);
         }
-        let tag = flow.tag;
-        self.finish(place, |_, message| release(message));
+        let (tag, size) = (flow.tag, flow.size);
+        release(&mut flow.message);
+        self.messages_bytes = self.messages_bytes.saturating_sub(size);
+        self.pass(place);
+        self.flows.remove_from(&mut self.publishes, place);
+        self.ids.rest(id);
         Ok(tag)
     }
 
@@ -401,7 +490,7 @@ impl<M> Outbound<M> {
         release: impl FnOnce(&mut Option<M>),
     ) -> Result<Received, Mismatch> {
         let place = self.ids.get(id).ok_or(Mismatch::Unknown)?;
-        let flow = self.flows.get(place).ok_or(Mismatch::Unknown)?;
+        let flow = self.flows.get_mut(place).ok_or(Mismatch::Unknown)?;
         let tag = flow.tag;
         match flow.state {
             State::Published if flow.qos == QoS::ExactlyOnce => {}
@@ -417,14 +506,13 @@ impl<M> Outbound<M> {
         }
         // [5:MQTT-4.3.3-5] PUBREL counts as unacknowledged until PUBCOMP.
         // [5:MQTT-4.3.3-6] [3:MQTT-4.3.3-1] The message is gone from here, so PUBLISH cannot follow PUBREL.
-        self.unlink_published(place);
-        if let Some(flow) = self.flows.get_mut(place) {
-            flow.state = State::Released;
-            self.messages_bytes = self.messages_bytes.saturating_sub(flow.size);
-            flow.size = 0;
-            release(&mut flow.message);
-            flow.message = None;
-        }
+        flow.state = State::Released;
+        self.messages_bytes = self.messages_bytes.saturating_sub(flow.size);
+        flow.size = 0;
+        release(&mut flow.message);
+        flow.message = None;
+        self.pass(place);
+        self.flows.unlink(&mut self.publishes, place);
         self.flows.push_back(&mut self.releases, place);
         Ok(Received::Now(tag))
     }
@@ -438,7 +526,8 @@ impl<M> Outbound<M> {
             return Err(Mismatch::OtherFlow);
         }
         let tag = flow.tag;
-        self.finish(place, |_, _| {});
+        self.flows.remove_from(&mut self.releases, place);
+        self.ids.rest(id);
         Ok(tag)
     }
 
@@ -503,7 +592,7 @@ impl<M> Outbound<M> {
     /// The session ended: what was in flight is lost, PUBRELs first. Messages never sent stay.
     pub(crate) fn take_in_flight(&mut self) -> Vec<Lost<M>> {
         let mut lost = Vec::with_capacity(self.in_flight_len());
-        while let Some(place) = self.releases.head().or_else(|| self.publishes.head()) {
+        while let Some(place) = self.releases.head().or_else(|| self.first_published()) {
             lost.push(self.take(place));
         }
         lost
@@ -516,38 +605,48 @@ impl<M> Outbound<M> {
 
     /// Takes out the QoS 0 messages that wait.
     pub(crate) fn take_waiting_qos0(&mut self) -> Vec<Lost<M>> {
-        let mut taken = Vec::with_capacity(self.waiting_qos0.len());
-        while let Some(place) = self.waiting_qos0.head() {
-            taken.push(self.take(place));
-        }
-        taken
+        core::iter::from_fn(|| self.drop_oldest_qos0()).collect()
     }
 
     /// Gives memory back that nothing is kept in.
     pub(crate) fn shrink(&mut self) {
         self.flows.shrink();
+        if self.qos0.is_empty() {
+            self.qos0 = VecDeque::new();
+        }
+    }
+
+    /// Those with an identifier that wait for PUBACK or PUBREC.
+    #[inline]
+    const fn publishes_len(&self) -> usize {
+        self.publishes.len().saturating_sub(self.waiting_len)
+    }
+
+    fn first_published(&self) -> Option<Place> {
+        self.publishes.head().filter(|_| self.publishes_len() > 0)
     }
 
     /// QoS 1 and 2 messages sent and not fully acknowledged.
     pub(crate) const fn in_flight_len(&self) -> usize {
-        self.publishes.len().saturating_add(self.releases.len())
+        self.publishes_len().saturating_add(self.releases.len())
     }
 
     /// Messages that were never sent.
     #[inline]
-    pub(crate) const fn waiting_len(&self) -> usize {
-        self.waiting.len().saturating_add(self.waiting_qos0.len())
+    pub(crate) fn waiting_len(&self) -> usize {
+        self.waiting_len.saturating_add(self.qos0.len())
     }
 
     /// QoS 0 messages that wait.
     #[inline]
-    pub(crate) const fn waiting_qos0_len(&self) -> usize {
-        self.waiting_qos0.len()
+    pub(crate) fn waiting_qos0_len(&self) -> usize {
+        self.qos0.len()
     }
 
     /// Messages at QoS 1 and 2 that were never sent: those that a quota can hold back.
+    #[inline]
     pub(crate) const fn held_back_len(&self) -> usize {
-        self.waiting.len()
+        self.waiting_len
     }
 
     /// Bytes of the messages, in flight or never sent.
@@ -562,7 +661,7 @@ impl<M> Outbound<M> {
 
     /// Bytes of the messages in flight.
     pub(crate) fn in_flight_bytes(&self) -> usize {
-        let flows = self.flows.listed(&self.publishes);
+        let flows = self.published();
         flows.fold(0, |bytes, flow| bytes.saturating_add(flow.size))
     }
 
@@ -580,50 +679,37 @@ impl<M> Outbound<M> {
         lost
     }
 
-    /// Takes a flow out of its list, and what it counts for out of the sums.
-    #[inline]
-    fn unlink(&mut self, place: Place) {
+    /// Those with an identifier that wait for PUBACK or PUBREC, in the order first sent.
+    fn published(&self) -> impl Iterator<Item = &Flow<M>> {
+        let flows = self.flows.listed(&self.publishes);
+        flows.take(self.publishes_len())
+    }
+
+    /// One of `publishes` leaves them: the places to go on from move past it.
+    #[inline(always)]
+    fn pass(&mut self, place: Place) {
+        if self.unsent.is_some() {
+            self.pass_slowly(place);
+        }
+    }
+
+    #[inline(never)]
+    fn pass_slowly(&mut self, place: Place) {
         let Some(flow) = self.flows.get(place) else {
             return;
         };
-        let (id, size) = (flow.id, flow.size);
-        match flow.state {
-            State::Waiting if flow.qos == QoS::AtMostOnce => {
-                self.flows.unlink(&mut self.waiting_qos0, place);
-            }
-            State::Waiting => self.flows.unlink(&mut self.waiting, place),
-            State::Published => self.unlink_published(place),
-            State::Released => self.flows.unlink(&mut self.releases, place),
-            State::Request(_) | State::Free => {
-                id.map(|id| self.ids.remove(id));
-                return;
-            }
+        let next = flow.links.next;
+        if self.unsent == Some(place) {
+            self.unsent = next;
         }
-        self.messages_bytes = self.messages_bytes.saturating_sub(size);
-        id.map(|id| self.ids.remove(id));
-    }
-
-    /// The place to go on from moves past it.
-    #[inline]
-    fn unlink_published(&mut self, place: Place) {
-        if self.unsent.is_some() {
-            if self.unsent == Some(place) {
-                self.unsent = self.flows.next(place);
-            }
-            let sent_on = self.flows.get(place).map(|flow| flow.sent_on);
-            if sent_on != Some(self.connection) {
-                self.unsent_len = self.unsent_len.saturating_sub(1);
-            }
+        if self.waiting == Some(place) {
+            self.waiting = next;
         }
-        self.flows.unlink(&mut self.publishes, place);
-    }
-}
-
-fn delivery(qos: QoS, id: PacketId, dup: bool) -> Delivery {
-    match qos {
-        QoS::AtMostOnce => Delivery::AtMostOnce,
-        QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup },
-        QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup },
+        if flow.id.is_none() {
+            self.waiting_len = self.waiting_len.saturating_sub(1);
+        } else if flow.sent_on != self.connection {
+            self.unsent_len = self.unsent_len.saturating_sub(1);
+        }
     }
 }
 
@@ -639,8 +725,11 @@ mod tests {
         outbound
     }
 
-    fn tag_of(outbound: &Outbound<char>, place: Place) -> u64 {
-        outbound.flows.get(place).unwrap().tag
+    fn tag_of(outbound: &Outbound<char>, turn: Turn) -> u64 {
+        match turn {
+            Turn::AtMostOnce => outbound.qos0.front().unwrap().tag,
+            Turn::Counted(place) => outbound.flows.get(place).unwrap().tag,
+        }
     }
 
     fn puback(outbound: &mut Outbound<char>, id: PacketId) -> Result<u64, Mismatch> {
@@ -658,10 +747,10 @@ mod tests {
     /// Sends all that may go; answers (tag, identifier or 0, DUP).
     fn send_all(outbound: &mut Outbound<char>, quota: &mut u16) -> Vec<(u64, u16, bool)> {
         let mut sent = Vec::new();
-        while let Some(place) = outbound.next(*quota > 0) {
-            let delivery = outbound.look(place).unwrap().delivery;
+        while let Some(turn) = outbound.next(*quota > 0) {
+            let delivery = outbound.look(turn).unwrap().delivery;
             sent.push((
-                tag_of(outbound, place),
+                tag_of(outbound, turn),
                 delivery.id().map_or(0, PacketId::get),
                 delivery.dup(),
             ));
@@ -672,7 +761,7 @@ mod tests {
                     again: delivery.dup(),
                 },
             };
-            assert_eq!(outbound.sent(place, |_, _| {}), expected);
+            assert_eq!(outbound.sent(turn, |_, _| {}), expected);
         }
         sent
     }

@@ -128,9 +128,9 @@ impl<T: Copy> PacketIds<T> {
         })
     }
 
-    /// Puts an identifier behind those that rest.
+    /// Puts an identifier that is in use behind those that rest.
     #[inline]
-    fn rest(&mut self, id: PacketId) {
+    pub(crate) fn rest(&mut self, id: PacketId) {
         if let Some(entry) = self.entry_mut(id) {
             *entry = Entry::Free { next: None };
         }

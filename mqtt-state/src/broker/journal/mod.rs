@@ -347,7 +347,7 @@ impl Broker {
             && let Some((place, number, packet_id)) = entry.session.outbound.assign(quota)
         {
             let position = self.store.journal.open_position();
-            if let Some(next) = entry.session.outbound.look(place) {
+            if let Some(next) = entry.session.outbound.look_at(place) {
                 let session = entry.stored_as;
                 self.store
                     .record_published(session, number, next.message, packet_id);

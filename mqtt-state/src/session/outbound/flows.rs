@@ -41,6 +41,22 @@ pub(super) struct Flow<M> {
     pub(super) links: Links,
 }
 
+impl<M> Flow<M> {
+    /// It has an identifier from here on.
+    #[inline]
+    pub(super) fn start(&mut self, id: PacketId) {
+        self.id = Some(id);
+        self.state = State::Published;
+    }
+
+    #[inline]
+    fn clear(&mut self, next_free: Option<Place>) {
+        self.message = None;
+        self.state = State::Free;
+        self.links.next = next_free;
+    }
+}
+
 /// How far a flow is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -59,7 +75,7 @@ pub(super) enum State {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Links {
     previous: Option<Place>,
-    next: Option<Place>,
+    pub(super) next: Option<Place>,
 }
 
 /// The ends of a list threaded through [`Flows`].
@@ -106,6 +122,11 @@ impl<M> Flows<M> {
             *free = flow;
             return Some(place);
         }
+        self.insert_new(flow)
+    }
+
+    #[inline(never)]
+    fn insert_new(&mut self, flow: Flow<M>) -> Option<Place> {
         let number = u32::try_from(self.flows.len().saturating_add(1)).ok()?;
         let place = Place(NonZeroU32::new(number)?);
         self.flows.push(flow);
@@ -117,9 +138,7 @@ impl<M> Flows<M> {
     pub(super) fn remove(&mut self, place: Place) {
         let free = self.free;
         if let Some(flow) = self.get_mut(place) {
-            flow.message = None;
-            flow.state = State::Free;
-            flow.links.next = free;
+            flow.clear(free);
             self.free = Some(place);
         }
     }
@@ -141,12 +160,6 @@ impl<M> Flows<M> {
         self.flows.get_mut(place.index())
     }
 
-    /// The one behind `place` in its list.
-    #[inline]
-    pub(super) fn next(&self, place: Place) -> Option<Place> {
-        self.get(place)?.links.next
-    }
-
     /// Puts a flow at the end of a list.
     #[inline]
     pub(super) fn push_back(&mut self, list: &mut List, place: Place) {
@@ -165,13 +178,49 @@ impl<M> Flows<M> {
         list.len = list.len.saturating_add(1);
     }
 
+    /// Puts a flow into a list, in front of another one that stands there.
+    pub(super) fn insert_before(&mut self, list: &mut List, place: Place, next: Place) {
+        let previous = self.get(next).and_then(|flow| flow.links.previous);
+        if let Some(flow) = self.get_mut(place) {
+            flow.links = Links {
+                previous,
+                next: Some(next),
+            };
+        }
+        match previous.and_then(|previous| self.get_mut(previous)) {
+            Some(flow) => flow.links.next = Some(place),
+            None => list.head = Some(place),
+        }
+        if let Some(flow) = self.get_mut(next) {
+            flow.links.previous = Some(place);
+        }
+        list.len = list.len.saturating_add(1);
+    }
+
     /// Takes a flow out of the list it stands in.
     #[inline]
     pub(super) fn unlink(&mut self, list: &mut List, place: Place) {
-        let Some(flow) = self.get_mut(place) else {
-            return;
-        };
-        let Links { previous, next } = core::mem::take(&mut flow.links);
+        if let Some(flow) = self.get_mut(place) {
+            let links = core::mem::take(&mut flow.links);
+            self.join(list, links);
+        }
+    }
+
+    /// Takes a flow out of the list it stands in, and drops what is kept there.
+    #[inline]
+    pub(super) fn remove_from(&mut self, list: &mut List, place: Place) {
+        let free = self.free;
+        if let Some(flow) = self.get_mut(place) {
+            let links = flow.links;
+            flow.clear(free);
+            self.free = Some(place);
+            self.join(list, links);
+        }
+    }
+
+    /// The neighbours of one that left a list are each other's.
+    #[inline]
+    fn join(&mut self, list: &mut List, Links { previous, next }: Links) {
         match previous.and_then(|previous| self.get_mut(previous)) {
             Some(flow) => flow.links.next = next,
             None => list.head = next,
@@ -179,17 +228,6 @@ impl<M> Flows<M> {
         match next.and_then(|next| self.get_mut(next)) {
             Some(flow) => flow.links.previous = previous,
             None => list.tail = previous,
-        }
-        list.len = list.len.saturating_sub(1);
-    }
-
-    /// Takes the first flow out of its list.
-    #[inline]
-    pub(super) fn unlink_front(&mut self, list: &mut List, place: Place) {
-        list.head = self.next(place);
-        match list.head.and_then(|head| self.get_mut(head)) {
-            Some(flow) => flow.links.previous = None,
-            None => list.tail = None,
         }
         list.len = list.len.saturating_sub(1);
     }
@@ -248,6 +286,23 @@ mod tests {
             assert_eq!(tags(&flows, &list), rest);
             assert_eq!(list.len(), rest.len());
         }
+    }
+
+    #[test]
+    fn one_can_stand_in_front_of_another() {
+        let (mut flows, mut list) = (Flows::new(), List::default());
+        let all: Vec<_> = (0..4).filter_map(|tag| flows.insert(flow(tag))).collect();
+        flows.push_back(&mut list, all[3]);
+        flows.insert_before(&mut list, all[0], all[3]);
+        flows.insert_before(&mut list, all[2], all[3]);
+        flows.insert_before(&mut list, all[1], all[2]);
+        assert_eq!((tags(&flows, &list), list.len()), (vec![0, 1, 2, 3], 4));
+        for place in [all[1], all[3], all[0], all[2]] {
+            flows.remove_from(&mut list, place);
+        }
+        assert_eq!((tags(&flows, &list), list.len()), (vec![], 0));
+        flows.push_back(&mut list, all[0]);
+        assert_eq!(list.head(), Some(all[0]), "an empty list begins anew");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use mqtt_codec::{PacketId, QoS};
 
-use super::Outbound;
 use super::flows::{Flow, Links, State};
+use super::{Outbound, Unnumbered};
 
 /// One message, as it is stored.
 #[derive(Debug)]
@@ -19,12 +19,19 @@ impl<'s, M> Kept<'s, M> {
             message: flow.message.as_ref()?,
         })
     }
+
+    fn of_qos0(waiting: &'s Unnumbered<M>) -> Self {
+        Self {
+            tag: waiting.tag,
+            message: &waiting.message,
+        }
+    }
 }
 
 impl<M> Outbound<M> {
     /// Messages that were sent and are not acknowledged, in the order first sent.
     pub(crate) fn publishes(&self) -> impl Iterator<Item = (PacketId, Kept<'_, M>)> {
-        let flows = self.flows.listed(&self.publishes);
+        let flows = self.published();
         flows.filter_map(|flow| Some((flow.id?, Kept::of(flow)?)))
     }
 
@@ -36,19 +43,19 @@ impl<M> Outbound<M> {
 
     /// Messages that were never sent, in their order.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = Kept<'_, M>> {
-        let (mut first, mut other) = (self.waiting.head(), self.waiting_qos0.head());
+        let (mut counted, mut qos0) = (self.waiting, self.qos0.iter().peekable());
         core::iter::from_fn(move || {
-            let place = match (first, other) {
-                (Some(first), Some(other)) => self.earlier(first, other),
-                (first, other) => first.or(other)?,
+            let other = qos0.peek();
+            let qos0_is_first = match (counted, other) {
+                (Some(place), Some(other)) => self.is_before(other.sequence, place),
+                (counted, _) => counted.is_none(),
             };
-            let next = if first == Some(place) {
-                &mut first
-            } else {
-                &mut other
-            };
-            *next = self.flows.next(place);
-            Kept::of(self.flows.get(place)?)
+            if qos0_is_first {
+                return qos0.next().map(Kept::of_qos0);
+            }
+            let flow = self.flows.get(counted?)?;
+            counted = flow.links.next;
+            Kept::of(flow)
         })
     }
 
@@ -112,13 +119,11 @@ impl<M> Outbound<M> {
             self.flows.remove(place);
             return false;
         }
-        let list = match state {
-            State::Released => &mut self.releases,
-            State::Published | State::Waiting | State::Free | State::Request(_) => {
-                &mut self.publishes
-            }
-        };
-        self.flows.push_back(list, place);
+        match (state, self.waiting) {
+            (State::Released, _) => self.flows.push_back(&mut self.releases, place),
+            (_, None) => self.flows.push_back(&mut self.publishes, place),
+            (_, Some(next)) => self.flows.insert_before(&mut self.publishes, place, next),
+        }
         true
     }
 }
