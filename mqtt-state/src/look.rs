@@ -106,6 +106,8 @@ pub enum InputWaits {
     ForAnswers,
     /// CONNECT has not been accepted or rejected.
     ForDecision,
+    /// As many messages have come and were not acknowledged as may be.
+    ForAcknowledgement,
 }
 
 impl fmt::Display for Explanation {
@@ -139,6 +141,9 @@ impl fmt::Display for Explanation {
             }
             Some(InputWaits::ForAnswers) => {
                 f.write_str("; no input is taken until the peer reads its answers")?
+            }
+            Some(InputWaits::ForAcknowledgement) => {
+                f.write_str("; no input is taken until messages are acknowledged")?
             }
             Some(InputWaits::ForDecision) => {
                 f.write_str("; no input is taken until CONNECT is decided")?

@@ -136,6 +136,7 @@ impl Broker {
             session_expiry_secs: expiry_secs,
             assigned_client_id: told,
             authentication_data: authentication_data.as_ref(),
+            ..Welcome::default()
         };
         connection
             .link

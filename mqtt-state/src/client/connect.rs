@@ -272,6 +272,7 @@ impl Client {
                     .unwrap_or(usize::MAX),
                 peer_maximum_qos: negotiated.maximum_qos,
                 peer_retain_available: negotiated.retain_available,
+                peer_problem_information: true,
                 peer_topic_alias_maximum: negotiated.topic_alias_maximum,
                 outbound_aliases_max: self.config.outbound_topic_aliases_max,
                 automatic_aliases: self.config.automatic_topic_aliases,

@@ -4,10 +4,9 @@ use alloc::collections::VecDeque;
 
 use mqtt_codec::{Message, QoS, ReasonCode};
 
-use super::publish::OwnMessage;
 use super::{Config, Event, LostCause, PublishToken};
 use crate::link::{Outgoing, OutgoingIds, Settled, Store};
-use crate::session::{Journal, Record};
+use crate::session::{Journal, OwnMessage, Record};
 use crate::{Diagnostics, Traffic};
 
 /// The queue of events. It also hears from the link what became of messages that no

@@ -2,11 +2,9 @@
 
 use core::mem::size_of;
 
-use super::acknowledge::Pending;
 use super::event_queue::Completed;
-use super::publish::OwnMessage;
 use super::{Acknowledge, Config, Event, Subscription};
-use crate::session::{JournalEntry, Outbound};
+use crate::session::{JournalEntry, Outbound, OwnMessage, Pending};
 
 /// Bytes around the bytes of one message or text: what counts who shares it.
 const SHARED: usize = 64;

@@ -71,31 +71,28 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use mqtt_codec::{Decoder, Packet, Rule};
 
-pub use acknowledge::{AckError, Acknowledge, Receipt};
 pub use authenticate::AuthenticateError;
 
 pub use crate::AuthenticationData;
+pub use crate::session::{AckError, Acknowledge, Receipt, RestoreError};
 pub use backoff::{Backoff, BackoffConfig};
 pub use config::{Config, WhenFull};
 pub use connect::{ConnectError, DisconnectError};
 pub use event::{Event, LostCause, Negotiated, PublishToken, RequestToken};
 pub use publish::{PublishError, PublishErrorKind};
-pub use snapshot::RestoreError;
 pub use subscribe::RequestError;
 pub use subscriptions::Subscription;
 
-use acknowledge::Receipts;
 use authenticate::Dialogue;
 use connect::{Offer, Parting};
 use event_queue::Events;
 use keep_alive::{Due, KeepAlive};
-use publish::OwnMessage;
 use receive::Input;
 use subscriptions::Subscriptions;
 
 use crate::intake::{BufferSeen, take, take_shared};
 use crate::link::Link;
-use crate::session::Session;
+use crate::session::{OwnMessage, Receipts, Session};
 use crate::time::Clock;
 use crate::{
     CloseCause, Consumed, Explanation, InputWaits, OutputWaits, ProtocolError, Timeout,

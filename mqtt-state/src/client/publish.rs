@@ -8,15 +8,8 @@ use mqtt_codec::{Delivery, Message, Publish, QoS, TopicName};
 use super::{Acknowledge, Client, Event, LostCause, Phase, PublishToken, WhenFull};
 use crate::intake::Origin;
 use crate::link::{AckEffect, Arrival, ReceiveError, Settled};
-use crate::session::{Lost, QueueLimits, Record};
+use crate::session::{Lost, OwnMessage, QueueLimits, Record};
 use crate::{Diagnostics, Timestamp};
-
-/// A message of this client on its way to the server.
-#[derive(Clone, Debug)]
-pub(super) struct OwnMessage {
-    pub(super) message: Message,
-    pub(super) expires_at: Option<Timestamp>,
-}
 
 /// A `publish` that was not accepted; the message comes back.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,6 +8,7 @@
 mod alias;
 mod outbox;
 mod receive;
+mod shorten;
 mod transmit;
 
 use bytes::Bytes;
@@ -50,6 +51,8 @@ struct SendSide {
     packet_size_max: usize,
     maximum_qos: QoS,
     retain_available: bool,
+    /// Whether acknowledgements may have a reason string and user properties.
+    problem_information: bool,
     aliases: OutboundAliases,
 }
 
@@ -78,6 +81,8 @@ pub(crate) struct LinkLimits {
     pub(crate) peer_maximum_qos: QoS,
     /// Announced by the peer.
     pub(crate) peer_retain_available: bool,
+    /// Asked for by the peer. It binds a server only.
+    pub(crate) peer_problem_information: bool,
     /// Announced by the peer.
     pub(crate) peer_topic_alias_maximum: u16,
     /// Aliases this side wants to use.
@@ -104,6 +109,7 @@ impl Link {
                 packet_size_max: usize::MAX,
                 maximum_qos: QoS::ExactlyOnce,
                 retain_available: true,
+                problem_information: true,
                 aliases: OutboundAliases::new(version, 0, 0, true),
             },
         }
@@ -129,6 +135,7 @@ impl Link {
             packet_size_max: limits.peer_packet_size_max,
             maximum_qos: limits.peer_maximum_qos,
             retain_available: limits.peer_retain_available,
+            problem_information: limits.peer_problem_information,
             aliases: OutboundAliases::new(
                 limits.version,
                 limits.peer_topic_alias_maximum,
@@ -159,11 +166,27 @@ impl Link {
         Ok(())
     }
 
-    /// Queues a packet other than PUBLISH.
+    /// What the peer takes, as far as it matters before the handshake is done.
+    pub(crate) fn heed(&mut self, packet_size_max: usize) {
+        self.send.packet_size_max = packet_size_max;
+    }
+
+    /// Queues a packet other than PUBLISH. Reason string and user properties are left out where the
+    /// peer does not want them, or does not take the packet with them.
     pub(crate) fn send(&mut self, packet: &Packet<'_>) -> Result<(), EncodeError> {
         if self.phase != Phase::Open {
             return Ok(());
         }
+        if self.send.problem_information {
+            match self.push(packet) {
+                Err(EncodeError::PacketTooLarge { .. }) => {}
+                sent => return sent,
+            }
+        }
+        self.send_shorter(*packet)
+    }
+
+    fn push(&mut self, packet: &Packet<'_>) -> Result<(), EncodeError> {
         self.outbox
             .push(packet, self.version, self.send.packet_size_max)
     }
@@ -172,10 +195,9 @@ impl Link {
     // [5:MQTT-3.14.4-1] [3:MQTT-3.14.4-2] Nothing is sent after it.
     pub(crate) fn disconnect(&mut self, disconnect: &Disconnect<'_>) {
         if self.phase == Phase::Open {
-            // One that is too large for the peer is left out; the connection is closed all the same.
-            // [5:MQTT-4.13.2-1]
-            let full = Packet::Disconnect(*disconnect);
-            if self.send(&full).is_err() {
+            // One that is too large for the peer, even without what it can do without, is left out; the
+            // connection is closed all the same. [5:MQTT-4.13.2-1]
+            if self.send(&Packet::Disconnect(*disconnect)).is_err() {
                 let _left_out = self.send(&Packet::Disconnect(Disconnect::new(disconnect.reason)));
             }
             self.phase = Phase::Closing;

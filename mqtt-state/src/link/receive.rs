@@ -7,7 +7,7 @@ use mqtt_codec::{
 
 use super::{Link, Phase, Store, Topic};
 use crate::ProtocolError;
-use crate::session::{Inbound, Mismatch, Received, Session};
+use crate::session::{Answer, Inbound, Mismatch, Received, Session};
 
 /// What a PUBLISH turned out to be.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ impl Link {
         if is_plain || self.version == ProtocolVersion::V3_1_1 {
             return self.accept(delivery, inbound);
         }
-        let answer = |id, properties| Ack {
+        let answer = |id| Ack {
             properties,
             ..Ack::new(id, reason)
         };
@@ -156,9 +156,7 @@ impl Link {
             Delivery::AtMostOnce => Ok(()),
             Delivery::AtLeastOnce { id, .. } => {
                 self.receive.open.remove(id);
-                self.send_short(properties, |properties| {
-                    Packet::PubAck(answer(id, properties))
-                })
+                self.send(&Packet::PubAck(answer(id)))
             }
             Delivery::ExactlyOnce { id, .. } => {
                 // [5:MQTT-4.3.3-9] After a refusal the identifier is a new message.
@@ -168,24 +166,24 @@ impl Link {
                 } else {
                     self.receive.open.remove(id);
                 }
-                self.send_short(properties, |properties| {
-                    Packet::PubRec(answer(id, properties))
-                })
+                self.send(&Packet::PubRec(answer(id)))
             }
         }
     }
 
-    /// Sends an acknowledgement; without its properties, if the peer does not take it with them.
-    // [5:MQTT-3.4.2-2] [5:MQTT-3.4.2-3] [5:MQTT-3.5.2-2] [5:MQTT-3.5.2-3]
-    fn send_short<'p>(
+    /// Answers a PUBLISH as the application wants.
+    pub(crate) fn answer(
         &mut self,
-        properties: AckProperties<'p>,
-        packet: impl Fn(AckProperties<'p>) -> Packet<'p>,
+        delivery: Delivery,
+        answer: &Answer,
+        inbound: &mut Inbound,
     ) -> Result<(), EncodeError> {
-        match self.send(&packet(properties)) {
-            Err(EncodeError::PacketTooLarge { .. }) => self.send(&packet(AckProperties::default())),
-            sent => sent,
+        if answer.diagnostics.is_empty() {
+            return self.acknowledge(delivery, answer.reason, AckProperties::default(), inbound);
         }
+        answer.diagnostics.with_properties(|properties| {
+            self.acknowledge(delivery, answer.reason, properties, inbound)
+        })
     }
 
     /// PUBACK has come.

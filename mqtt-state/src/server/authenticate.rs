@@ -167,7 +167,7 @@ impl Connection {
         }
         let data = data.map(AuthenticationData::from);
         let asked = self.link.ask(now, data.as_ref(), &self.config);
-        self.check_auth(now, asked)
+        self.check_answer(now, asked)
     }
 
     /// A client has authenticated again on its live connection.
@@ -186,7 +186,7 @@ impl Connection {
         }
         let data = data.map(AuthenticationData::from);
         let accepted = self.link.reauthenticated(data.as_ref());
-        self.check_auth(now, accepted)
+        self.check_answer(now, accepted)
     }
 
     /// A step of a client was wrong: the connection ends, with CONNACK or DISCONNECT 0x87.
@@ -207,16 +207,5 @@ impl Connection {
         };
         self.end(now, cause);
         Ok(())
-    }
-
-    fn check_auth(
-        &mut self,
-        now: Timestamp,
-        sent: Result<(), EncodeError>,
-    ) -> Result<(), CommandError> {
-        sent.map_err(|_| {
-            self.end(now, CloseCause::AnswerTooLarge);
-            CommandError::AnswerTooLarge
-        })
     }
 }

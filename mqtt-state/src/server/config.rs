@@ -4,6 +4,8 @@ use core::time::Duration;
 
 use mqtt_codec::{Counts, DecodeConfig, Limits, QoS, Strictness};
 
+use crate::session::Acknowledge;
+
 /// Limits and capabilities of one connection in the server role.
 ///
 /// ```
@@ -59,6 +61,9 @@ pub struct Config {
     pub session_expiry_max_secs: Option<u32>,
     /// Whether a CONNECT with an authentication method is taken; without, it gets 0x8C. False.
     pub enhanced_authentication: bool,
+    /// Who acknowledges the QoS 1 and 2 messages of a [`Connection`](super::Connection). The
+    /// connection.
+    pub acknowledge: Acknowledge,
     /// Times that a client may be asked in one authentication. 10.
     pub authentication_rounds_max: u16,
     /// CONNECT has to be there so long after the connection was opened. 10 s.
@@ -73,8 +78,10 @@ pub struct Config {
     /// Bytes of the messages that wait: topic, properties and payload. 16 MiB.
     pub messages_bytes_max: usize,
     /// Events of a [`Connection`](super::Connection) that wait for its owner. Above it no more
-    /// input is taken. 1,000.
+    /// input is taken, and no PUBLISH is handed out. 1,000.
     pub events_max: usize,
+    /// Bytes of the messages and texts in them, likewise. 16 MiB.
+    pub events_bytes_max: usize,
 }
 
 impl Config {
@@ -111,6 +118,7 @@ impl Default for Config {
             payload_size_max: None,
             session_expiry_max_secs: None,
             enhanced_authentication: false,
+            acknowledge: Acknowledge::Automatic,
             authentication_rounds_max: 10,
             connect_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
@@ -118,6 +126,7 @@ impl Default for Config {
             waiting_len_max: 1000,
             messages_bytes_max: 16 * 1024 * 1024,
             events_max: 1000,
+            events_bytes_max: 16 * 1024 * 1024,
         }
     }
 }

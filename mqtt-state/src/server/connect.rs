@@ -1,17 +1,18 @@
 //! The handshake in the server role: what CONNECT must fulfil, and both ways to answer it.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use mqtt_codec::{
-    ConnAck, ConnAckOutcome, ConnAckProperties, Connect, ConnectReason, EncodeError, MaximumQoS,
-    Packet, Phase, ProtocolVersion, QoS, Reply, Str,
+    AckProperties, ConnAck, ConnAckOutcome, ConnAckProperties, Connect, ConnectReason, EncodeError,
+    MaximumQoS, Packet, Phase, ProtocolVersion, QoS, Reply, Str, UserProperties, UserProperty,
 };
 
 use super::authenticate::Dialogue;
 use super::link::{self, Action, ServerLink, Terms};
-use super::{CommandError, Config, Connection};
+use super::{CommandError, Config, Connection, Session};
 use crate::link::{Link, LinkLimits};
-use crate::session::Session;
+use crate::session;
 use crate::{AuthenticationData, CloseCause, ProtocolError, Timestamp};
 
 /// What CONNECT asked for, as far as the answer depends on it.
@@ -23,10 +24,12 @@ pub(super) struct Offer {
     receive_maximum: u16,
     packet_size_max: usize,
     topic_alias_maximum: u16,
+    problem_information: bool,
+    response_information: bool,
 }
 
 /// What goes with a successful CONNACK.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Welcome<'a> {
     pub(crate) session_present: bool,
     /// In force from now on.
@@ -35,6 +38,11 @@ pub(crate) struct Welcome<'a> {
     pub(crate) assigned_client_id: Option<Str<'a>>,
     /// The last step of an enhanced authentication.
     pub(crate) authentication_data: Option<&'a AuthenticationData>,
+    /// In place of what the client asked for (5.0).
+    pub(crate) keep_alive_secs: Option<u16>,
+    /// For a client that asked for it.
+    pub(crate) response_information: Option<Str<'a>>,
+    pub(crate) details: AckProperties<'a>,
 }
 
 /// The session expiry in force for a CONNECT, in seconds; `u32::MAX` is for ever.
@@ -91,23 +99,49 @@ pub(crate) fn check(connect: &Connect<'_>, config: &Config) -> Result<(), Connec
 }
 
 /// How a CONNECT is accepted.
+///
+/// ```
+/// use mqtt_state::server::Acceptance;
+///
+/// let acceptance = Acceptance { keep_alive_secs: Some(30), ..Acceptance::default() };
+/// assert!(acceptance.session.is_none());
+/// ```
 #[derive(Debug, Default)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update from the default"
 )]
 pub struct Acceptance {
-    /// The session that was kept for this client, if there is one and it did not ask for a clean
-    /// start.
-    pub session: Option<super::Session>,
+    /// The session that was kept for this client, if there is one. A client that asked for a clean
+    /// start does not get it: it is dropped, and a new one begins.
+    pub session: Option<Session>,
     /// For a client that left its identifier empty.
     pub assigned_client_id: Option<String>,
     /// The last step of an enhanced authentication, if there is one to tell.
     pub authentication_data: Option<AuthenticationData>,
+    /// The keep alive for this client, in seconds, in place of what it asked for and of
+    /// [`Config::keep_alive_max_secs`]; 0 is off. A 3.1.1 client cannot be told, and keeps its own.
+    pub keep_alive_secs: Option<u16>,
+    /// How long the session of this client is to be kept, in seconds, in place of what it asked for;
+    /// `u32::MAX` is for ever. A 3.1.1 client cannot be told.
+    pub session_expiry_secs: Option<u32>,
+    /// What a client may make response topics of (5.0). Left out for one that did not ask for it.
+    pub response_information: Option<String>,
+    /// For people (5.0). Left out where the client does not take so large a packet.
+    pub reason_string: Option<String>,
+    /// For programs (5.0), likewise.
+    pub user_properties: Vec<(String, String)>,
+}
+
+/// A text as a string of MQTT, or else this error.
+fn text(text: &Option<String>, error: CommandError) -> Result<Option<Str<'_>>, CommandError> {
+    let text = text.as_deref().map(Str::new);
+    text.transpose().map_err(|_| error)
 }
 
 impl Connection {
-    /// Accepts the CONNECT of [`Event::Connect`](super::Event::Connect). What the session has in flight is sent again.
+    /// Accepts the CONNECT of [`Event::Connect`](super::Event::Connect). What the session has in
+    /// flight is sent again.
     ///
     /// # Errors
     ///
@@ -117,23 +151,45 @@ impl Connection {
         if !self.link.awaits_decision() {
             return Err(CommandError::WrongState);
         }
-        let assigned = acceptance
-            .assigned_client_id
-            .as_deref()
-            .map(Str::new)
-            .transpose();
-        let assigned_client_id = assigned.map_err(|_| CommandError::ClientId)?;
-        let session_present = acceptance.session.is_some();
-        self.session = acceptance.session.unwrap_or_default();
+        let Acceptance {
+            session,
+            assigned_client_id,
+            authentication_data,
+            keep_alive_secs,
+            session_expiry_secs,
+            response_information,
+            reason_string,
+            user_properties,
+        } = acceptance;
+        let pairs = user_properties.iter().map(|(name, value)| {
+            let (name, value) = (Str::new(name).ok()?, Str::new(value).ok()?);
+            Some(UserProperty { name, value })
+        });
+        let pairs: Option<Vec<_>> = pairs.collect();
+        let pairs = pairs.ok_or(CommandError::Text)?;
+        let assigned_client_id = text(&assigned_client_id, CommandError::ClientId)?;
+        let response_information = text(&response_information, CommandError::Text)?;
+        let details = AckProperties {
+            reason_string: text(&reason_string, CommandError::Text)?,
+            user_properties: UserProperties::new(&pairs),
+        };
+        // [5:MQTT-3.1.2-4] [3:MQTT-3.1.2-6] [5:MQTT-3.2.2-2] [3:MQTT-3.2.2-1] A clean start has none.
+        let session = session.filter(|_| !self.clean_start);
+        let session_present = session.is_some();
+        self.session = session.unwrap_or_default();
+        self.session_expiry_secs = session_expiry_secs.unwrap_or(self.session_expiry_secs);
         let welcome = Welcome {
             session_present,
             session_expiry_secs: self.session_expiry_secs,
             assigned_client_id,
-            authentication_data: acceptance.authentication_data.as_ref(),
+            authentication_data: authentication_data.as_ref(),
+            keep_alive_secs,
+            response_information,
+            details,
         };
         if self
             .link
-            .accept(&welcome, &mut self.session, &self.config)
+            .accept(&welcome, &mut self.session.core, &self.config)
             .is_err()
         {
             self.end(now, CloseCause::AnswerTooLarge);
@@ -142,18 +198,43 @@ impl Connection {
         Ok(())
     }
 
-    /// Refuses the CONNECT of [`Event::Connect`](super::Event::Connect), with CONNACK where the version has a code for
-    /// the reason.
+    /// Refuses the CONNECT of [`Event::Connect`](super::Event::Connect), with CONNACK where the
+    /// version has a code for the reason.
     ///
     /// # Errors
     ///
     /// [`CommandError::WrongState`].
     pub fn reject(&mut self, now: Timestamp, reason: ConnectReason) -> Result<(), CommandError> {
+        self.reject_with(now, reason, &ConnAckProperties::default())
+    }
+
+    /// Refuses the CONNECT with more to say about it (5.0): a reason string, user properties, and a
+    /// server reference with 0x9C and 0x9D. Other properties are for clients that are accepted, and
+    /// left out.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::WrongState`].
+    pub fn reject_with(
+        &mut self,
+        now: Timestamp,
+        reason: ConnectReason,
+        properties: &ConnAckProperties<'_>,
+    ) -> Result<(), CommandError> {
         let now = self.clock.advance(now);
         if !self.link.awaits_decision() {
             return Err(CommandError::WrongState);
         }
         self.will = None;
+        self.link.say_no(
+            reason,
+            ConnAckProperties {
+                reason_string: properties.reason_string,
+                user_properties: properties.user_properties,
+                server_reference: properties.server_reference,
+                ..ConnAckProperties::default()
+            },
+        );
         self.end(now, CloseCause::Refused(reason));
         Ok(())
     }
@@ -179,8 +260,11 @@ impl ServerLink {
                 .and_then(|size| usize::try_from(size.get()).ok())
                 .unwrap_or(usize::MAX),
             topic_alias_maximum: properties.topic_alias_maximum.unwrap_or(0),
+            problem_information: properties.request_problem_information.unwrap_or(true),
+            response_information: properties.request_response_information.unwrap_or(false),
         };
         self.link = Link::new(connect.version, config.answers_bytes_max);
+        self.link.heed(offer.packet_size_max);
         self.dialogue = properties.authentication.as_ref().map(Dialogue::new);
         self.phase = link::Phase::AwaitDecision(offer);
         Ok(Action::Connect(*connect))
@@ -191,14 +275,18 @@ impl ServerLink {
     pub(crate) fn accept<M>(
         &mut self,
         welcome: &Welcome<'_>,
-        session: &mut Session<M>,
+        session: &mut session::Session<M>,
         config: &Config,
     ) -> Result<(), EncodeError> {
         let link::Phase::AwaitDecision(offer) = self.phase else {
             return Ok(());
         };
-        let keep_alive_secs =
-            super::keep_alive::in_force(offer.version, offer.keep_alive_secs, config);
+        let keep_alive_secs = match (offer.version, welcome.keep_alive_secs) {
+            (ProtocolVersion::V5_0, Some(set)) => set,
+            (ProtocolVersion::V5_0 | ProtocolVersion::V3_1_1, _) => {
+                super::keep_alive::in_force(offer.version, offer.keep_alive_secs, config)
+            }
+        };
         self.link.open(LinkLimits {
             version: offer.version,
             receive_maximum: config.receive_maximum,
@@ -208,6 +296,7 @@ impl ServerLink {
             // A client has no such limits to announce.
             peer_maximum_qos: QoS::ExactlyOnce,
             peer_retain_available: true,
+            peer_problem_information: offer.problem_information,
             peer_topic_alias_maximum: offer.topic_alias_maximum,
             automatic_aliases: true,
             outbound_aliases_max: config.outbound_topic_aliases_max,
@@ -259,7 +348,7 @@ impl ServerLink {
             _silent => None,
         };
         if let Some(reason) = reason {
-            self.send_refusal(reason);
+            self.say_no(reason, ConnAckProperties::default());
         }
         self.link.close();
     }
@@ -273,19 +362,23 @@ impl ServerLink {
         };
         if let Reply::ConnAck(version, reason) = reply {
             self.link = Link::new(version, usize::MAX);
-            self.send_refusal(reason);
+            self.say_no(reason, ConnAckProperties::default());
         }
         self.link.close();
     }
 
     // [5:MQTT-3.1.4-2] [5:MQTT-3.2.2-7] [3:MQTT-3.2.2-5] CONNACK with the code, then close.
-    fn send_refusal(&mut self, reason: ConnectReason) {
+    fn say_no(&mut self, reason: ConnectReason, properties: ConnAckProperties<'_>) {
         // [3:MQTT-3.2.2-6] Where no return code fits, CONNACK is left out: it does not encode.
         let connack = ConnAck {
             outcome: ConnAckOutcome::Refused(reason),
-            properties: ConnAckProperties::default(),
+            properties: match self.link.version() {
+                ProtocolVersion::V3_1_1 => ConnAckProperties::default(),
+                ProtocolVersion::V5_0 => properties,
+            },
         };
         let _silent = self.link.send(&Packet::ConnAck(connack));
+        self.link.close();
     }
 }
 
@@ -317,6 +410,12 @@ fn properties<'a>(
         // [5:MQTT-3.2.2-22] Without it the client's own keep alive holds.
         server_keep_alive_secs: (keep_alive_secs != offer.keep_alive_secs)
             .then_some(keep_alive_secs),
+        // [5:MQTT-3.1.2-28]
+        response_information: welcome
+            .response_information
+            .filter(|_| offer.response_information),
+        reason_string: welcome.details.reason_string,
+        user_properties: welcome.details.user_properties,
         ..ConnAckProperties::default()
     }
 }

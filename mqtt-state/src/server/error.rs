@@ -11,6 +11,10 @@ pub enum CommandError {
     WrongState,
     /// The assigned client identifier is no string of MQTT.
     ClientId,
+    /// A text is no string of MQTT.
+    Text,
+    /// The request was answered before.
+    Answered,
     /// The answer has another number of reason codes than the request had filters, or is for the
     /// other kind of request.
     Reasons,
@@ -23,6 +27,8 @@ impl fmt::Display for CommandError {
         f.write_str(match self {
             Self::WrongState => "the connection is not in a state for this command",
             Self::ClientId => "the assigned client identifier is no string of MQTT",
+            Self::Text => "a text is no string of MQTT",
+            Self::Answered => "the request was answered before",
             Self::Reasons => "the reason codes do not fit the request",
             Self::AnswerTooLarge => "the answer is larger than the client takes",
         })

@@ -13,7 +13,9 @@ use mqtt_codec::{
 
 use super::Config;
 use super::connect::session_expiry_secs;
-use crate::{AuthenticationData, CloseCause};
+use super::receive::owned;
+use crate::session::Receipt;
+use crate::{AuthenticationData, CloseCause, Diagnostics};
 
 /// Something that happened on a [`Connection`](super::Connection).
 #[derive(Clone, Debug, PartialEq)]
@@ -33,12 +35,14 @@ pub enum Event {
         /// The client authenticates again on its live connection, and this is its first step.
         is_new: bool,
     },
-    /// A message of the client. It has been acknowledged already.
+    /// A message of the client.
     Publish {
         /// Topic, payload, QoS, RETAIN flag and properties.
         message: Message,
         /// The client sent it before, perhaps in vain.
         dup: bool,
+        /// To acknowledge it with; `None` where nothing is left to acknowledge.
+        receipt: Option<Receipt>,
     },
     /// The client wants to subscribe. Answer with
     /// [`answer_subscribe`](super::Connection::answer_subscribe).
@@ -49,6 +53,8 @@ pub enum Event {
         filters: Vec<(String, SubscriptionOptions)>,
         /// Of all these subscriptions.
         subscription_id: Option<SubscriptionId>,
+        /// Of the request.
+        user_properties: Vec<(String, String)>,
     },
     /// The client wants to unsubscribe. Answer with
     /// [`answer_unsubscribe`](super::Connection::answer_unsubscribe).
@@ -57,21 +63,27 @@ pub enum Event {
         token: RequestToken,
         /// The filters, as in the packet.
         filters: Vec<String>,
+        /// Of the request.
+        user_properties: Vec<(String, String)>,
     },
     /// A delivery is complete: QoS 0 was handed to the transport, QoS 1 got PUBACK, QoS 2 PUBCOMP.
     Delivered {
         /// From `deliver`.
         token: DeliveryToken,
-        /// What the client said.
+        /// What the client said; 0x80 and above means that it refused the message.
         reason: ReasonCode,
+        /// What else it said about it.
+        diagnostics: Diagnostics,
     },
-    /// A delivery will never complete: its expiry passed, or the client does not take so large a
-    /// packet.
+    /// A delivery will never complete.
+    // [5:MQTT-3.1.2-25] Too large counts as delivered.
     DeliveryDropped {
         /// From `deliver`.
         token: DeliveryToken,
         /// The message.
         message: Message,
+        /// Why.
+        cause: DropCause,
     },
     /// The connection is over. The session can be taken out now.
     Closed {
@@ -81,7 +93,63 @@ pub enum Event {
         will: Option<Box<WillRequest>>,
         /// How long the session is to be kept, in seconds; `u32::MAX` is for ever.
         session_expiry_secs: u32,
+        /// What the client said in its DISCONNECT beside the reason.
+        diagnostics: Diagnostics,
     },
+}
+
+/// Why a delivery was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DropCause {
+    /// Its expiry passed before it could be sent.
+    Expired,
+    /// It is larger than the client takes.
+    TooLarge,
+}
+
+impl Event {
+    /// Bytes of what it holds outside of itself.
+    pub(super) fn len_held(&self) -> usize {
+        let pairs = |pairs: &[(String, String)]| {
+            let lens = pairs
+                .iter()
+                .map(|(name, value)| name.len().saturating_add(value.len()));
+            lens.fold(0, usize::saturating_add)
+        };
+        match self {
+            Self::Connect(request) => request.len_held(),
+            Self::Authenticate { data, .. } => {
+                data.as_ref().map_or(0, AuthenticationData::len_held)
+            }
+            Self::Publish { message, .. } | Self::DeliveryDropped { message, .. } => {
+                message.len_held()
+            }
+            Self::Subscribe {
+                filters,
+                user_properties,
+                ..
+            } => {
+                let lens = filters.iter().map(|(filter, _)| filter.len());
+                lens.fold(pairs(user_properties), usize::saturating_add)
+            }
+            Self::Unsubscribe {
+                filters,
+                user_properties,
+                ..
+            } => {
+                let lens = filters.iter().map(String::len);
+                lens.fold(pairs(user_properties), usize::saturating_add)
+            }
+            Self::Delivered { diagnostics, .. } => diagnostics.len_held(),
+            Self::Closed {
+                will, diagnostics, ..
+            } => {
+                let will = will.as_ref().map_or(0, |will| will.message.len_held());
+                will.saturating_add(diagnostics.len_held())
+            }
+        }
+    }
 }
 
 /// Names one SUBSCRIBE or UNSUBSCRIBE of the client.
@@ -123,6 +191,19 @@ pub struct ConnectRequest {
     pub authentication_data: Option<AuthenticationData>,
     /// To be published when the client is gone without a DISCONNECT.
     pub will: Option<Box<WillRequest>>,
+    /// QoS 1 and 2 PUBLISH packets that the client takes unacknowledged.
+    pub receive_maximum: u16,
+    /// The largest packet that the client takes, in bytes, where it set a limit.
+    pub packet_size_max: Option<u32>,
+    /// Topic aliases that the client takes.
+    pub topic_alias_maximum: u16,
+    /// Whether acknowledgements may have a reason string and user properties. Where not, they are
+    /// left out by themselves.
+    pub request_problem_information: bool,
+    /// Whether the client asked for [`Acceptance::response_information`](super::Acceptance::response_information).
+    pub request_response_information: bool,
+    /// Of CONNECT.
+    pub user_properties: Vec<(String, String)>,
 }
 
 /// A will, apart from its connection.
@@ -138,6 +219,7 @@ pub struct WillRequest {
 
 impl ConnectRequest {
     pub(crate) fn new(connect: &Connect<'_>, config: &Config) -> Self {
+        let properties = &connect.properties;
         Self {
             version: connect.version,
             client_id: connect.client_id.as_str().to_string(),
@@ -161,7 +243,31 @@ impl ConnectRequest {
                 .will
                 .as_ref()
                 .map(|will| Box::new(WillRequest::new(will))),
+            receive_maximum: properties.receive_maximum.map_or(u16::MAX, Into::into),
+            packet_size_max: properties.packet_size_max.map(Into::into),
+            topic_alias_maximum: properties.topic_alias_maximum.unwrap_or(0),
+            request_problem_information: properties.request_problem_information.unwrap_or(true),
+            request_response_information: properties.request_response_information.unwrap_or(false),
+            user_properties: owned(properties.user_properties),
         }
+    }
+
+    /// Bytes of what it holds outside of itself.
+    fn len_held(&self) -> usize {
+        let texts = [
+            Some(self.client_id.len()),
+            self.user_name.as_ref().map(String::len),
+            self.password.as_ref().map(Vec::len),
+            self.authentication_method.as_ref().map(String::len),
+            self.authentication_data
+                .as_ref()
+                .map(AuthenticationData::len_held),
+            self.will.as_ref().map(|will| will.message.len_held()),
+        ];
+        let pairs = self.user_properties.iter();
+        let pairs = pairs.map(|(name, value)| name.len().saturating_add(value.len()));
+        let lens = texts.into_iter().flatten().chain(pairs);
+        lens.fold(0, usize::saturating_add)
     }
 }
 
@@ -177,7 +283,7 @@ impl fmt::Debug for ConnectRequest {
             .field("has_password", &self.password.is_some())
             .field("authentication_method", &self.authentication_method)
             .field("will", &self.will)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

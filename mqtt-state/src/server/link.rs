@@ -366,6 +366,10 @@ impl ServerLink {
         matches!(self.phase, Phase::Ended { .. })
     }
 
+    pub(crate) fn has_control_output(&self) -> bool {
+        self.link.has_control_output()
+    }
+
     pub(crate) fn version(&self) -> ProtocolVersion {
         self.link.version()
     }

@@ -28,43 +28,119 @@
 //! assert_eq!(output[0], 0x20, "CONNACK");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A proxy answers when the other side has: with [`Acknowledge::Manual`] a message is acknowledged
+//! by [`ack`](Connection::ack) or refused by [`reject_publish`](Connection::reject_publish), and a
+//! SUBSCRIBE always is its owner's to answer.
+//!
+//! ```
+//! use mqtt_codec::{
+//!     AckProperties, Connect, Delivery, Message, Packet, PacketId, ProtocolVersion, Publish,
+//!     PublishReason, QoS, Str, Subscribe, SubscribeFilter, SubscribeFilters, SubscribeProperties,
+//!     SubscribeReason, TopicName,
+//! };
+//! use mqtt_state::Timestamp;
+//! use mqtt_state::server::{Acceptance, Acknowledge, Config, Connection, Event};
+//!
+//! let now = Timestamp::ZERO;
+//! let config = Config { acknowledge: Acknowledge::Manual, ..Config::default() };
+//! let mut connection = Connection::new(now, config);
+//!
+//! // What a client sends at once: CONNECT, SUBSCRIBE, and a message.
+//! let mut input = Vec::new();
+//! let version = ProtocolVersion::V5_0;
+//! Packet::from(Connect::new(version, Str::new("sensor-7")?)).encode_to(version, &mut input)?;
+//! let id = PacketId::MIN;
+//! let filters = [SubscribeFilter::new("command/#", QoS::AtLeastOnce)?];
+//! let subscribe = Subscribe {
+//!     id,
+//!     filters: SubscribeFilters::new(&filters)?,
+//!     properties: SubscribeProperties::default(),
+//! };
+//! Packet::from(subscribe).encode_to(version, &mut input)?;
+//! let publish = Publish {
+//!     delivery: Delivery::AtLeastOnce { id, dup: false },
+//!     ..Publish::new(TopicName::new("reading")?, b"21.5")
+//! };
+//! Packet::from(publish).encode_to(version, &mut input)?;
+//!
+//! let mut taken = 0;
+//! let mut seen = Vec::new();
+//! while taken < input.len() {
+//!     taken += connection.handle_input(now, &input[taken..]).bytes;
+//!     while let Some(event) = connection.poll_event() {
+//!         match event {
+//!             Event::Connect(_) => {
+//!                 seen.push("connect");
+//!                 connection.accept(now, Acceptance::default())?;
+//!             }
+//!             Event::Subscribe { token, .. } => {
+//!                 seen.push("subscribe");
+//!                 connection.answer_subscribe(now, token, &[SubscribeReason::GrantedQoS1])?;
+//!                 let message = Message::new("command/blink", "3")?.with_qos(QoS::AtLeastOnce);
+//!                 connection.deliver(now, message)?;
+//!             }
+//!             Event::Publish { receipt: Some(receipt), .. } => {
+//!                 seen.push("publish");
+//!                 let reason = PublishReason::QuotaExceeded;
+//!                 connection.reject_publish(now, receipt, reason, AckProperties::default())?;
+//!             }
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//! assert_eq!(seen, ["connect", "subscribe", "publish"]);
+//!
+//! // The connection is over; the next one of this client gets its session, and sends again.
+//! connection.handle_close(now);
+//! let session = connection.into_session();
+//! assert_eq!(session.waiting_len(), 1);
+//! let acceptance = Acceptance { session: Some(session), ..Acceptance::default() };
+//! # let _ = acceptance;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod acknowledge;
 mod authenticate;
 mod config;
 mod connect;
 mod error;
 mod event;
+mod event_queue;
 mod keep_alive;
 mod link;
 mod publish;
+mod receive;
+mod session;
 mod subscribe;
 
-use alloc::collections::VecDeque;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
-use mqtt_codec::{DisconnectReason, Frame, Packet, Parsed, PublishReason, Rule};
+use mqtt_codec::{Disconnect, DisconnectReason, ProtocolVersion, Rule};
 
+pub use crate::AuthenticationData;
+pub use crate::session::{AckError, Acknowledge, Receipt, RestoreError};
 pub use config::Config;
 pub use connect::Acceptance;
 pub use error::CommandError;
-pub use event::{ConnectRequest, DeliveryToken, Event, RequestToken, WillRequest};
-pub use publish::{DeliverError, OwnDelivery};
+pub use event::{ConnectRequest, DeliveryToken, DropCause, Event, RequestToken, WillRequest};
+pub use publish::DeliverError;
+pub use session::Session;
 
 pub(crate) use connect::{Welcome, check as check_connect};
 pub(crate) use link::{Action, ServerLink};
 
-use crate::intake::{BufferSeen, Intake, Origin, Step, take, take_shared};
-use crate::link::AckEffect;
+use event_queue::Events;
+use receive::Input;
+
+use crate::intake::{BufferSeen, take, take_shared};
+use crate::session::IdSet;
 use crate::time::Clock;
 use crate::{
-    AuthenticationData, CloseCause, Consumed, Explanation, InputWaits, Timeout, Timestamp, Traffic,
-    Transmit,
+    CloseCause, Consumed, Diagnostics, Explanation, InputWaits, OutputWaits, Timeout, Timestamp,
+    Traffic, Transmit,
 };
-
-/// The session of one client, to be kept while it is away.
-pub type Session = crate::session::Session<OwnDelivery>;
 
 /// One connection in the server role.
 ///
@@ -79,16 +155,12 @@ pub struct Connection {
     session: Session,
     will: Option<alloc::boxed::Box<WillRequest>>,
     session_expiry_secs: u32,
-    outbox: Outbox,
+    clean_start: bool,
+    version: Option<ProtocolVersion>,
+    /// Identifiers of SUBSCRIBE and UNSUBSCRIBE packets that the owner has not answered.
+    requests: IdSet,
+    events: Events,
     buffer_seen: BufferSeen,
-    next_token: u64,
-}
-
-/// Events, and what becomes of deliveries that no acknowledgement will tell about.
-#[derive(Debug, Default)]
-struct Outbox {
-    events: VecDeque<Event>,
-    traffic: Traffic,
 }
 
 impl Connection {
@@ -104,9 +176,11 @@ impl Connection {
             session: Session::new(),
             will: None,
             session_expiry_secs: 0,
-            outbox: Outbox::default(),
+            clean_start: false,
+            version: None,
+            requests: IdSet::new(),
+            events: Events::default(),
             buffer_seen: BufferSeen::default(),
-            next_token: 1,
         }
     }
 
@@ -114,6 +188,17 @@ impl Connection {
     pub fn disconnect(&mut self, now: Timestamp, reason: DisconnectReason) {
         let now = self.clock.advance(now);
         self.end(now, CloseCause::Disconnected(reason));
+    }
+
+    /// Ends the connection with a DISCONNECT that carries properties (5.0): a reason string, user
+    /// properties, and a server reference with 0x9C and 0x9D. A Session Expiry Interval is left out:
+    /// a server has none to send.
+    // [5:MQTT-3.14.2-2]
+    pub fn disconnect_with(&mut self, now: Timestamp, disconnect: &Disconnect<'_>) {
+        let mut goodbye = *disconnect;
+        goodbye.properties.session_expiry_secs = None;
+        self.link.say_goodbye(&goodbye);
+        self.disconnect(now, disconnect.reason);
     }
 
     /// Takes whole packets from the front of `input`. What is not consumed has to be offered
@@ -154,7 +239,7 @@ impl Connection {
 
     /// The next thing that happened. Call until it answers `None`.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.outbox.events.pop_front()
+        self.events.pop()
     }
 
     /// Appends bytes for the transport to `buf`: whole PUBLISH packets, about `max_bytes` in all,
@@ -168,14 +253,14 @@ impl Connection {
         buf: &mut Vec<u8>,
     ) -> Transmit {
         let now = self.clock.advance(now);
-        let session = self.link.is_connected().then_some(&mut self.session);
+        // What became of a message is an event, so there has to be room for that.
+        let has_room = !self.events.is_full(&self.config);
+        let is_open = self.link.is_connected() && has_room;
+        let session = is_open.then_some(&mut self.session.core);
         let before = buf.len();
-        let transmit = self
-            .link
-            .transmit(now, max_bytes, buf, session, &mut self.outbox);
-        self.outbox
-            .traffic
-            .note_sent(buf.len().saturating_sub(before));
+        let events = &mut self.events;
+        let transmit = self.link.transmit(now, max_bytes, buf, session, events);
+        events.traffic.note_sent(buf.len().saturating_sub(before));
         transmit
     }
 
@@ -185,11 +270,18 @@ impl Connection {
         self.link.deadline()
     }
 
-    /// Whether input is taken now. No means: drain events, send output, or answer CONNECT, first.
+    /// Whether input is taken now. No means: drain events, send output, answer CONNECT, or acknowledge
+    /// messages, first.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.link.wants_input()
-            && (self.link.is_ended() || self.outbox.events.len() < self.config.events_max)
+        let has_room = !self.events.is_full(&self.config) && !self.has_too_many_receipts();
+        self.link.wants_input() && (self.link.is_ended() || has_room)
+    }
+
+    /// The version that the client speaks; `None` before its CONNECT.
+    #[must_use]
+    pub const fn version(&self) -> Option<ProtocolVersion> {
+        self.version
     }
 
     /// Whether the client has been accepted and the connection is not over.
@@ -201,16 +293,30 @@ impl Connection {
     /// What went through this connection.
     #[must_use]
     pub fn stats(&self) -> Traffic {
-        self.outbox.traffic
+        self.events.traffic
     }
 
     /// What this connection and its session wait for.
     #[must_use]
     pub fn explain(&self) -> Explanation {
-        let explanation = self.link.explain(Some(&self.session));
-        let events = (!self.wants_input()).then_some(InputWaits::ForEvents);
+        let explanation = self.link.explain(Some(&self.session.core));
+        let is_full = self.events.is_full(&self.config);
+        let waits = if self.wants_input() {
+            None
+        } else if is_full {
+            Some(InputWaits::ForEvents)
+        } else {
+            Some(InputWaits::ForAcknowledgement)
+        };
         Explanation {
-            input: explanation.input.or(events),
+            input: explanation.input.or(waits),
+            output: match explanation.output {
+                Some(_) if is_full && !self.link.has_control_output() => {
+                    Some(OutputWaits::ForEvents)
+                }
+                Some(_) if !self.is_connected() => Some(OutputWaits::ForConnection),
+                output => output,
+            },
             ..explanation
         }
     }
@@ -219,6 +325,12 @@ impl Connection {
     /// packets.
     pub fn tolerated(&self) -> impl Iterator<Item = (Rule, u32)> {
         self.link.tolerated()
+    }
+
+    /// What is kept for the client, as it is now.
+    #[must_use]
+    pub const fn session(&self) -> &Session {
+        &self.session
     }
 
     /// The session; of use when the connection is over.
@@ -235,98 +347,16 @@ impl Connection {
         now
     }
 
-    fn carry_out(
-        &mut self,
-        now: Timestamp,
-        packet: &Packet<'_>,
-        origin: Origin<'_>,
-    ) -> Result<(), CloseCause> {
-        let session = self.link.is_connected().then_some(&mut self.session);
-        match self
-            .link
-            .receive(now, packet, session, &mut self.outbox, &self.config)?
-        {
-            Action::Nothing => {}
-            Action::Connect(connect) => {
-                check_connect(&connect, &self.config).map_err(CloseCause::Refused)?;
-                let request = ConnectRequest::new(&connect, &self.config);
-                self.session_expiry_secs = request.session_expiry_secs;
-                self.will.clone_from(&request.will);
-                self.push(Event::Connect(request.into()));
-            }
-            Action::Authenticate { data, is_new } => {
-                let data = data.map(AuthenticationData::from);
-                self.push(Event::Authenticate { data, is_new });
-            }
-            Action::Publish(publish, topic) => {
-                let message = origin.message(&publish, topic.name());
-                self.link
-                    .acknowledge(publish.delivery, PublishReason::Success, &mut self.session)
-                    .map_err(|_| CloseCause::AnswerTooLarge)?;
-                self.push(Event::Publish {
-                    message,
-                    dup: publish.delivery.dup(),
-                });
-            }
-            Action::Delivery(AckEffect::Completed { tag, reason }) => {
-                self.push(Event::Delivered {
-                    token: DeliveryToken(tag),
-                    reason,
-                });
-            }
-            Action::Delivery(AckEffect::Nothing | AckEffect::Released { .. }) => {}
-            Action::Subscribe(subscribe) => {
-                let filters: Vec<_> = subscribe
-                    .filters
-                    .iter()
-                    .map(|entry| (entry.filter.as_str().to_string(), entry.options))
-                    .collect();
-                let token = RequestToken {
-                    id: subscribe.id,
-                    filters_len: filters.len(),
-                    subscribes: true,
-                };
-                let subscription_id = subscribe.properties.subscription_id;
-                self.push(Event::Subscribe {
-                    token,
-                    filters,
-                    subscription_id,
-                });
-            }
-            Action::Unsubscribe(unsubscribe) => {
-                let filters: Vec<_> = unsubscribe
-                    .filters
-                    .iter()
-                    .map(|filter| filter.as_str().to_string())
-                    .collect();
-                let token = RequestToken {
-                    id: unsubscribe.id,
-                    filters_len: filters.len(),
-                    subscribes: false,
-                };
-                self.push(Event::Unsubscribe { token, filters });
-            }
-            Action::Disconnect(disconnect) => {
-                if let Some(asked) = disconnect.properties.session_expiry_secs {
-                    self.session_expiry_secs =
-                        asked.min(self.config.session_expiry_max_secs.unwrap_or(u32::MAX));
-                }
-                // [5:MQTT-3.14.4-3] [3:MQTT-3.14.4-3]
-                if disconnect.reason == DisconnectReason::NormalDisconnection {
-                    self.will = None;
-                }
-                self.end(now, CloseCause::DisconnectedByPeer(disconnect.reason));
-            }
-        }
-        Ok(())
+    fn end(&mut self, now: Timestamp, cause: CloseCause) {
+        self.end_with(now, cause, Diagnostics::default());
     }
 
-    fn end(&mut self, now: Timestamp, cause: CloseCause) {
+    fn end_with(&mut self, now: Timestamp, cause: CloseCause, diagnostics: Diagnostics) {
         if self.link.is_ended() {
             return;
         }
         if matches!(cause, CloseCause::ProtocolError(_)) {
-            self.outbox.traffic.note_violation();
+            self.events.traffic.note_violation();
         }
         // The will is part of an accepted connection only.
         let will = if self.link.is_connected() {
@@ -335,51 +365,13 @@ impl Connection {
             None
         };
         self.link.end(now, cause, &self.config);
-        self.push(Event::Closed {
+        self.session.receipts.end_connection();
+        self.requests.clear();
+        self.events.push(Event::Closed {
             cause,
             will,
             session_expiry_secs: self.session_expiry_secs,
+            diagnostics,
         });
-    }
-
-    fn push(&mut self, event: Event) {
-        self.outbox.events.push_back(event);
-    }
-}
-
-/// A connection, as the owner of its input.
-struct Input<'c> {
-    connection: &'c mut Connection,
-    now: Timestamp,
-}
-
-impl Intake for Input<'_> {
-    fn next_frame<'p>(&mut self, input: &'p [u8]) -> Step<'p> {
-        let connection = &mut *self.connection;
-        if connection.link.is_ended() {
-            return Step::Ignore;
-        }
-        if !connection.wants_input() {
-            return Step::Need(0);
-        }
-        match connection.link.parse(input) {
-            Ok(Parsed::Complete(frame)) => Step::Frame(frame),
-            Ok(Parsed::Partial { needed }) => Step::Need(needed),
-            Err(error) => {
-                connection.end(self.now, CloseCause::ProtocolError(error));
-                Step::Ignore
-            }
-        }
-    }
-
-    fn handle_frame(&mut self, frame: &Frame<'_>, origin: Origin<'_>) {
-        let connection = &mut *self.connection;
-        connection.outbox.traffic.note_received(frame.size());
-        let packet = connection.link.decode(frame);
-        let handled = packet.map_err(|error| CloseCause::ProtocolError(error.into()));
-        let handled = handled.and_then(|packet| connection.carry_out(self.now, &packet, origin));
-        if let Err(cause) = handled {
-            connection.end(self.now, cause);
-        }
     }
 }

@@ -10,7 +10,10 @@ mod id_set;
 mod inbound;
 mod journal;
 mod outbound;
+mod own;
 mod packet_id;
+mod receipts;
+mod restore;
 mod snapshot;
 
 pub(crate) use id_set::IdSet;
@@ -20,6 +23,11 @@ pub(crate) use journal::{Journal, Record};
 pub(crate) use outbound::{
     Lost, Mismatch, Next, Outbound, QueueLimits, Received, RequestKind, Sent,
 };
+pub(crate) use own::OwnMessage;
+pub use receipts::{AckError, Acknowledge, Receipt};
+pub(crate) use receipts::{Answer, Pending, Receipts};
+pub use restore::RestoreError;
+pub(crate) use restore::Restoring;
 pub use snapshot::SessionSnapshot;
 pub(crate) use snapshot::{StoredPublish, StoredRelease, StoredSubscription, StoredWaiting};
 

@@ -7,22 +7,24 @@ use mqtt_codec::{Message, PacketId, SubscriptionId, SubscriptionOptions};
 use super::{JournalEntry, Record};
 use crate::Timestamp;
 
-/// What a client has to keep of its session while its program is not running: messages that wait,
-/// messages in flight in both directions, and what it is subscribed to.
+/// What has to be kept of a session while no program holds it: messages that wait, messages in flight
+/// in both directions, and what a client is subscribed to.
 ///
 /// From [`Client::snapshot`](crate::client::Client::snapshot), for
-/// [`Client::restore`](crate::client::Client::restore). With the feature `serde` it can be written in
+/// [`Client::restore`](crate::client::Client::restore); in the server role from
+/// [`Session::snapshot`](crate::server::Session::snapshot), for
+/// [`Session::restore`](crate::server::Session::restore). With the feature `serde` it can be written in
 /// any format; what comes back is checked, whoever wrote it. Deadlines are kept with the moment of the
 /// snapshot, so that what counts is the time left. `Debug` shows no payload.
 ///
-/// With [`Config::journal`](crate::client::Config::journal) it is the base from which
+/// With a client's [`Config::journal`](crate::client::Config::journal) it is the base from which
 /// [`apply`](Self::apply) goes on.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct SessionSnapshot {
     pub(crate) form: u16,
-    /// When this was so, by the clock of the client that it was taken from.
+    /// When this was so, by the clock of where it was taken from.
     pub(crate) at: Timestamp,
     /// The name that the next `publish` or request gets; all others are below it.
     pub(crate) next_token: u64,

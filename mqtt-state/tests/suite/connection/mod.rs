@@ -1,11 +1,15 @@
 //! `server::Connection`: one connection for those who have their own broker above it.
 
+mod acknowledge;
+mod answers;
+mod stored;
+
 use mqtt_codec::{
     Ack, Connect, DisconnectReason, Message, Packet, PublishReason, QoS, ReasonCode,
     SubscribeReason, UnsubscribeReason,
 };
 use mqtt_state::server::{Acceptance, CommandError, Config, Connection, Event, Session};
-use mqtt_state::{CloseCause, Timestamp};
+use mqtt_state::{CloseCause, Diagnostics, Timestamp};
 
 use crate::wire::{
     Peer, V3_1_1, V5_0, connect, id, puback, publish, pubrec, text, want, with_subscribe,
@@ -79,6 +83,7 @@ fn messages_come_up_and_go_down() {
         Event::Publish {
             message: up,
             dup: false,
+            receipt: None,
         },
     ] = &events(&mut connection)[..]
     else {
@@ -112,7 +117,11 @@ fn messages_come_up_and_go_down() {
     let delivered: Vec<_> = tokens
         .into_iter()
         .zip(reasons)
-        .map(|(token, reason)| Event::Delivered { token, reason })
+        .map(|(token, reason)| Event::Delivered {
+            token,
+            reason,
+            diagnostics: Diagnostics::default(),
+        })
         .collect();
     assert_eq!(events(&mut connection), delivered);
 }
@@ -191,6 +200,7 @@ fn a_connection_that_is_over_tells_so_once() {
         cause: CloseCause::Disconnected(DisconnectReason::ServerBusy),
         will: None,
         session_expiry_secs: 0,
+        diagnostics: Diagnostics::default(),
     };
     assert_eq!(events(&mut connection), [closed]);
     assert_eq!(

@@ -1,0 +1,151 @@
+//! What is kept for a client while it is away, for those who have their own broker.
+
+use core::time::Duration;
+
+use mqtt_codec::Message;
+
+use super::{Config, DeliveryToken};
+use crate::Timestamp;
+use crate::session::{
+    self, OwnMessage, QueueLimits, Receipts, RestoreError, Restoring, SessionSnapshot,
+};
+
+/// The session of one client: messages that wait for it, messages in flight in both directions, and
+/// which of its messages the owner has not acknowledged. What the client is subscribed to is its
+/// owner's.
+///
+/// It goes from one connection to the next: [`Connection::into_session`](super::Connection::into_session)
+/// takes it out, [`Acceptance::session`](super::Acceptance::session) puts it in. While no program
+/// holds it, it is a [`SessionSnapshot`].
+///
+/// ```
+/// use core::time::Duration;
+/// use mqtt_state::Timestamp;
+/// use mqtt_state::server::{Config, Session};
+///
+/// let stored = Session::new().snapshot(Timestamp::from_secs(5));
+/// // Later, in another program that counts its time from another moment.
+/// let config = Config::default();
+/// let session = Session::restore(Timestamp::ZERO, Duration::from_secs(60), &config, stored)?;
+/// assert_eq!(session.waiting_len(), 0);
+/// # Ok::<(), mqtt_state::server::RestoreError>(())
+/// ```
+// [5:MQTT-4.1.0-1] [3:MQTT-4.1.0-1] It is never discarded while a connection uses it.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub(super) core: session::Session<OwnMessage>,
+    pub(super) receipts: Receipts,
+    pub(super) next_token: u64,
+}
+
+impl Session {
+    /// A session without any history.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            core: session::Session::new(),
+            receipts: Receipts::default(),
+            next_token: 1,
+        }
+    }
+
+    /// QoS 1 and 2 messages that were sent and are not fully acknowledged.
+    #[must_use]
+    pub fn in_flight_len(&self) -> usize {
+        self.core.in_flight_len()
+    }
+
+    /// Messages that wait for their first sending.
+    #[must_use]
+    pub fn waiting_len(&self) -> usize {
+        self.core.waiting_len()
+    }
+
+    /// The bytes of the messages in flight and of those that wait: topic, properties and payload.
+    #[must_use]
+    pub fn messages_bytes(&self) -> usize {
+        self.core.messages_bytes()
+    }
+
+    /// QoS 2 messages of the client that were taken and whose PUBREL has not come.
+    #[must_use]
+    pub fn unreleased_len(&self) -> usize {
+        self.core.unreleased_len()
+    }
+
+    /// Packet identifiers in use towards the client.
+    #[must_use]
+    pub fn packet_ids_in_use(&self) -> usize {
+        self.core.packet_ids_in_use()
+    }
+
+    /// Messages of the client that the owner has not acknowledged, and those whose acknowledgement
+    /// waits for theirs.
+    #[must_use]
+    pub fn unacknowledged_len(&self) -> usize {
+        self.receipts.len()
+    }
+
+    /// The deliveries whose outcome has not been told. A message is missing once the client has
+    /// confirmed with PUBREC that it has it. When a session ends, these are for whoever else may want
+    /// them: a member of the same shared subscription, perhaps.
+    pub fn open_deliveries(&self) -> impl Iterator<Item = (DeliveryToken, Option<&Message>)> {
+        let outbound = &self.core.outbound;
+        let released = outbound
+            .releases()
+            .map(|(_, tag)| (DeliveryToken(tag), None));
+        let sent = outbound.publishes().map(|(_, kept)| kept);
+        let others = sent.chain(outbound.waiting());
+        let others = others.map(|kept| (DeliveryToken(kept.tag), Some(&kept.message.message)));
+        released.chain(others)
+    }
+
+    /// The session as plain data. Messages share their bytes with it. What the owner has not
+    /// acknowledged is not in it: the client sends that again.
+    #[must_use]
+    pub fn snapshot(&self, now: Timestamp) -> SessionSnapshot {
+        SessionSnapshot::of(&self.core, now, self.next_token, |_all| true)
+    }
+
+    /// A session that was stored, `elapsed` ago: expiry goes on through that time. The tokens of its
+    /// deliveries are those that `deliver` gave out before.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`]: nothing in a snapshot is believed.
+    pub fn restore(
+        now: Timestamp,
+        elapsed: Duration,
+        config: &Config,
+        mut snapshot: SessionSnapshot,
+    ) -> Result<Self, RestoreError> {
+        let mut session = Self::new();
+        let restoring = Restoring {
+            now,
+            elapsed,
+            limits: config.queue_limits(),
+            check: &|_any| Ok(()),
+        };
+        snapshot.restore_into(&mut session.core, &restoring)?;
+        if !snapshot.subscriptions.is_empty() {
+            return Err(RestoreError::Subscriptions);
+        }
+        session.next_token = snapshot.next_token;
+        Ok(session)
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Config {
+    pub(super) const fn queue_limits(&self) -> QueueLimits {
+        QueueLimits {
+            len_max: self.waiting_len_max,
+            bytes_max: self.messages_bytes_max,
+        }
+    }
+}

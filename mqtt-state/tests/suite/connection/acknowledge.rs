@@ -1,0 +1,240 @@
+//! Messages that the owner acknowledges.
+
+use mqtt_codec::{AckProperties, Delivery, Publish, PublishReason, QoS};
+use mqtt_state::server::{AckError, Acknowledge, Config, Connection, Event, Receipt, Session};
+use mqtt_state::{CloseCause, InputWaits, ProtocolError};
+
+use super::{events, open};
+use crate::wire::{Peer, V3_1_1, V5_0, publish, pubrel, text};
+
+fn manual() -> Config {
+    Config {
+        acknowledge: Acknowledge::Manual,
+        receive_maximum: 3,
+        ..Config::default()
+    }
+}
+
+fn served(peer: &Peer) -> Connection {
+    let mut connection = open(peer, manual(), Some(Session::new()));
+    peer.hear(&mut connection);
+    connection
+}
+
+fn receipts(connection: &mut Connection) -> Vec<Receipt> {
+    let events = events(connection).into_iter();
+    events
+        .filter_map(|event| match event {
+            Event::Publish { receipt, .. } => receipt,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+fn again(qos: QoS, value: u16) -> Publish<'static> {
+    let mut again = publish("t", "m", qos, value);
+    again.delivery = match again.delivery {
+        Delivery::ExactlyOnce { id, .. } => Delivery::ExactlyOnce { id, dup: true },
+        Delivery::AtLeastOnce { id, .. } => Delivery::AtLeastOnce { id, dup: true },
+        Delivery::AtMostOnce => Delivery::AtMostOnce,
+    };
+    again
+}
+
+#[test]
+fn answers_go_out_in_the_order_of_the_messages() {
+    // [5:MQTT-4.6.0-2] [3:MQTT-4.6.0-2] [5:MQTT-4.6.0-3] [3:MQTT-4.6.0-3]
+    for (qos, name) in [(QoS::AtLeastOnce, "PUBACK"), (QoS::ExactlyOnce, "PUBREC")] {
+        for version in [V3_1_1, V5_0] {
+            let peer = Peer::new(version);
+            let mut connection = served(&peer);
+            for value in [5, 6, 7] {
+                assert_eq!(
+                    peer.ask(&mut connection, publish("t", "m", qos, value)),
+                    [""; 0]
+                );
+            }
+            let [first, second, third] = receipts(&mut connection)[..] else {
+                panic!("three messages");
+            };
+            connection.ack(peer.now, third).unwrap();
+            assert_eq!(peer.hear(&mut connection), [""; 0], "{name} {version}");
+            connection.ack(peer.now, first).unwrap();
+            assert_eq!(peer.hear(&mut connection), [format!("{name} 5 00")]);
+            assert_eq!(connection.session().unacknowledged_len(), 2);
+            connection.ack(peer.now, second).unwrap();
+            assert_eq!(
+                peer.hear(&mut connection),
+                [format!("{name} 6 00"), format!("{name} 7 00")]
+            );
+            assert_eq!(connection.ack(peer.now, first), Err(AckError::Stale));
+        }
+    }
+}
+
+#[test]
+fn a_refusal_says_why_and_ends_the_flow() {
+    // [5:MQTT-4.3.3-9] [5:MQTT-4.4.0-2]
+    let peer = Peer::new(V5_0);
+    let mut connection = served(&peer);
+    let words = AckProperties {
+        reason_string: Some(text("full")),
+        ..AckProperties::default()
+    };
+    for (qos, value, packet) in [(QoS::AtLeastOnce, 5_u8, 0x40), (QoS::ExactlyOnce, 6, 0x50)] {
+        peer.say(&mut connection, publish("t", "m", qos, value.into()));
+        let [receipt] = receipts(&mut connection)[..] else {
+            panic!("one message");
+        };
+        let success = PublishReason::Success;
+        let none = connection.reject_publish(peer.now, receipt, success, words);
+        assert_eq!(none, Err(AckError::NotARefusal));
+        let reason = PublishReason::QuotaExceeded;
+        connection
+            .reject_publish(peer.now, receipt, reason, words)
+            .unwrap();
+        let (bytes, _) = peer.hear_bytes(&mut connection);
+        let expected = [&[packet, 11, 0, value, 0x97, 7, 0x1F, 0, 4][..], b"full"].concat();
+        assert_eq!(bytes, expected);
+        // The identifier is free: the same one is a new message.
+        peer.say(&mut connection, publish("t", "m", qos, value.into()));
+        let [receipt] = receipts(&mut connection)[..] else {
+            panic!("a new message");
+        };
+        connection.ack(peer.now, receipt).unwrap();
+        peer.hear(&mut connection);
+    }
+}
+
+#[test]
+fn v3_knows_no_refusal() {
+    let peer = Peer::new(V3_1_1);
+    let mut connection = served(&peer);
+    peer.say(&mut connection, publish("t", "m", QoS::AtLeastOnce, 5));
+    let [receipt] = receipts(&mut connection)[..] else {
+        panic!("one message");
+    };
+    let reason = PublishReason::NotAuthorized;
+    let refused = connection.reject_publish(peer.now, receipt, reason, AckProperties::default());
+    assert_eq!(refused, Err(AckError::NotInVersion));
+    connection.ack(peer.now, receipt).unwrap();
+    assert_eq!(peer.hear(&mut connection), ["PUBACK 5 00"]);
+}
+
+#[test]
+fn a_qos_1_message_comes_again_and_a_qos_2_message_does_not() {
+    // [5:MQTT-4.3.2-5] [3:MQTT-4.3.2-2] [5:MQTT-4.3.3-10] [3:MQTT-4.3.3-2]
+    for version in [V3_1_1, V5_0] {
+        let peer = Peer::new(version);
+        let mut first = served(&peer);
+        peer.say(&mut first, publish("t", "m", QoS::AtLeastOnce, 5));
+        peer.say(&mut first, publish("t", "m", QoS::ExactlyOnce, 6));
+        peer.say(&mut first, publish("t", "m", QoS::ExactlyOnce, 7));
+        let [once, twice, late] = receipts(&mut first)[..] else {
+            panic!("three messages");
+        };
+        first.handle_close(peer.now);
+        events(&mut first);
+        assert_eq!(first.ack(peer.now, once), Err(AckError::Stale));
+        // Whenever it is answered, with or without a connection.
+        first.ack(peer.now, twice).unwrap();
+
+        let mut second = open(&peer, manual(), Some(first.into_session()));
+        peer.hear(&mut second);
+        assert_eq!(peer.ask(&mut second, again(QoS::AtLeastOnce, 5)), [""; 0]);
+        assert_eq!(receipts(&mut second).len(), 1, "QoS 1 comes again");
+        assert_eq!(
+            peer.ask(&mut second, again(QoS::ExactlyOnce, 6)),
+            ["PUBREC 6 00"],
+            "{version}"
+        );
+        assert_eq!(peer.ask(&mut second, again(QoS::ExactlyOnce, 7)), [""; 0]);
+        assert_eq!(events(&mut second), [], "QoS 2 does not");
+        second.ack(peer.now, late).unwrap();
+        assert_eq!(peer.hear(&mut second), ["PUBREC 7 00"]);
+        assert_eq!(peer.ask(&mut second, pubrel(7)), ["PUBCOMP 7 00"]);
+    }
+}
+
+#[test]
+fn who_does_not_wait_for_answers_breaks_the_receive_maximum() {
+    // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9]
+    let peer = Peer::new(V5_0);
+    let mut connection = served(&peer);
+    for value in 1..=3 {
+        peer.say(&mut connection, publish("t", "m", QoS::AtLeastOnce, value));
+    }
+    receipts(&mut connection);
+    assert_eq!(
+        peer.ask(&mut connection, publish("t", "m", QoS::AtLeastOnce, 4)),
+        ["DISCONNECT 93", "close"]
+    );
+    let [Event::Closed { cause, .. }] = &events(&mut connection)[..] else {
+        panic!("closed");
+    };
+    let error = ProtocolError::ReceiveMaximumExceeded { maximum: 3 };
+    assert_eq!(*cause, CloseCause::ProtocolError(error));
+}
+
+#[test]
+fn a_3_1_1_client_cannot_be_told_and_has_to_wait() {
+    let peer = Peer::new(V3_1_1);
+    let mut connection = served(&peer);
+    for value in 1..=3 {
+        peer.say(&mut connection, publish("t", "m", QoS::AtLeastOnce, value));
+    }
+    let receipts = receipts(&mut connection);
+    assert!(!connection.wants_input());
+    let waits = connection.explain().input;
+    assert_eq!(waits, Some(InputWaits::ForAcknowledgement));
+    let taken = connection.handle_input(peer.now, &[0xC0, 0]);
+    assert_eq!(taken.bytes, 0);
+    // Any of them makes room, whether or not it is its turn.
+    connection.ack(peer.now, receipts[1]).unwrap();
+    assert!(connection.wants_input());
+    connection.ack(peer.now, receipts[0]).unwrap();
+    assert_eq!(peer.hear(&mut connection), ["PUBACK 1 00", "PUBACK 2 00"]);
+}
+
+#[test]
+fn a_payload_above_the_limit_is_refused_by_itself() {
+    for acknowledge in [Acknowledge::Automatic, Acknowledge::Manual] {
+        for (version, qos, expected) in [
+            (V5_0, QoS::AtMostOnce, None),
+            (V5_0, QoS::AtLeastOnce, Some("PUBACK 5 97")),
+            (V5_0, QoS::ExactlyOnce, Some("PUBREC 5 97")),
+            (V3_1_1, QoS::AtLeastOnce, Some("PUBACK 5 00")),
+            (V3_1_1, QoS::ExactlyOnce, Some("PUBREC 5 00")),
+        ] {
+            let peer = Peer::new(version);
+            let config = Config {
+                acknowledge,
+                payload_size_max: Some(3),
+                ..Config::default()
+            };
+            let mut connection = open(&peer, config, None);
+            peer.hear(&mut connection);
+            let heard = peer.ask(&mut connection, publish("t", "four", qos, 5));
+            assert_eq!(heard, Vec::from_iter(expected), "{version} {qos:?}");
+            assert_eq!(events(&mut connection), []);
+            peer.say(&mut connection, publish("t", "two", qos, 6));
+            assert_eq!(events(&mut connection).len(), 1);
+        }
+    }
+}
+
+#[test]
+fn an_identifier_that_is_in_use_is_refused() {
+    // Section 7.6: QoS 1 with the identifier of a QoS 2 message that is not released.
+    let peer = Peer::new(V5_0);
+    let mut connection = open(&peer, Config::default(), None);
+    peer.hear(&mut connection);
+    peer.ask(&mut connection, publish("t", "two", QoS::ExactlyOnce, 9));
+    events(&mut connection);
+    assert_eq!(
+        peer.ask(&mut connection, publish("t", "one", QoS::AtLeastOnce, 9)),
+        ["PUBACK 9 91"]
+    );
+    assert_eq!(events(&mut connection), []);
+    assert_eq!(peer.ask(&mut connection, pubrel(9)), ["PUBCOMP 9 00"]);
+}

@@ -1,0 +1,158 @@
+//! Sessions that go from one connection to the next, by hand or through a store.
+
+use core::time::Duration;
+
+use mqtt_codec::QoS;
+use mqtt_state::Timestamp;
+use mqtt_state::server::{Config, DropCause, Event, RestoreError, Session};
+
+use super::{events, message, open};
+use crate::wire::{Peer, V3_1_1, V5_0, puback, pubcomp, publish, pubrec};
+
+/// Messages 1 and 2 in flight, 3 released, 4 waits, QoS 2 message 9 of the client not released.
+fn busy(peer: &Peer) -> Session {
+    let mut connection = open(peer, Config::default(), Some(Session::new()));
+    peer.hear(&mut connection);
+    for (payload, qos) in [
+        ("1", QoS::AtLeastOnce),
+        ("2", QoS::ExactlyOnce),
+        ("3", QoS::ExactlyOnce),
+    ] {
+        connection.deliver(peer.now, message(payload, qos)).unwrap();
+    }
+    peer.hear(&mut connection);
+    peer.ask(&mut connection, pubrec(3));
+    peer.say(&mut connection, publish("t", "up", QoS::ExactlyOnce, 9));
+    connection.handle_close(peer.now);
+    connection
+        .deliver(peer.now, message("4", QoS::AtLeastOnce))
+        .unwrap();
+    connection.into_session()
+}
+
+#[test]
+fn a_stored_session_goes_on_as_if_it_had_been_kept() {
+    // [5:MQTT-4.4.0-1] [3:MQTT-4.4.0-1] [5:MQTT-4.3.3-10] [3:MQTT-4.3.3-2]
+    for version in [V3_1_1, V5_0] {
+        let peer = Peer::new(version);
+        let kept = busy(&peer);
+        let stored = kept.snapshot(peer.now);
+        let elapsed = Duration::from_secs(60);
+        let restored =
+            Session::restore(Timestamp::ZERO, elapsed, &Config::default(), stored).unwrap();
+        let tokens = |session: &Session| -> Vec<_> {
+            let open = session.open_deliveries();
+            open.map(|(token, message)| (token, message.cloned()))
+                .collect()
+        };
+        assert_eq!(tokens(&restored), tokens(&kept));
+        assert_eq!(restored.unreleased_len(), 1);
+        for session in [kept, restored] {
+            let mut connection = open(&peer, Config::default(), Some(session));
+            assert_eq!(
+                peer.hear(&mut connection),
+                [
+                    "CONNACK 00 present",
+                    "PUBREL 3 00",
+                    "PUBLISH t=1 q1 id1 dup",
+                    "PUBLISH t=2 q2 id2 dup",
+                    "PUBLISH t=4 q1 id4",
+                ],
+                "{version}"
+            );
+            let repeated = publish("t", "up", QoS::ExactlyOnce, 9);
+            assert_eq!(peer.ask(&mut connection, repeated), ["PUBREC 9 00"]);
+            assert_eq!(events(&mut connection), []);
+        }
+    }
+}
+
+#[test]
+fn deliveries_have_names_of_their_own_on_every_connection() {
+    let peer = Peer::new(V5_0);
+    let session = busy(&peer);
+    let before: Vec<_> = session.open_deliveries().map(|(token, _)| token).collect();
+    let mut connection = open(&peer, Config::default(), Some(session));
+    let token = connection
+        .deliver(peer.now, message("5", QoS::AtLeastOnce))
+        .unwrap();
+    assert!(!before.contains(&token), "{token:?} in {before:?}");
+    peer.hear(&mut connection);
+    for answer in [puback(1), pubcomp(3), puback(5)] {
+        peer.say(&mut connection, answer);
+    }
+    let told: Vec<_> = events(&mut connection)
+        .into_iter()
+        .map(|event| match event {
+            Event::Delivered { token, .. } => token,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(told.last(), Some(&token));
+    assert!(before.contains(&told[0]) && before.contains(&told[1]));
+}
+
+#[test]
+fn a_clean_start_has_no_session_whatever_the_owner_gives() {
+    // [5:MQTT-3.1.2-4] [5:MQTT-3.2.2-2] [3:MQTT-3.1.2-6] [3:MQTT-3.2.2-1]
+    for version in [V3_1_1, V5_0] {
+        let peer = Peer::new(version);
+        let session = busy(&peer);
+        let mut connection = mqtt_state::server::Connection::new(peer.now, Config::default());
+        peer.say(&mut connection, crate::wire::connect(version, "c"));
+        let acceptance = mqtt_state::server::Acceptance {
+            session: Some(session),
+            ..Default::default()
+        };
+        connection.accept(peer.now, acceptance).unwrap();
+        assert_eq!(peer.hear(&mut connection), ["CONNACK 00"], "{version}");
+        assert_eq!(connection.session().waiting_len(), 0);
+    }
+}
+
+#[test]
+fn nothing_in_a_store_is_believed() {
+    let peer = Peer::new(V5_0);
+    let stored = busy(&peer).snapshot(peer.now);
+    let restore = |config: &Config| {
+        let restored = Session::restore(peer.now, Duration::ZERO, config, stored.clone());
+        restored.map(|session| session.waiting_len())
+    };
+    assert_eq!(restore(&Config::default()), Ok(1));
+    let small = Config {
+        waiting_len_max: 0,
+        ..Config::default()
+    };
+    assert_eq!(restore(&small), Err(RestoreError::TooMuch));
+    let small = Config {
+        messages_bytes_max: 3,
+        ..Config::default()
+    };
+    assert_eq!(restore(&small), Err(RestoreError::TooMuch));
+}
+
+#[test]
+fn a_message_that_waited_too_long_is_dropped_and_told() {
+    // [5:MQTT-3.3.2-5]
+    let mut peer = Peer::new(V5_0);
+    let mut connection = open(&peer, Config::default(), Some(Session::new()));
+    connection.handle_close(peer.now);
+    let properties = mqtt_codec::PublishProperties {
+        message_expiry_secs: Some(10),
+        ..Default::default()
+    };
+    let late = message("late", QoS::AtLeastOnce)
+        .with_properties(&properties)
+        .unwrap();
+    let token = connection.deliver(peer.now, late.clone()).unwrap();
+    let session = connection.into_session();
+    peer.now = peer.now + Duration::from_secs(10);
+    let mut connection = open(&peer, Config::default(), Some(session));
+    assert_eq!(peer.hear(&mut connection), ["CONNACK 00 present"]);
+    let dropped = Event::DeliveryDropped {
+        token,
+        message: late,
+        cause: DropCause::Expired,
+    };
+    assert_eq!(events(&mut connection), [dropped]);
+}
