@@ -170,7 +170,7 @@ fn what_flags_may_not_say() {
 #[test]
 fn files_of_access_that_are_wrong_say_where() {
     let folder = folder("options-wrong-access");
-    refused(&["--store", "somewhere"], "not there yet");
+    refused(&["--store", "/"], "cannot open");
     let wrong = file(&folder, "wrong", "user a\nallow everything");
     refused(&["--acl", &wrong], "line 2");
     let wrong = file(&folder, "wrong", "alice:secret");

@@ -1,12 +1,14 @@
-//! An MQTT broker on TCP, TLS and WebSocket, everything in memory.
+//! An MQTT broker on TCP, TLS and WebSocket, in memory or with a store.
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use mqtt_examples::access::password;
 use mqtt_examples::broker::Server;
 use mqtt_examples::broker::listen::{Listener, Transport};
 use mqtt_examples::broker::options::{Options, Plan};
+use mqtt_examples::broker::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -26,7 +28,9 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(plan: Plan) -> anyhow::Result<()> {
-    let server = Server::new(plan.config, plan.access, plan.verbose);
+    let store = plan.store.as_deref().map(Store::open).transpose()?;
+    let server = Server::new(plan.config, plan.access, plan.verbose, store.as_ref())?;
+    let has_store = store.is_some();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut listeners = Vec::new();
     for (number, (address, transport)) in (0..).zip(plan.listeners) {
@@ -44,12 +48,26 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     // Goes on during the shutdown: there are deadlines in it.
     let time_keeper = server.clone();
     tokio::spawn(async move { time_keeper.keep_time().await });
+    // Without one it has nothing to say, ever.
+    let store_keeper = server.clone();
+    let keep = async move {
+        match store {
+            Some(store) => store_keeper.keep_store(store).await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut keeping = tokio::spawn(keep);
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
+        // Nothing can be acknowledged without it.
+        failed = &mut keeping => failed?.context("the store has failed")?,
     }
     mqtt_examples::out!("shutting down");
     server.shut_down().await;
+    if has_store {
+        keeping.await?.context("the store has failed")?;
+    }
     Ok(())
 }
 

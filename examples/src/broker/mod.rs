@@ -8,6 +8,7 @@ mod decide;
 pub mod listen;
 pub mod options;
 mod report;
+pub mod store;
 pub mod sys;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use mqtt_state::broker::{self, Broker, Config, ConnectionId, Event};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use self::store::{Outlet, Store};
 use crate::access::Access;
 use crate::clock::Clock;
 
@@ -47,6 +49,10 @@ struct State {
     logins: BTreeMap<ConnectionId, String>,
     /// Whose a session is, by client identifier.
     users: BTreeMap<Box<str>, String>,
+    /// Where the machine's journal goes, if it has one.
+    outlet: Option<Outlet>,
+    /// The journal ends when it is written.
+    is_ending: bool,
 }
 
 /// How the tasks of one connection are woken.
@@ -63,29 +69,41 @@ struct Peer {
 }
 
 impl Server {
-    /// A broker without connections.
-    pub fn new(config: Config, access: Access, verbose: bool) -> Self {
-        let message_events = verbose;
-        let broker = Broker::new(Config {
-            message_events,
+    /// A broker without connections, with what is in a store, if there is one.
+    pub fn new(
+        config: Config,
+        access: Access,
+        verbose: bool,
+        store: Option<&Store>,
+    ) -> anyhow::Result<Self> {
+        let clock = Clock::new();
+        let config = Config {
+            message_events: verbose,
             ask: access.questions(),
+            journal: store.is_some(),
             ..config
-        });
+        };
+        let broker = match store {
+            Some(store) => store.restore(config, clock)?,
+            None => Broker::new(config),
+        };
         let state = Mutex::new(State {
             broker,
             peers: BTreeMap::new(),
             logins: BTreeMap::new(),
             users: BTreeMap::new(),
+            outlet: None,
+            is_ending: false,
         });
-        Self {
+        Ok(Self {
             shared: Arc::new(Shared {
-                clock: Clock::new(),
+                clock,
                 state,
                 timer: Notify::new(),
                 access,
                 verbose,
             }),
-        }
+        })
     }
 
     /// Keeps the machine's deadlines. Never comes back.
@@ -102,15 +120,17 @@ impl Server {
         }
     }
 
-    /// Says goodbye to all clients and waits until they have read it, for two seconds at most.
+    /// Says goodbye to all clients and waits until they have read it, for two seconds at most. What
+    /// is left to write is the store's last.
     pub async fn shut_down(&self) {
         self.locked(|state| state.broker.shutdown(self.shared.clock.now()));
         for _ in 0..40 {
             if self.locked(|state| state.peers.is_empty()) {
-                return;
+                break;
             }
             sleep(Duration::from_millis(50)).await;
         }
+        self.shut_store();
     }
 
     /// Does something with the machine, and then what the machine asks for.
@@ -134,6 +154,7 @@ impl Server {
             }
             self.decide(&mut state, self.shared.clock.now(), event);
         }
+        state.hand_to_store();
         while let Some(id) = state.broker.poll_ready() {
             if let Some(peer) = state.peers.get(&id) {
                 peer.ready.notify_one();

@@ -21,7 +21,7 @@ use crate::transport::{tls, websocket};
 /// Smallest limit of packets that leaves room for anything.
 const PACKET_SIZE_MIN: u32 = 16;
 
-/// An MQTT 5.0 and 3.1.1 broker. Everything is kept in memory.
+/// An MQTT 5.0 and 3.1.1 broker. Everything is kept in memory, unless there is a store.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Options {
@@ -129,7 +129,7 @@ struct Settings {
     /// Bytes of all messages that are kept [default: 1073741824]
     #[arg(long, value_name = "N")]
     max_total_bytes: Option<usize>,
-    /// Keep sessions and retained messages there
+    /// Keep sessions, their messages and retained messages in this file
     #[arg(long, value_name = "PATH")]
     store: Option<String>,
     /// Print everything that happens
@@ -149,6 +149,8 @@ pub struct Plan {
     pub figures_every: Option<Duration>,
     /// Whether everything is printed.
     pub verbose: bool,
+    /// The file that sessions and retained messages are kept in.
+    pub store: Option<String>,
 }
 
 impl Options {
@@ -158,7 +160,6 @@ impl Options {
             Some(path) => self.settings.or(Settings::read(path)?),
             None => self.settings,
         };
-        ensure!(settings.store.is_none(), "--store: not there yet");
         Ok(Plan {
             listeners: settings.listeners()?,
             figures_every: settings
@@ -166,6 +167,7 @@ impl Options {
                 .filter(|secs| *secs > 0)
                 .map(|secs| Duration::from_secs(secs.into())),
             verbose: settings.verbose,
+            store: settings.store.clone(),
             config: settings.config(),
             access: settings.access()?,
         })

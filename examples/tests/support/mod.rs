@@ -173,6 +173,13 @@ impl OurBroker {
         Self { program, port }
     }
 
+    /// As it is told, and without a word about what goes well.
+    pub fn quiet(options: &[&str]) -> Self {
+        let mut program = Program::start(env!("CARGO_BIN_EXE_broker"), options);
+        let port = listening(&mut program);
+        Self { program, port }
+    }
+
     /// The port of its next listener.
     pub fn next_port(&mut self) -> String {
         listening(&mut self.program)

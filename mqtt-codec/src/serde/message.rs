@@ -14,7 +14,7 @@ use crate::{
     UserProperties, UserProperty,
 };
 
-/// A message as it is stored.
+/// A message as it is stored. Nothing is left out where it is empty: formats without names count fields.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
@@ -24,32 +24,26 @@ struct Stored {
     #[serde(default)]
     retain: bool,
     payload: ByteVec,
-    #[serde(default, skip_serializing_if = "Properties::is_empty")]
-    properties: Properties,
+    /// Most messages have none.
+    #[serde(default)]
+    properties: Option<Properties>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Properties {
-    #[serde(skip_serializing_if = "Option::is_none")]
     payload_format: Option<PayloadFormat>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     message_expiry_secs: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     response_topic: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     correlation_data: Option<ByteVec>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     subscription_ids: Vec<SubscriptionId>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     user_properties: Vec<(String, String)>,
 }
 
 impl Properties {
-    fn new(properties: &PublishProperties<'_>) -> Self {
-        Self {
+    fn new(properties: &PublishProperties<'_>) -> Option<Self> {
+        (*properties != PublishProperties::default()).then(|| Self {
             payload_format: properties.payload_format,
             message_expiry_secs: properties.message_expiry_secs,
             response_topic: properties.response_topic.map(|it| it.as_str().into()),
@@ -63,17 +57,7 @@ impl Properties {
                 .iter()
                 .map(|it| (it.name.as_str().into(), it.value.as_str().into()))
                 .collect(),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.payload_format.is_none()
-            && self.message_expiry_secs.is_none()
-            && self.response_topic.is_none()
-            && self.correlation_data.is_none()
-            && self.content_type.is_none()
-            && self.subscription_ids.is_empty()
-            && self.user_properties.is_empty()
+        })
     }
 }
 
@@ -93,7 +77,7 @@ impl Serialize for Message {
 impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let stored = Stored::deserialize(deserializer)?;
-        let properties = stored.properties;
+        let properties = stored.properties.unwrap_or_default();
         let mut pairs = Vec::new();
         for (name, value) in &properties.user_properties {
             pairs.push(UserProperty {

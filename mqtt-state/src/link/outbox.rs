@@ -102,6 +102,14 @@ impl Outbox {
         Some(self.holds.front()?.position)
     }
 
+    /// Whether the first packet of the connection is still here: nothing goes before it.
+    // [5:MQTT-3.2.0-1] [3:MQTT-3.2.0-1] CONNACK is the first packet of a server, [5:MQTT-3.1.0-1]
+    // [3:MQTT-3.1.0-1] CONNECT that of a client.
+    #[inline]
+    pub(crate) const fn holds_greeting(&self) -> bool {
+        self.taken == 0 && !self.bytes.is_empty()
+    }
+
     /// How many bytes may be taken now.
     fn free_len(&self) -> usize {
         match self.holds.front() {

@@ -120,7 +120,7 @@ impl Link {
         let Some(session) = session else {
             return Transmit::Idle;
         };
-        if session.outbound.is_idle() {
+        if session.outbound.is_idle() || self.outbox.holds_greeting() {
             return Transmit::Idle;
         }
         self.transmit_publishes(now, end, buf, session, store)
@@ -128,7 +128,9 @@ impl Link {
 
     /// Whether [`transmit`](Self::transmit) would find a PUBLISH to send.
     pub(crate) fn has_publish<M>(&self, session: &Session<M>) -> bool {
-        self.phase == Phase::Open && session.outbound.next(self.send.quota > 0).is_some()
+        self.phase == Phase::Open
+            && !self.outbox.holds_greeting()
+            && session.outbound.next(self.send.quota > 0).is_some()
     }
 
     /// Why messages of the session wait, if they do.

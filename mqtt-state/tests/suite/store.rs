@@ -156,6 +156,28 @@ fn nothing_goes_out_before_what_it_depends_on_is_stored() {
 }
 
 #[test]
+fn no_message_goes_before_a_connack_that_waits() {
+    // [5:MQTT-3.2.0-1] [3:MQTT-3.2.0-1]
+    for version in VERSIONS {
+        let mut world = World::with(config());
+        let reader = away(&mut world, "reader", version, "t");
+        let writer = world.joined("writer", version);
+        world.publish(writer, "t", "m", QoS::AtLeastOnce);
+        world.settle();
+        world.disk.lag = usize::MAX;
+        world.begin_resume(reader, version);
+        // At QoS 0 nothing of its own has to be stored.
+        world.settle();
+        world.publish(writer, "t", "free", QoS::AtMostOnce);
+        world.settle();
+        assert_eq!(world.events(reader), [], "{version}: it would have closed");
+        flush(&mut world);
+        flush(&mut world);
+        assert_eq!(world.got(reader), ["t=m q1", "t=free q0"], "{version}");
+    }
+}
+
+#[test]
 fn what_depends_on_nothing_waits_for_nothing() {
     for version in VERSIONS {
         let mut world = World::with(config());

@@ -1,0 +1,176 @@
+//! What must survive the program, in an embedded database: one file, written by a thread of its own.
+//!
+//! The machine hands out what has changed, the thread writes it down and says so, and the machine sends
+//! what waited for it. While one entry is written, the next one grows: the slower the disk, the more
+//! messages share one commit.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, bail};
+use mqtt_state::Timestamp;
+use mqtt_state::broker::{Broker, Config, Idle, JournalEntry, Restore, StoreKey, StoreValue};
+use redb::{Database, ReadableTable as _, TableDefinition};
+
+use super::{Server, State};
+use crate::clock::Clock;
+
+/// Keys and values, as the machine has them.
+const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
+
+/// Figures about the file, by name.
+const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
+/// The form of the values.
+const FORM: &str = "form";
+/// The time of the last entry, in the time of the store and by the calendar, in nanoseconds.
+const AT: &str = "at";
+const WRITTEN: &str = "written";
+
+/// What this program writes and reads.
+const THIS_FORM: u64 = 1;
+
+/// Entries that wait for the thread. One is written, one waits, and the next one grows in the machine.
+const WAITING: usize = 1;
+
+/// The file.
+#[derive(Debug)]
+pub struct Store {
+    database: Database,
+}
+
+/// Where the machine's entries go.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    sender: SyncSender<JournalEntry>,
+    /// For this one there was no room.
+    next: Option<JournalEntry>,
+}
+
+impl Store {
+    /// Opens a file, or makes one.
+    pub fn open(path: &str) -> anyhow::Result<Self> {
+        let database = Database::create(path).with_context(|| format!("cannot open {path}"))?;
+        let writing = database.begin_write()?;
+        {
+            // A reader finds the tables, whether or not something was ever written.
+            writing.open_table(ENTRIES)?;
+            let mut about = writing.open_table(ABOUT)?;
+            let form = about.get(FORM)?.map(|form| form.value());
+            match form {
+                None => drop(about.insert(FORM, THIS_FORM)?),
+                Some(THIS_FORM) => {}
+                Some(other) => bail!("{path} has form {other}, and this program knows {THIS_FORM}"),
+            }
+        }
+        writing.commit()?;
+        Ok(Self { database })
+    }
+
+    /// A broker that goes on with what is in the file. What cannot be read is left out, and told.
+    pub fn restore(&self, config: Config, clock: Clock) -> anyhow::Result<Broker> {
+        let reading = self.database.begin_read()?;
+        let about = reading.open_table(ABOUT)?;
+        let figure = |name| anyhow::Ok(about.get(name)?.map_or(0, |figure| figure.value()));
+        let idle = Idle {
+            at: Timestamp::from_nanos(figure(AT)?),
+            elapsed: Duration::from_nanos(calendar_nanos().saturating_sub(figure(WRITTEN)?)),
+        };
+        let mut restore = Restore::new(config, clock.now(), idle);
+        for entry in reading.open_table(ENTRIES)?.iter()? {
+            let (key, value) = entry?;
+            if let Err(error) = put(&mut restore, key.value(), value.value()) {
+                crate::log!("store: an entry is left out: {error:#}");
+            }
+        }
+        Ok(restore.finish())
+    }
+
+    /// Writes entries until there are no more.
+    fn write_all(&self, entries: &Receiver<JournalEntry>, server: &Server) -> anyhow::Result<()> {
+        while let Ok(entry) = entries.recv() {
+            self.write(&entry)?;
+            let position = entry.position();
+            server.locked(|state| state.broker.handle_stored(position));
+        }
+        Ok(())
+    }
+
+    /// One entry in one commit: all of it, or nothing.
+    fn write(&self, entry: &JournalEntry) -> anyhow::Result<()> {
+        let writing = self.database.begin_write()?;
+        {
+            let mut entries = writing.open_table(ENTRIES)?;
+            for change in entry.changes() {
+                let key = change.key().to_bytes();
+                match change.value() {
+                    Some(value) => {
+                        let value = postcard::to_allocvec(value)?;
+                        entries.insert(key.as_slice(), value.as_slice())?;
+                    }
+                    None => {
+                        entries.remove(key.as_slice())?;
+                    }
+                }
+            }
+            let mut about = writing.open_table(ABOUT)?;
+            about.insert(AT, entry.at().as_nanos())?;
+            about.insert(WRITTEN, calendar_nanos())?;
+        }
+        writing.commit()?;
+        Ok(())
+    }
+}
+
+fn put(restore: &mut Restore, key: &[u8], value: &[u8]) -> anyhow::Result<()> {
+    let key = StoreKey::from_bytes(key).context("an unknown key")?;
+    let value: StoreValue = postcard::from_bytes(value)?;
+    restore.put(key, value)?;
+    Ok(())
+}
+
+fn calendar_nanos() -> u64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Server {
+    /// Writes to a store what the machine must not forget. Comes back when the store is shut, or
+    /// with the error after which nothing can be acknowledged any more.
+    pub async fn keep_store(&self, store: Store) -> anyhow::Result<()> {
+        let (sender, entries) = sync_channel(WAITING);
+        self.locked(|state| {
+            state.outlet = Some(Outlet { sender, next: None });
+        });
+        let server = self.clone();
+        tokio::task::spawn_blocking(move || store.write_all(&entries, &server)).await?
+    }
+
+    /// Lets the store end when everything is written.
+    pub(super) fn shut_store(&self) {
+        self.locked(|state| state.is_ending = true);
+    }
+}
+
+impl State {
+    /// Hands out what has changed, as far as the thread has room for it.
+    pub(super) fn hand_to_store(&mut self) {
+        let Some(outlet) = &mut self.outlet else {
+            return;
+        };
+        while let Some(entry) = outlet.next.take().or_else(|| self.broker.poll_journal()) {
+            match outlet.sender.try_send(entry) {
+                Ok(()) => {}
+                // It comes back when it has written something.
+                Err(TrySendError::Full(entry)) => {
+                    outlet.next = Some(entry);
+                    return;
+                }
+                // It has failed, and said so.
+                Err(TrySendError::Disconnected(_)) => return,
+            }
+        }
+        if self.is_ending {
+            self.outlet = None;
+        }
+    }
+}
