@@ -68,8 +68,8 @@ pub use shared::SharedFilter;
 #[cfg(feature = "alloc")]
 pub use subscription::{
     Group, GroupId, GroupMembers, IndexConfig, IndexError, Match, MatchSlice, MatchSlices, Matches,
-    MergeScratch, Overlaps, Scratch, SubscriberMatch, SubscriberMatches, SubscriberValues,
-    SubscriptionFilter, SubscriptionIndex, SubscriptionSnapshot,
+    MergeScratch, Overlaps, Position, Receiver, Scratch, SubscriberMatch, SubscriberMatches,
+    SubscriberValues, SubscriptionFilter, SubscriptionIndex, SubscriptionSnapshot,
 };
 
 /// The longest topic name or filter, in bytes of UTF-8.

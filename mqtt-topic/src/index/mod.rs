@@ -18,7 +18,7 @@ mod sorted;
 mod tree;
 
 pub(crate) use cow::{Piece, Shared, Unshare, unshare_by_copy, unshare_only_owned};
-pub(crate) use hash::Seed;
+pub(crate) use hash::{Seed, below};
 pub(crate) use slab::Id;
 pub(crate) use sorted::{From, Slices, Sorted};
 pub(crate) use tree::{Node, Tree, Wanted};

@@ -106,6 +106,19 @@ impl<T> Sorted<T> {
     }
 }
 
+impl<T> Sorted<T> {
+    /// Entries from the first on that is not `before`, as slices: what is left of its piece, and the
+    /// pieces behind.
+    pub(crate) fn slices_from(&self, before: impl Fn(&T) -> bool) -> (&[T], Slices<'_, T>) {
+        let is_before = |piece: &Shared<Vec<T>>| piece.last().is_some_and(&before);
+        let piece = self.pieces.partition_point(is_before);
+        let mut pieces = self.pieces.get(piece..).unwrap_or_default().iter();
+        let entries = pieces.next().map_or(&[][..], |piece| piece.as_slice());
+        let first = entries.get(entries.partition_point(before)..);
+        (first.unwrap_or_default(), Slices { pieces })
+    }
+}
+
 impl<T: Clone> Sorted<T> {
     pub(crate) fn get_mut(&mut self, place: Place) -> Option<&mut T> {
         Shared::make_mut(self.pieces.get_mut(place.piece)?).get_mut(place.at)

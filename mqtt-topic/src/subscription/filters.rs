@@ -3,6 +3,7 @@
 use core::cmp::Ordering;
 
 use super::group::{Group, GroupEntry, GroupId};
+use super::recent::{Change, Version};
 use super::subscribers::Subscribers;
 use crate::TopicFilter;
 use crate::index::{From, Id, Node, Piece, Seed, Shared, Sorted, Tree, Unshare, unshare_by_copy};
@@ -56,6 +57,8 @@ pub(super) struct Filters<K, V> {
     /// Of the subscribers.
     heap_bytes: usize,
     next_group: GroupId,
+    /// Changes when the nodes that a topic finds may.
+    pub(super) version: Version,
 }
 
 impl<K, V> Clone for Filters<K, V> {
@@ -110,6 +113,12 @@ impl<K: Copy + Ord, V> Filters<K, V> {
             .from(|group| compare(group, (filter, Id::FIRST)))
     }
 
+    /// The groups behind one of a filter.
+    pub(super) fn groups_behind(&self, filter: Id, node: Id) -> From<'_, GroupEntry> {
+        self.groups
+            .from(|group| compare(group, (filter, node.next())))
+    }
+
     pub(super) fn group_of(&self, entry: &GroupEntry) -> Option<Group<'_, K, V>> {
         let members = self.subscribers(entry.node)?;
         Some(Group::new(entry.id, self.group_name(entry.node)?, members))
@@ -144,6 +153,7 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
             groups: Sorted::new(),
             heap_bytes: 0,
             next_group: GroupId::FIRST,
+            version: Version::default(),
         }
     }
 
@@ -166,16 +176,23 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
     }
 
     fn insert_child(&mut self, parent: Id, level: &[u8]) -> Option<Id> {
-        self.tree.insert_child(
+        let child =
+            self.tree.insert_child(
+                parent,
+                level,
+                FilterNode::EMPTY,
+                |above, child| match level {
+                    b"+" => above.plus = Some(child),
+                    b"#" => above.hash = Some(child),
+                    _ => {}
+                },
+            )?;
+        self.version.note(Change::Inserted {
             parent,
+            child,
             level,
-            FilterNode::EMPTY,
-            |above, child| match level {
-                b"+" => above.plus = Some(child),
-                b"#" => above.hash = Some(child),
-                _ => {}
-            },
-        )
+        });
+        Some(child)
     }
 
     /// The node of a shared subscription, by the '/' and the name of its group.
@@ -186,6 +203,11 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
         let node = self
             .tree
             .insert_child(filter, name, FilterNode::EMPTY, |_, _| {})?;
+        self.version.note(Change::Inserted {
+            parent: filter,
+            child: node,
+            level: name,
+        });
         let id = self.next_group;
         self.next_group = id.next();
         let entry = GroupEntry { filter, node, id };
@@ -199,6 +221,9 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
     pub(super) fn subscribe(&mut self, node: Id, key: K, value: V) -> Option<V> {
         let subscribers = &mut self.tree.value_mut(node)?.subscribers;
         let before = subscribers.bytes();
+        if subscribers.is_empty() {
+            self.version.note(Change::FirstSubscriber(node));
+        }
         let replaced = subscribers.insert(key, value);
         let after = subscribers.bytes();
         self.heap_bytes = self.heap_bytes.saturating_add(after).saturating_sub(before);
@@ -216,6 +241,9 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
         let subscribers = &mut self.tree.value_mut(node)?.subscribers;
         let before = subscribers.bytes();
         let removed = subscribers.remove(key);
+        if subscribers.is_empty() {
+            self.version.note(Change::LastSubscriber(node));
+        }
         let after = subscribers.bytes();
         self.heap_bytes = self.heap_bytes.saturating_add(after).saturating_sub(before);
         removed
@@ -247,6 +275,7 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
             above.hash = above.hash.filter(|hash| *hash != node);
             value = removed.subscribers.into_one();
         })?;
+        self.version.note(Change::Removed(node));
         if has_groups && let Ok(place) = self.groups.search(|group| compare(group, (filter, node)))
         {
             self.groups.remove(place);

@@ -7,6 +7,8 @@ mod filters;
 mod group;
 mod matches;
 mod overlap;
+mod receivers;
+mod recent;
 #[cfg(feature = "serde")]
 mod serde;
 mod snapshot;
@@ -18,6 +20,7 @@ use core::fmt;
 pub use group::{Group, GroupId, GroupMembers};
 pub use matches::{Match, MatchSlice, MatchSlices, Matches, Scratch};
 pub use overlap::{MergeScratch, Overlaps, SubscriberMatch, SubscriberMatches, SubscriberValues};
+pub use receivers::{Position, Receiver};
 pub use snapshot::SubscriptionSnapshot;
 
 use filters::Filters;
@@ -219,6 +222,46 @@ impl<K: Copy + Ord, V> SubscriptionIndex<K, V> {
         scratch: &'i mut MergeScratch<K>,
     ) -> Overlaps<'i, K, V> {
         self.filters.overlaps(topic, scratch)
+    }
+
+    /// Shows everybody who wants a topic, from a position on and no more than `budget` of
+    /// them, but at least one:
+    /// each subscriber once, in the order of their keys, then the shared subscriptions. Answers
+    /// whether there are more, and leaves the position behind the last one.
+    ///
+    /// Whoever comes or goes between two calls is met or not by the order of the keys alone; all
+    /// others are met once.
+    ///
+    /// ```
+    /// use mqtt_topic::{
+    ///     IndexConfig, MergeScratch, Position, Receiver, SubscriptionIndex, TopicFilter, TopicName,
+    /// };
+    ///
+    /// let mut index = SubscriptionIndex::new(IndexConfig::default());
+    /// for key in 0..5 {
+    ///     index.insert(TopicFilter::new("house/+")?, key, ())?;
+    /// }
+    /// let topic = TopicName::new("house/light")?;
+    /// let (mut scratch, mut position) = (MergeScratch::default(), Position::default());
+    /// let mut met = Vec::new();
+    /// let mut see = |receiver: Receiver<'_, _, _>| met.extend(receiver.key());
+    /// assert!(index.receivers(topic, &mut scratch, &mut position, 3, &mut see));
+    /// index.remove(TopicFilter::new("house/+")?, 3);
+    /// assert!(!index.receivers(topic, &mut scratch, &mut position, 3, &mut see));
+    /// assert_eq!(met, [0, 1, 2, 4]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    // [5:MQTT-3.3.4-2] [3:MQTT-3.3.5-1] [5:MQTT-3.3.4-3] [5:MQTT-3.3.4-4]
+    pub fn receivers(
+        &self,
+        topic: TopicName<'_>,
+        scratch: &mut MergeScratch<K>,
+        position: &mut Position<K>,
+        budget: usize,
+        visit: &mut impl FnMut(Receiver<'_, K, V>),
+    ) -> bool {
+        self.filters
+            .receivers(topic, scratch, position, budget, visit)
     }
 
     /// Whether anybody wants a topic.

@@ -10,9 +10,9 @@ use crate::index::Id;
 /// Memory for look-ups that merge, to be used again and again.
 #[derive(Clone, Debug)]
 pub struct MergeScratch<K> {
-    scratch: Scratch,
+    pub(super) scratch: Scratch,
     /// Who, and the node of his filter; those of one subscriber together.
-    found: Vec<(K, Id)>,
+    pub(super) found: Vec<(K, Id)>,
 }
 
 impl<K> Default for MergeScratch<K> {
@@ -25,6 +25,15 @@ impl<K> Default for MergeScratch<K> {
 }
 
 impl<K> MergeScratch<K> {
+    /// As [`Scratch::remembering`].
+    #[must_use]
+    pub fn remembering(topics: usize) -> Self {
+        Self {
+            scratch: Scratch::remembering(topics),
+            found: Vec::new(),
+        }
+    }
+
     /// Nodes visited by the last look-up: the work it took.
     #[must_use]
     pub const fn steps(&self) -> usize {
@@ -85,8 +94,8 @@ impl<'i, K: Copy + Ord, V> Overlaps<'i, K, V> {
 /// Subscribers, each once.
 #[derive(Debug)]
 pub struct SubscriberMatches<'i, K, V> {
-    filters: &'i Filters<K, V>,
-    found: &'i [(K, Id)],
+    pub(super) filters: &'i Filters<K, V>,
+    pub(super) found: &'i [(K, Id)],
 }
 
 impl<'i, K: Copy + Ord, V> Iterator for SubscriberMatches<'i, K, V> {

@@ -92,6 +92,29 @@ impl<K: Copy + Ord, V> Subscribers<K, V> {
         Slices { first, more }
     }
 
+    /// Those behind a key, or all of them, in slices.
+    #[inline]
+    pub(super) fn slices_behind(&self, key: Option<K>) -> Slices<'_, K, V> {
+        let Some(key) = key else {
+            return self.slices();
+        };
+        let behind = |all| {
+            let few: &[(K, V)] = all;
+            let place = few.partition_point(|(held, _)| *held <= key);
+            few.get(place..).unwrap_or_default()
+        };
+        let (first, more) = match self {
+            Self::None => (&[][..], crate::index::Slices::none()),
+            Self::One(one) => (
+                behind(core::slice::from_ref(one)),
+                crate::index::Slices::none(),
+            ),
+            Self::Few(few) => (behind(few), crate::index::Slices::none()),
+            Self::Many(many) => many.slices_from(|(held, _)| *held <= key),
+        };
+        Slices { first, more }
+    }
+
     /// Bytes on the heap, those of values apart.
     pub(super) fn bytes(&self) -> usize {
         match self {

@@ -18,6 +18,7 @@ mod hostile;
 mod index_model;
 mod naive;
 mod overlap;
+mod receivers;
 mod retained_model;
 mod seeds;
 mod serde;

@@ -1,0 +1,160 @@
+//! Everybody who wants a topic, a few at a time, against all of them at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mqtt_topic::{
+    IndexConfig, MergeScratch, Position, Receiver, SharedFilter, SubscriptionIndex, TopicFilter,
+    TopicName,
+};
+use proptest::prelude::*;
+
+const FILTERS: [&str; 6] = ["a/b", "a/+", "+/b", "#", "a/#", "x"];
+const TOPICS: [&str; 4] = ["a/b", "a", "x", "y/b"];
+
+type Index = SubscriptionIndex<u16, u32>;
+
+fn index(subscriptions: &[(usize, u16, Option<u8>)]) -> Index {
+    let mut index = Index::new(IndexConfig::default());
+    for (filter, key, group) in subscriptions {
+        let filter = FILTERS[*filter];
+        let value = 0;
+        match group {
+            None => index.insert(TopicFilter::new(filter).unwrap(), *key, value),
+            Some(group) => {
+                let text = format!("$share/{group}/{filter}");
+                index.insert_shared(SharedFilter::new(&text).unwrap(), *key, value)
+            }
+        }
+        .unwrap();
+    }
+    index
+}
+
+/// Subscribers with how many of their subscriptions match, and groups, as the walk shows them.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Met {
+    subscribers: Vec<(u16, usize)>,
+    groups: Vec<mqtt_topic::GroupId>,
+}
+
+impl Met {
+    fn see(&mut self, receiver: &Receiver<'_, u16, u32>) {
+        match receiver {
+            Receiver::One { key, .. } => self.subscribers.push((*key, 1)),
+            Receiver::Several(found) => {
+                self.subscribers.push((found.key(), found.values().count()));
+            }
+            Receiver::Group(group) => self.groups.push(group.id()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn at_once(index: &Index, topic: TopicName<'_>) -> Met {
+    let mut scratch = MergeScratch::default();
+    let all = index.overlaps(topic, &mut scratch);
+    Met {
+        subscribers: { all.subscribers() }
+            .map(|found| (found.key(), found.values().count()))
+            .collect(),
+        groups: all.groups().map(|group| group.id()).collect(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn slices_of_any_size_meet_everybody_once(
+        subscriptions in prop::collection::vec(
+            (0..FILTERS.len(), 0..700_u16, prop::option::weighted(0.2, 0..4_u8)), 0..900),
+        budget in 0..400_usize,
+        remembered in prop::bool::ANY,
+    ) {
+        let index = index(&subscriptions);
+        let mut scratch = MergeScratch::remembering(if remembered { 2 } else { 0 });
+        for topic in TOPICS {
+            let topic = TopicName::new(topic).unwrap();
+            let mut expected = at_once(&index, topic);
+            expected.groups.sort_unstable();
+            let (mut met, mut position) = (Met::default(), Position::default());
+            loop {
+                let before = met.subscribers.len() + met.groups.len();
+                let more = index.receivers(topic, &mut scratch, &mut position, budget, &mut |it| {
+                    met.see(&it);
+                });
+                let seen = met.subscribers.len() + met.groups.len() - before;
+                prop_assert!(seen <= budget.max(1));
+                if !more {
+                    break;
+                }
+                prop_assert!(seen == budget.max(1), "{seen} of {budget}");
+            }
+            met.groups.sort_unstable();
+            prop_assert_eq!(&met, &expected);
+        }
+    }
+
+    /// Others come and go between the slices: whoever stays is met once, whoever goes before his
+    /// turn is not.
+    #[test]
+    fn who_stays_is_met_once(
+        subscriptions in prop::collection::vec((0..FILTERS.len(), 0..300_u16), 1..600),
+        changes in prop::collection::vec((0..FILTERS.len(), 0..300_u16, prop::bool::ANY), 0..200),
+        budget in 1..50_usize,
+    ) {
+        let topic = TopicName::new("a/b").unwrap();
+        let all: Vec<_> = subscriptions.iter().map(|(filter, key)| (*filter, *key, None)).collect();
+        let mut index = index(&all);
+        let wants = |index: &Index| -> BTreeSet<u16> {
+            at_once(index, topic).subscribers.iter().map(|(key, _)| *key).collect()
+        };
+        let mut always = wants(&index);
+        let mut scratch = MergeScratch::remembering(8);
+        let (mut met, mut position) = (BTreeMap::new(), Position::default());
+        let mut changes = changes.iter();
+        while index.receivers(topic, &mut scratch, &mut position, budget, &mut |it| {
+            if let Some(key) = it.key() {
+                *met.entry(key).or_insert(0) += 1;
+            }
+        }) {
+            for (filter, key, comes) in changes.by_ref().take(10) {
+                let filter = TopicFilter::new(FILTERS[*filter]).unwrap();
+                if *comes {
+                    index.insert(filter, *key, 1).unwrap();
+                } else {
+                    index.remove(filter, *key);
+                }
+            }
+            always = always.intersection(&wants(&index)).copied().collect();
+        }
+        prop_assert!(met.values().all(|times| *times == 1), "{met:?}");
+        prop_assert!(always.iter().all(|key| met.contains_key(key)), "{always:?} {met:?}");
+    }
+
+    /// One scratch for an index and its copies, which change apart: what is remembered of one is
+    /// never taken for another.
+    #[test]
+    fn what_is_remembered_is_right(
+        steps in prop::collection::vec((0..3_usize, 0..FILTERS.len(), 0..4_u16, prop::bool::ANY), 0..120),
+    ) {
+        let mut scratch = MergeScratch::remembering(2);
+        let first = Index::new(IndexConfig::default());
+        let mut indexes = [first.clone(), first.clone(), first];
+        for (which, filter, key, comes) in steps {
+            let filter = TopicFilter::new(FILTERS[filter]).unwrap();
+            if comes {
+                indexes[which].insert(filter, key, 0).unwrap();
+            } else {
+                indexes[which].remove(filter, key);
+            }
+            for index in &indexes {
+                for topic in TOPICS {
+                    let topic = TopicName::new(topic).unwrap();
+                    let remembered: Vec<_> = { index.overlaps(topic, &mut scratch).subscribers() }
+                        .map(|found| (found.key(), found.values().count()))
+                        .collect();
+                    prop_assert_eq!(remembered, at_once(index, topic).subscribers);
+                }
+            }
+        }
+    }
+}
