@@ -20,7 +20,7 @@ fn one_to_one(criterion: &mut Criterion) {
     ));
     for (name, version) in VERSIONS {
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
-            let mut line = Line::new(version, qos);
+            let mut line = Line::new(version, qos, 64);
             group.bench_function(BenchmarkId::new(name, format!("qos{qos}")), |bencher| {
                 bencher.iter(|| assert_eq!(line.pass(MESSAGES), MESSAGES, "all arrive"));
             });

@@ -1,5 +1,6 @@
 //! A publisher, a broker and a subscriber, joined by memory.
 
+use bytes::BytesMut;
 use mqtt_codec::{Connect, Message, ProtocolVersion, QoS, Str, SubscribeFilter};
 use mqtt_state::broker::{self, Broker, ConnectionId, Peer};
 use mqtt_state::client::{self, Client, Event};
@@ -25,6 +26,8 @@ struct End {
     connection: ConnectionId,
     up: Vec<u8>,
     down: Vec<u8>,
+    /// What was read, in memory that messages share and give back.
+    input: BytesMut,
 }
 
 /// What the clients told.
@@ -35,17 +38,17 @@ struct Told {
 }
 
 impl Line {
-    /// A line whose messages have a QoS and 64 bytes of payload.
+    /// A line whose messages have a QoS and so many bytes of payload.
     ///
     /// # Panics
     ///
     /// When the machines do not agree with each other.
     #[must_use]
-    pub fn new(version: ProtocolVersion, qos: QoS) -> Self {
+    pub fn new(version: ProtocolVersion, qos: QoS, payload_len: usize) -> Self {
         let mut broker = Broker::new(broker::Config::default());
         let publisher = End::connect(&mut broker, version, "publisher");
         let subscriber = End::connect(&mut broker, version, "subscriber");
-        let message = Message::new(TOPIC, vec![0x55; 64])
+        let message = Message::new(TOPIC, vec![0x55; payload_len])
             .expect("a valid topic")
             .with_qos(qos);
         let mut line = Self {
@@ -124,6 +127,7 @@ impl End {
             connection,
             up: Vec::new(),
             down: Vec::new(),
+            input: BytesMut::new(),
         }
     }
 
@@ -146,7 +150,8 @@ impl End {
         while broker.poll_transmit(NOW, self.connection, MAX_BYTES, &mut self.down)
             == Transmit::More
         {}
-        let taken = self.client.handle_input(NOW, &self.down);
+        self.input.extend_from_slice(&self.down);
+        let taken = self.client.handle_input_shared(NOW, &mut self.input);
         assert_eq!(
             taken.bytes,
             self.down.len(),

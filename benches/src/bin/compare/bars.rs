@@ -67,6 +67,27 @@ pub(crate) const CLIENT: Bars = Bars {
     absent: &[],
 };
 
+pub(crate) const SESSION: Bars = Bars {
+    bars: &[
+        bar("S1-v3-qos0", "ours", 0.18, Against::BestPeer),
+        bar("S1-v3-qos1", "ours", 0.22, Against::BestPeer),
+        bar("S1-v3-qos2", "ours", 0.22, Against::BestPeer),
+        bar("S1-v5-qos0", "ours", 0.18, Against::BestPeer),
+        bar("S1-v5-qos1", "ours", 0.22, Against::BestPeer),
+        bar("S1-v5-qos2", "ours", 0.22, Against::BestPeer),
+        bar("F-1k-qos0", "ours", 250.0, Against::Instructions),
+        bar("F-10k-qos0", "ours", 250.0, Against::Instructions),
+        bar("F-1k-qos1", "ours", 600.0, Against::Instructions),
+        bar("F-10k-qos1", "ours", 600.0, Against::Instructions),
+        bar("*", "ours", 0.0, Against::Allocations),
+    ],
+    peers: &[
+        ("mqtt-protocol-core", "S1-v3-qos2"),
+        ("mqtt-protocol-core", "S1-v5-qos2"),
+    ],
+    absent: &[],
+};
+
 pub(crate) const CODEC: Bars = Bars {
     bars: CODEC_BARS,
     peers: CODEC_PEERS,

@@ -30,6 +30,7 @@ mod floor;
 mod ours;
 #[cfg(feature = "peers")]
 mod peers;
+mod session;
 mod table;
 mod time;
 mod topic;
@@ -54,6 +55,11 @@ fn main() -> ExitCode {
             name: "client",
             cases: client::cases,
             bars: &bars::CLIENT,
+        },
+        Some(&"session") => Suite {
+            name: "session",
+            cases: session::cases,
+            bars: &bars::SESSION,
         },
         Some(&"topic") => return topic::main(arguments.get(1..).unwrap_or_default()),
         _ => return usage(),
@@ -87,7 +93,7 @@ fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: compare codec [--list] | compare client [--list] | compare topic [--picture FILE.svg]"
+        "usage: compare codec [--list] | compare client [--list] | compare session [--list] | compare topic [--picture FILE.svg]"
     );
     ExitCode::from(2)
 }
