@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Ask, SharedPolicy, WhenFull};
+use super::{Ask, JoinConfig, SharedPolicy, WhenFull};
 use crate::server;
 
 /// Limits and choices of one [`Broker`](super::Broker).
@@ -84,6 +84,9 @@ pub struct Config {
     pub journal_len_max: usize,
     /// Bytes of the messages and texts in them, likewise. 16 MiB.
     pub journal_bytes_max: usize,
+    /// What joins this broker with others. None: it is alone, and that costs one comparison for each
+    /// message.
+    pub join: Option<JoinConfig>,
     /// Source of everything random, which is the client identifiers that are assigned. Different
     /// for each run, unless runs have to be repeatable. 0.
     pub seed: u64,
@@ -116,6 +119,7 @@ impl Default for Config {
             journal: false,
             journal_len_max: 10_000,
             journal_bytes_max: 16 * 1024 * 1024,
+            join: None,
             seed: 0,
         }
     }

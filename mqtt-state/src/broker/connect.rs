@@ -138,10 +138,12 @@ impl Broker {
             authentication_data: authentication_data.as_ref(),
             ..Welcome::default()
         };
-        connection
+        let accepted = connection
             .link
             .accept(&welcome, &mut entry.session, &self.config.server)
-            .map_err(|_| CloseCause::AnswerTooLarge)
+            .map_err(|_| CloseCause::AnswerTooLarge);
+        self.note_connected(key, true);
+        accepted
     }
 
     /// The client says goodbye.
@@ -228,11 +230,14 @@ impl Broker {
         entry.session.outbound.shrink();
         let expiry_secs = entry.expiry_secs;
         let delay_secs = entry.will.as_ref().map(|will| will.delay_secs);
+        self.note_connected(key, false);
         // [5:MQTT-3.1.2-8] The will goes when its delay is over or the session ends, whichever is first.
         match delay_secs {
             Some(delay_secs) if delay_secs > 0 && expiry_secs > 0 => {
                 let at = now.plus_secs(delay_secs.min(expiry_secs));
-                entry.will_at = Some(at);
+                if let Some(entry) = self.sessions.get_mut(key) {
+                    entry.will_at = Some(at);
+                }
                 self.timers.set(at, Timer::Will(key));
             }
             Some(_) => self.publish_will(now, key),

@@ -73,11 +73,13 @@ impl Broker {
         let subscription = LocalSubscription(self.next_local);
         self.local.insert(filter, subscription, ())?;
         self.next_local = self.next_local.saturating_add(1);
+        self.note_local_interest(filter, true);
         Ok(subscription)
     }
 
     /// Ends a subscription of the embedder's own. Answers whether there was one.
     pub fn unsubscribe_local(&mut self, subscription: LocalSubscription) -> bool {
+        self.note_local_gone(subscription);
         self.local.remove_subscriber(subscription) > 0
     }
 

@@ -8,7 +8,8 @@ use alloc::sync::Arc;
 use mqtt_codec::{Message, ProtocolVersion, QoS, SubscribeReason, SubscriptionOptions};
 
 use super::{
-    ConnectDecision, ConnectionId, LocalSubscription, Peer, PublishDecision, SubscribeDecision,
+    BrokerId, ConnectDecision, ConnectionId, LocalSubscription, Peer, PublishDecision,
+    SubscribeDecision,
 };
 use crate::server::ConnectRequest;
 use crate::{AuthenticationData, CloseCause};
@@ -182,6 +183,31 @@ pub enum Event {
         /// The client whose will it was.
         client_id: Box<str>,
         /// The topic of the will.
+        topic: String,
+    },
+    /// The link to another broker has come up: both sides have heard of each other.
+    Joined {
+        /// The other broker.
+        broker: BrokerId,
+    },
+    /// The link to another broker is gone.
+    Parted {
+        /// The other broker.
+        broker: BrokerId,
+    },
+    /// A message is not sent on to another broker: as many wait for it as
+    /// [`JoinConfig`](super::JoinConfig) allows.
+    NotForwarded {
+        /// The other broker.
+        broker: BrokerId,
+        /// The topic of the message.
+        topic: String,
+    },
+    /// A message of another broker's is dropped: there is no room for it here.
+    NotTaken {
+        /// The other broker.
+        broker: BrokerId,
+        /// The topic of the message.
         topic: String,
     },
     /// A session ended, with everything in it.

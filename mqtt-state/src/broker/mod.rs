@@ -35,6 +35,7 @@ mod decision;
 mod embed;
 mod event;
 mod held;
+mod join;
 mod journal;
 mod peer;
 mod rate;
@@ -47,6 +48,7 @@ mod subscribe;
 mod timers;
 mod work;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -65,12 +67,14 @@ pub use decision::{
 };
 pub use embed::{Drain, LocalSubscription, SessionInfo};
 pub use event::{DropCause, Event};
+pub use join::{BrokerId, JoinConfig, JoinError, JoinMessage, JoinedBroker};
 pub use journal::{Change, Idle, JournalEntry, Restore, RestoreError, StoreKey, StoreValue};
 pub use peer::Peer;
 
 use connections::Connections;
 use decision::Decisions;
 use event::EventQueue;
+use join::Joined;
 use journal::Journal;
 use retained::Replays;
 pub use routing::SharedPolicy;
@@ -117,6 +121,8 @@ pub struct Broker {
     drained: usize,
     /// A peer of whom nothing is known.
     nobody: Arc<Peer>,
+    /// What it knows of others that it is joined with.
+    joined: Option<Box<Joined>>,
     traffic: Traffic,
     /// Client identifiers assigned so far.
     assigned: u64,
@@ -204,6 +210,7 @@ impl Broker {
             draining: None,
             drained: 0,
             nobody: Arc::default(),
+            joined: Joined::new(&config),
             traffic: Traffic::default(),
             assigned: 0,
             config,

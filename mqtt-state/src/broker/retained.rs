@@ -1,6 +1,5 @@
 //! Retained messages: keeping them, and greeting new subscriptions with them.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
@@ -8,7 +7,6 @@ use mqtt_codec::{Message, TopicFilter, TopicName};
 use mqtt_topic::QueryProgress;
 
 use super::Broker;
-use super::event::Event;
 use super::routing::Copy;
 use super::sessions::SessionKey;
 use super::store::{MessageName, MessageRef};
@@ -54,9 +52,7 @@ impl Broker {
             }
             Err(refused) => {
                 self.store.release(refused.message);
-                self.events.push(Event::NotRetained {
-                    topic: String::from(name.as_str()),
-                });
+                self.not_retained(name);
             }
         }
     }
@@ -70,7 +66,8 @@ impl Broker {
         self.forget_retained(name);
     }
 
-    fn forget_retained(&mut self, name: TopicName<'_>) {
+    /// Forgets the retained message of a topic. Who waits for it still gets it.
+    pub(super) fn forget_retained(&mut self, name: TopicName<'_>) {
         if let Some(removed) = self.retained.remove(name) {
             if let Some(at) = self.store.expires_at(&removed) {
                 self.timers.cancel(at, Timer::Retained(removed.name()));
@@ -93,6 +90,7 @@ impl Broker {
             .is_some_and(|kept| kept.name() == expired)
         {
             self.forget_retained(message.topic());
+            self.forget_stamp(message.topic());
         }
     }
 

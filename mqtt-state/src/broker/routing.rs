@@ -9,6 +9,7 @@ use mqtt_codec::{Message, Publish, PublishReason, QoS, SubscriptionId, TopicFilt
 use mqtt_topic::{Group, GroupId, Match, Scratch};
 
 use super::event::Event;
+use super::join::{Forwarded, Retains};
 use super::sessions::{SessionKey, Sessions};
 use super::store::{Delivery, MessageRef};
 use super::{Broker, ConnectionId};
@@ -198,6 +199,7 @@ impl Broker {
                 qos: publish.delivery.qos(),
                 retain: publish.retain,
                 expires_at,
+                forwarded: None,
             };
             self.record_accepted(key, publish.delivery);
             let receivers = self.route(Some(key), &summary, publish.payload, || {
@@ -277,8 +279,27 @@ impl Broker {
             qos: copy.qos(),
             retain: copy.retain(),
             expires_at,
+            forwarded: None,
         };
         self.route(publisher, &summary, copy.payload(), || message)
+    }
+
+    /// A message that another broker has sent on.
+    pub(super) fn route_forwarded(
+        &mut self,
+        message: Message,
+        expires_at: Option<Timestamp>,
+        forwarded: &Forwarded<'_>,
+    ) {
+        let copy = message.clone();
+        let summary = Summary {
+            name: copy.topic(),
+            qos: copy.qos(),
+            retain: copy.retain(),
+            expires_at,
+            forwarded: Some(forwarded),
+        };
+        self.route(forwarded.publisher, &summary, copy.payload(), || message);
     }
 
     /// Gives a message to all who want it, and to the retained messages. Answers how many
@@ -291,15 +312,17 @@ impl Broker {
         payload: &[u8],
         message: impl FnOnce() -> Message,
     ) -> usize {
-        self.plan(publisher, summary.name);
+        let (name, forwarded) = (summary.name, summary.forwarded);
+        let retains = self.retains(name, summary.retain, payload.is_empty(), forwarded);
+        self.choose_brokers(publisher, name, forwarded, retains != Retains::Nothing);
+        self.plan(publisher, name);
         let mut plans = core::mem::take(&mut self.router.plans);
-        let keeps = summary.retain && !payload.is_empty();
-        if summary.retain && payload.is_empty() {
-            // [5:MQTT-3.3.1-6] [5:MQTT-3.3.1-7] [3:MQTT-3.3.1-10] [3:MQTT-3.3.1-11]
-            self.clear_retained(summary.name);
+        let keeps = matches!(retains, Retains::Sets(_));
+        if let Retains::Clears(_) = retains {
+            self.clear_retained(name);
         }
         let mut receivers = 0_usize;
-        let wanted = keeps || !plans.is_empty() || !self.local.is_empty();
+        let wanted = keeps || !plans.is_empty() || !self.local.is_empty() || self.is_forwarded();
         let reference = if wanted {
             self.store.insert(message(), summary.expires_at)
         } else {
@@ -307,6 +330,7 @@ impl Broker {
         };
         if let Some(reference) = reference {
             if !self.local.is_empty()
+                && self.takes_plain()
                 && let Some(message) = self.store.message(&reference).cloned()
             {
                 self.tell_local(summary.name, &message);
@@ -314,6 +338,7 @@ impl Broker {
             if keeps {
                 self.retain(summary.name, &reference);
             }
+            receivers = self.forward(publisher, &reference, summary.qos, retains.stamp());
             self.work.spend(plans.len());
             for plan in plans.drain(..) {
                 // [5:MQTT-3.8.4-8] [3:MQTT-3.8.4-6] The lower of published and granted QoS.
@@ -334,7 +359,7 @@ impl Broker {
         }
         plans.clear();
         self.router.plans = plans;
-        if self.config.message_events {
+        if self.config.message_events && forwarded.is_none() {
             let client_id = publisher
                 .and_then(|key| self.sessions.get(key))
                 .map(|entry| entry.client_id.clone());
@@ -352,12 +377,15 @@ impl Broker {
 
     /// Finds who gets a message.
     fn plan(&mut self, publisher: Option<SessionKey>, name: TopicName<'_>) {
+        let takes_plain = self.takes_plain();
         let Self {
             router,
             subscriptions,
             sessions,
+            joined,
             ..
         } = self;
+        let joined = joined.as_deref();
         let turn = Turn {
             policy: self.config.shared_policy,
             sessions,
@@ -368,6 +396,8 @@ impl Broker {
         let mut scratch = core::mem::take(&mut router.scratch);
         for found in subscriptions.matches(name, &mut scratch) {
             match found {
+                Match::Subscriber { .. } if !takes_plain => {}
+                Match::Group(group) if !Self::takes_turn(joined, group.id()) => {}
                 Match::Subscriber { key, value } => {
                     // [5:MQTT-3.8.3-3] Not back to the client that published it.
                     let is_own = publisher == Some(key) && value.no_local;
@@ -393,9 +423,25 @@ impl Broker {
         let Some(wanted) = delivery.group else {
             return self.store.release(delivery.message);
         };
-        let message = self.store.message(&delivery.message).cloned();
-        let (Some(message), false) = (message, was_sent && delivery.qos == QoS::ExactlyOnce) else {
+        if was_sent && delivery.qos == QoS::ExactlyOnce {
             return self.store.release(delivery.message);
+        }
+        if !self.give_to_group(&delivery.message, wanted, Some(gone), delivery.retain) {
+            self.give_away(wanted, &delivery.message);
+        }
+        self.store.release(delivery.message);
+    }
+
+    /// Gives a message to a member of a shared subscription. `false` when there is none, or no room.
+    pub(super) fn give_to_group(
+        &mut self,
+        reference: &MessageRef,
+        wanted: GroupId,
+        except: Option<SessionKey>,
+        retain: bool,
+    ) -> bool {
+        let Some(message) = self.store.message(reference).cloned() else {
+            return false;
         };
         let policy = self.config.shared_policy;
         let Self {
@@ -409,7 +455,7 @@ impl Broker {
             sessions,
             publisher: None,
             name: message.topic(),
-            except: Some(gone),
+            except,
         };
         let mut scratch = core::mem::take(&mut router.scratch);
         let matches = subscriptions.matches(message.topic(), &mut scratch);
@@ -418,17 +464,17 @@ impl Broker {
             _ => None,
         });
         router.scratch = scratch;
-        if let Some((key, subscription)) = next {
-            let copy = Copy {
-                qos: message.qos().min(subscription.qos),
-                retain: delivery.retain,
-                is_replay: false,
-                group: Some(wanted),
-                subscription_ids: subscription.id.into_iter().collect(),
-            };
-            self.deliver(key, &delivery.message, copy);
-        }
-        self.store.release(delivery.message);
+        let Some((key, subscription)) = next else {
+            return false;
+        };
+        let copy = Copy {
+            qos: message.qos().min(subscription.qos),
+            retain,
+            is_replay: false,
+            group: Some(wanted),
+            subscription_ids: subscription.id.into_iter().collect(),
+        };
+        self.deliver(key, reference, copy)
     }
 
     /// Gives a message to one session. `false` when it is dropped.
@@ -494,6 +540,8 @@ struct Summary<'a> {
     qos: QoS,
     retain: bool,
     expires_at: Option<Timestamp>,
+    /// Another broker has sent it on.
+    forwarded: Option<&'a Forwarded<'a>>,
 }
 
 /// Topics that belong to the broker itself.

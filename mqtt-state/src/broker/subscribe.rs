@@ -135,6 +135,9 @@ impl Broker {
         if let Some(subscription) = kept {
             self.record_subscribed(key, filter, shared.is_some(), &subscription);
         }
+        if !held {
+            self.note_interest(key, filter, shared.is_some(), true);
+        }
         // [5:MQTT-3.3.1-9] [5:MQTT-3.3.1-10] [5:MQTT-3.3.1-11] [5:MQTT-3.8.4-4] [3:MQTT-3.3.1-6]
         // A shared subscription never gets retained messages.
         let greets = match options.retain_handling {
@@ -243,9 +246,12 @@ impl Broker {
         version: ProtocolVersion,
         filter: TopicFilter<'_>,
     ) -> bool {
-        let existed = match self.shared_form(filter, version) {
-            Ok(None) => self.subscriptions.remove(filter, key).is_some(),
-            Ok(Some(shared)) => {
+        let Ok(shared) = self.shared_form(filter, version) else {
+            return false;
+        };
+        let existed = match shared {
+            None => self.subscriptions.remove(filter, key).is_some(),
+            Some(shared) => {
                 let group = self.subscriptions.group(shared).map(|group| group.id());
                 let existed = self.subscriptions.remove_shared(shared, key).is_some();
                 if let Some(group) = group
@@ -255,10 +261,10 @@ impl Broker {
                 }
                 existed
             }
-            Err(()) => false,
         };
         if existed {
             self.record_unsubscribed(key, filter.as_str());
+            self.note_interest(key, filter, shared.is_some(), false);
         }
         existed
     }
@@ -284,6 +290,7 @@ impl Broker {
         let existed = self.subscriptions.remove(filter, key).is_some();
         if existed {
             self.record_unsubscribed(key, filter.as_str());
+            self.note_interest(key, filter, false, false);
         }
         existed
     }
@@ -366,6 +373,7 @@ impl Broker {
             }
         });
         let groups: Vec<_> = groups.into_iter().map(|group| group.id()).collect();
+        self.note_no_interest(key);
         self.subscriptions.remove_subscriber(key);
         for group in groups {
             self.router.forget_group(group);

@@ -25,6 +25,7 @@ mod disk;
 mod embed;
 mod expiry;
 mod flow;
+mod join;
 mod journal;
 mod keep_alive;
 mod load;

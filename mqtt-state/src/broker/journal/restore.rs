@@ -219,6 +219,7 @@ impl Restore {
                 if let Some(at) = expires_at {
                     broker.timers.set(at, Timer::Retained(reference.name()));
                 }
+                broker.note_restored(message.topic());
                 Ok(())
             }
             Err(refused) => {
@@ -323,7 +324,10 @@ impl Restore {
             broker.subscriptions.insert(filter, key, subscription)
         };
         match inserted {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                broker.note_interest(key, filter, is_shared, true);
+                Ok(())
+            }
             Err(_) => Err(RestoreError::Limit),
         }
     }

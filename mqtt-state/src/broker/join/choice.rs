@@ -1,0 +1,461 @@
+//! Which brokers get a message, and which one of them a shared subscription's turn.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use mqtt_codec::{Message, QoS, TopicName};
+use mqtt_topic::{GroupId, Match};
+
+use super::interests::Remote;
+use super::message::{BrokerId, FilterKey, Stamp};
+use super::queue::{Item, Outgoing};
+use super::{Joined, is_ours};
+use crate::broker::event::Event;
+use crate::broker::sessions::SessionKey;
+use crate::broker::store::MessageRef;
+use crate::broker::{Broker, SharedPolicy};
+
+/// A message that another broker has sent on, as routing sees it.
+#[derive(Debug)]
+pub(in crate::broker) struct Forwarded<'a> {
+    pub(in crate::broker) publisher: Option<SessionKey>,
+    pub(super) is_plain: bool,
+    pub(super) groups: &'a [FilterKey],
+    pub(super) stamp: Option<Stamp>,
+}
+
+/// Who gets the message that is being routed, apart from subscribers of this broker's own.
+#[derive(Debug, Default)]
+pub(super) struct Choice {
+    targets: Vec<Target>,
+    /// Ordinary subscriptions have no part in it.
+    without_plain: bool,
+    /// Shared subscriptions that have no part in it, or the only ones that have.
+    groups: Vec<GroupId>,
+    only_groups: bool,
+}
+
+#[derive(Debug)]
+struct Target {
+    broker: BrokerId,
+    is_plain: bool,
+    groups: Vec<FilterKey>,
+}
+
+impl Choice {
+    fn clear(&mut self) {
+        self.targets.clear();
+        self.groups.clear();
+        (self.without_plain, self.only_groups) = (false, false);
+    }
+
+    fn target(&mut self, broker: BrokerId) -> Option<&mut Target> {
+        let place = self.targets.iter().position(|it| it.broker == broker);
+        let place = place.unwrap_or_else(|| {
+            self.targets.push(Target {
+                broker,
+                is_plain: false,
+                groups: Vec::new(),
+            });
+            self.targets.len().saturating_sub(1)
+        });
+        self.targets.get_mut(place)
+    }
+}
+
+/// Whose turn it is in a shared subscription that has members at other brokers.
+#[derive(Debug)]
+pub(super) struct Turns {
+    filter: FilterKey,
+    next: u64,
+}
+
+impl Turns {
+    pub(super) fn new(filter: FilterKey, first: u64) -> Self {
+        Self {
+            filter,
+            next: first,
+        }
+    }
+}
+
+/// Members of a shared subscription at one broker.
+#[derive(Clone, Copy, Debug)]
+struct Members {
+    broker: BrokerId,
+    len: u64,
+    connected: u64,
+    is_up: bool,
+}
+
+/// The broker that has the turn: each has as many as it has members that are connected; where none
+/// is, members in reach; where none is, members.
+fn choose(all: &[Members], turn: u64) -> Option<BrokerId> {
+    let weights: [fn(&Members) -> u64; 3] = [
+        |it| if it.is_up { it.connected } else { 0 },
+        |it| if it.is_up { it.len } else { 0 },
+        |it| it.len,
+    ];
+    for weight in weights {
+        let total = { all.iter() }.fold(0_u64, |sum, it| sum.saturating_add(weight(it)));
+        let Some(mut place) = turn.checked_rem(total) else {
+            continue;
+        };
+        for members in all {
+            match place.checked_sub(weight(members)) {
+                Some(rest) => place = rest,
+                None => return Some(members.broker),
+            }
+        }
+    }
+    None
+}
+
+impl Joined {
+    /// Who has members of a shared subscription, in the order of the brokers.
+    fn members(
+        &self,
+        filter: &FilterKey,
+        remote: impl Iterator<Item = (BrokerId, Remote)>,
+    ) -> Vec<Members> {
+        let local = self.local.get(filter).copied().unwrap_or_default();
+        let here = Members {
+            broker: self.config.id,
+            len: local.members.into(),
+            connected: local.connected.into(),
+            is_up: true,
+        };
+        let mut all: Vec<_> = remote
+            .map(|(broker, remote)| Members {
+                broker,
+                len: remote.members.into(),
+                connected: remote.connected.into(),
+                is_up: self.others.get(&broker).is_some_and(|other| other.is_up()),
+            })
+            .collect();
+        all.push(here);
+        all.sort_by_key(|it| it.broker);
+        all
+    }
+
+    /// Chooses for one message of this broker's own.
+    fn choose(&mut self, name: TopicName<'_>, policy: SharedPolicy, publisher: Option<SessionKey>) {
+        let mut choice = core::mem::take(&mut self.choice);
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let mut turned = core::mem::take(&mut self.turned);
+        for found in self.interests.matches(name, &mut scratch) {
+            match found {
+                Match::Subscriber { key, .. } => {
+                    if let Some(target) = choice.target(key) {
+                        target.is_plain = true;
+                    }
+                }
+                Match::Group(group) => {
+                    let Some(turns) = self.turns.get(&group.id()) else {
+                        continue;
+                    };
+                    let turn = match (policy, publisher) {
+                        (SharedPolicy::ByPublisher, Some(key)) => u64::from(key.slot()),
+                        _ => turns.next,
+                    };
+                    let remote = group.members().map(|(broker, remote)| (broker, *remote));
+                    let members = self.members(&turns.filter, remote);
+                    turned.push(group.id());
+                    let Some(broker) = choose(&members, turn) else {
+                        continue;
+                    };
+                    if broker == self.config.id {
+                        continue;
+                    }
+                    let local = self.local.get(&turns.filter);
+                    choice.groups.extend(local.and_then(|local| local.group));
+                    if let Some(target) = choice.target(broker) {
+                        target.groups.push(turns.filter.clone());
+                    }
+                }
+                _other => {}
+            }
+        }
+        for group in turned.drain(..) {
+            if let Some(turns) = self.turns.get_mut(&group) {
+                turns.next = turns.next.wrapping_add(1);
+            }
+        }
+        self.scratch = scratch;
+        self.turned = turned;
+        self.choice = choice;
+    }
+
+    /// Chooses a broker for a turn that has come back.
+    fn choose_again(&mut self, filter: &FilterKey, except: Option<BrokerId>) -> Option<BrokerId> {
+        let shared = filter.as_shared()?;
+        let group = self.interests.group(shared);
+        let mut turn = 0;
+        if let Some(group) = &group
+            && let Some(turns) = self.turns.get_mut(&group.id())
+        {
+            turn = turns.next;
+            turns.next = turn.wrapping_add(1);
+        }
+        let remote = { group.into_iter() }.flat_map(|group| group.members());
+        let remote = remote.map(|(broker, remote)| (broker, *remote));
+        let remote = remote.filter(|(broker, _)| Some(*broker) != except);
+        choose(&self.members(filter, remote), turn)
+    }
+}
+
+impl Broker {
+    /// Which brokers a message goes to, and which subscriptions of this one have a part in it.
+    #[inline]
+    pub(in crate::broker) fn choose_brokers(
+        &mut self,
+        publisher: Option<SessionKey>,
+        name: TopicName<'_>,
+        forwarded: Option<&Forwarded<'_>>,
+        retains: bool,
+    ) {
+        if self.joined.is_some() {
+            self.choose_joined(publisher, name, forwarded, retains);
+        }
+    }
+
+    fn choose_joined(
+        &mut self,
+        publisher: Option<SessionKey>,
+        name: TopicName<'_>,
+        forwarded: Option<&Forwarded<'_>>,
+        retains: bool,
+    ) {
+        let policy = self.config.shared_policy;
+        let Some(joined) = &mut self.joined else {
+            return;
+        };
+        joined.choice.clear();
+        if let Some(forwarded) = forwarded {
+            // What was forwarded is never forwarded again.
+            let groups =
+                { forwarded.groups.iter() }.filter_map(|filter| joined.local.get(filter)?.group);
+            joined.choice.groups = groups.collect();
+            joined.choice.only_groups = true;
+            // Whoever came to be interested while a retained message was on its way gets it too.
+            joined.choice.without_plain = !forwarded.is_plain && !retains;
+            return;
+        }
+        if is_ours(name.as_bytes()) {
+            return;
+        }
+        joined.choose(name, policy, publisher);
+        if retains {
+            for (id, other) in &joined.others {
+                if other.is_up() {
+                    let _known = joined.choice.target(*id);
+                }
+            }
+        }
+    }
+
+    /// Whether ordinary subscriptions of this broker get the message that is being routed.
+    #[inline]
+    pub(in crate::broker) fn takes_plain(&self) -> bool {
+        let joined = self.joined.as_ref();
+        joined.is_none_or(|joined| !joined.choice.without_plain)
+    }
+
+    /// Whether a shared subscription has its turn here.
+    #[inline]
+    pub(in crate::broker) fn takes_turn(joined: Option<&Joined>, group: GroupId) -> bool {
+        joined.is_none_or(|joined| {
+            let choice = &joined.choice;
+            choice.groups.contains(&group) == choice.only_groups
+        })
+    }
+
+    /// Whether other brokers get the message that is being routed.
+    #[inline]
+    pub(in crate::broker) fn is_forwarded(&self) -> bool {
+        let joined = self.joined.as_ref();
+        joined.is_some_and(|joined| !joined.choice.targets.is_empty())
+    }
+
+    /// Sends a message to the brokers that were chosen. Answers how many that are.
+    pub(in crate::broker) fn forward(
+        &mut self,
+        publisher: Option<SessionKey>,
+        reference: &MessageRef,
+        qos: QoS,
+        stamp: Option<Stamp>,
+    ) -> usize {
+        let Some(joined) = &mut self.joined else {
+            return 0;
+        };
+        let mut targets = core::mem::take(&mut joined.choice.targets);
+        let entry = publisher.and_then(|key| self.sessions.get(key));
+        let client_id = entry.map(|entry| entry.client_id.clone());
+        let mut sent = 0_usize;
+        for target in targets.drain(..) {
+            let is_wanted = target.is_plain || !target.groups.is_empty();
+            let outgoing = Outgoing {
+                message: self.store.share(reference),
+                publisher: client_id.clone(),
+                is_plain: target.is_plain,
+                groups: target.groups,
+                stamp,
+                is_returned: false,
+                bytes: 0,
+            };
+            let is_sent = self.push_outgoing(target.broker, outgoing, qos);
+            sent = sent.saturating_add(usize::from(is_wanted && is_sent));
+        }
+        if let Some(joined) = &mut self.joined {
+            joined.choice.targets = targets;
+        }
+        sent
+    }
+
+    /// Puts a message behind what waits for another broker, if there is room.
+    fn push_outgoing(&mut self, to: BrokerId, mut outgoing: Outgoing, qos: QoS) -> bool {
+        let message = self.store.message(&outgoing.message);
+        outgoing.bytes = message.map_or(0, Message::len_held);
+        let other = self.joined.as_mut().and_then(|it| {
+            let (len_max, bytes_max) = (it.config.forwards_len_max, it.config.forwards_bytes_max);
+            Some((it.others.get_mut(&to)?, len_max, bytes_max))
+        });
+        let Some((other, len_max, bytes_max)) = other else {
+            self.store.release(outgoing.message);
+            return false;
+        };
+        let counts = qos > QoS::AtMostOnce;
+        if !other.is_up() && !counts {
+            // As for a client that is away.
+            self.store.release(outgoing.message);
+            return false;
+        }
+        let bytes = other.queue.bytes().saturating_add(outgoing.bytes);
+        if other.queue.len() < len_max && bytes <= bytes_max {
+            other.queue.push(Item::Message(outgoing), counts);
+            return true;
+        }
+        if outgoing.stamp.is_some() {
+            // What is retained is said again.
+            other.retained = super::other::Sync::Start;
+        }
+        let topic = { message }.map_or_else(String::new, |it| String::from(it.topic().as_str()));
+        self.events.push(Event::NotForwarded { broker: to, topic });
+        self.store.release(outgoing.message);
+        false
+    }
+
+    /// A turn of a shared subscription that nobody here can take any more: another broker's member
+    /// has it. Answers whether there is one.
+    pub(in crate::broker) fn give_away(&mut self, group: GroupId, reference: &MessageRef) -> bool {
+        let joined = self.joined.as_ref();
+        let filter = joined.and_then(|joined| joined.groups.name(group).cloned());
+        filter.is_some_and(|filter| self.give_turn(&filter, reference, None))
+    }
+
+    /// Gives the turn of a shared subscription to a member, wherever that is.
+    pub(super) fn give_turn(
+        &mut self,
+        filter: &FilterKey,
+        reference: &MessageRef,
+        except: Option<BrokerId>,
+    ) -> bool {
+        let Some(joined) = &mut self.joined else {
+            return false;
+        };
+        let Some(broker) = joined.choose_again(filter, except) else {
+            return false;
+        };
+        if broker == joined.config.id {
+            let group = joined.local.get(filter).and_then(|local| local.group);
+            return group.is_some_and(|group| self.give_to_group(reference, group, None, false));
+        }
+        let qos = self
+            .store
+            .message(reference)
+            .map_or(QoS::AtMostOnce, Message::qos);
+        let outgoing = Outgoing {
+            message: self.store.share(reference),
+            publisher: None,
+            is_plain: false,
+            groups: [filter.clone()].into(),
+            stamp: None,
+            is_returned: false,
+            bytes: 0,
+        };
+        self.push_outgoing(broker, outgoing, qos)
+    }
+
+    /// Sends a turn back to the broker that gave it.
+    pub(super) fn return_turn(
+        &mut self,
+        to: BrokerId,
+        filter: FilterKey,
+        reference: &MessageRef,
+        publisher: Option<Box<str>>,
+    ) {
+        let qos = self
+            .store
+            .message(reference)
+            .map_or(QoS::AtMostOnce, Message::qos);
+        let outgoing = Outgoing {
+            message: self.store.share(reference),
+            publisher,
+            is_plain: false,
+            groups: [filter].into(),
+            stamp: None,
+            is_returned: true,
+            bytes: 0,
+        };
+        self.push_outgoing(to, outgoing, qos);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(number: u32, len: u64, connected: u64, is_up: bool) -> Members {
+        Members {
+            broker: BrokerId::new(number),
+            len,
+            connected,
+            is_up,
+        }
+    }
+
+    #[test]
+    fn turns_go_by_weight_and_to_whom_they_can_reach() {
+        for (row, all, expected) in [
+            (
+                "by connected members",
+                [members(1, 5, 3, true), members(2, 1, 1, true)],
+                [Some(1), Some(1), Some(1), Some(2), Some(1)],
+            ),
+            (
+                "nobody connected",
+                [members(1, 1, 0, true), members(2, 1, 0, true)],
+                [Some(1), Some(2), Some(1), Some(2), Some(1)],
+            ),
+            (
+                "connected out of reach",
+                [members(1, 1, 0, true), members(2, 1, 1, false)],
+                [Some(1); 5],
+            ),
+            (
+                "all out of reach",
+                [members(1, 0, 0, true), members(2, 1, 1, false)],
+                [Some(2); 5],
+            ),
+            (
+                "no members",
+                [members(1, 0, 0, true), members(2, 0, 0, true)],
+                [None; 5],
+            ),
+        ] {
+            let turns = [0, 1, 2, 3, 4].map(|turn| choose(&all, turn).map(BrokerId::get));
+            assert_eq!(turns, expected, "{row}");
+        }
+    }
+}

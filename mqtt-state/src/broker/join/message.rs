@@ -1,0 +1,159 @@
+//! What joined brokers say to each other.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use mqtt_codec::Message;
+
+/// Names one of the brokers that are joined; each has another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct BrokerId(u32);
+
+impl BrokerId {
+    /// The broker with this number.
+    #[must_use]
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for BrokerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One thing that a broker says to another one it is joined with, from
+/// [`Broker::poll_joined`](crate::broker::Broker::poll_joined), for
+/// [`Broker::handle_joined`](crate::broker::Broker::handle_joined) of the other.
+///
+/// It is plain owned data, to be carried by whatever there is: a channel, or, with the feature
+/// `serde`, any format and any transport. `Debug` shows no payload.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct JoinMessage {
+    /// The sender's link.
+    pub(super) from: Tag,
+    /// The receiver's link, if the sender knows of it.
+    pub(super) to: Option<Tag>,
+    /// Counts what is said on this pair of links, so that a gap shows.
+    pub(super) number: u64,
+    /// All notes up to this one have arrived, of the receiver's.
+    pub(super) received: u64,
+    pub(super) body: Body,
+}
+
+/// One link of one run of a broker. A later one is greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(super) struct Tag {
+    pub(super) incarnation: u64,
+    pub(super) link: u64,
+}
+
+/// When something became so, among all brokers: later is greater, and no two are equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(in crate::broker) struct Stamp {
+    pub(super) count: u64,
+    pub(super) broker: BrokerId,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(super) enum Body {
+    /// The sender has opened a link.
+    Hello,
+    /// The sender knows the receiver's link, and goes on from what it says has arrived.
+    Welcome,
+    /// There is nothing to say but what has arrived.
+    Acknowledge,
+    /// What the sender's subscribers want.
+    Interests {
+        changes: Vec<Interest>,
+        /// With this everything has been said, since the link is there.
+        is_last: bool,
+    },
+    /// What the sender keeps as retained, after the link is there.
+    Retained(Retained),
+    /// A message at QoS 0, which may be lost.
+    Passing(Forward),
+    /// What may not be lost, with its number over all links.
+    Note { sequence: u64, note: Note },
+}
+
+/// Who wants messages by one filter, behind one broker.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(super) struct Interest {
+    pub(super) filter: FilterKey,
+    /// Members of a shared subscription; of an ordinary one 1. 0: nobody any more.
+    pub(super) members: u32,
+    /// Those of them that are connected.
+    pub(super) connected: u32,
+}
+
+/// A filter as it is announced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(super) struct FilterKey {
+    /// `$share/` in front means a shared subscription: in 3.1.1 it need not.
+    pub(super) is_shared: bool,
+    pub(super) text: Box<str>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(super) struct Retained {
+    pub(super) topic: String,
+    pub(super) stamp: Stamp,
+    /// Nothing: it was cleared.
+    pub(super) message: Option<Message>,
+    /// Nanoseconds until it expires.
+    pub(super) expires_in: Option<u64>,
+}
+
+/// A message that the sender's clients published.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(super) struct Forward {
+    pub(super) message: Message,
+    /// The publisher's client identifier.
+    pub(super) publisher: Option<Box<str>>,
+    /// Nanoseconds until it expires.
+    pub(super) expires_in: Option<u64>,
+    /// It is for the ordinary subscriptions of the receiver.
+    pub(super) is_plain: bool,
+    /// The shared subscriptions whose turn the receiver has.
+    pub(super) groups: Vec<FilterKey>,
+    /// It sets or clears the retained message of its topic.
+    pub(super) stamp: Option<Stamp>,
+}
+
+/// What may not be lost.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(super) enum Note {
+    Forward(Forward),
+    /// A shared subscription has no member any more at the broker that was to give one the message.
+    Returned(Forward),
+}

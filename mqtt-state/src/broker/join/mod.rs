@@ -1,0 +1,455 @@
+//! Several brokers as one: joined by whatever carries a [`JoinMessage`] from one to the other.
+//!
+//! Each broker has a [`BrokerId`] and a link to every other one. Over it they say which filters
+//! their subscribers have, so that a message goes only where somebody wants it; they send messages
+//! on, and retained messages in any case. What was sent on is never sent on again.
+//!
+//! Here are two brokers in one program, joined by channels:
+//!
+//! ```
+//! use std::sync::mpsc;
+//! use mqtt_codec::{Message, QoS, TopicFilter};
+//! use mqtt_state::Timestamp;
+//! use mqtt_state::broker::{Broker, BrokerId, Config, Event, JoinConfig, JoinMessage};
+//!
+//! /// A broker, and its ends of the two channels.
+//! struct Side {
+//!     broker: Broker,
+//!     other: BrokerId,
+//!     sender: mpsc::Sender<JoinMessage>,
+//!     receiver: mpsc::Receiver<JoinMessage>,
+//! }
+//!
+//! impl Side {
+//!     fn new(
+//!         id: u32,
+//!         other: u32,
+//!         sender: mpsc::Sender<JoinMessage>,
+//!         receiver: mpsc::Receiver<JoinMessage>,
+//!     ) -> Self {
+//!         let join = JoinConfig { id: BrokerId::new(id), ..JoinConfig::default() };
+//!         let broker = Broker::new(Config { join: Some(join), ..Config::default() });
+//!         Self { broker, other: BrokerId::new(other), sender, receiver }
+//!     }
+//!
+//!     /// After any call: what the other broker is to hear, and what it has said.
+//!     fn exchange(&mut self, now: Timestamp) -> bool {
+//!         let mut moved = false;
+//!         while let Some((to, message)) = self.broker.poll_joined(now) {
+//!             assert_eq!(to, self.other, "there is no third one");
+//!             moved |= self.sender.send(message).is_ok();
+//!         }
+//!         while let Ok(message) = self.receiver.try_recv() {
+//!             self.broker.handle_joined(now, self.other, message);
+//!             moved = true;
+//!         }
+//!         moved
+//!     }
+//! }
+//!
+//! let now = Timestamp::ZERO;
+//! let ((to_second, at_second), (to_first, at_first)) = (mpsc::channel(), mpsc::channel());
+//! let mut first = Side::new(1, 2, to_second, at_first);
+//! let mut second = Side::new(2, 1, to_first, at_second);
+//! first.broker.join(now, BrokerId::new(2))?;
+//! second.broker.join(now, BrokerId::new(1))?;
+//! second.broker.subscribe_local(TopicFilter::new("house/#")?)?;
+//! while first.exchange(now) | second.exchange(now) {}
+//!
+//! let message = Message::new("house/light", "on")?.with_qos(QoS::AtLeastOnce);
+//! assert_eq!(first.broker.publish(now, message), 1, "it goes to one other broker");
+//! while first.exchange(now) | second.exchange(now) {}
+//!
+//! let events: Vec<_> = core::iter::from_fn(|| second.broker.poll_event()).collect();
+//! assert!(events.iter().any(|event| {
+//!     matches!(event, Event::Local { message, .. } if message.payload() == b"on")
+//! }));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What the embedder does
+//!
+//! [`Broker::join`] says that messages can be carried to and from another broker, [`Broker::part`] that
+//! they cannot any more; what was on its way then is lost, and that is no harm. Between the two,
+//! messages have to arrive in their order: whatever is missing, repeated or out of order makes the
+//! link begin anew. [`Broker::poll_joined`] is polled after any call, as
+//! [`poll_event`](Broker::poll_event) is, or, where the carrier is slow, whenever it has room.
+//!
+//! # What is promised
+//!
+//! - A message at QoS 1 or 2 that a broker has taken reaches every broker whose interest it knows once,
+//!   across links that are cut and come back, and in the order of its publisher, as far as
+//!   [`JoinConfig::forwards_len_max`] and [`JoinConfig::forwards_bytes_max`] let it wait; what is dropped
+//!   there is an [`Event::NotForwarded`]. At QoS 0 it may be lost with a link.
+//! - A broker that begins anew, with a higher [`JoinConfig::incarnation`], gets what it had not
+//!   acknowledged, once more.
+//! - Each message of a shared subscription goes to one member, wherever that is. The broker that
+//!   the message was published at chooses: by turns, as many for a broker as it has members that are
+//!   connected.
+//! - Of retained messages each broker has all; of two for one topic the later one stays
+//!   everywhere, by a count that all brokers go on with, and by [`BrokerId`] between equals.
+//! - A subscription reaches other brokers' messages as soon as they have heard of it, which is
+//!   after its SUBACK.
+//! - Topics that begin with `$SYS` are each broker's own.
+
+mod choice;
+mod forward;
+mod interests;
+mod message;
+mod other;
+mod queue;
+mod retained;
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::fmt;
+
+use mqtt_codec::Message;
+use mqtt_topic::{GroupId, IndexConfig, Scratch, SubscriptionIndex};
+
+pub use message::{BrokerId, JoinMessage};
+
+pub(super) use choice::Forwarded;
+pub(super) use retained::Retains;
+
+use super::{Broker, Config, Event};
+use crate::Timestamp;
+use choice::{Choice, Turns};
+use interests::{Groups, Local, Remote};
+use message::{Body, FilterKey, Note};
+use other::{Heard, Other, Sync};
+use retained::Stamps;
+
+/// What joins a broker with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by struct update from the default"
+)]
+pub struct JoinConfig {
+    /// This broker's own name, which no other one has. 0.
+    pub id: BrokerId,
+    /// Higher with each run of this broker, such as the time it was started, in nanoseconds: what others
+    /// remember of a run before is void then. Retained messages count on from here, so that those of
+    /// a new run are newer than those of the one before. 0.
+    pub incarnation: u64,
+    /// Other brokers. 64.
+    pub brokers_max: usize,
+    /// Messages that one other broker has not acknowledged. One above it is not sent on, with
+    /// [`Event::NotForwarded`]. 10,000.
+    pub forwards_len_max: usize,
+    /// Their bytes, each message counted for each broker. 64 MiB.
+    pub forwards_bytes_max: usize,
+    /// Filters that the subscribers of one other broker have. One above it is not noted, and its
+    /// subscribers do not get this broker's messages. 1,000,000.
+    pub interests_max: usize,
+    /// Topics without a retained message that are remembered to have lost it, so that a link that
+    /// comes back does not bring it back. 10,000.
+    pub cleared_max: usize,
+}
+
+impl Default for JoinConfig {
+    fn default() -> Self {
+        Self {
+            id: BrokerId::default(),
+            incarnation: 0,
+            brokers_max: 64,
+            forwards_len_max: 10_000,
+            forwards_bytes_max: 64 * 1024 * 1024,
+            interests_max: 1_000_000,
+            cleared_max: 10_000,
+        }
+    }
+}
+
+/// Why a broker was not joined. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// [`Config::join`] says nothing.
+    NotConfigured,
+    /// The other broker has this one's name.
+    SameBroker,
+    /// There are as many others as [`JoinConfig::brokers_max`] allows.
+    TooManyBrokers,
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotConfigured => "this broker is not made to be joined",
+            Self::SameBroker => "the other broker has the same name",
+            Self::TooManyBrokers => "too many brokers",
+        })
+    }
+}
+
+impl core::error::Error for JoinError {}
+
+/// One other broker, from [`Broker::joined`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JoinedBroker {
+    /// Its name.
+    pub id: BrokerId,
+    /// Whether both sides have heard of each other since [`Broker::join`].
+    pub is_up: bool,
+    /// Filters that its subscribers have.
+    pub interests: usize,
+    /// Messages that it has not acknowledged.
+    pub forwards_len: usize,
+    /// Their bytes.
+    pub forwards_bytes: usize,
+}
+
+/// What a broker knows of the others.
+#[derive(Debug)]
+pub(super) struct Joined {
+    config: JoinConfig,
+    others: BTreeMap<BrokerId, Other>,
+    /// What the subscribers of others want.
+    interests: SubscriptionIndex<BrokerId, Remote>,
+    scratch: Scratch,
+    /// What this broker's own want.
+    local: BTreeMap<FilterKey, Local>,
+    groups: Groups,
+    /// Whose turn it is, by the groups of `interests`.
+    turns: BTreeMap<GroupId, Turns>,
+    turned: Vec<GroupId>,
+    first_turn: u64,
+    choice: Choice,
+    stamps: Stamps,
+    refused_interests: u64,
+    /// Who was polled last.
+    last_polled: BrokerId,
+}
+
+impl Joined {
+    pub(super) fn new(config: &Config) -> Option<Box<Self>> {
+        let join = config.join.clone()?;
+        Some(Box::new(Self {
+            others: BTreeMap::new(),
+            interests: SubscriptionIndex::new(IndexConfig {
+                levels_max: config.levels_max,
+                hash_seed: config.seed,
+                ..IndexConfig::default()
+            }),
+            scratch: Scratch::default(),
+            local: BTreeMap::new(),
+            groups: Groups::default(),
+            turns: BTreeMap::new(),
+            turned: Vec::new(),
+            // Brokers begin with different members.
+            first_turn: u64::from(join.id.get()).wrapping_add(config.seed),
+            choice: Choice::default(),
+            // Behind what a run before has counted.
+            stamps: Stamps::new(join.incarnation),
+            refused_interests: 0,
+            last_polled: BrokerId::default(),
+            config: join,
+        }))
+    }
+
+    /// Brokers in the order in which they are polled.
+    fn polled(&self) -> impl Iterator<Item = BrokerId> {
+        use core::ops::Bound::{Excluded, Unbounded};
+
+        let behind = self.others.range((Excluded(self.last_polled), Unbounded));
+        let before = self.others.range(..=self.last_polled);
+        behind.chain(before).map(|(id, _)| *id)
+    }
+}
+
+impl Broker {
+    /// Messages can be carried to and from another broker, from now on. What it is to hear comes out of
+    /// [`poll_joined`](Self::poll_joined). Where the two were joined already the link begins anew.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`]; nothing has changed then.
+    pub fn join(&mut self, now: Timestamp, other: BrokerId) -> Result<(), JoinError> {
+        self.begin(now);
+        let joined = self.joined.as_mut().ok_or(JoinError::NotConfigured)?;
+        if other == joined.config.id {
+            return Err(JoinError::SameBroker);
+        }
+        if !joined.others.contains_key(&other) && joined.others.len() >= joined.config.brokers_max {
+            return Err(JoinError::TooManyBrokers);
+        }
+        let incarnation = joined.config.incarnation;
+        let entry = joined.others.entry(other);
+        let entry = entry.or_insert_with(|| Other::new(incarnation));
+        entry.open();
+        let lost = entry.queue.rewind();
+        self.release_outgoing(lost, None);
+        Ok(())
+    }
+
+    /// Nothing can be carried to or from another broker any more, until [`join`](Self::join) says that
+    /// it can. What it wants is remembered, and messages at QoS 1 and 2 wait for it.
+    pub fn part(&mut self, now: Timestamp, other: BrokerId) {
+        self.begin(now);
+        let joined = self.joined.as_mut();
+        let Some(entry) = joined.and_then(|joined| joined.others.get_mut(&other)) else {
+            return;
+        };
+        let was_up = entry.is_up();
+        entry.close();
+        let lost = entry.queue.rewind();
+        self.release_outgoing(lost, None);
+        if was_up {
+            self.events.push(Event::Parted { broker: other });
+        }
+    }
+
+    /// Another broker is gone for good. What waits for it is given up, but for the turns of shared
+    /// subscriptions, which go to members of others.
+    pub fn forget_joined(&mut self, now: Timestamp, other: BrokerId) {
+        self.part(now, other);
+        let Some(joined) = &mut self.joined else {
+            return;
+        };
+        joined.forget_interests(other, |_| true);
+        let Some(mut entry) = joined.others.remove(&other) else {
+            return;
+        };
+        let given_up = entry.queue.drain().collect();
+        self.release_outgoing(given_up, Some(other));
+    }
+
+    /// The other brokers, in the order of their names.
+    pub fn joined(&self) -> impl Iterator<Item = JoinedBroker> {
+        let others = self.joined.iter().flat_map(|joined| &joined.others);
+        others.map(|(id, other)| JoinedBroker {
+            id: *id,
+            is_up: other.is_up(),
+            interests: other.interests_len,
+            forwards_len: other.queue.len(),
+            forwards_bytes: other.queue.bytes(),
+        })
+    }
+
+    /// The next thing to say to another broker. Call until it answers `None`, or as long as there is
+    /// room on the way.
+    pub fn poll_joined(&mut self, now: Timestamp) -> Option<(BrokerId, JoinMessage)> {
+        self.joined.as_ref()?;
+        let now = self.begin(now);
+        let ids: Vec<_> = self.joined.iter().flat_map(|it| it.polled()).collect();
+        let (id, message) =
+            { ids.into_iter() }.find_map(|id| Some((id, self.poll_other(now, id)?)))?;
+        if let Some(joined) = &mut self.joined {
+            joined.last_polled = id;
+        }
+        Some((id, message))
+    }
+
+    fn poll_other(&mut self, now: Timestamp, id: BrokerId) -> Option<JoinMessage> {
+        let joined = self.joined.as_mut()?;
+        let other = joined.others.get_mut(&id)?;
+        if let Some(greeting) = other.greeting() {
+            return Some(greeting);
+        }
+        if !other.is_up() {
+            return None;
+        }
+        let body = joined.changed_interests(id);
+        let body = body.or_else(|| self.next_body(now, id));
+        let other = self.joined.as_mut()?.others.get_mut(&id)?;
+        match body {
+            Some(body) => Some(other.say(body)),
+            None => other.acknowledgement(),
+        }
+    }
+
+    /// What waits, and what all goes through after a link has come up, in turns.
+    fn next_body(&mut self, now: Timestamp, id: BrokerId) -> Option<Body> {
+        let joined = self.joined.as_mut()?;
+        let other = joined.others.get_mut(&id)?;
+        other.sync_turn = !other.sync_turn;
+        if other.sync_turn || !other.queue.is_waiting() {
+            if other.interests != Sync::Done {
+                return joined.all_interests(id);
+            }
+            if joined.retained_is_due(id)
+                && let Some(body) = self.next_retained(now, id)
+            {
+                return Some(body);
+            }
+        }
+        let other = self.joined.as_mut()?.others.get_mut(&id)?;
+        let body = forward::body(now, other.queue.next()?, &self.store);
+        let done = other.queue.said();
+        self.release_outgoing(done.into_iter().collect(), None);
+        Some(body)
+    }
+
+    /// Takes what another broker has said. It is believed as far as it makes sense; what does not is
+    /// ignored.
+    pub fn handle_joined(&mut self, now: Timestamp, from: BrokerId, message: JoinMessage) {
+        let now = self.begin(now);
+        let Some(other) = self.joined.as_mut().and_then(|it| it.others.get_mut(&from)) else {
+            return;
+        };
+        let received = message.received;
+        let mut lost = Vec::new();
+        let heard = other.hear(message, |queue| lost = queue.rewind());
+        self.release_outgoing(lost, None);
+        let body = match heard {
+            Heard::Ignored => return,
+            Heard::Up => {
+                self.events.push(Event::Joined { broker: from });
+                None
+            }
+            Heard::Body(body) => Some(body),
+        };
+        self.release_received(from, received);
+        match body {
+            Some(Body::Interests { changes, is_last }) => {
+                if let Some(joined) = &mut self.joined {
+                    joined.handle_interests(from, changes, is_last);
+                }
+            }
+            Some(Body::Retained(retained)) => self.handle_retained(now, retained),
+            Some(Body::Passing(forward)) => self.handle_forward(now, from, forward),
+            Some(Body::Note { sequence, note }) => {
+                let other = self.joined.as_mut().and_then(|it| it.others.get_mut(&from));
+                if other.is_some_and(|other| other.receive(sequence)) {
+                    self.handle_note(now, from, note);
+                }
+            }
+            Some(Body::Hello | Body::Welcome | Body::Acknowledge) | None => {}
+        }
+    }
+
+    fn handle_note(&mut self, now: Timestamp, from: BrokerId, note: Note) {
+        match note {
+            Note::Forward(forward) => self.handle_forward(now, from, forward),
+            Note::Returned(forward) => self.handle_returned(now, from, forward),
+        }
+    }
+
+    /// Another broker has so many of this one's notes.
+    fn release_received(&mut self, from: BrokerId, received: u64) {
+        while let Some(other) = self.joined.as_mut().and_then(|it| it.others.get_mut(&from))
+            && let Some(item) = other.queue.pop_received(received)
+        {
+            self.release_outgoing([item].into(), None);
+        }
+    }
+}
+
+/// Topics and filters that are each broker's own business.
+fn is_ours(text: &[u8]) -> bool {
+    text == b"$SYS" || text.starts_with(b"$SYS/")
+}
+
+/// When a message expires that has so many nanoseconds left. A sender that forgets to say so does not
+/// make it last for ever.
+fn expires_at(now: Timestamp, expires_in: Option<u64>, message: &Message) -> Option<Timestamp> {
+    let left = expires_in.map(core::time::Duration::from_nanos);
+    let own = message.properties().message_expiry_secs;
+    let own = own.map(|secs| core::time::Duration::from_secs(secs.into()));
+    let left = left.or(own)?;
+    Some(now + own.map_or(left, |own| left.min(own)))
+}

@@ -1,0 +1,243 @@
+//! One other broker, and the link to it.
+//!
+//! A link is a pair of tags, one of each side. Both say Hello when it opens; whoever hears of a tag
+//! that is new to it says Welcome, with how much of the other side's notes has arrived. With the
+//! other side's Welcome the link is up. What belongs to another pair is not listened to, so that
+//! nothing of a link that is gone can do harm, however late it comes.
+
+use alloc::collections::BTreeSet;
+
+use super::message::{Body, FilterKey, JoinMessage, Tag};
+use super::queue::Queue;
+
+/// Where going through everything stands, after a link has come up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sync<K> {
+    /// Nothing has been said.
+    Start,
+    /// Up to this one.
+    Behind(K),
+    Done,
+}
+
+impl<K: Ord> Sync<K> {
+    /// Whether what has changed would be missed otherwise.
+    pub(super) fn has_passed(&self, key: &K) -> bool {
+        match self {
+            Self::Start => false,
+            Self::Behind(last) => key <= last,
+            Self::Done => true,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Other {
+    /// This side's link.
+    mine: Tag,
+    /// The latest link of the other side that was heard of.
+    theirs: Option<Tag>,
+    /// Between `join` and `part`.
+    pub(super) is_open: bool,
+    /// Both sides know each other's link, and this one knows what has arrived.
+    is_up: bool,
+    hello_due: bool,
+    welcome_due: bool,
+    welcome_said: bool,
+    acknowledge_due: bool,
+    next_out: u64,
+    next_in: u64,
+    /// Of the other side's notes, the last one that arrived.
+    received: u64,
+    pub(super) queue: Queue,
+    /// Filters whose subscribers have changed.
+    pub(super) dirty: BTreeSet<FilterKey>,
+    pub(super) interests: Sync<FilterKey>,
+    pub(super) retained: Sync<alloc::boxed::Box<[u8]>>,
+    /// Whether what is said next is part of going through everything.
+    pub(super) sync_turn: bool,
+    /// Counts how often the link has come up: interests that were not said again are void.
+    pub(super) round: u64,
+    /// Filters that its subscribers have.
+    pub(super) interests_len: usize,
+}
+
+/// What to do about what has come in.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// Nothing.
+    Ignored,
+    /// The link is up.
+    Up,
+    /// Something of the other side's.
+    Body(Body),
+}
+
+impl Other {
+    pub(super) fn new(incarnation: u64) -> Self {
+        Self {
+            mine: Tag {
+                incarnation,
+                link: 0,
+            },
+            theirs: None,
+            is_open: false,
+            is_up: false,
+            hello_due: false,
+            welcome_due: false,
+            welcome_said: false,
+            acknowledge_due: false,
+            next_out: 0,
+            next_in: 0,
+            received: 0,
+            queue: Queue::default(),
+            dirty: BTreeSet::new(),
+            interests: Sync::Start,
+            retained: Sync::Start,
+            sync_turn: false,
+            round: 0,
+            interests_len: 0,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// A new link of this side. The caller rewinds the queue.
+    pub(super) fn open(&mut self) {
+        self.mine.link = self.mine.link.saturating_add(1);
+        self.is_open = true;
+        self.down();
+        self.hello_due = true;
+        self.welcome_due = false;
+    }
+
+    pub(super) fn close(&mut self) {
+        self.is_open = false;
+        self.down();
+        self.hello_due = false;
+        self.welcome_due = false;
+    }
+
+    fn down(&mut self) {
+        self.is_up = false;
+        self.welcome_said = false;
+        self.acknowledge_due = false;
+        self.next_out = 0;
+        self.next_in = 0;
+        self.dirty.clear();
+        self.interests = Sync::Start;
+        self.retained = Sync::Start;
+    }
+
+    /// The other side has a new link. The caller rewinds the queue.
+    fn meet(&mut self, theirs: Tag) {
+        if self
+            .theirs
+            .is_none_or(|before| before.incarnation != theirs.incarnation)
+        {
+            self.received = 0;
+        }
+        self.theirs = Some(theirs);
+        self.down();
+        self.welcome_due = true;
+    }
+
+    /// Something has come in. `rewind` is called when the link begins anew.
+    pub(super) fn hear(&mut self, message: JoinMessage, rewind: impl FnOnce(&mut Queue)) -> Heard {
+        let JoinMessage {
+            from,
+            to,
+            number,
+            received: _,
+            body,
+        } = message;
+        if !self.is_open {
+            return Heard::Ignored;
+        }
+        let is_new = self.theirs.is_none_or(|theirs| theirs < from);
+        let is_known = self.theirs == Some(from);
+        let is_mine = to == Some(self.mine);
+        match body {
+            Body::Hello if is_new => {
+                self.meet(from);
+                rewind(&mut self.queue);
+                Heard::Ignored
+            }
+            Body::Welcome if is_mine && (is_new || (is_known && !self.is_up)) => {
+                if is_new {
+                    self.meet(from);
+                    rewind(&mut self.queue);
+                } else if !self.welcome_said {
+                    self.welcome_due = true;
+                }
+                self.is_up = true;
+                self.next_in = 1;
+                self.round = self.round.saturating_add(1);
+                Heard::Up
+            }
+            Body::Hello | Body::Welcome => Heard::Ignored,
+            body if is_mine && is_known && self.is_up => {
+                if number > self.next_in {
+                    // Something is missing: all anew.
+                    self.open();
+                    rewind(&mut self.queue);
+                    return Heard::Ignored;
+                }
+                if number < self.next_in {
+                    return Heard::Ignored;
+                }
+                self.next_in = self.next_in.saturating_add(1);
+                Heard::Body(body)
+            }
+            _of_another_link => Heard::Ignored,
+        }
+    }
+
+    /// A note of the other side's has come. Answers whether it is new.
+    pub(super) fn receive(&mut self, sequence: u64) -> bool {
+        self.acknowledge_due = true;
+        let is_new = sequence > self.received;
+        if is_new {
+            self.received = sequence;
+        }
+        is_new
+    }
+
+    /// What the link itself has to say.
+    pub(super) fn greeting(&mut self) -> Option<JoinMessage> {
+        if core::mem::take(&mut self.hello_due) {
+            return Some(JoinMessage {
+                from: self.mine,
+                to: None,
+                number: 0,
+                received: 0,
+                body: Body::Hello,
+            });
+        }
+        if core::mem::take(&mut self.welcome_due) {
+            self.welcome_said = true;
+            return Some(self.say(Body::Welcome));
+        }
+        None
+    }
+
+    /// What has arrived, if that has not been said.
+    pub(super) fn acknowledgement(&mut self) -> Option<JoinMessage> {
+        self.acknowledge_due.then(|| self.say(Body::Acknowledge))
+    }
+
+    pub(super) fn say(&mut self, body: Body) -> JoinMessage {
+        let number = self.next_out;
+        self.next_out = self.next_out.saturating_add(1);
+        self.acknowledge_due = false;
+        JoinMessage {
+            from: self.mine,
+            to: self.theirs,
+            number,
+            received: self.received,
+            body,
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Retained messages of joined brokers: each has all of them, and of two for one topic the newer
+//! one stays.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+
+use mqtt_codec::TopicName;
+
+use super::choice::Forwarded;
+use super::message::{Body, BrokerId, Retained, Stamp};
+use super::other::Sync;
+use super::{Joined, is_ours};
+use crate::Timestamp;
+use crate::broker::Broker;
+
+/// What a message does to the retained message of its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::broker) enum Retains {
+    Nothing,
+    /// It takes its place.
+    Sets(Option<Stamp>),
+    /// There is none from here on.
+    Clears(Option<Stamp>),
+}
+
+impl Retains {
+    pub(in crate::broker) fn stamp(self) -> Option<Stamp> {
+        match self {
+            Self::Nothing => None,
+            Self::Sets(stamp) | Self::Clears(stamp) => stamp,
+        }
+    }
+}
+
+/// When each topic got or lost its retained message.
+#[derive(Debug, Default)]
+pub(super) struct Stamps {
+    topics: BTreeMap<Box<[u8]>, Stamped>,
+    /// Topics that were cleared, oldest first; some have a message again.
+    cleared: VecDeque<(Box<[u8]>, Stamp)>,
+    /// The greatest count that was seen.
+    count: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Stamped {
+    stamp: Stamp,
+    is_cleared: bool,
+}
+
+impl Stamps {
+    /// Counts go on from there.
+    pub(super) fn new(count: u64) -> Self {
+        Self {
+            count,
+            ..Self::default()
+        }
+    }
+
+    /// A moment after all that are known.
+    pub(super) fn next(&mut self, broker: BrokerId) -> Stamp {
+        self.count = self.count.saturating_add(1);
+        Stamp {
+            count: self.count,
+            broker,
+        }
+    }
+
+    pub(super) fn note(&mut self, stamp: Stamp) {
+        self.count = self.count.max(stamp.count);
+    }
+
+    fn is_newer(&self, topic: &[u8], stamp: Stamp) -> bool {
+        let held = self.topics.get(topic);
+        held.is_none_or(|held| held.stamp < stamp)
+    }
+
+    fn set(&mut self, topic: &[u8], stamp: Stamp, is_cleared: bool, cleared_max: usize) {
+        self.note(stamp);
+        let stamped = Stamped { stamp, is_cleared };
+        match self.topics.get_mut(topic) {
+            Some(held) => *held = stamped,
+            None => {
+                self.topics.insert(topic.into(), stamped);
+            }
+        }
+        if !is_cleared {
+            return;
+        }
+        self.cleared.push_back((topic.into(), stamp));
+        while self.cleared.len() > cleared_max
+            && let Some((topic, stamp)) = self.cleared.pop_front()
+        {
+            let held = self.topics.get(&topic);
+            if held.is_some_and(|held| held.is_cleared && held.stamp == stamp) {
+                self.topics.remove(&topic);
+            }
+        }
+    }
+}
+
+impl Broker {
+    /// What a message does to the retained message of its topic, and notes that it does.
+    pub(in crate::broker) fn retains(
+        &mut self,
+        name: TopicName<'_>,
+        retain: bool,
+        is_empty: bool,
+        forwarded: Option<&Forwarded<'_>>,
+    ) -> Retains {
+        if !retain {
+            return Retains::Nothing;
+        }
+        let retains = |stamp| match is_empty {
+            // [5:MQTT-3.3.1-6] [5:MQTT-3.3.1-7] [3:MQTT-3.3.1-10] [3:MQTT-3.3.1-11]
+            true => Retains::Clears(stamp),
+            false => Retains::Sets(stamp),
+        };
+        let Some(joined) = &mut self.joined else {
+            return retains(None);
+        };
+        let stamp = match forwarded {
+            None if is_ours(name.as_bytes()) => return retains(None),
+            None => joined.stamps.next(joined.config.id),
+            Some(forwarded) => match forwarded.stamp {
+                Some(stamp) if joined.stamps.is_newer(name.as_bytes(), stamp) => stamp,
+                _older => return Retains::Nothing,
+            },
+        };
+        let cleared_max = joined.config.cleared_max;
+        joined
+            .stamps
+            .set(name.as_bytes(), stamp, is_empty, cleared_max);
+        retains(Some(stamp))
+    }
+
+    /// A retained message comes out of a store: whatever others have is newer.
+    pub(in crate::broker) fn note_restored(&mut self, name: TopicName<'_>) {
+        if let Some(joined) = &mut self.joined {
+            let stamp = Stamp {
+                count: 0,
+                broker: joined.config.id,
+            };
+            joined.stamps.set(name.as_bytes(), stamp, false, 0);
+        }
+    }
+
+    /// A retained message has expired, at each broker by itself.
+    pub(in crate::broker) fn forget_stamp(&mut self, name: TopicName<'_>) {
+        if let Some(joined) = &mut self.joined {
+            joined.stamps.topics.remove(name.as_bytes());
+        }
+    }
+
+    /// The next retained message that another broker may not have.
+    pub(super) fn next_retained(&mut self, now: Timestamp, id: BrokerId) -> Option<Body> {
+        use core::ops::Bound::{Excluded, Unbounded};
+
+        let joined = self.joined.as_mut()?;
+        let other = joined.others.get_mut(&id)?;
+        let from = match &other.retained {
+            Sync::Start => Unbounded,
+            Sync::Behind(last) => Excluded(last.clone()),
+            Sync::Done => return None,
+        };
+        let mut rest = joined.stamps.topics.range((from, Unbounded));
+        let found = rest.find_map(|(topic, stamped)| {
+            let name = TopicName::assume_valid(topic);
+            let reference = self.retained.get(name);
+            let message = reference.and_then(|reference| self.store.message(reference));
+            let expires_at = reference.and_then(|reference| self.store.expires_at(reference));
+            let is_over = expires_at.is_some_and(|at| at <= now);
+            if is_over || (message.is_none() && !stamped.is_cleared) {
+                return None;
+            }
+            let retained = Retained {
+                topic: String::from(name.as_str()),
+                stamp: stamped.stamp,
+                message: message.filter(|_| !stamped.is_cleared).cloned(),
+                expires_in: expires_in(now, expires_at),
+            };
+            Some((topic.clone(), retained))
+        });
+        let Some((topic, retained)) = found else {
+            other.retained = Sync::Done;
+            return None;
+        };
+        other.retained = Sync::Behind(topic);
+        Some(Body::Retained(retained))
+    }
+
+    /// Another broker says what it keeps: nobody is sent that, it was when it was new.
+    pub(super) fn handle_retained(&mut self, now: Timestamp, retained: Retained) {
+        let Retained {
+            topic,
+            stamp,
+            message,
+            expires_in,
+        } = retained;
+        let Ok(name) = TopicName::new(&topic) else {
+            return;
+        };
+        let Some(joined) = &mut self.joined else {
+            return;
+        };
+        let is_fit = message.as_ref().is_none_or(|message| {
+            message.topic() == name && message.retain() && !message.payload().is_empty()
+        });
+        if is_ours(name.as_bytes())
+            || !is_fit
+            || expires_in == Some(0)
+            || !joined.stamps.is_newer(name.as_bytes(), stamp)
+        {
+            return;
+        }
+        let cleared_max = joined.config.cleared_max;
+        joined
+            .stamps
+            .set(name.as_bytes(), stamp, message.is_none(), cleared_max);
+        // Nobody is sent the newer one, so nobody loses the older one.
+        self.forget_retained(name);
+        let Some(message) = message else {
+            return;
+        };
+        let has_room = self.has_room_for(message.len_held(), message.payload().len());
+        let reference = if has_room {
+            let at = super::expires_at(now, expires_in, &message);
+            self.store.insert(message, at)
+        } else {
+            None
+        };
+        match reference {
+            Some(reference) => {
+                self.retain(name, &reference);
+                self.store.release(reference);
+            }
+            None => self.not_retained(name),
+        }
+    }
+
+    /// There is no room for a retained message.
+    pub(in crate::broker) fn not_retained(&mut self, name: TopicName<'_>) {
+        self.forget_stamp(name);
+        self.events.push(crate::broker::Event::NotRetained {
+            topic: String::from(name.as_str()),
+        });
+    }
+}
+
+impl Joined {
+    /// Whether anything of what is retained has to be said.
+    pub(super) fn retained_is_due(&self, id: BrokerId) -> bool {
+        let other = self.others.get(&id);
+        other.is_some_and(|other| other.retained != Sync::Done)
+    }
+}
+
+/// Nanoseconds until a message expires.
+pub(super) fn expires_in(now: Timestamp, at: Option<Timestamp>) -> Option<u64> {
+    let left = at?.saturating_since(now).as_nanos();
+    Some(u64::try_from(left).unwrap_or(u64::MAX))
+}

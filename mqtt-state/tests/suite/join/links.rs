@@ -1,0 +1,453 @@
+//! Links that are cut and come back, and what is said over them that makes no sense.
+
+use std::collections::BTreeMap;
+
+use mqtt_codec::{Message, QoS, TopicName};
+use mqtt_state::broker::{self, JoinConfig, JoinMessage};
+use proptest::prelude::*;
+
+use super::mesh::{Mesh, config, id};
+use crate::wire::{V3_1_1, V5_0};
+use crate::world::{Who, World};
+
+const BROKERS: usize = 3;
+
+/// One step of a history.
+#[derive(Clone, Debug)]
+enum Step {
+    Publish {
+        at: usize,
+        topic: u8,
+        qos: QoS,
+    },
+    Retain {
+        at: usize,
+        topic: u8,
+        clears: bool,
+    },
+    Carry {
+        from: usize,
+        to: usize,
+        messages: usize,
+    },
+    Cut {
+        one: usize,
+        other: usize,
+    },
+    Heal {
+        one: usize,
+        other: usize,
+    },
+    /// One side alone notices, and opens the link anew.
+    Reopen {
+        one: usize,
+        other: usize,
+    },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let pair = || (0..BROKERS, 1..BROKERS).prop_map(|(one, by)| (one, (one + by) % BROKERS));
+    let qos = prop_oneof![
+        Just(QoS::AtMostOnce),
+        Just(QoS::AtLeastOnce),
+        Just(QoS::ExactlyOnce)
+    ];
+    let step = prop_oneof![
+        6 => (0..BROKERS, 0..2_u8, qos)
+            .prop_map(|(at, topic, qos)| Step::Publish { at, topic, qos }),
+        1 => (0..BROKERS, 0..2_u8, any::<bool>())
+            .prop_map(|(at, topic, clears)| Step::Retain { at, topic, clears }),
+        6 => (pair(), 0..5_usize)
+            .prop_map(|((from, to), messages)| Step::Carry { from, to, messages }),
+        2 => pair().prop_map(|(one, other)| Step::Cut { one, other }),
+        2 => pair().prop_map(|(one, other)| Step::Heal { one, other }),
+        1 => pair().prop_map(|(one, other)| Step::Reopen { one, other }),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+struct Run {
+    mesh: Mesh,
+    plain: Vec<(usize, Who)>,
+    shared: Vec<(usize, Who)>,
+    /// What each broker's embedder has published at QoS 1 and 2.
+    published: Vec<Vec<String>>,
+    next: usize,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let base = broker::Config {
+            seed,
+            ..broker::Config::default()
+        };
+        let mut mesh = Mesh::with(BROKERS, &base);
+        let (mut plain, mut shared) = (Vec::new(), Vec::new());
+        for (at, (name, member)) in [("p0", "m0"), ("p1", "m1"), ("p2", "m2")]
+            .into_iter()
+            .enumerate()
+        {
+            let version = if at == 1 { V3_1_1 } else { V5_0 };
+            plain.push((
+                at,
+                mesh.subscribed(at, name, version, "t/#", QoS::ExactlyOnce),
+            ));
+            let filter = "$share/g/t/#";
+            shared.push((
+                at,
+                mesh.subscribed(at, member, version, filter, QoS::ExactlyOnce),
+            ));
+        }
+        Self {
+            mesh,
+            plain,
+            shared,
+            published: vec![Vec::new(); BROKERS],
+            next: 0,
+        }
+    }
+
+    fn act(&mut self, step: &Step) {
+        match *step {
+            Step::Publish { at, topic, qos } => {
+                let topic = format!("t/{topic}");
+                let payload = format!("{at}-{}", self.next);
+                self.next += 1;
+                self.mesh.publish(at, &topic, &payload, qos);
+                if qos > QoS::AtMostOnce {
+                    self.published[at].push(format!("{topic}={payload} q{}", u8::from(qos)));
+                }
+            }
+            Step::Retain { at, topic, clears } => {
+                let payload = if clears {
+                    String::new()
+                } else {
+                    self.next.to_string()
+                };
+                self.next += 1;
+                let message = Message::new(&format!("r/{topic}"), payload).unwrap();
+                self.mesh.send(at, message.with_retain(true));
+            }
+            Step::Carry { from, to, messages } => {
+                for _ in 0..messages {
+                    self.mesh.carry_from(from, to);
+                }
+            }
+            Step::Cut { one, other } => self.mesh.cut(one, other),
+            Step::Heal { one, other } => {
+                if self.mesh.is_cut(one, other) {
+                    self.mesh.heal(one, other);
+                }
+            }
+            Step::Reopen { one, other } => {
+                if !self.mesh.is_cut(one, other) {
+                    let world = &mut self.mesh.worlds[one];
+                    world.broker.join(world.now, id(other)).unwrap();
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        for one in 0..BROKERS {
+            for other in 0..one {
+                if self.mesh.is_cut(one, other) {
+                    self.mesh.heal(one, other);
+                }
+            }
+        }
+        self.mesh.settle();
+    }
+
+    fn check(&mut self) -> Result<(), TestCaseError> {
+        let of = |got: &[String], at: usize| -> Vec<String> {
+            let mark = format!("={at}-");
+            let counted = |it: &&String| it.contains(&mark) && !it.ends_with("q0");
+            got.iter().filter(counted).cloned().collect()
+        };
+        for (at, who) in self.plain.clone() {
+            let got = self.mesh.got(at, who);
+            for publisher in 0..BROKERS {
+                prop_assert_eq!(
+                    of(&got, publisher),
+                    self.published[publisher].clone(),
+                    "broker {}, from {}",
+                    at,
+                    publisher
+                );
+            }
+        }
+        let mut turns: Vec<String> = Vec::new();
+        for (at, who) in self.shared.clone() {
+            turns.extend(
+                self.mesh
+                    .got(at, who)
+                    .into_iter()
+                    .filter(|it| !it.ends_with("q0")),
+            );
+        }
+        let mut all: Vec<String> = self.published.concat();
+        turns.sort();
+        all.sort();
+        prop_assert_eq!(turns, all, "each turn once");
+        prop_assert_eq!(self.mesh.forwards_len(), 0, "everything has arrived");
+        for topic in ["r/0", "r/1"] {
+            let name = TopicName::new(topic).unwrap();
+            let kept = self.mesh.worlds.iter().map(|world| {
+                let kept = world.broker.retained(name);
+                kept.map(|message| message.payload().to_vec())
+            });
+            let kept: Vec<_> = kept.collect();
+            prop_assert!(
+                kept.windows(2).all(|pair| pair[0] == pair[1]),
+                "{}: {:?}",
+                topic,
+                kept
+            );
+        }
+        for world in &self.mesh.worlds {
+            let stats = world.broker.stats();
+            prop_assert_eq!(stats.messages, stats.retained, "nothing else is kept");
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Wherever links are cut, nothing at QoS 1 and 2 is lost, doubled or out of order, each turn of
+    /// a shared subscription is one member's, and all agree on what is retained.
+    #[test]
+    fn cut_links_lose_and_double_nothing(seed in any::<u64>(), steps in steps()) {
+        let mut run = Run::new(seed);
+        for step in &steps {
+            run.act(step);
+        }
+        run.finish();
+        run.check()?;
+    }
+}
+
+/// The same, cut behind each message in turn.
+#[test]
+fn a_link_may_be_cut_behind_any_message() {
+    for position in 0..60 {
+        let mut run = Run::new(position);
+        for number in 0..8 {
+            let qos = if number % 2 == 0 {
+                QoS::AtLeastOnce
+            } else {
+                QoS::ExactlyOnce
+            };
+            let topic = u8::try_from(number % 2).unwrap();
+            for at in 0..2 {
+                run.act(&Step::Publish { at, topic, qos });
+            }
+        }
+        let position = usize::try_from(position).unwrap();
+        for _ in 0..position {
+            run.mesh.carry();
+        }
+        run.mesh.cut(0, 1);
+        run.mesh.heal(0, 1);
+        for _ in 0..position / 2 {
+            run.mesh.carry();
+        }
+        run.mesh.cut(0, 1);
+        run.finish();
+        run.check().unwrap();
+    }
+}
+
+/// A carrier that loses, repeats or swaps messages without saying so: the link begins anew.
+#[test]
+fn a_carrier_that_does_not_keep_its_word() {
+    for fault in ["loses", "repeats", "swaps"] {
+        for position in 0..24 {
+            let mut run = Run::new(position);
+            for number in 0..6 {
+                let topic = u8::try_from(number % 2).unwrap();
+                let qos = QoS::AtLeastOnce;
+                run.act(&Step::Publish { at: 0, topic, qos });
+                run.act(&Step::Publish { at: 1, topic, qos });
+            }
+            for _ in 0..position {
+                run.mesh.carry();
+            }
+            let link = run.mesh.link(0, 1);
+            match fault {
+                "loses" => {
+                    link.pop_front();
+                }
+                "repeats" => link.extend(link.clone()),
+                _ if link.len() > 1 => link.swap(0, 1),
+                _ => {}
+            }
+            run.mesh.settle();
+            // The loss of the last one shows with the next one.
+            let qos = QoS::ExactlyOnce;
+            run.act(&Step::Publish {
+                at: 0,
+                topic: 0,
+                qos,
+            });
+            run.act(&Step::Publish {
+                at: 1,
+                topic: 0,
+                qos,
+            });
+            run.finish();
+            let checked = run.check();
+            assert!(checked.is_ok(), "{fault} at {position}: {checked:?}");
+        }
+    }
+}
+
+/// What two brokers said to each other while this and that happened.
+fn conversation() -> Vec<JoinMessage> {
+    let mut one = World::with(config(0, &broker::Config::default()));
+    let mut other = World::with(config(1, &broker::Config::default()));
+    let mut said = Vec::new();
+    one.broker.join(one.now, id(1)).unwrap();
+    other.broker.join(other.now, id(0)).unwrap();
+    other.subscribed("s", V5_0, "t/#", QoS::ExactlyOnce);
+    other.subscribed("m", V5_0, "$share/g/t/#", QoS::ExactlyOnce);
+    for round in 0..3 {
+        loop {
+            let mut moved = false;
+            while let Some((_, message)) = one.broker.poll_joined(one.now) {
+                said.push(message.clone());
+                other.broker.handle_joined(other.now, id(0), message);
+                moved = true;
+            }
+            while let Some((_, message)) = other.broker.poll_joined(other.now) {
+                said.push(message.clone());
+                one.broker.handle_joined(one.now, id(1), message);
+                moved = true;
+            }
+            if !moved {
+                break;
+            }
+        }
+        let message = Message::new("t/1", round.to_string()).unwrap();
+        let message = message.with_qos(QoS::AtLeastOnce).with_retain(round == 1);
+        one.broker.publish(one.now, message);
+    }
+    said
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever comes, in whatever order and however often: no panic, and nothing that grows.
+    #[test]
+    fn nonsense_does_no_harm(order in prop::collection::vec((0..1000_usize, 0..3_usize), 1..200)) {
+        let said = conversation();
+        let join = JoinConfig {
+            forwards_len_max: 2,
+            ..JoinConfig::default()
+        };
+        let base = broker::Config {
+            join: Some(join),
+            ..broker::Config::default()
+        };
+        let worlds = (0..3).map(|at| World::with(config(at, &base)));
+        let mut worlds: Vec<_> = worlds.collect();
+        for (at, world) in worlds.iter_mut().enumerate() {
+            for other in 0..3 {
+                if other != at {
+                    world.broker.join(world.now, id(other)).unwrap();
+                }
+            }
+        }
+        for (place, at) in order {
+            let message = said[place % said.len()].clone();
+            let world = &mut worlds[at];
+            world.broker.handle_joined(world.now, id((at + 1) % 3), message);
+            let answers = core::iter::from_fn(|| world.broker.poll_joined(world.now));
+            prop_assert!(answers.count() < 10, "no storm of answers");
+        }
+        for world in &worlds {
+            // The retained one, and turns that go back to two others.
+            prop_assert!(world.broker.stats().messages <= 1 + 2 * 2);
+        }
+    }
+}
+
+/// A message survives being written and read.
+#[test]
+fn what_is_said_can_be_carried_as_text() {
+    let mut kinds = BTreeMap::new();
+    for message in conversation() {
+        let text = serde_json::to_string(&message).unwrap();
+        let back: JoinMessage = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, message);
+        let value = serde_json::to_value(&message).unwrap();
+        let body = &value["body"];
+        let kind = body.as_str().map_or_else(
+            || body.as_object().unwrap().keys().next().unwrap().clone(),
+            str::to_owned,
+        );
+        *kinds.entry(kind).or_insert(0) += 1;
+    }
+    let kinds: Vec<_> = kinds.into_keys().collect();
+    assert_eq!(
+        kinds,
+        ["Acknowledge", "Hello", "Interests", "Note", "Welcome"]
+    );
+}
+
+/// A broker that begins anew gets what the one before had not acknowledged.
+#[test]
+fn a_broker_begins_anew() {
+    let mut mesh = Mesh::new(2);
+    mesh.subscribed(1, "before", V5_0, "t", QoS::AtLeastOnce);
+    mesh.publish(0, "t", "arrived", QoS::AtLeastOnce);
+    mesh.settle();
+    mesh.cut(0, 1);
+    mesh.publish(0, "t", "waits", QoS::AtLeastOnce);
+    let base = broker::Config {
+        join: Some(JoinConfig {
+            incarnation: 1,
+            ..JoinConfig::default()
+        }),
+        ..broker::Config::default()
+    };
+    mesh.worlds[1] = World::with(config(1, &base));
+    let after = mesh.worlds[1].subscribed("after", V5_0, "t", QoS::AtLeastOnce);
+    mesh.heal(0, 1);
+    mesh.settle();
+    assert_eq!(mesh.got(1, after), ["t=waits q1"]);
+    mesh.publish(0, "t", "new", QoS::AtLeastOnce);
+    mesh.publish(1, "u", "new", QoS::AtLeastOnce);
+    mesh.settle();
+    assert_eq!(mesh.got(1, after), ["t=new q1"]);
+    assert_eq!(mesh.forwards_len(), 0);
+    let other = mesh.worlds[0].broker.joined().next().unwrap();
+    assert_eq!((other.is_up, other.interests), (true, 1));
+}
+
+/// A broker that is gone for good: what was its turn goes to others.
+#[test]
+fn a_broker_is_forgotten() {
+    let mut mesh = Mesh::new(3);
+    let here = mesh.subscribed(2, "here", V5_0, "$share/g/t", QoS::AtLeastOnce);
+    mesh.subscribed(1, "lost", V5_0, "t", QoS::AtLeastOnce);
+    mesh.subscribed(1, "member", V5_0, "$share/g/t", QoS::AtLeastOnce);
+    for number in 0..6 {
+        mesh.publish(0, "t", &number.to_string(), QoS::AtLeastOnce);
+    }
+    mesh.cut(0, 1);
+    mesh.cut(2, 1);
+    mesh.settle();
+    let before = mesh.got(2, here).len();
+    assert_eq!(before, 3, "half of the turns wait for the other broker");
+    let now = mesh.worlds[0].now;
+    mesh.worlds[0].broker.forget_joined(now, id(1));
+    mesh.settle();
+    assert_eq!(mesh.got(2, here).len(), 3, "now they have come");
+    assert_eq!(mesh.forwards_len(), 0);
+    assert_eq!(mesh.worlds[0].broker.joined().count(), 1);
+    assert_eq!(mesh.worlds[0].broker.stats().messages, 0);
+}
