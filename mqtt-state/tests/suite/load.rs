@@ -163,6 +163,7 @@ pub(crate) fn retained_are_replayed_and_expire_together(count: usize) {
 pub(crate) fn connections_end_together(count: usize) {
     let mut broker = Broker::new(Config {
         connections_max: count,
+        sessions_max: count,
         work_per_call: STEPS,
         ..Config::default()
     });
