@@ -70,11 +70,11 @@ impl Broker {
                 break;
             };
             if let Some(delivery) = oldest.message {
-                self.tell_dropped(key, &delivery.message);
-                self.store.release(delivery.message);
+                self.tell_dropped(key, &delivery.message, DropCause::QueueFull);
+                self.store.release_delivery(Some(delivery));
             }
         }
-        self.tell_dropped(key, reference);
+        self.tell_dropped(key, reference, DropCause::QueueFull);
         let entry = self.sessions.get(key);
         if qos != QoS::AtMostOnce
             && self.config.when_full == WhenFull::Disconnect
@@ -107,14 +107,21 @@ impl Broker {
         }
     }
 
-    fn tell_dropped(&mut self, key: SessionKey, reference: &MessageRef) {
+    /// A message will not reach a client.
+    #[cold]
+    pub(super) fn tell_dropped(
+        &mut self,
+        key: SessionKey,
+        reference: &MessageRef,
+        cause: DropCause,
+    ) {
         let topic = self.store.message(reference).map(Message::topic);
         let topic = topic.map(|topic| String::from(topic.as_str()));
         if let Some(entry) = self.sessions.get(key) {
             self.events.push(Event::Dropped {
                 client_id: entry.client_id.clone(),
                 topic: topic.unwrap_or_default(),
-                cause: DropCause::QueueFull,
+                cause,
             });
         }
     }

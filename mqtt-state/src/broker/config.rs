@@ -37,9 +37,15 @@ pub struct Config {
     pub retained_bytes_max: usize,
     /// Levels of a topic filter. One with more gets 0x8F Topic Filter invalid. 128.
     pub levels_max: usize,
-    /// Bytes of all messages kept, for sessions and as retained ones, each counted once. Above it QoS 0
-    /// messages are dropped, others refused with 0x97 Quota exceeded, and new clients with 0x89
-    /// Server busy. 1 GiB.
+    /// Messages kept, for sessions and as retained ones, each counted once. At this many it is as
+    /// above `total_bytes_max`. 1,000,000.
+    pub messages_len_max: usize,
+    /// Bytes of everything kept for clients: topics, properties and payloads of messages, each counted
+    /// once; the places of messages in sessions; wills; client identifiers; subscriptions; the tree of
+    /// retained topics, and where replays of them stand. Above it QoS 0 messages are dropped, others
+    /// and subscriptions refused with 0x97 Quota exceeded, and new clients with 0x89 Server busy; a
+    /// message that is accepted is dropped, with an event, for a session whose places would have to
+    /// grow. 1 GiB.
     pub total_bytes_max: usize,
     /// QoS 0 messages that wait for one client that is connected, within
     /// [`server::Config::waiting_len_max`]. One above it is dropped, with an event. 1,000.
@@ -103,6 +109,7 @@ impl Default for Config {
             retained_len_max: 100_000,
             retained_bytes_max: 256 * 1024 * 1024,
             levels_max: 128,
+            messages_len_max: 1_000_000,
             total_bytes_max: 1024 * 1024 * 1024,
             waiting_qos0_len_max: 1000,
             when_full: WhenFull::DropNewest,

@@ -27,8 +27,7 @@ impl Broker {
         connect: &Connect<'_>,
     ) -> Result<(), CloseCause> {
         // There may be room that nobody has cleared yet.
-        let is_full = self.sessions.len() >= self.config.sessions_max
-            || self.store.bytes() >= self.config.total_bytes_max;
+        let is_full = self.sessions.len() >= self.config.sessions_max || self.is_full();
         if is_full {
             self.fire_due(now);
         }
@@ -39,7 +38,7 @@ impl Broker {
             return Err(CloseCause::Refused(reason));
         }
         check_connect(connect, &self.config.server).map_err(CloseCause::Refused)?;
-        if self.store.bytes() >= self.config.total_bytes_max {
+        if self.is_full() {
             return Err(CloseCause::Refused(ConnectReason::ServerBusy));
         }
         let request = ConnectRequest::new(connect, &self.config.server);
@@ -116,6 +115,7 @@ impl Broker {
         let asks = self.config.ask.publish && entry.will.is_some();
         entry.will_peer = asks.then(|| Arc::clone(&connection.peer));
         connection.session = Some(key);
+        self.sessions.weigh(key);
         self.begin_record(key);
         let (Some(connection), Some(entry)) =
             (self.connections.get_mut(id), self.sessions.get_mut(key))
@@ -255,6 +255,7 @@ impl Broker {
                 }
             }
         }
+        self.sessions.weigh(key);
         self.record_session(key);
     }
 
@@ -270,6 +271,7 @@ impl Broker {
         let Some(will) = entry.will.take() else {
             return;
         };
+        self.sessions.weigh(key);
         self.record_session(key);
         let Some(entry) = self.sessions.get(key) else {
             return;
@@ -279,6 +281,7 @@ impl Broker {
             if let Some(entry) = self.sessions.get_mut(key) {
                 entry.will_peer = None;
             }
+            self.sessions.weigh(key);
             return;
         }
         let client_id = entry.client_id.clone();

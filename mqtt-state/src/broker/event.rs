@@ -166,9 +166,9 @@ pub enum Event {
         /// Why.
         cause: DropCause,
     },
-    /// A client's message is larger than [`Config`](super::Config) allows, or there is no room for it.
+    /// A message is larger than [`Config`](super::Config) allows, or there is no room for it.
     Refused {
-        /// The publisher's client identifier.
+        /// The publisher's client identifier; empty for a message of the embedder.
         client_id: Box<str>,
         /// The topic of the message.
         topic: String,
@@ -223,6 +223,8 @@ pub enum Event {
 pub enum DropCause {
     /// As many messages, or bytes, wait for the client as [`Config`](super::Config) allows.
     QueueFull,
+    /// Everything that is kept adds up to [`Config::total_bytes_max`](super::Config::total_bytes_max).
+    BrokerFull,
     /// Its expiry passed before it could be sent.
     Expired,
     /// It is larger than the client takes.

@@ -335,7 +335,9 @@ impl Broker {
             if reserved {
                 return PublishReason::NotAuthorized;
             }
-            if !self.has_room_for(message.len_held(), message.payload().len()) {
+            if !self.has_room_for(message.len_held(), message.payload().len())
+                && !self.makes_room(message.topic(), message.retain(), message.payload())
+            {
                 self.refuse_message(key, message.topic());
                 return PublishReason::QuotaExceeded;
             }

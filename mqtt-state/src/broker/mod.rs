@@ -37,6 +37,7 @@ mod event;
 mod held;
 mod join;
 mod journal;
+mod memory;
 mod peer;
 mod rate;
 mod retained;
@@ -124,6 +125,8 @@ pub struct Broker {
     /// What it knows of others that it is joined with.
     joined: Option<Box<Joined>>,
     traffic: Traffic,
+    /// What the tables hold that nobody has put anything in.
+    empty_bytes: usize,
     /// Client identifiers assigned so far.
     assigned: u64,
 }
@@ -165,6 +168,8 @@ pub struct Stats {
     pub messages: usize,
     /// Bytes of these messages.
     pub messages_bytes: usize,
+    /// Bytes of everything kept, as [`Config::total_bytes_max`] counts them.
+    pub kept_bytes: usize,
     /// Deadlines.
     pub timers: usize,
     /// The most steps that one call has taken, in the sense of [`Config::work_per_call`].
@@ -179,7 +184,7 @@ impl Broker {
     /// A broker without connections and sessions.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self {
+        let mut broker = Self {
             clock: Clock::default(),
             connections: Connections::new(),
             sessions: Sessions::new(),
@@ -212,9 +217,12 @@ impl Broker {
             nobody: Arc::default(),
             joined: Joined::new(&config),
             traffic: Traffic::default(),
+            empty_bytes: 0,
             assigned: 0,
             config,
-        }
+        };
+        broker.empty_bytes = broker.kept_bytes();
+        broker
     }
 
     /// A transport has been opened by a client. [`Peer::default`] is one of whom nothing is known;
@@ -378,6 +386,9 @@ impl Broker {
         };
         match transmit {
             Transmit::Idle => {
+                if let Some(key) = self.session_key(id) {
+                    self.give_back(key);
+                }
                 self.connections.mark_drained(id);
                 self.wait_for_store(id);
             }
@@ -429,6 +440,7 @@ impl Broker {
             retained: self.retained.len(),
             messages: self.store.len(),
             messages_bytes: self.store.bytes(),
+            kept_bytes: self.kept_bytes(),
             timers: self.timers.len(),
             work_of_call_max: self.work.most(),
             events_dropped: self.events.dropped(),
@@ -576,11 +588,15 @@ impl Broker {
         let Some(connection) = self.connections.get(id) else {
             return;
         };
-        let entry = connection.session.and_then(|key| self.sessions.get(key));
+        let key = connection.session;
+        let entry = key.and_then(|key| self.sessions.get(key));
         let session = entry.map(|entry| &entry.session);
         let replays = entry.is_some_and(|entry| !entry.replays.is_empty());
         if replays || connection.link.has_output(session) {
             self.connections.mark_ready(id);
+        }
+        if let Some(key) = key {
+            self.give_back(key);
         }
         self.wait_for_store(id);
         self.arm(id);

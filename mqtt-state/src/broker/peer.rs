@@ -37,6 +37,14 @@ pub struct Peer {
     pub identity: Option<Box<str>>,
 }
 
+impl Peer {
+    /// Its own bytes and those of its text.
+    pub(super) fn len_held(&self) -> usize {
+        let identity = self.identity.as_deref().map_or(0, str::len);
+        identity.saturating_add(size_of::<Self>())
+    }
+}
+
 impl Broker {
     /// More is known now of the other end of a connection: a TLS handshake is over, a proxy has
     /// said for whom it speaks. What was known before is replaced; a connection that is gone is left

@@ -1,5 +1,6 @@
 //! Retained messages: keeping them, and greeting new subscriptions with them.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
@@ -94,6 +95,17 @@ impl Broker {
         }
     }
 
+    /// There is no subscription any more that a replay would be for.
+    pub(super) fn drop_replay(&mut self, key: SessionKey, filter: TopicFilter<'_>) {
+        if let Some(entry) = self.sessions.get_mut(key)
+            && !entry.replays.is_empty()
+        {
+            let replays = &mut entry.replays;
+            replays.retain(|replay| *replay.filter != *filter.as_bytes());
+            self.sessions.weigh(key);
+        }
+    }
+
     /// Goes on with the replays of a session while there is room for their messages, and there are
     /// steps for the topics that have to be looked at.
     pub(super) fn advance_replays(&mut self, now: Timestamp, key: SessionKey) -> Replays {
@@ -160,11 +172,14 @@ impl Broker {
                 queued |= self.deliver(key, &reference, copy);
                 self.store.release(reference);
             }
-            if progress == QueryProgress::More
-                && let Some(entry) = self.sessions.get_mut(key)
-            {
-                entry.replays.push_front(replay);
+            if let Some(entry) = self.sessions.get_mut(key) {
+                if progress == QueryProgress::More {
+                    entry.replays.push_front(replay);
+                } else if entry.replays.is_empty() {
+                    entry.replays = VecDeque::new();
+                }
             }
+            self.sessions.weigh(key);
         }
     }
 }

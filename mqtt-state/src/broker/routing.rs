@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use mqtt_codec::{Message, Publish, PublishReason, QoS, SubscriptionId, TopicFilter, TopicName};
 use mqtt_topic::{Group, GroupId, Match, Scratch};
 
-use super::event::Event;
+use super::event::{DropCause, Event};
 use super::join::{Forwarded, Retains};
 use super::sessions::{SessionKey, Sessions};
 use super::store::{Delivery, MessageRef};
@@ -61,6 +61,11 @@ pub(super) struct Router {
 }
 
 impl Router {
+    /// Groups that have had their first turn.
+    pub(super) fn groups_len(&self) -> usize {
+        self.turns.len()
+    }
+
     /// The group has lost its last member.
     pub(super) fn forget_group(&mut self, group: GroupId) {
         self.turns.remove(&group);
@@ -186,7 +191,9 @@ impl Broker {
         let reason = if is_reserved(name) {
             // The broker speaks there, its clients do not.
             PublishReason::NotAuthorized
-        } else if !self.has_room_for(bytes, publish.payload.len()) {
+        } else if !self.has_room_for(bytes, publish.payload.len())
+            && !self.makes_room(name, publish.retain, publish.payload)
+        {
             self.refuse_message(key, name);
             PublishReason::QuotaExceeded
         } else {
@@ -228,7 +235,13 @@ impl Broker {
     pub(super) fn has_room_for(&self, bytes: usize, payload_len: usize) -> bool {
         let payload_max = self.config.server.payload_size_max.unwrap_or(usize::MAX);
         payload_len <= payload_max
-            && self.store.bytes().saturating_add(bytes) <= self.config.total_bytes_max
+            && self.store.len() < self.config.messages_len_max
+            && self.has_bytes_for(bytes)
+    }
+
+    /// Whether a message removes a retained one: that is taken whatever is kept.
+    pub(super) fn makes_room(&self, name: TopicName<'_>, retain: bool, payload: &[u8]) -> bool {
+        retain && payload.is_empty() && self.retained.get(name).is_some()
     }
 
     /// A message for which there is no room.
@@ -272,6 +285,15 @@ impl Broker {
             .properties()
             .message_expiry_secs
             .map(|secs| now.plus_secs(secs));
+        if !self.has_room_for(message.len_held(), 0)
+            && !self.makes_room(message.topic(), message.retain(), message.payload())
+        {
+            let key = publisher.and_then(|key| self.sessions.get(key));
+            let client_id = key.map_or_else(Box::default, |entry| entry.client_id.clone());
+            let topic = String::from(message.topic().as_str());
+            self.events.push(Event::Refused { client_id, topic });
+            return 0;
+        }
         // The message is moved into the store; what routing reads of it is small.
         let copy = message.clone();
         let summary = Summary {
@@ -421,15 +443,15 @@ impl Broker {
     // [5:MQTT-4.8.2-5] But for a QoS 2 message that has been sent.
     pub(super) fn dispatch_again(&mut self, gone: SessionKey, delivery: Delivery, was_sent: bool) {
         let Some(wanted) = delivery.group else {
-            return self.store.release(delivery.message);
+            return self.store.release_delivery(Some(delivery));
         };
         if was_sent && delivery.qos == QoS::ExactlyOnce {
-            return self.store.release(delivery.message);
+            return self.store.release_delivery(Some(delivery));
         }
         if !self.give_to_group(&delivery.message, wanted, Some(gone), delivery.retain) {
             self.give_away(wanted, &delivery.message);
         }
-        self.store.release(delivery.message);
+        self.store.release_delivery(Some(delivery));
     }
 
     /// Gives a message to a member of a shared subscription. `false` when there is none, or no room.
@@ -495,7 +517,16 @@ impl Broker {
         }
         let bytes = self.store.message(reference).map_or(0, Message::len_held);
         let has_room = entry.has_room(qos, bytes, &self.config);
-        if !has_room && !self.push_in(key, reference, qos, bytes) {
+        let mut growth = entry.session.outbound.growth(qos);
+        if !has_room {
+            if !self.push_in(key, reference, qos, bytes) {
+                return false;
+            }
+            let entry = self.sessions.get(key);
+            growth = entry.map_or(0, |entry| entry.session.outbound.growth(qos));
+        }
+        if growth > 0 && !self.has_bytes_for(growth) {
+            self.tell_dropped(key, reference, DropCause::BrokerFull);
             return false;
         }
         let Some(entry) = self.sessions.get_mut(key) else {
@@ -514,9 +545,13 @@ impl Broker {
             (number, position) = self.store.record_delivery(entry.kept_as(), &delivery);
         }
         let outbound = &mut entry.session.outbound;
+        self.store.note_delivery(&delivery);
         outbound.enqueue(qos, delivery, number, bytes, position);
         if let Some(connection) = entry.connection {
             self.connections.mark_ready(connection);
+        }
+        if growth > 0 {
+            self.sessions.weigh(key);
         }
         true
     }

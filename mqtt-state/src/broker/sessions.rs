@@ -37,6 +37,8 @@ pub(super) struct SessionEntry {
     pub(super) will_at: Option<Timestamp>,
     /// As much waits for it as may, and that has been told.
     pub(super) is_full: bool,
+    /// Bytes that it has been counted for.
+    counted: usize,
     /// Retained messages that new subscriptions still have to get.
     pub(super) replays: VecDeque<Replay>,
 }
@@ -46,6 +48,29 @@ impl SessionEntry {
     pub(super) fn kept_as(&self) -> StoredAs {
         self.stored_as
             .filter(|_| self.session.outbound.is_followed())
+    }
+}
+
+impl SessionEntry {
+    /// Bytes of what it holds outside of itself, messages apart: these are in the store.
+    fn weight(&self) -> usize {
+        let names = self.client_id.len().saturating_mul(2);
+        let will = self.will.as_ref().map_or(0, |will| will.message.len_held());
+        let peer = self.will_peer.as_ref().map_or(0, |peer| peer.len_held());
+        let replays = { self.replays.iter() }.map(|replay| {
+            let cursor = replay.cursor.memory();
+            replay.filter.len().saturating_add(cursor)
+        });
+        let replay_places = self.replays.capacity().saturating_mul(size_of::<Replay>());
+        { replays }
+            .chain([
+                names,
+                will,
+                peer,
+                replay_places,
+                self.session.outbound.places_bytes(),
+            ])
+            .fold(0, usize::saturating_add)
     }
 }
 
@@ -62,6 +87,8 @@ pub(super) struct Replay {
 #[derive(Debug)]
 pub(super) struct Sessions {
     entries: Slab<SessionEntry>,
+    /// Of client identifiers, wills, places of messages and replays.
+    bytes: usize,
     // [5:MQTT-3.1.3-2] [3:MQTT-3.1.3-2] The client identifier is the key.
     by_client_id: BTreeMap<Box<str>, SessionKey>,
 }
@@ -70,6 +97,7 @@ impl Sessions {
     pub(super) fn new() -> Self {
         Self {
             entries: Slab::new(),
+            bytes: 0,
             by_client_id: BTreeMap::new(),
         }
     }
@@ -87,16 +115,33 @@ impl Sessions {
             stored_as: None,
             will_at: None,
             is_full: false,
+            counted: 0,
             replays: VecDeque::new(),
         })?;
         self.by_client_id.insert(client_id.into(), key);
+        self.weigh(key);
         Some(key)
     }
 
     pub(super) fn remove(&mut self, key: SessionKey) -> Option<SessionEntry> {
         let entry = self.entries.remove(key)?;
         self.by_client_id.remove(&entry.client_id);
+        self.bytes = self.bytes.saturating_sub(entry.counted);
         Some(entry)
+    }
+
+    /// Counts a session anew, after something of it has changed that has a size.
+    pub(super) fn weigh(&mut self, key: SessionKey) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            let before = core::mem::replace(&mut entry.counted, 0);
+            entry.counted = entry.weight();
+            self.bytes = { self.bytes.saturating_sub(before) }.saturating_add(entry.counted);
+        }
+    }
+
+    /// Of all sessions, beside their places in this table.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn find(&self, client_id: &str) -> Option<SessionKey> {

@@ -16,7 +16,7 @@ use crate::{Timestamp, Traffic};
 #[derive(Debug)]
 pub(super) struct MessageStore {
     messages: Slab<Stored>,
-    /// Of topics, properties and payloads.
+    /// Of topics, properties and payloads, and of subscription identifiers.
     bytes: usize,
     /// What a store has to know of them, and of what refers to them.
     pub(super) journal: Journal,
@@ -63,6 +63,14 @@ pub(super) struct Delivery {
     pub(super) subscription_ids: Vec<SubscriptionId>,
 }
 
+impl Delivery {
+    /// Bytes of what it holds outside of itself, the message apart.
+    fn len_held(&self) -> usize {
+        let size = size_of::<SubscriptionId>();
+        self.subscription_ids.capacity().saturating_mul(size)
+    }
+}
+
 impl MessageStore {
     pub(super) fn new(journal: Journal) -> Self {
         Self {
@@ -90,7 +98,13 @@ impl MessageStore {
         Some(MessageRef(key))
     }
 
-    /// Bytes of the messages kept, each counted once.
+    /// A delivery waits from here on, until it is released.
+    #[inline]
+    pub(super) fn note_delivery(&mut self, delivery: &Delivery) {
+        self.bytes = self.bytes.saturating_add(delivery.len_held());
+    }
+
+    /// Bytes of the messages kept, each counted once, and of what their deliveries hold.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -129,6 +143,7 @@ impl MessageStore {
     /// Gives back what a delivery refers to, if there is one.
     pub(super) fn release_delivery(&mut self, delivery: Option<Delivery>) {
         if let Some(delivery) = delivery {
+            self.bytes = self.bytes.saturating_sub(delivery.len_held());
             self.release(delivery.message);
         }
     }

@@ -111,6 +111,9 @@ impl Broker {
         {
             return SubscribeReason::QuotaExceeded;
         }
+        if !held && self.is_full() {
+            return SubscribeReason::QuotaExceeded;
+        }
         let qos = grant.map_or(options.qos, |grant| options.qos.min(grant.qos_max));
         let deny = grant.map_or(&[][..], |grant| &grant.deny);
         let subscription = Subscription {
@@ -167,14 +170,12 @@ impl Broker {
         if self.retained.is_empty() {
             return;
         }
+        // A replay of the same filter that is still going on begins again, so that there are never
+        // more of them than subscriptions.
+        self.drop_replay(key, filter);
         let Some(entry) = self.sessions.get_mut(key) else {
             return;
         };
-        // A replay of the same filter that is still going on begins again, so that there are never
-        // more of them than subscriptions.
-        entry
-            .replays
-            .retain(|replay| *replay.filter != *filter.as_bytes());
         let replay = Replay {
             filter: Box::from(filter.as_bytes()),
             qos,
@@ -182,6 +183,7 @@ impl Broker {
             cursor: Cursor::default(),
         };
         entry.replays.push_back(replay);
+        self.sessions.weigh(key);
     }
 
     /// A client's UNSUBSCRIBE.
@@ -206,10 +208,8 @@ impl Broker {
         let mut reasons = Vec::with_capacity(filters.size_hint().0);
         for filter in filters {
             let existed = self.unsubscribe_one(key, version, filter);
-            if let Some(entry) = self.sessions.get_mut(key) {
-                entry
-                    .replays
-                    .retain(|replay| *replay.filter != *filter.as_bytes());
+            self.drop_replay(key, filter);
+            if let Some(entry) = self.sessions.get(key) {
                 self.events.push(Event::Unsubscribed {
                     client_id: entry.client_id.clone(),
                     filter: String::from(filter.as_str()),
@@ -274,9 +274,8 @@ impl Broker {
         // As a shared one where it can be one; a 3.1.1 client may have it as an ordinary one.
         let existed = self.unsubscribe_one(key, ProtocolVersion::V5_0, filter)
             || self.remove_plain(key, filter);
-        if existed && let Some(entry) = self.sessions.get_mut(key) {
-            let replays = &mut entry.replays;
-            replays.retain(|replay| *replay.filter != *filter.as_bytes());
+        self.drop_replay(key, filter);
+        if existed && let Some(entry) = self.sessions.get(key) {
             self.events.push(Event::Unsubscribed {
                 client_id: entry.client_id.clone(),
                 filter: String::from(filter.as_str()),

@@ -47,6 +47,9 @@ pub(crate) struct Outbound<M> {
     in_flight_max: usize,
 }
 
+/// Places that stay for the next messages when nothing is in them.
+const PLACES_KEPT: usize = 64;
+
 /// A QoS 0 message that waits.
 #[derive(Clone, Debug)]
 struct Unnumbered<M> {
@@ -614,6 +617,29 @@ impl<M> Outbound<M> {
         if self.qos0.is_empty() {
             self.qos0 = VecDeque::new();
         }
+    }
+
+    /// Bytes of the places that messages are or have been in.
+    pub(crate) fn places_bytes(&self) -> usize {
+        let qos0 = self.qos0.capacity().saturating_mul(Self::QOS0_SIZE);
+        self.flows.bytes().saturating_add(qos0)
+    }
+
+    /// Bytes by which the places grow when one more message comes; mostly none.
+    #[inline]
+    pub(crate) fn growth(&self, qos: QoS) -> usize {
+        match qos {
+            QoS::AtMostOnce if self.qos0.len() < self.qos0.capacity() => 0,
+            QoS::AtMostOnce => self.qos0.len().max(4).saturating_mul(Self::QOS0_SIZE),
+            QoS::AtLeastOnce | QoS::ExactlyOnce => self.flows.growth(),
+        }
+    }
+
+    /// Whether there are many places, and nothing in them.
+    #[inline]
+    pub(crate) fn is_oversized(&self) -> bool {
+        let places = self.flows.places_len().max(self.qos0.capacity());
+        places > PLACES_KEPT && self.waiting_len() == 0 && self.in_flight_len() == 0
     }
 
     /// Those with an identifier that wait for PUBACK or PUBREC.

@@ -217,14 +217,14 @@ fn who_sends_too_fast_has_to_wait() {
 #[test]
 fn there_is_a_limit_over_everything_that_is_kept() {
     let config = Config {
-        total_bytes_max: 100,
+        total_bytes_max: 100_000,
         ..Config::default()
     };
     for (version, refused) in [(V3_1_1, "00"), (V5_0, "97")] {
         let mut hall = Hall::new(version, config.clone());
         let subscriber = hall.subscribed("subscriber", "t", QoS::AtLeastOnce);
         let id = hall.joined("publisher");
-        let payload = "x".repeat(60);
+        let payload = "x".repeat(60_000);
         let first = hall.ask(id, publish("t", &payload, QoS::AtLeastOnce, 1));
         assert_eq!(first, ["PUBACK 1 00"]);
         let second = hall.ask(id, publish("t", &payload, QoS::AtLeastOnce, 2));
@@ -244,11 +244,13 @@ fn there_is_a_limit_over_everything_that_is_kept() {
 #[test]
 fn above_the_limit_nobody_new_is_taken() {
     let config = Config {
-        total_bytes_max: 50,
+        total_bytes_max: 50_000,
         ..Config::default()
     };
     let mut hall = Hall::new(V5_0, config);
-    let kept = Message::new("t", vec![0; 49]).unwrap().with_retain(true);
+    let kept = Message::new("t", vec![0; 49_990])
+        .unwrap()
+        .with_retain(true);
     hall.broker.publish(hall.peer.now, kept);
     let id = hall
         .broker

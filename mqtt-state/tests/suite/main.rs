@@ -41,6 +41,7 @@ mod simulation;
 mod snapshot;
 mod store;
 mod subscriptions;
+mod total;
 mod transitions;
 mod violations;
 mod will;

@@ -30,6 +30,13 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Bytes on the heap that it holds.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        let path = self.path.capacity().saturating_mul(size_of::<Step>());
+        path.saturating_add(self.text.capacity())
+    }
+
     /// Back to the front, for another query; its memory is kept.
     pub fn restart(&mut self) {
         self.path.clear();

@@ -151,6 +151,7 @@ impl Restore {
             }
         }
         for key in self.sessions.values() {
+            self.broker.sessions.weigh(*key);
             if let Some(entry) = self.broker.sessions.get_mut(*key) {
                 entry.session.outbound.restored();
             }
@@ -183,7 +184,8 @@ impl Restore {
         let broker = &mut self.broker;
         let bytes = broker.store.bytes();
         let bytes = bytes.saturating_add(stored.message.len_held());
-        if bytes > broker.config.total_bytes_max {
+        let is_full = broker.store.len() >= broker.config.messages_len_max;
+        if is_full || bytes > broker.config.total_bytes_max {
             return Err(RestoreError::Limit);
         }
         let expires_at = stored
@@ -388,6 +390,7 @@ impl Restore {
             group,
             subscription_ids: stored.subscription_ids.into_iter().collect(),
         };
+        broker.store.note_delivery(&delivery);
         match id {
             None => outbound.enqueue(stored.qos, delivery, number, bytes, 0),
             Some(id) => {

@@ -143,6 +143,23 @@ impl<M> Flows<M> {
         }
     }
 
+    pub(super) const fn places_len(&self) -> usize {
+        self.flows.capacity()
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.places_len().saturating_mul(size_of::<Flow<M>>())
+    }
+
+    /// Bytes by which one more flow makes it grow.
+    #[inline]
+    pub(super) fn growth(&self) -> usize {
+        if self.free.is_some() || self.flows.len() < self.flows.capacity() {
+            return 0;
+        }
+        self.flows.len().max(4).saturating_mul(size_of::<Flow<M>>())
+    }
+
     /// Gives memory back when nothing is kept any more.
     pub(super) fn shrink(&mut self) {
         if self.flows.iter().all(|flow| flow.state == State::Free) {

@@ -1,0 +1,311 @@
+//! The one total over everything that is kept: what counts, what happens there, and that nothing is left
+//! of it when everything is gone.
+
+use core::time::Duration;
+
+use mqtt_codec::{
+    Binary, Connect, DisconnectReason, Message, ProtocolVersion, QoS, SubscribeFilter,
+    SubscriptionId, Will,
+};
+use mqtt_state::broker::{self, Broker, Config, ConnectionId, DropCause, Event};
+
+use crate::wire::{
+    Peer, V3_1_1, V5_0, connect, disconnect, name, puback, publish, want, with_subscribe,
+};
+
+const VERSIONS: [ProtocolVersion; 2] = [V3_1_1, V5_0];
+
+struct Hall {
+    broker: Broker,
+    peer: Peer,
+}
+
+impl Hall {
+    fn new(version: ProtocolVersion, total_bytes_max: usize) -> Self {
+        let config = Config {
+            total_bytes_max,
+            ..Config::default()
+        };
+        Self::with(version, config)
+    }
+
+    fn with(version: ProtocolVersion, config: Config) -> Self {
+        Self {
+            broker: Broker::new(config),
+            peer: Peer::new(version),
+        }
+    }
+
+    fn kept(&self) -> usize {
+        self.broker.stats().kept_bytes
+    }
+
+    fn enter(&mut self, packet: Connect<'_>) -> (ConnectionId, Vec<String>) {
+        let id = self.broker.accept(self.peer.now, broker::Peer::default());
+        let id = id.unwrap();
+        let heard = self.peer.ask(&mut (&mut self.broker, id), packet);
+        (id, heard)
+    }
+
+    /// Somebody whose session stays for a while.
+    fn join(&mut self, client_id: &str) -> ConnectionId {
+        let mut packet = connect(self.peer.version, client_id);
+        packet.clean_start = false;
+        if self.peer.version == V5_0 {
+            packet.properties.session_expiry_secs = Some(100);
+        }
+        let (id, heard) = self.enter(packet);
+        assert_eq!(heard.first().unwrap(), "CONNACK 00");
+        id
+    }
+
+    fn say<'p>(&mut self, to: ConnectionId, packet: impl Into<mqtt_codec::Packet<'p>>) {
+        self.peer.say(&mut (&mut self.broker, to), packet);
+    }
+
+    fn hear(&mut self, from: ConnectionId) -> Vec<String> {
+        self.peer.hear(&mut (&mut self.broker, from))
+    }
+
+    fn subscribe(&mut self, to: ConnectionId, filters: &[SubscribeFilter<'_>]) -> Vec<String> {
+        let Self { broker, peer } = self;
+        with_subscribe(1, filters, |packet| peer.ask(&mut (broker, to), packet))
+    }
+
+    fn publish(&mut self, topic: &str, len: usize, qos: QoS, retain: bool) -> usize {
+        let message = Message::new(topic, vec![b'x'; len]).unwrap();
+        let message = message.with_qos(qos).with_retain(retain);
+        self.broker.publish(self.peer.now, message)
+    }
+}
+
+/// What is done, by how many bytes the total grows at least, and that nothing is left when all is gone.
+#[test]
+fn everything_that_clients_make_grow_counts_and_goes_again() {
+    for version in VERSIONS {
+        let mut hall = Hall::new(version, usize::MAX);
+        assert_eq!(hall.kept(), 0);
+        let mut before = 0;
+        let mut grown = |hall: &Hall, what: &str, bytes: usize| {
+            let now = hall.kept();
+            assert!(
+                now >= before + bytes,
+                "{version}, {what}: {before}, then {now}"
+            );
+            before = now;
+        };
+        let long = "c".repeat(5_000);
+        let reader = hall.join(&long);
+        grown(&hall, "a client identifier, twice", 10_000);
+        let filter = "f/".to_owned() + &"t".repeat(3_000);
+        hall.subscribe(reader, &[want(&filter, QoS::AtLeastOnce)]);
+        grown(&hall, "a filter", 3_000);
+        hall.publish("other", 7_000, QoS::AtMostOnce, true);
+        grown(&hall, "a retained message", 7_000);
+        for _ in 0..100 {
+            hall.publish(&filter, 0, QoS::AtLeastOnce, false);
+        }
+        grown(
+            &hall,
+            "topics and places of a hundred messages",
+            100 * 3_050,
+        );
+        let mut packet = connect(version, "will");
+        packet.will = Some(Will::new(name("w"), Binary::new(&[b'x'; 4_000]).unwrap()));
+        let (will, _) = hall.enter(packet);
+        grown(&hall, "a will", 4_000);
+
+        hall.say(will, disconnect(DisconnectReason::NormalDisconnection));
+        hall.hear(will);
+        loop {
+            let heard = hall.hear(reader);
+            if heard.is_empty() {
+                break;
+            }
+            for line in heard {
+                let id = line.split(" id").nth(1).unwrap().parse().unwrap();
+                hall.say(reader, puback(id));
+            }
+        }
+        hall.publish("other", 0, QoS::AtMostOnce, true);
+        let (id, _) = hall.enter(connect(version, &long));
+        hall.hear(reader);
+        hall.say(id, disconnect(DisconnectReason::NormalDisconnection));
+        hall.hear(id);
+        let stats = hall.broker.stats();
+        assert_eq!((stats.sessions, stats.messages), (0, 0), "{version}");
+        // The tables of the indexes keep some of their room.
+        assert!(hall.kept() < 10_000, "{version}: {} bytes", hall.kept());
+    }
+}
+
+/// The places of messages stay while one is in flight, and go when nothing is.
+#[test]
+fn places_of_messages_are_given_back_when_nothing_is_in_them() {
+    for (qos, filter) in [(QoS::AtMostOnce, "a"), (QoS::AtLeastOnce, "a")] {
+        let mut hall = Hall::new(V5_0, usize::MAX);
+        let reader = hall.join("reader");
+        hall.subscribe(reader, &[want(filter, qos)]);
+        let before = hall.kept();
+        for _ in 0..500 {
+            hall.publish("a", 0, qos, false);
+        }
+        assert!(hall.kept() >= before + 500 * 50, "{qos}");
+        loop {
+            let heard = hall.hear(reader);
+            if heard.is_empty() {
+                break;
+            }
+            for line in heard {
+                if let Some(id) = line.split(" id").nth(1) {
+                    hall.say(reader, puback(id.parse().unwrap()));
+                }
+            }
+        }
+        assert_eq!(hall.kept(), before, "{qos}");
+    }
+}
+
+/// Identifiers of overlapping subscriptions go with each message.
+#[test]
+fn subscription_identifiers_count_with_each_message() {
+    let mut hall = Hall::new(V5_0, usize::MAX);
+    let reader = hall.join("reader");
+    let filters = ["a/b", "a/+", "a/#", "+/b", "+/+", "#", "+/#", "a/b/#"];
+    for (filter, number) in filters.iter().zip(1..) {
+        let entry = [want(filter, QoS::AtLeastOnce)];
+        let mut subscribe = mqtt_codec::Subscribe {
+            id: mqtt_codec::PacketId::MIN,
+            filters: mqtt_codec::SubscribeFilters::new(&entry).unwrap(),
+            properties: mqtt_codec::SubscribeProperties::default(),
+        };
+        subscribe.properties.subscription_id = SubscriptionId::new(number);
+        hall.say(reader, subscribe);
+    }
+    hall.hear(reader);
+    hall.publish("a/b", 0, QoS::AtLeastOnce, false);
+    let one = hall.kept();
+    hall.publish("a/b", 0, QoS::AtLeastOnce, false);
+    assert!(
+        hall.kept() >= one + 8 * 4 + 3,
+        "{one} and then {}",
+        hall.kept()
+    );
+}
+
+#[test]
+fn at_the_limit_nothing_new_is_taken_and_what_is_there_goes_on() {
+    for (version, code) in [(V3_1_1, "00"), (V5_0, "97")] {
+        let mut hall = Hall::new(version, 100_000);
+        let id = hall.join("client");
+        hall.subscribe(id, &[want("t", QoS::AtLeastOnce)]);
+        assert_eq!(
+            hall.publish("kept", 99_990 - hall.kept(), QoS::AtMostOnce, true),
+            0
+        );
+        assert!(hall.kept() >= 100_000, "with the tree of retained topics");
+        while hall.broker.poll_event().is_some() {}
+
+        hall.say(id, publish("t", "", QoS::AtLeastOnce, 1));
+        assert_eq!(hall.hear(id), [format!("PUBACK 1 {code}")]);
+        hall.say(id, publish("t", "", QoS::AtMostOnce, 0));
+        assert_eq!(hall.hear(id), [""; 0]);
+        assert_eq!(hall.publish("t", 0, QoS::AtLeastOnce, false), 0);
+        let refused: Vec<_> = core::iter::from_fn(|| hall.broker.poll_event())
+            .filter_map(|event| match event {
+                Event::Refused { client_id, topic } => Some(format!("{client_id} {topic}")),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(refused, ["client t", "client t", " t"], "{version}");
+
+        let code = if version == V5_0 { "97" } else { "80" };
+        let more = [want("t", QoS::AtMostOnce), want("u", QoS::AtMostOnce)];
+        let heard = hall.subscribe(id, &more);
+        assert_eq!(heard, [format!("SUBACK 1 00 {code}")], "the first is there");
+        let (_, heard) = hall.enter(connect(version, "new"));
+        let code = if version == V5_0 { "89" } else { "88" };
+        assert_eq!(heard, [format!("CONNACK {code}"), "close".into()]);
+
+        // What makes room is taken.
+        let mut clear = publish("kept", "", QoS::AtLeastOnce, 2);
+        clear.retain = true;
+        hall.say(id, clear);
+        let code = if version == V5_0 { "10" } else { "00" };
+        assert_eq!(hall.hear(id), [format!("PUBACK 2 {code}")]);
+        assert!(hall.kept() < 50_000);
+        hall.say(id, publish("t", "", QoS::AtLeastOnce, 3));
+        assert_eq!(hall.hear(id), ["PUBACK 3 00", "PUBLISH t= q0"]);
+    }
+}
+
+/// One accepted message, many receivers whose places would have to grow.
+#[test]
+fn a_session_whose_places_would_grow_beyond_the_limit_goes_without() {
+    let mut hall = Hall::new(V5_0, usize::MAX);
+    let readers: Vec<_> = (0..100).map(|n| hall.join(&format!("{n}"))).collect();
+    for reader in &readers {
+        hall.subscribe(*reader, &[want("t", QoS::AtLeastOnce)]);
+    }
+    let (empty, one) = (hall.kept(), 4 * 50);
+    assert_eq!(hall.publish("t", 0, QoS::AtLeastOnce, false), 100);
+    assert!(hall.kept() > empty + 100 * one);
+
+    let mut hall = Hall::new(V5_0, empty + 50 * one);
+    let readers: Vec<_> = (0..100).map(|n| hall.join(&format!("{n}"))).collect();
+    for reader in &readers {
+        hall.subscribe(*reader, &[want("t", QoS::AtLeastOnce)]);
+    }
+    while hall.broker.poll_event().is_some() {}
+    let receivers = hall.publish("t", 0, QoS::AtLeastOnce, false);
+    assert!((1..50).contains(&receivers), "{receivers}");
+    assert!(hall.kept() <= empty + 50 * one);
+    let dropped = core::iter::from_fn(|| hall.broker.poll_event())
+        .filter(|event| {
+            matches!(
+                event,
+                Event::Dropped {
+                    cause: DropCause::BrokerFull,
+                    ..
+                }
+            )
+        })
+        .count();
+    assert_eq!(dropped + receivers, 100);
+}
+
+#[test]
+fn messages_have_a_limit_in_number_as_well() {
+    let config = Config {
+        messages_len_max: 3,
+        ..Config::default()
+    };
+    let mut hall = Hall::with(V5_0, config);
+    let id = hall.join("client");
+    for number in 1..=3_u16 {
+        let topic = number.to_string();
+        hall.publish(&topic, 1, QoS::AtMostOnce, true);
+    }
+    hall.say(id, publish("t", "", QoS::AtLeastOnce, 4));
+    assert_eq!(hall.hear(id), ["PUBACK 4 97"]);
+    let (_, heard) = hall.enter(connect(V5_0, "new"));
+    assert_eq!(heard, ["CONNACK 89", "close"]);
+}
+
+/// Room that nobody has cleared yet is room: what has expired is cleared for who comes.
+#[test]
+fn what_has_expired_makes_room_for_who_comes() {
+    let mut hall = Hall::new(V5_0, 100_000);
+    let long = "c".repeat(30_000);
+    let mut packet = connect(V5_0, &long);
+    packet.properties.session_expiry_secs = Some(10);
+    let (id, _) = hall.enter(packet);
+    hall.broker.handle_close(hall.peer.now, id);
+    hall.publish("kept", 39_500, QoS::AtMostOnce, true);
+    assert!(hall.kept() >= 100_000, "{}", hall.kept());
+    let (_, heard) = hall.enter(connect(V5_0, "new"));
+    assert_eq!(heard, ["CONNACK 89", "close"]);
+    hall.peer.now = hall.peer.now + Duration::from_secs(10);
+    let (_, heard) = hall.enter(connect(V5_0, "new"));
+    assert_eq!(heard, ["CONNACK 00"]);
+}
