@@ -11,6 +11,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{Message, ProtocolVersion, QoS, SubscribeFilter};
@@ -18,10 +19,12 @@ use mqtt_examples::drive::blocking::Driver;
 use mqtt_examples::settings::Settings;
 use mqtt_state::client::{Client, Config, Event};
 
-use support::{OurBroker, PATIENCE, folder, free_port};
+use support::{OurBroker, PATIENCE, Program, folder, free_port};
 
 /// How often the broker is killed, for each version.
 const KILLS: u32 = 100;
+/// How often with other people's clients, which wait longer before they come back.
+const PAHO_KILLS: u32 = 20;
 /// Messages that are not acknowledged yet, at most.
 const WINDOW: u32 = 30;
 /// A subscriber that is away for so many kills, and then there for as many.
@@ -69,6 +72,37 @@ impl Mortal {
             running.program.kill();
         }
     }
+}
+
+/// Other people's clients through the same: a script that publishes and subscribes, and says what has
+/// come.
+fn paho_survives(version: &str, seed: u64) {
+    let mut mortal = Mortal::new(&format!("kill-paho-{version}"));
+    mortal.start();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/paho/survive.py");
+    let port = mortal.bind.rsplit(':').next().unwrap();
+    let arguments = [script.to_str().unwrap(), port, version, "1500"];
+    let mut script = Program::start("python3", &arguments);
+    script.wait_for("ready");
+    for kill in 0..PAHO_KILLS {
+        for _ in 0..=mix(seed ^ u64::from(kill)) % 60 {
+            script.wait_for("got");
+        }
+        mortal.kill();
+        mortal.start();
+    }
+    script.wait_for("done");
+    script.succeed();
+}
+
+#[test]
+fn acknowledged_messages_of_paho_survive_in_5_0() {
+    paho_survives("5", 3);
+}
+
+#[test]
+fn acknowledged_messages_of_paho_survive_in_3_1_1() {
+    paho_survives("4", 4);
 }
 
 /// Every other message has QoS 2.
