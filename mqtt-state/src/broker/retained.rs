@@ -145,7 +145,8 @@ impl Broker {
             let subscription = subscriptions.get(filter, key);
             let denies = |name: TopicName<'_>| subscription.is_some_and(|held| held.denies(name));
             let progress = retained.query(filter, &mut replay.cursor, steps, |name, reference| {
-                if !denies(name) && store.expires_at(reference).is_none_or(|at| at > now) {
+                let is_alive = store.expires_at(reference).is_none_or(|at| at > now);
+                if store.is_among(reference, replay.of_first) && is_alive && !denies(name) {
                     let size = store.message(reference).map_or(0, Message::len_held);
                     bytes = bytes.saturating_add(size);
                     found.push(store.share(reference));

@@ -80,6 +80,8 @@ pub(super) struct Replay {
     pub(super) filter: Box<[u8]>,
     pub(super) qos: QoS,
     pub(super) subscription_id: Option<SubscriptionId>,
+    /// The messages there were when the subscription was made. What came later came live.
+    pub(super) of_first: u64,
     pub(super) cursor: Cursor,
 }
 

@@ -18,6 +18,8 @@ pub(super) struct MessageStore {
     messages: Slab<Stored>,
     /// Of topics, properties and payloads, and of subscription identifiers.
     bytes: usize,
+    /// Messages taken so far.
+    taken: u64,
     /// What a store has to know of them, and of what refers to them.
     pub(super) journal: Journal,
 }
@@ -27,6 +29,8 @@ struct Stored {
     message: Message,
     expires_at: Option<Timestamp>,
     references: usize,
+    /// Which message it was, of all that were taken.
+    ordinal: u64,
     /// It was retained, and another message of its topic came after it.
     is_superseded: bool,
     /// Its name in the store; 0 while nothing stored refers to it.
@@ -76,6 +80,7 @@ impl MessageStore {
         Self {
             messages: Slab::new(),
             bytes: 0,
+            taken: 0,
             journal,
         }
     }
@@ -87,10 +92,12 @@ impl MessageStore {
         expires_at: Option<Timestamp>,
     ) -> Option<MessageRef> {
         let bytes = message.len_held();
+        self.taken = self.taken.saturating_add(1);
         let key = self.messages.insert(Stored {
             message,
             expires_at,
             references: 1,
+            ordinal: self.taken,
             is_superseded: false,
             number: 0,
         })?;
@@ -115,6 +122,17 @@ impl MessageStore {
             stored.references = stored.references.saturating_add(1);
         }
         MessageRef(reference.0)
+    }
+
+    /// Messages taken so far.
+    pub(super) const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Whether a message is one of the first so many.
+    pub(super) fn is_among(&self, reference: &MessageRef, first: u64) -> bool {
+        let stored = self.messages.get(reference.0);
+        stored.is_some_and(|stored| stored.ordinal <= first)
     }
 
     /// Another message of its topic has come after this retained one.

@@ -180,6 +180,7 @@ impl Broker {
             filter: Box::from(filter.as_bytes()),
             qos,
             subscription_id: id,
+            of_first: self.store.taken(),
             cursor: Cursor::default(),
         };
         entry.replays.push_back(replay);

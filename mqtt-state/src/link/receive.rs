@@ -7,7 +7,7 @@ use mqtt_codec::{
 
 use super::{Link, Phase, Store, Topic};
 use crate::ProtocolError;
-use crate::session::{Answer, Inbound, Mismatch, Received, Session};
+use crate::session::{Answer, Ended, Inbound, Mismatch, Received, Session};
 
 /// What a PUBLISH turned out to be.
 #[derive(Debug)]
@@ -198,7 +198,7 @@ impl Link {
         let release = |message: &mut _| store.release(message);
         match session.outbound.handle_puback(id, release) {
             // [5:MQTT-4.4.0-2] Whatever the reason, it is acknowledged and never sent again.
-            Ok(tag) => Ok(self.completed(tag, reason.into())),
+            Ok(ended) => Ok(self.completed(ended, reason.into())),
             // Silent in both standards: an acknowledgement for nothing is ignored.
             Err(Mismatch::Unknown) => Ok(AckEffect::Nothing),
             Err(Mismatch::OtherFlow) => {
@@ -231,7 +231,7 @@ impl Link {
                 self.send_ack(PlainAck::PubRel(id))?;
                 Ok(AckEffect::Nothing)
             }
-            Ok(Received::Refused(tag)) => Ok(self.completed(tag, reason)),
+            Ok(Received::Refused(ended)) => Ok(self.completed(ended, reason)),
             Err(Mismatch::Unknown) => {
                 // In 3.1.1 the code is left out: PUBREL lets the peer finish.
                 if !is_failure(reason) {
@@ -274,7 +274,7 @@ impl Link {
         match session.outbound.handle_pubcomp(id) {
             // The receiver took the message with PUBREC. That it has forgotten the identifier
             // (0x92) means that an earlier PUBCOMP was lost, and not that the message was.
-            Ok(tag) => Ok(self.completed(tag, ReasonCode::Success)),
+            Ok(ended) => Ok(self.completed(ended, ReasonCode::Success)),
             // A repeated PUBREC after a reconnect can cause a second PUBCOMP.
             Err(Mismatch::Unknown) => Ok(AckEffect::Nothing),
             Err(Mismatch::OtherFlow) => {
@@ -293,15 +293,14 @@ impl Link {
     }
 
     #[inline]
-    fn completed(&mut self, tag: u64, reason: ReasonCode) -> AckEffect {
-        self.return_quota();
+    fn completed(&mut self, ended: Ended, reason: ReasonCode) -> AckEffect {
+        // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9] What was sent on an earlier connection took nothing from
+        // this quota. If its acknowledgement gave one, more would be open than the peer takes.
+        if ended.counted {
+            self.send.quota = self.send.quota.saturating_add(1).min(self.send.quota_max);
+        }
+        let tag = ended.tag;
         AckEffect::Completed { tag, reason }
-    }
-
-    /// One more PUBLISH may go. Never above the start value: a PUBREL sent again holds no quota,
-    /// yet its PUBCOMP would add one.
-    fn return_quota(&mut self) {
-        self.send.quota = self.send.quota.saturating_add(1).min(self.send.quota_max);
     }
 }
 

@@ -123,7 +123,15 @@ pub(crate) enum Received {
     /// A repeated PUBREC: PUBREL is due once more.
     Before,
     /// The receiver refused it: the flow is over.
-    Refused(u64),
+    Refused(Ended),
+}
+
+/// A flow that an acknowledgement ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) tag: u64,
+    /// Its PUBLISH went out on this connection, so the quota gets one back.
+    pub(crate) counted: bool,
 }
 
 /// Something of a session that will not be completed.
@@ -463,25 +471,25 @@ impl<M> Outbound<M> {
         }
     }
 
-    /// PUBACK has come. Answers the tag.
+    /// PUBACK has come.
     #[inline]
     pub(crate) fn handle_puback(
         &mut self,
         id: PacketId,
         release: impl FnOnce(&mut Option<M>),
-    ) -> Result<u64, Mismatch> {
+    ) -> Result<Ended, Mismatch> {
         let place = self.ids.get(id).ok_or(Mismatch::Unknown)?;
         let flow = self.flows.get_mut(place).ok_or(Mismatch::Unknown)?;
         if flow.state != State::Published || flow.qos != QoS::AtLeastOnce {
             return Err(Mismatch::OtherFlow);
         }
-        let (tag, size) = (flow.tag, flow.size);
+        let (ended, size) = (flow.ended(self.connection), flow.size);
         release(&mut flow.message);
         self.messages_bytes = self.messages_bytes.saturating_sub(size);
         self.pass(place);
         self.flows.remove_from(&mut self.publishes, place);
         self.ids.rest(id);
-        Ok(tag)
+        Ok(ended)
     }
 
     /// PUBREC has come; `refused` when its reason is 0x80 or above.
@@ -504,8 +512,9 @@ impl<M> Outbound<M> {
             }
         }
         if refused {
+            let ended = flow.ended(self.connection);
             self.finish(place, |_, message| release(message));
-            return Ok(Received::Refused(tag));
+            return Ok(Received::Refused(ended));
         }
         // [5:MQTT-4.3.3-5] PUBREL counts as unacknowledged until PUBCOMP.
         // [5:MQTT-4.3.3-6] [3:MQTT-4.3.3-1] The message is gone from here, so PUBLISH cannot follow PUBREL.
@@ -520,18 +529,18 @@ impl<M> Outbound<M> {
         Ok(Received::Now(tag))
     }
 
-    /// PUBCOMP has come: the identifier is free. Answers the tag of the message.
+    /// PUBCOMP has come: the identifier is free.
     #[inline]
-    pub(crate) fn handle_pubcomp(&mut self, id: PacketId) -> Result<u64, Mismatch> {
+    pub(crate) fn handle_pubcomp(&mut self, id: PacketId) -> Result<Ended, Mismatch> {
         let place = self.ids.get(id).ok_or(Mismatch::Unknown)?;
         let flow = self.flows.get(place).ok_or(Mismatch::Unknown)?;
         if flow.state != State::Released {
             return Err(Mismatch::OtherFlow);
         }
-        let tag = flow.tag;
+        let ended = flow.ended(self.connection);
         self.flows.remove_from(&mut self.releases, place);
         self.ids.rest(id);
-        Ok(tag)
+        Ok(ended)
     }
 
     /// Takes an identifier for a SUBSCRIBE or UNSUBSCRIBE; `None` when none is free.
@@ -739,6 +748,17 @@ impl<M> Outbound<M> {
     }
 }
 
+impl<M> Flow<M> {
+    /// What an acknowledgement ends, on the connection with this number.
+    #[inline(always)]
+    fn ended(&self, connection: u32) -> Ended {
+        Ended {
+            tag: self.tag,
+            counted: self.sent_on == connection,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -759,7 +779,7 @@ mod tests {
     }
 
     fn puback(outbound: &mut Outbound<char>, id: PacketId) -> Result<u64, Mismatch> {
-        outbound.handle_puback(id, |_| {})
+        outbound.handle_puback(id, |_| {}).map(|ended| ended.tag)
     }
 
     fn pubrec(
@@ -895,7 +915,12 @@ mod tests {
             [(2, 2, true)],
             "no PUBLISH for the released ones"
         );
-        assert_eq!(outbound.handle_pubcomp(id(3)), Ok(3));
+        // [5:MQTT-3.3.4-9] It took nothing from the quota of this connection.
+        let ended = Ended {
+            tag: 3,
+            counted: false,
+        };
+        assert_eq!(outbound.handle_pubcomp(id(3)), Ok(ended));
         assert_eq!(outbound.in_flight_len(), 2);
     }
 
@@ -905,7 +930,14 @@ mod tests {
         send_all(&mut outbound, &mut 2);
         assert_eq!(pubrec(&mut outbound, id(1), false), Ok(Received::Now(1)));
         assert_eq!(pubrec(&mut outbound, id(1), false), Ok(Received::Before));
-        assert_eq!(pubrec(&mut outbound, id(2), true), Ok(Received::Refused(2)));
+        let ended = Ended {
+            tag: 2,
+            counted: true,
+        };
+        assert_eq!(
+            pubrec(&mut outbound, id(2), true),
+            Ok(Received::Refused(ended))
+        );
         assert_eq!(outbound.handle_pubcomp(id(2)), Err(Mismatch::Unknown));
         assert_eq!(outbound.ids_len(), 1);
     }
@@ -922,7 +954,8 @@ mod tests {
         assert_eq!(puback(&mut outbound, request), other);
         let received = pubrec(&mut outbound, id(1), false);
         assert_eq!(received, Err(Mismatch::OtherFlow));
-        assert_eq!(outbound.handle_pubcomp(id(2)), other);
+        let pubcomp = outbound.handle_pubcomp(id(2)).map(|ended| ended.tag);
+        assert_eq!(pubcomp, other);
         assert_eq!(puback(&mut outbound, id(77)), Err(Mismatch::Unknown));
         assert_eq!(
             outbound.finish_request(RequestKind::Unsubscribe, request),

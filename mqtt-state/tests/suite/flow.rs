@@ -163,6 +163,58 @@ fn what_is_sent_again_counts_on_the_new_connection() {
     assert_eq!(more, ["DISCONNECT 93", "close"]);
 }
 
+/// Found by the broker model: PUBCOMP for a QoS 2 message of an earlier connection gave quota that
+/// nothing had been taken from, and one more was open than the client takes.
+#[test]
+fn what_was_sent_on_an_earlier_connection_gives_no_quota_back() {
+    // [5:MQTT-3.3.4-9]
+    let mut broker = Broker::new(broker::Config::default());
+    let peer = Peer::new(V5_0);
+    let open = |broker: &mut Broker, name, clean_start| {
+        let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
+        let mut connect = Connect {
+            clean_start,
+            ..connect(V5_0, name)
+        };
+        connect.properties.session_expiry_secs = Some(100);
+        connect.properties.receive_maximum = NonZeroU16::new(1);
+        peer.ask(&mut (broker, connection), connect);
+        connection
+    };
+    let subscriber = open(&mut broker, "subscriber", true);
+    let publisher = open(&mut broker, "publisher", true);
+    with_subscribe(1, &[want("t", QoS::ExactlyOnce)], |packet| {
+        peer.ask(&mut (&mut broker, subscriber), packet)
+    });
+    for (value, payload) in [(1, "first"), (2, "second"), (3, "third")] {
+        let packet = publish("t", payload, QoS::ExactlyOnce, value);
+        peer.ask(&mut (&mut broker, publisher), packet);
+    }
+    let heard = peer.hear(&mut (&mut broker, subscriber));
+    assert_eq!(heard, ["PUBLISH t=first q2 id1"]);
+    let heard = peer.ask(&mut (&mut broker, subscriber), pubrec(1));
+    assert_eq!(heard, ["PUBREL 1 00"]);
+    broker.handle_close(peer.now, subscriber);
+
+    let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
+    let mut line = (&mut broker, connection);
+    let mut again = Connect {
+        clean_start: false,
+        ..connect(V5_0, "subscriber")
+    };
+    again.properties.receive_maximum = NonZeroU16::new(1);
+    let expected = [
+        "CONNACK 00 present",
+        "PUBREL 1 00",
+        "PUBLISH t=second q2 id2",
+    ];
+    assert_eq!(peer.ask(&mut line, again), expected);
+    assert_eq!(peer.ask(&mut line, pubcomp(1)), [""; 0], "one is open");
+    assert_eq!(peer.ask(&mut line, pubrec(2)), ["PUBREL 2 00"]);
+    let heard = peer.ask(&mut line, pubcomp(2));
+    assert_eq!(heard, ["PUBLISH t=third q2 id3"]);
+}
+
 #[test]
 fn the_broker_keeps_to_the_receive_maximum_of_each_subscriber() {
     // [5:MQTT-3.3.4-9]

@@ -17,6 +17,7 @@ mod acknowledge;
 mod alias;
 mod authenticate;
 mod backlog;
+mod broker_model;
 mod connect;
 mod connection;
 mod cuts;

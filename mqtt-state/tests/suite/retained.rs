@@ -315,3 +315,31 @@ fn the_same_filter_again_begins_its_greeting_again() {
         "one greeting, and what was queued before: {got}"
     );
 }
+
+/// Found by the broker model: it came a second time, as retained, when the replay had room.
+#[test]
+fn what_is_retained_while_a_replay_waits_comes_live_and_only_once() {
+    // [5:MQTT-3.3.1-9]
+    let config = broker::Config {
+        server: server::Config {
+            waiting_len_max: 1,
+            ..server::Config::default()
+        },
+        ..broker::Config::default()
+    };
+    let mut world = World::with(config);
+    let publisher = world.joined("publisher", V5_0);
+    let subscriber = world.joined("subscriber", V5_0);
+    world.publish_retained(publisher, "old", "1", QoS::AtMostOnce);
+    // Two replays, the first of which takes all the room until the client reads.
+    let filters = [want("old", QoS::ExactlyOnce), want("#", QoS::ExactlyOnce)];
+    world.of(subscriber).subscribe(&filters).unwrap();
+    world.settle_for(1);
+    let now = world.now;
+    let message = Message::new("new", "2").unwrap();
+    let message = message.with_qos(QoS::ExactlyOnce).with_retain(true);
+    world.broker.publish(now, message);
+    world.settle();
+    assert_eq!(world.got(subscriber), ["new=2 q2", "old=1 q0 retain"]);
+    assert_eq!(world.broker.stats().messages, 2, "the retained ones");
+}
