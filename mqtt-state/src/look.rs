@@ -68,6 +68,10 @@ pub struct Explanation {
     pub waiting_len: usize,
     /// QoS 1 and 2 messages sent and not fully acknowledged.
     pub in_flight_len: usize,
+    /// Packets that wait for a decision, or behind one that does, in a broker.
+    pub held_len: usize,
+    /// Subscriptions that still have to get retained messages from a broker.
+    pub replays_len: usize,
     /// QoS 1 and 2 PUBLISH packets that may still go before the peer acknowledges one.
     pub send_quota: u16,
     /// Why messages wait, if they do.
@@ -104,8 +108,10 @@ pub enum InputWaits {
     ForJournal,
     /// The peer does not read its answers.
     ForAnswers,
-    /// CONNECT has not been accepted or rejected.
+    /// CONNECT has not been accepted or rejected, or as much waits for other decisions as may.
     ForDecision,
+    /// The peer has sent more than it may in this time.
+    ForTime,
     /// As many messages have come and were not acknowledged as may be.
     ForAcknowledgement,
 }
@@ -146,7 +152,10 @@ impl fmt::Display for Explanation {
                 f.write_str("; no input is taken until messages are acknowledged")?
             }
             Some(InputWaits::ForDecision) => {
-                f.write_str("; no input is taken until CONNECT is decided")?
+                f.write_str("; no input is taken until what was asked is decided")?
+            }
+            Some(InputWaits::ForTime) => {
+                f.write_str("; no input is taken because it came too fast")?
             }
             None => {}
         }

@@ -67,6 +67,8 @@ pub struct Config {
     /// Events that wait for the embedder. Those above it are dropped and counted: events only
     /// report. 10,000.
     pub events_max: usize,
+    /// Bytes of the messages and texts in them, likewise. 16 MiB.
+    pub events_bytes_max: usize,
     /// Whether each message is an event. False: what is not asked costs nothing.
     pub message_events: bool,
     /// Whether `$share/{group}/{filter}` is a shared subscription for 3.1.1 clients too, as in the
@@ -79,6 +81,13 @@ pub struct Config {
     /// Packets of one connection that wait while something before them is not decided. Above it no
     /// more of its input is taken. At least 1. 16.
     pub held_max: usize,
+    /// Bytes of what waits for answers, over all connections: messages and CONNECT packets that are
+    /// asked about, and what came behind them. Above it no input is taken of anybody who may have to be
+    /// asked about. 16 MiB.
+    pub held_bytes_max: usize,
+    /// Questions without an answer. One above it is not asked: a CONNECT gets 0x89 Server busy,
+    /// a PUBLISH and a filter 0x97 Quota exceeded, a will goes nowhere. 100,000.
+    pub decisions_max: usize,
     /// A question without an answer after so long counts as denied. 10 s.
     pub decision_timeout: Duration,
     /// Whether a store follows: every change that must not be forgotten goes through
@@ -117,11 +126,14 @@ impl Default for Config {
             bytes_per_sec_max: None,
             work_per_call: 4096,
             events_max: 10_000,
+            events_bytes_max: 16 * 1024 * 1024,
             message_events: false,
             shared_subscriptions_in_3_1_1: true,
             shared_policy: SharedPolicy::RoundRobin,
             ask: Ask::default(),
             held_max: 16,
+            held_bytes_max: 16 * 1024 * 1024,
+            decisions_max: 100_000,
             decision_timeout: Duration::from_secs(10),
             journal: false,
             journal_len_max: 10_000,

@@ -4,6 +4,7 @@
 //! into a database can. What [`Ask`] does not name is not asked, allowed, and costs nothing.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,7 +15,7 @@ use mqtt_codec::{
     TopicName,
 };
 
-use super::event::Event;
+use super::event::{Event, boxed};
 use super::sessions::SessionKey;
 use super::slab::{Key, Slab};
 use super::timers::Timer;
@@ -131,6 +132,10 @@ impl core::error::Error for Stale {}
 #[derive(Debug)]
 pub(super) struct Decisions {
     open: Slab<Open>,
+    /// Of what waits for an answer, and behind that.
+    bytes: usize,
+    /// Connections whose input was not taken because of that.
+    refused: BTreeSet<ConnectionId>,
 }
 
 #[derive(Debug)]
@@ -164,17 +169,74 @@ pub(super) enum Question {
     },
 }
 
+impl Question {
+    /// Bytes of what it holds outside of itself.
+    fn len_held(&self) -> usize {
+        match self {
+            Self::Connect { request, .. } => boxed(request),
+            Self::Reauthenticate { .. } | Self::Held { .. } => 0,
+            Self::Detached { message, .. } => message.len_held(),
+            Self::Again { filter, .. } => filter.len(),
+        }
+    }
+}
+
 impl Decisions {
     pub(super) fn new() -> Self {
-        Self { open: Slab::new() }
+        Self {
+            open: Slab::new(),
+            bytes: 0,
+            refused: BTreeSet::new(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }
 
+    /// Bytes of what waits for an answer, and of what waits behind it.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// So much more waits.
+    pub(super) fn note_held(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// So much waits no more.
+    pub(super) fn note_done(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Input of this connection was not taken: it is told when that changes.
+    #[cold]
+    pub(super) fn note_refused(&mut self, id: ConnectionId) {
+        self.refused.insert(id);
+    }
+
+    fn insert(&mut self, open: Open) -> Option<Key> {
+        let bytes = open.question.len_held();
+        let key = self.open.insert(open)?;
+        self.note_held(bytes);
+        Some(key)
+    }
+
     fn take(&mut self, key: Key) -> Option<Open> {
-        self.open.remove(key)
+        let open = self.open.remove(key)?;
+        self.note_done(open.question.len_held());
+        Some(open)
+    }
+
+    /// What a question is about has changed.
+    fn replace(&mut self, key: Key, question: Question) {
+        let Some(open) = self.open.get_mut(key) else {
+            return;
+        };
+        let before = core::mem::replace(&mut open.question, question).len_held();
+        let after = open.question.len_held();
+        self.note_done(before);
+        self.note_held(after);
     }
 }
 
@@ -283,7 +345,8 @@ impl Broker {
     }
 
     /// Asks again about every subscription of a client, with an [`Event::AuthorizeSubscribe`] for
-    /// each: what is refused then is taken away. Answers how many questions that are.
+    /// each: what is refused then is taken away. Answers how many questions that are: fewer than
+    /// there are subscriptions where [`Config::decisions_max`](super::Config::decisions_max) is reached.
     pub fn reauthorize(&mut self, now: Timestamp, client_id: &str) -> usize {
         let now = self.begin(now);
         let Some(key) = self.sessions.find(client_id) else {
@@ -292,13 +355,14 @@ impl Broker {
         let held = self.subscriptions_of(key);
         let connection = self.sessions.get(key).and_then(|entry| entry.connection);
         let peer = self.peer_of(connection);
-        let asked = held.len();
+        let mut asked = 0_usize;
         for (filter, options) in held {
             let question = Question::Again {
                 session: key,
                 filter: filter.clone().into(),
             };
             if let Some(decision) = self.open_question(now, question) {
+                asked = asked.saturating_add(1);
                 self.events.ask(Event::AuthorizeSubscribe {
                     decision: SubscribeDecision(decision),
                     connection,
@@ -391,6 +455,9 @@ impl Broker {
                 message: shown,
                 is_will,
             });
+        } else {
+            let topic = String::from(shown.topic().as_str());
+            self.events.push(Event::Refused { client_id, topic });
         }
     }
 
@@ -401,13 +468,12 @@ impl Broker {
         publisher: Option<SessionKey>,
         message: Message,
     ) {
-        if let Some(open) = self.decisions.open.get_mut(decision.0) {
-            open.question = Question::Detached {
-                publisher,
-                message,
-                is_will: false,
-            };
-        }
+        let question = Question::Detached {
+            publisher,
+            message,
+            is_will: false,
+        };
+        self.decisions.replace(decision.0, question);
     }
 
     /// Whose CONNECT, or step of an authentication, waits for this answer.
@@ -464,6 +530,7 @@ impl Broker {
     pub(super) fn forget_question(&mut self, key: Key) {
         if let Some(open) = self.decisions.take(key) {
             self.timers.cancel(open.deadline, Timer::Decision(key));
+            self.go_on_asking();
         }
     }
 
@@ -492,10 +559,30 @@ impl Broker {
         };
     }
 
+    /// Whether so much waits for answers that nothing more is taken of clients that may have to be
+    /// asked about.
+    pub(super) fn asks_too_much(&self) -> bool {
+        let bytes = self.decisions.bytes();
+        bytes > 0 && bytes >= self.config.held_bytes_max
+    }
+
+    /// Something waits no more: input that was not taken may be taken now.
+    pub(super) fn go_on_asking(&mut self) {
+        if self.decisions.refused.is_empty() || self.asks_too_much() {
+            return;
+        }
+        for id in core::mem::take(&mut self.decisions.refused) {
+            self.connections.mark_ready(id);
+        }
+    }
+
     fn open_question(&mut self, now: Timestamp, question: Question) -> Option<Key> {
         let deadline = now + self.config.decision_timeout;
+        if self.decisions.len() >= self.config.decisions_max {
+            return None;
+        }
         let open = Open { question, deadline };
-        let key = self.decisions.open.insert(open)?;
+        let key = self.decisions.insert(open)?;
         self.timers.set(deadline, Timer::Decision(key));
         Some(key)
     }
@@ -503,6 +590,7 @@ impl Broker {
     fn close_question(&mut self, key: Key) -> Result<Question, Stale> {
         let open = self.decisions.take(key).ok_or(Stale)?;
         self.timers.cancel(open.deadline, Timer::Decision(key));
+        self.go_on_asking();
         Ok(open.question)
     }
 
@@ -570,6 +658,7 @@ impl Broker {
             self.end_connection(now, id, cause, None);
         }
         self.settle(id);
+        self.go_on_asking();
         // Input that was not taken while the answer was missing may be taken now.
         self.connections.mark_ready(id);
     }

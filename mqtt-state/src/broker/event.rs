@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use mqtt_codec::{Message, ProtocolVersion, QoS, SubscribeReason, SubscriptionOptions};
 
 use super::{
-    BrokerId, ConnectDecision, ConnectionId, LocalSubscription, Peer, PublishDecision,
+    BrokerId, Config, ConnectDecision, ConnectionId, LocalSubscription, Peer, PublishDecision,
     SubscribeDecision,
 };
 use crate::server::ConnectRequest;
@@ -231,38 +231,117 @@ pub enum DropCause {
     TooLarge,
 }
 
-/// Events up to a limit.
+impl Event {
+    /// Bytes of what it holds outside of itself; what is known of a peer is counted with its
+    /// connection.
+    fn len_held(&self) -> usize {
+        match self {
+            Self::Authenticate { request, .. } => boxed(request),
+            Self::AuthenticateStep { data, .. } => {
+                data.as_ref().map_or(0, AuthenticationData::len_held)
+            }
+            Self::AuthorizePublish {
+                client_id, message, ..
+            } => client_id.len().saturating_add(message.len_held()),
+            Self::Connected { client_id, .. }
+            | Self::QueueFull { client_id, .. }
+            | Self::SessionEnded { client_id } => client_id.len(),
+            Self::Closed {
+                client_id, text, ..
+            } => {
+                let client_id = client_id.as_deref().map_or(0, str::len);
+                client_id.saturating_add(text.as_deref().map_or(0, str::len))
+            }
+            Self::AuthorizeSubscribe {
+                client_id,
+                filter: text,
+                ..
+            }
+            | Self::Subscribed {
+                client_id,
+                filter: text,
+                ..
+            }
+            | Self::Unsubscribed {
+                client_id,
+                filter: text,
+                ..
+            }
+            | Self::Dropped {
+                client_id,
+                topic: text,
+                ..
+            }
+            | Self::Refused {
+                client_id,
+                topic: text,
+            }
+            | Self::WillPublished {
+                client_id,
+                topic: text,
+            } => client_id.len().saturating_add(text.len()),
+            Self::Published {
+                client_id, topic, ..
+            } => {
+                let client_id = client_id.as_deref().map_or(0, str::len);
+                client_id.saturating_add(topic.len())
+            }
+            Self::Local { message, .. } => message.len_held(),
+            Self::NotRetained { topic }
+            | Self::NotForwarded { topic, .. }
+            | Self::NotTaken { topic, .. } => topic.len(),
+            Self::Joined { .. } | Self::Parted { .. } => 0,
+        }
+    }
+}
+
+/// A request of its own, and what it holds.
+pub(super) fn boxed(request: &ConnectRequest) -> usize {
+    let size = size_of::<ConnectRequest>();
+    request.len_held().saturating_add(size)
+}
+
+/// Events up to limits.
 #[derive(Debug)]
 pub(super) struct EventQueue {
     events: VecDeque<Event>,
-    limit: usize,
+    bytes: usize,
+    len_max: usize,
+    bytes_max: usize,
     dropped: u64,
 }
 
 impl EventQueue {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         Self {
             events: VecDeque::new(),
-            limit,
+            bytes: 0,
+            len_max: config.events_max,
+            bytes_max: config.events_bytes_max,
             dropped: 0,
         }
     }
 
     pub(super) fn push(&mut self, event: Event) {
-        if self.events.len() < self.limit {
+        let bytes = self.bytes.saturating_add(event.len_held());
+        if self.events.len() < self.len_max && bytes <= self.bytes_max {
             self.events.push_back(event);
+            self.bytes = bytes;
         } else {
             self.dropped = self.dropped.saturating_add(1);
         }
     }
 
-    /// A question is never dropped; how many are open is limited for each connection.
+    /// A question is never dropped: how many are open is limited, and how much they hold.
     pub(super) fn ask(&mut self, event: Event) {
+        self.bytes = self.bytes.saturating_add(event.len_held());
         self.events.push_back(event);
     }
 
     pub(super) fn pop(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(event.len_held());
+        Some(event)
     }
 
     pub(super) fn dropped(&self) -> u64 {

@@ -20,6 +20,8 @@ use crate::{CloseCause, Timestamp};
 #[derive(Debug, Default)]
 pub(super) struct Held {
     packets: VecDeque<Packet>,
+    /// Of all of them.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,21 @@ struct Filter {
 }
 
 impl Packet {
+    /// Bytes of it and of what it holds.
+    fn len_held(&self) -> usize {
+        let more = match self {
+            Self::Publish { message, .. } => message.len_held(),
+            Self::Subscribe { filters, .. } => sum(filters
+                .iter()
+                .map(|it| it.filter.len().saturating_add(size_of::<Filter>()))),
+            Self::Unsubscribe { filters, .. } => sum(filters
+                .iter()
+                .map(|it| it.len().saturating_add(size_of::<Box<str>>()))),
+            Self::Disconnect { .. } => 0,
+        };
+        more.saturating_add(size_of::<Self>())
+    }
+
     /// Whether all answers are there.
     fn is_decided(&self) -> bool {
         match self {
@@ -71,13 +88,28 @@ impl Held {
         self.packets.len()
     }
 
+    fn push(&mut self, packet: Packet) {
+        self.bytes = self.bytes.saturating_add(packet.len_held());
+        self.packets.push_back(packet);
+    }
+
+    /// Bytes of the packets that wait.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn take_decided(&mut self) -> Option<Packet> {
         let is_decided = self.packets.front().is_some_and(Packet::is_decided);
-        if is_decided {
+        let packet = if is_decided {
             self.packets.pop_front()
         } else {
             None
+        }?;
+        self.bytes = self.bytes.saturating_sub(packet.len_held());
+        if self.packets.is_empty() {
+            self.packets = VecDeque::new();
         }
+        Some(packet)
     }
 }
 
@@ -110,14 +142,17 @@ impl Broker {
         }
         if let Some(connection) = self.connections.get_mut(id) {
             connection.link.defer(delivery);
-            connection.held.packets.push_back(Packet::Publish {
+        }
+        self.hold(
+            id,
+            Packet::Publish {
                 delivery,
                 message,
                 at: now,
                 decision,
                 answer,
-            });
-        }
+            },
+        );
     }
 
     pub(super) fn hold_subscribe(
@@ -188,7 +223,8 @@ impl Broker {
 
     fn hold(&mut self, id: ConnectionId, packet: Packet) {
         if let Some(connection) = self.connections.get_mut(id) {
-            connection.held.packets.push_back(packet);
+            self.decisions.note_held(packet.len_held());
+            connection.held.push(packet);
         }
     }
 
@@ -250,6 +286,7 @@ impl Broker {
             && let Some(connection) = self.connections.get_mut(id)
             && let Some(packet) = connection.held.take_decided()
         {
+            self.decisions.note_done(packet.len_held());
             outcome = self.answering(id, |broker| broker.carry_out_held(now, id, packet));
         }
         self.conclude(now, id, outcome);
@@ -355,7 +392,9 @@ impl Broker {
             return;
         };
         connection.request = None;
-        let packets = core::mem::take(&mut connection.held.packets);
+        let held = core::mem::take(&mut connection.held);
+        self.decisions.note_done(held.bytes());
+        let packets = held.packets;
         if let Some(question) = connection.question.take() {
             self.forget_question(question);
         }
@@ -409,4 +448,8 @@ pub(super) fn grant_of(
         Some(SubscribeAnswer::Refuse(reason)) => Err(*reason),
         None => Err(SubscribeReason::NotAuthorized),
     }
+}
+
+fn sum(bytes: impl Iterator<Item = usize>) -> usize {
+    bytes.fold(0, usize::saturating_add)
 }

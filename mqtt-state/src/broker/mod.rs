@@ -203,7 +203,7 @@ impl Broker {
             router: Router::default(),
             timers: Timers::default(),
             work: Work::default(),
-            events: EventQueue::new(config.events_max),
+            events: EventQueue::new(&config),
             decisions: Decisions::new(),
             local: SubscriptionIndex::new(IndexConfig {
                 levels_max: config.levels_max,
@@ -424,10 +424,22 @@ impl Broker {
     #[must_use]
     pub fn wants_input(&self, id: ConnectionId) -> bool {
         self.connections.get(id).is_none_or(|connection| {
-            let has_room = connection.held.len() < self.config.held_max.max(1);
-            let may_go_on = has_room && !self.is_too_fast(connection) && !self.journal_is_full();
-            connection.link.wants_input() && (may_go_on || connection.link.is_ended())
+            let is_ended = connection.link.is_ended();
+            connection.link.wants_input() && (is_ended || self.input_waits(connection).is_none())
         })
+    }
+
+    /// Why no input of a connection is taken, apart from what its link says.
+    fn input_waits(&self, connection: &connections::Connection) -> Option<InputWaits> {
+        if connection.held.len() >= self.config.held_max.max(1) || self.asks_too_much() {
+            Some(InputWaits::ForDecision)
+        } else if self.is_too_fast(connection) {
+            Some(InputWaits::ForTime)
+        } else if self.journal_is_full() {
+            Some(InputWaits::ForJournal)
+        } else {
+            None
+        }
     }
 
     /// Figures at this moment. Costs nothing that grows with the broker.
@@ -460,12 +472,10 @@ impl Broker {
         let connection = self.connections.get(id)?;
         let session = connection.session.and_then(|key| self.sessions.get(key));
         let explanation = connection.link.explain(session.map(|entry| &entry.session));
-        let input = match explanation.input {
-            None if self.journal_is_full() => Some(InputWaits::ForJournal),
-            input => input,
-        };
         Some(Explanation {
-            input,
+            input: { explanation.input }.or_else(|| self.input_waits(connection)),
+            held_len: connection.held.len(),
+            replays_len: session.map_or(0, |entry| entry.replays.len()),
             ..explanation
         })
     }
@@ -628,8 +638,12 @@ impl Intake for Input<'_> {
             return Step::Ignore;
         }
         if !broker.wants_input(self.id) {
+            // It is told when that is over.
             if broker.journal_is_full() {
                 broker.note_refused(self.id);
+            }
+            if broker.asks_too_much() {
+                broker.decisions.note_refused(self.id);
             }
             return Step::Need(0);
         }

@@ -434,6 +434,8 @@ impl Client {
         Explanation {
             waiting_len: self.session.waiting_len(),
             in_flight_len: self.session.in_flight_len(),
+            held_len: 0,
+            replays_len: 0,
             send_quota: link.map_or(0, Link::send_quota),
             output: match link {
                 Some(link) => match link.output_waits(&self.session) {

@@ -253,7 +253,7 @@ impl ConnectRequest {
     }
 
     /// Bytes of what it holds outside of itself.
-    fn len_held(&self) -> usize {
+    pub(crate) fn len_held(&self) -> usize {
         let texts = [
             Some(self.client_id.len()),
             self.user_name.as_ref().map(String::len),
@@ -265,7 +265,10 @@ impl ConnectRequest {
             self.will.as_ref().map(|will| will.message.len_held()),
         ];
         let pairs = self.user_properties.iter();
-        let pairs = pairs.map(|(name, value)| name.len().saturating_add(value.len()));
+        let pairs = pairs.map(|(name, value)| {
+            let texts = name.len().saturating_add(value.len());
+            texts.saturating_add(size_of::<(String, String)>())
+        });
         let lens = texts.into_iter().flatten().chain(pairs);
         lens.fold(0, usize::saturating_add)
     }

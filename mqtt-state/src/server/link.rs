@@ -386,6 +386,8 @@ impl ServerLink {
         Explanation {
             waiting_len: session.map_or(0, Session::waiting_len),
             in_flight_len: session.map_or(0, Session::in_flight_len),
+            held_len: 0,
+            replays_len: 0,
             send_quota: self.send_quota(),
             output: session.and_then(|session| self.link.output_waits(session)),
             input,

@@ -29,6 +29,7 @@ mod flow;
 mod join;
 mod journal;
 mod keep_alive;
+mod limits;
 mod load;
 mod look;
 mod peer;

@@ -1,0 +1,254 @@
+//! Limits of what waits for the embedder: questions, what stands behind them, and reports.
+
+use core::time::Duration;
+
+use mqtt_codec::{Message, QoS};
+use mqtt_state::broker::{
+    self, Ask, Broker, Config, ConnectAnswer, ConnectionId, Event, PublishAnswer, SubscribeAnswer,
+};
+use mqtt_state::{InputWaits, Timestamp};
+
+use crate::wire::{Peer, V3_1_1, V5_0, connect, filter, publish, want, with_subscribe};
+
+const PUBLISH: Ask = Ask {
+    connect: false,
+    publish: true,
+    subscribe: false,
+};
+const ALL: Ask = Ask {
+    connect: true,
+    publish: true,
+    subscribe: true,
+};
+
+struct Hall {
+    broker: Broker,
+    peer: Peer,
+}
+
+impl Hall {
+    fn new(config: Config) -> Self {
+        Self {
+            broker: Broker::new(config),
+            peer: Peer::new(V5_0),
+        }
+    }
+
+    fn open(&mut self) -> ConnectionId {
+        let peer = broker::Peer::default();
+        self.broker.accept(self.peer.now, peer).unwrap()
+    }
+
+    fn join(&mut self, client_id: &str) -> ConnectionId {
+        let id = self.open();
+        let packet = connect(self.peer.version, client_id);
+        let heard = self.peer.ask(&mut (&mut self.broker, id), packet);
+        assert_eq!(heard, ["CONNACK 00"]);
+        id
+    }
+
+    /// Sends as many of these messages as are taken.
+    fn push(&mut self, id: ConnectionId, payload: &str, count: usize) -> usize {
+        let mut bytes = Vec::new();
+        let packet = publish("t", payload, QoS::AtMostOnce, 0);
+        mqtt_codec::Packet::Publish(packet)
+            .encode_to(self.peer.version, &mut bytes)
+            .unwrap();
+        (0..count)
+            .take_while(|_| self.broker.handle_input(self.peer.now, id, &bytes).bytes > 0)
+            .count()
+    }
+
+    fn hear(&mut self, id: ConnectionId) -> Vec<String> {
+        self.peer.hear(&mut (&mut self.broker, id))
+    }
+
+    fn ready(&mut self) -> Vec<ConnectionId> {
+        core::iter::from_fn(|| self.broker.poll_ready()).collect()
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        core::iter::from_fn(|| self.broker.poll_event()).collect()
+    }
+}
+
+#[test]
+fn what_waits_for_answers_has_a_limit_over_all_connections() {
+    let config = Config {
+        ask: PUBLISH,
+        held_max: 100,
+        held_bytes_max: 10_000,
+        ..Config::default()
+    };
+    let mut hall = Hall::new(config);
+    let (first, second) = (hall.join("first"), hall.join("second"));
+    hall.events();
+    let payload = "x".repeat(1_000);
+    let taken = hall.push(first, &payload, 100);
+    assert!((5..=10).contains(&taken), "{taken}");
+    assert_eq!(hall.push(second, &payload, 1), 0, "of nobody");
+    assert!(!hall.broker.wants_input(second));
+    let why = hall.broker.explain(first).unwrap();
+    assert_eq!(why.input, Some(InputWaits::ForDecision));
+    assert_eq!(why.held_len, taken);
+    for id in hall.ready() {
+        assert_eq!(hall.hear(id), [""; 0]);
+    }
+    // One answer makes room, and both are told.
+    let questions = hall.events();
+    assert_eq!(questions.len(), taken);
+    let now = hall.peer.now;
+    for event in questions.into_iter().take(2) {
+        if let Event::AuthorizePublish { decision, .. } = event {
+            let answer = PublishAnswer::Drop;
+            hall.broker.decide_publish(now, decision, answer).unwrap();
+        }
+    }
+    let ready = hall.ready();
+    assert!(
+        ready.contains(&first) && ready.contains(&second),
+        "{ready:?}"
+    );
+    assert_eq!(hall.push(second, &payload, 1), 1);
+    // Without answers, time brings the room.
+    hall.peer.now = now + Duration::from_secs(10);
+    hall.broker.handle_timeout(hall.peer.now);
+    assert_eq!(hall.broker.undecided_len(), 0);
+    assert!(hall.broker.wants_input(first) && hall.broker.wants_input(second));
+    assert_eq!(hall.broker.explain(first).unwrap().held_len, 0);
+}
+
+/// What each of them hears when there is no room for one more question.
+#[test]
+fn there_are_only_so_many_questions() {
+    for (version, code) in [(V3_1_1, "00"), (V5_0, "97")] {
+        let mut hall = Hall::new(Config {
+            ask: ALL,
+            decisions_max: 2,
+            ..Config::default()
+        });
+        hall.peer = Peer::new(version);
+        let now = hall.peer.now;
+        let ids = [0, 1].map(|_| hall.open());
+        for (id, name) in ids.iter().zip(["a", "b"]) {
+            let packet = connect(version, name);
+            hall.peer.say(&mut (&mut hall.broker, *id), packet);
+        }
+        let late = hall.open();
+        let heard = { &hall.peer }.ask(&mut (&mut hall.broker, late), connect(version, "late"));
+        let busy = if version == V5_0 { "89" } else { "88" };
+        assert_eq!(heard, [format!("CONNACK {busy}"), "close".into()]);
+        for event in hall.events() {
+            if let Event::Authenticate { decision, .. } = event {
+                let answer = ConnectAnswer::Allow;
+                hall.broker.decide_connect(now, decision, answer).unwrap();
+            }
+        }
+        let id = ids[0];
+        hall.hear(id);
+        for number in 1..=3 {
+            let packet = publish("t", "x", QoS::AtLeastOnce, number);
+            hall.peer.say(&mut (&mut hall.broker, id), packet);
+        }
+        let filters = [want("t", QoS::AtLeastOnce)];
+        with_subscribe(4, &filters, |packet| {
+            hall.peer.say(&mut (&mut hall.broker, id), packet);
+        });
+        let mut open = Vec::new();
+        for event in hall.events() {
+            match event {
+                Event::AuthorizePublish { decision, .. } => open.push(decision),
+                Event::AuthorizeSubscribe { .. } => panic!("there are two already"),
+                _ => {}
+            }
+        }
+        assert_eq!((open.len(), hall.broker.undecided_len()), (2, 2));
+        assert_eq!(hall.hear(id), [""; 0], "in their order");
+        for decision in open {
+            let answer = PublishAnswer::Drop;
+            hall.broker.decide_publish(now, decision, answer).unwrap();
+        }
+        let refused = if version == V5_0 { "97" } else { "80" };
+        let expected = [
+            "PUBACK 1 00".to_owned(),
+            "PUBACK 2 00".into(),
+            format!("PUBACK 3 {code}"),
+            format!("SUBACK 4 {refused}"),
+        ];
+        assert_eq!(hall.hear(id), expected, "{version}");
+    }
+}
+
+/// One question for each subscription, as far as there is room for them.
+#[test]
+fn reauthorize_says_how_many_questions_it_asks() {
+    let mut hall = Hall::new(Config {
+        decisions_max: 2,
+        ..Config::default()
+    });
+    let id = hall.join("c");
+    let filters = ["a", "b", "c"].map(|text| want(text, QoS::AtMostOnce));
+    with_subscribe(1, &filters, |packet| {
+        hall.peer.say(&mut (&mut hall.broker, id), packet);
+    });
+    let now = hall.peer.now;
+    assert_eq!(hall.broker.reauthorize(now, "c"), 2);
+    for event in hall.events() {
+        if let Event::AuthorizeSubscribe { decision, .. } = event {
+            let answer = SubscribeAnswer::Allow;
+            hall.broker.decide_subscribe(now, decision, answer).unwrap();
+        }
+    }
+    assert_eq!(hall.broker.stats().subscriptions, 3);
+}
+
+#[test]
+fn reports_have_limits_in_number_and_in_bytes() {
+    let now = Timestamp::from_secs(1);
+    // Rows: number, bytes, and how many of ten messages of 1,000 bytes are told.
+    for (events_max, events_bytes_max, expected) in [(4, 100_000, 4), (100, 5_500, 5)] {
+        let mut broker = Broker::new(Config {
+            events_max,
+            events_bytes_max,
+            ..Config::default()
+        });
+        broker.subscribe_local(filter("#")).unwrap();
+        for round in 1..=2 {
+            for _ in 0..10 {
+                broker.publish(now, Message::new("t", vec![0; 1_000]).unwrap());
+            }
+            let told = core::iter::from_fn(|| broker.poll_event()).count();
+            assert_eq!(told, expected, "round {round}");
+            let dropped = u64::try_from((10 - expected) * round).unwrap();
+            assert_eq!(broker.stats().events_dropped, dropped);
+        }
+    }
+}
+
+/// Why no input is taken, and what there is to come.
+#[test]
+fn explain_tells_of_speed_and_of_replays() {
+    let mut hall = Hall::new(Config {
+        packets_per_sec_max: Some(3),
+        ..Config::default()
+    });
+    for number in 0..200 {
+        let message = Message::new(&format!("t/{number}"), "x").unwrap();
+        hall.broker
+            .publish(hall.peer.now, message.with_retain(true));
+    }
+    let id = hall.join("c");
+    let filters = [want("t/+", QoS::AtMostOnce)];
+    with_subscribe(1, &filters, |packet| {
+        hall.peer.say(&mut (&mut hall.broker, id), packet);
+    });
+    let why = hall.broker.explain(id).unwrap();
+    assert_eq!((why.replays_len, why.input), (1, None));
+    assert_eq!(hall.hear(id).len(), 201);
+    assert_eq!(hall.broker.explain(id).unwrap().replays_len, 0);
+    hall.push(id, "x", 2);
+    let why = hall.broker.explain(id).unwrap();
+    assert_eq!(why.input, Some(InputWaits::ForTime));
+    let words = why.to_string();
+    assert!(words.contains("it came too fast"), "{words}");
+}
