@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use mqtt_codec::{Connect, ConnectReason, DisconnectReason, Str};
+use mqtt_codec::{ConnAckProperties, Connect, ConnectReason, DisconnectReason, Str};
 
 use super::event::Event;
 use super::sessions::SessionKey;
@@ -35,6 +35,16 @@ impl Broker {
             let reason = mqtt_codec::ReasonCode::from(drain.reason);
             let reason = ConnectReason::try_from(reason);
             let reason = reason.unwrap_or(ConnectReason::ServerUnavailable);
+            let reference = drain.server_reference.as_deref().map(Str::new);
+            if let (Some(connection), Some(Ok(reference))) =
+                (self.connections.get_mut(id), reference)
+            {
+                let properties = ConnAckProperties {
+                    server_reference: Some(reference),
+                    ..ConnAckProperties::default()
+                };
+                connection.link.say_no(reason, properties);
+            }
             return Err(CloseCause::Refused(reason));
         }
         check_connect(connect, &self.config.server).map_err(CloseCause::Refused)?;

@@ -101,6 +101,9 @@ impl Broker {
         if plain.has_wildcards() && !self.config.server.wildcard_subscription_available {
             return SubscribeReason::WildcardSubscriptionsNotSupported;
         }
+        if shared.is_some() && !self.config.server.shared_subscription_available {
+            return SubscribeReason::SharedSubscriptionsNotSupported;
+        }
         let held = match shared {
             Some(shared) => self.subscriptions.get_shared(shared, key).is_some(),
             None => self.subscriptions.get(filter, key).is_some(),
@@ -114,7 +117,9 @@ impl Broker {
         if !held && self.is_full() {
             return SubscribeReason::QuotaExceeded;
         }
-        let qos = grant.map_or(options.qos, |grant| options.qos.min(grant.qos_max));
+        // [5:MQTT-3.2.2-10] Whatever the Maximum QoS, it is accepted, and granted as far as it goes.
+        let qos = options.qos.min(self.config.server.maximum_qos);
+        let qos = grant.map_or(qos, |grant| qos.min(grant.qos_max));
         let deny = grant.map_or(&[][..], |grant| &grant.deny);
         let subscription = Subscription {
             qos,

@@ -367,8 +367,9 @@ impl ServerLink {
         self.link.close();
     }
 
+    /// CONNACK with more than a reason, in front of [`end`](Self::end).
     // [5:MQTT-3.1.4-2] [5:MQTT-3.2.2-7] [3:MQTT-3.2.2-5] CONNACK with the code, then close.
-    fn say_no(&mut self, reason: ConnectReason, properties: ConnAckProperties<'_>) {
+    pub(crate) fn say_no(&mut self, reason: ConnectReason, properties: ConnAckProperties<'_>) {
         // [3:MQTT-3.2.2-6] Where no return code fits, CONNACK is left out: it does not encode.
         let connack = ConnAck {
             outcome: ConnAckOutcome::Refused(reason),

@@ -18,6 +18,7 @@ mod alias;
 mod authenticate;
 mod backlog;
 mod broker_model;
+mod cases;
 mod connect;
 mod connection;
 mod cuts;
