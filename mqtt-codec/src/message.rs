@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use mqtt_topic::{TopicError, TopicName};
 
 use crate::packet::encode_plain;
@@ -145,6 +145,46 @@ impl Message {
             qos: publish.delivery.qos(),
             retain: publish.retain,
         }
+    }
+
+    /// Copies a PUBLISH, into memory that may have been used before: that of
+    /// [`into_memory`](Self::into_memory), if it is large enough and not more than twice as large.
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use mqtt_codec::{Message, Publish, TopicName};
+    ///
+    /// let topic = TopicName::new("house/light")?;
+    /// let first = Message::from_publish_in(BytesMut::new(), &Publish::new(topic, b"on"), topic);
+    /// let place = first.payload().as_ptr();
+    /// let memory = first.into_memory(1024).ok_or("nobody else has it")?;
+    /// let second = Message::from_publish_in(memory, &Publish::new(topic, b"of"), topic);
+    /// assert_eq!(second.payload().as_ptr(), place, "nothing was allocated");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn from_publish_in(memory: BytesMut, publish: &Publish<'_>, topic: TopicName<'_>) -> Self {
+        let (bytes, places) = copy_into(memory, topic, &publish.properties, publish.payload);
+        Self {
+            bytes,
+            places,
+            apart: None,
+            qos: publish.delivery.qos(),
+            retain: publish.retain,
+        }
+    }
+
+    /// The memory of a message that is not needed any more, if nothing else uses it and it has no
+    /// more than `bytes_max` bytes.
+    #[must_use]
+    #[inline]
+    pub fn into_memory(self, bytes_max: usize) -> Option<BytesMut> {
+        if self.apart.is_some() || self.bytes.len() > bytes_max {
+            return None;
+        }
+        let mut memory = self.bytes.try_into_mut().ok()?;
+        memory.clear();
+        (memory.capacity() <= bytes_max).then_some(memory)
     }
 
     /// Shares the frame that a PUBLISH was decoded from: nothing is copied, but for the topic and
@@ -553,6 +593,41 @@ fn copy(
         payload: Place::new(properties_end, end),
     };
     (Bytes::from(bytes), places)
+}
+
+/// The same in memory that was used before, where it fits.
+fn copy_into(
+    mut memory: BytesMut,
+    topic: TopicName<'_>,
+    properties: &PublishProperties<'_>,
+    payload: &[u8],
+) -> (Bytes, Places) {
+    let block = WithAlias {
+        properties,
+        alias: None,
+    };
+    let is_plain = *properties == PublishProperties::default();
+    let block_len = if is_plain { 0 } else { block_size(&block) };
+    let topic_end = topic.as_bytes().len();
+    let properties_end = topic_end.saturating_add(block_len);
+    let end = properties_end.saturating_add(payload.len());
+    let capacity = memory.capacity();
+    if capacity < end || capacity > end.saturating_mul(2).saturating_add(128) {
+        memory = BytesMut::with_capacity(end);
+        // Counted from the start, so that it can be used again however long the next message is.
+        let _counted = memory.split_off(end);
+    }
+    memory.extend_from_slice(topic.as_bytes());
+    if !is_plain {
+        block.write(&mut BufWriter(&mut memory));
+    }
+    memory.extend_from_slice(payload);
+    let places = Places {
+        topic: Place::new(0, topic_end),
+        properties: Place::new(topic_end, properties_end),
+        payload: Place::new(properties_end, end),
+    };
+    (memory.freeze(), places)
 }
 
 impl PartialEq for Message {

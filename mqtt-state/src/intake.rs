@@ -41,6 +41,20 @@ impl Origin<'_> {
             Self::Borrowed => Message::from_publish(publish, topic),
         }
     }
+
+    /// The same, with memory that may be used for what is copied.
+    #[inline]
+    pub(crate) fn message_in(
+        self,
+        memory: Option<BytesMut>,
+        publish: &Publish<'_>,
+        topic: TopicName<'_>,
+    ) -> Message {
+        match self {
+            Self::Shared(_) => self.message(publish, topic),
+            Self::Borrowed => Message::from_publish_in(memory.unwrap_or_default(), publish, topic),
+        }
+    }
 }
 
 /// The largest read buffer that one connection has shown: as much memory may stand behind any

@@ -114,6 +114,8 @@ pub enum InputWaits {
     ForTime,
     /// As many messages have come and were not acknowledged as may be.
     ForAcknowledgement,
+    /// A message has not reached all who get it.
+    ForReceivers,
 }
 
 impl fmt::Display for Explanation {
@@ -150,6 +152,9 @@ impl fmt::Display for Explanation {
             }
             Some(InputWaits::ForAcknowledgement) => {
                 f.write_str("; no input is taken until messages are acknowledged")?
+            }
+            Some(InputWaits::ForReceivers) => {
+                f.write_str("; no input is taken until a message has reached all who get it")?
             }
             Some(InputWaits::ForDecision) => {
                 f.write_str("; no input is taken until what was asked is decided")?

@@ -5,6 +5,7 @@ use alloc::string::String;
 use mqtt_codec::{DisconnectReason, Message, QoS};
 
 use super::event::{DropCause, Event};
+use super::fan_out::Outlet;
 use super::sessions::{SessionEntry, SessionKey};
 use super::store::MessageRef;
 use super::timers::Timer;
@@ -45,7 +46,7 @@ impl SessionEntry {
     }
 }
 
-impl Broker {
+impl Outlet<'_> {
     /// There is no room: QoS 0 messages give way, the oldest first, to one that is none, or it is
     /// dropped.
     #[cold]
@@ -57,7 +58,7 @@ impl Broker {
         qos: QoS,
         bytes: usize,
     ) -> bool {
-        let limits = queue_limits(&self.config);
+        let limits = queue_limits(self.config);
         self.note_full(key);
         // Whatever gives way, one that is too large alone has no room.
         let fits = qos != QoS::AtMostOnce && bytes <= limits.bytes_max;
@@ -81,15 +82,9 @@ impl Broker {
             && let Some(id) = entry.and_then(|entry| entry.connection)
         {
             // Not from here: it may have a will, which is for others.
-            self.timers.set(self.clock.latest(), Timer::TooSlow(id));
+            self.timers.set(self.now, Timer::TooSlow(id));
         }
         false
-    }
-
-    /// A client is too slow to be kept.
-    pub(super) fn end_slow(&mut self, now: Timestamp, id: ConnectionId) {
-        let cause = CloseCause::Disconnected(DisconnectReason::QuotaExceeded);
-        self.end_connection(now, id, cause, None);
     }
 
     /// As much waits for a client as may: that is told once.
@@ -124,6 +119,14 @@ impl Broker {
                 cause,
             });
         }
+    }
+}
+
+impl Broker {
+    /// A client is too slow to be kept.
+    pub(super) fn end_slow(&mut self, now: Timestamp, id: ConnectionId) {
+        let cause = CloseCause::Disconnected(DisconnectReason::QuotaExceeded);
+        self.end_connection(now, id, cause, None);
     }
 }
 

@@ -303,7 +303,7 @@ impl Broker {
                 if is_will {
                     self.tell_will(publisher, message.topic());
                 }
-                self.route_message(now, publisher, message);
+                self.route_message(now, publisher, message, None);
             }
             Question::Connect { .. } | Question::Reauthenticate { .. } | Question::Again { .. } => {
             }

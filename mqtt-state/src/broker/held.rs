@@ -12,6 +12,7 @@ use mqtt_codec::{
 };
 
 use super::decision::{Grant, PublishAnswer, PublishDecision, SubscribeAnswer, SubscribeDecision};
+use super::routing::{Routed, reason_for};
 use super::sessions::SessionKey;
 use super::{Broker, ConnectionId};
 use crate::{CloseCause, Timestamp};
@@ -283,6 +284,7 @@ impl Broker {
     pub(super) fn advance_held(&mut self, now: Timestamp, id: ConnectionId) {
         let mut outcome = Ok(());
         while outcome.is_ok()
+            && !self.is_fanning_out(self.session_key(id))
             && let Some(connection) = self.connections.get_mut(id)
             && let Some(packet) = connection.held.take_decided()
         {
@@ -310,7 +312,12 @@ impl Broker {
                 if let Some(key) = key {
                     self.record_accepted(key, delivery);
                 }
-                let reason = self.publish_decided(at, key, message, answer);
+                let to_answer = Some((id, delivery));
+                let decided = self.publish_decided(at, key, message, answer, to_answer);
+                let Some(reason) = decided else {
+                    // The answer follows when all have it.
+                    return Ok(());
+                };
                 let acknowledged = self.acknowledge(id, delivery, reason);
                 if let Some(key) = key {
                     self.record_answered(key, delivery);
@@ -352,36 +359,38 @@ impl Broker {
         }
     }
 
-    /// What a decided message comes to: it is routed, or not, and this is what the client hears.
+    /// What a decided message comes to: it is routed, or not, and this is what the client hears;
+    /// `None` where it hears that later.
     fn publish_decided(
         &mut self,
         at: Timestamp,
         key: Option<SessionKey>,
         message: Message,
         answer: Option<PublishAnswer>,
-    ) -> PublishReason {
+        to_answer: Option<(ConnectionId, Delivery)>,
+    ) -> Option<PublishReason> {
         let message = match answer {
             Some(PublishAnswer::Allow) => message,
             Some(PublishAnswer::AllowAs(message)) => message,
-            Some(PublishAnswer::Refuse(reason)) => return reason,
-            Some(PublishAnswer::Drop) => return PublishReason::Success,
-            None => return PublishReason::NotAuthorized,
+            Some(PublishAnswer::Refuse(reason)) => return Some(reason),
+            Some(PublishAnswer::Drop) => return Some(PublishReason::Success),
+            None => return Some(PublishReason::NotAuthorized),
         };
         if let Some(key) = key {
             let reserved = super::routing::is_reserved(message.topic());
             if reserved {
-                return PublishReason::NotAuthorized;
+                return Some(PublishReason::NotAuthorized);
             }
             if !self.has_room_for(message.len_held(), message.payload().len())
                 && !self.makes_room(message.topic(), message.retain(), message.payload())
             {
                 self.refuse_message(key, message.topic());
-                return PublishReason::QuotaExceeded;
+                return Some(PublishReason::QuotaExceeded);
             }
         }
-        match self.route_message(at, key, message) {
-            0 => PublishReason::NoMatchingSubscribers,
-            _ => PublishReason::Success,
+        match self.route_message(at, key, message, to_answer) {
+            Routed::ToAll(receivers) => Some(reason_for(receivers)),
+            Routed::GoesOn(_) => None,
         }
     }
 
@@ -411,7 +420,7 @@ impl Broker {
                     match (delivery.qos(), open) {
                         (QoS::AtMostOnce, Some(decision)) => self.detach(decision, key, message),
                         (QoS::AtMostOnce, None) => {
-                            self.publish_decided(at, key, message, answer);
+                            self.publish_decided(at, key, message, answer, None);
                         }
                         (_, Some(decision)) => self.forget_question(decision.key()),
                         (_, None) => {}

@@ -10,9 +10,14 @@ impl Broker {
     /// Bytes of everything that is kept for clients and grows with what they do, as
     /// [`Config::total_bytes_max`] counts them.
     pub(super) fn kept_bytes(&self) -> usize {
+        { self.kept_elsewhere() }
+            .saturating_add(self.store.bytes())
+            .saturating_add(self.sessions.bytes())
+    }
+
+    /// The same beside messages and sessions.
+    pub(super) fn kept_elsewhere(&self) -> usize {
         [
-            self.store.bytes(),
-            self.sessions.bytes(),
             self.subscriptions.memory(),
             self.router.groups_len().saturating_mul(MAP_ENTRY),
             self.local.memory(),

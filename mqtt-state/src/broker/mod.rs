@@ -34,6 +34,7 @@ mod connections;
 mod decision;
 mod embed;
 mod event;
+mod fan_out;
 mod held;
 mod join;
 mod journal;
@@ -200,7 +201,7 @@ impl Broker {
                 hash_seed: config.seed,
             }),
             store: MessageStore::new(Journal::new(config.journal)),
-            router: Router::default(),
+            router: Router::new(),
             timers: Timers::default(),
             work: Work::default(),
             events: EventQueue::new(&config),
@@ -295,14 +296,15 @@ impl Broker {
     /// do nothing.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         let now = self.begin(now);
+        self.advance_fan_outs(now);
         self.fire_due(now);
     }
 
     /// Publishes a message of the embedder's own, to whatever topic. Answers how many sessions it
-    /// goes to.
+    /// goes to; those that [`Config::work_per_call`] left for later calls are not among them.
     pub fn publish(&mut self, now: Timestamp, message: Message) -> usize {
         let now = self.begin(now);
-        self.route_message(now, None, message)
+        self.route_message(now, None, message, None).receivers()
     }
 
     /// Ends a connection for a reason of the embedder's, with DISCONNECT where the version has
@@ -402,6 +404,12 @@ impl Broker {
     /// be early.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timeout> {
+        if !self.router.fan_outs.is_empty() {
+            return Some(Timeout {
+                at: self.clock.latest(),
+                reason: TimeoutReason::Work,
+            });
+        }
         let (at, timer) = self.timers.next()?;
         let is_left = self.timers.is_behind() && at <= self.clock.latest();
         let reason = match timer {
@@ -437,6 +445,8 @@ impl Broker {
             Some(InputWaits::ForTime)
         } else if self.journal_is_full() {
             Some(InputWaits::ForJournal)
+        } else if self.is_fanning_out(connection.session) {
+            Some(InputWaits::ForReceivers)
         } else {
             None
         }
@@ -636,6 +646,11 @@ impl Intake for Input<'_> {
         };
         if connection.link.is_ended() {
             return Step::Ignore;
+        }
+        if broker.work.left() == 0 {
+            // The next call has steps again.
+            broker.connections.mark_ready(self.id);
+            return Step::Need(0);
         }
         if !broker.wants_input(self.id) {
             // It is told when that is over.

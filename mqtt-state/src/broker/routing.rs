@@ -1,17 +1,21 @@
 //! From one message to all who get it.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
-use alloc::vec::Vec;
 
-use mqtt_codec::{Message, Publish, PublishReason, QoS, SubscriptionId, TopicFilter, TopicName};
-use mqtt_topic::{Group, GroupId, Match, Scratch};
+use bytes::BytesMut;
+use mqtt_codec::{
+    Message, Publish, PublishReason, QoS, SubscriptionId, SubscriptionOptions, TopicFilter,
+    TopicName,
+};
+use mqtt_topic::{Group, GroupId, MatchSlice, MergeScratch, Position, Scratch};
 
-use super::event::{DropCause, Event};
+use super::event::Event;
+use super::fan_out::{FanOut, Making, Progress};
 use super::join::{Forwarded, Retains};
 use super::sessions::{SessionKey, Sessions};
-use super::store::{Delivery, MessageRef};
+use super::store::{Delivery, Ids, MessageRef};
 use super::{Broker, ConnectionId};
 use crate::intake::Origin;
 use crate::link::Topic;
@@ -24,43 +28,82 @@ pub(super) struct Subscription {
     pub(super) no_local: bool,
     pub(super) retain_as_published: bool,
     pub(super) id: Option<SubscriptionId>,
-    /// Filters of what is not delivered. Most have none.
-    pub(super) deny: Option<Box<[Box<str>]>>,
+    /// Counts the subscriptions: a message that was accepted before is not for this one.
+    pub(super) since: u64,
+    /// Filters of what is not delivered.
+    deny: Option<Box<Deny>>,
 }
 
+/// Apart, because most subscriptions have none.
+#[derive(Clone, Debug)]
+struct Deny(Box<[Box<str>]>);
+
 impl Subscription {
+    pub(super) fn new(
+        options: SubscriptionOptions,
+        id: Option<SubscriptionId>,
+        since: u64,
+        deny: impl Iterator<Item = Box<str>>,
+    ) -> Self {
+        let deny: Box<[_]> = deny.collect();
+        Self {
+            qos: options.qos,
+            no_local: options.no_local,
+            retain_as_published: options.retain_as_published,
+            id,
+            since,
+            deny: (!deny.is_empty()).then(|| Box::new(Deny(deny))),
+        }
+    }
+
+    /// Filters of what is not delivered.
+    pub(super) fn denied(&self) -> &[Box<str>] {
+        self.deny.as_ref().map_or(&[], |deny| &deny.0)
+    }
+
     /// Whether a message with this topic may not be delivered.
+    #[inline]
     pub(super) fn denies(&self, name: TopicName<'_>) -> bool {
-        let Some(deny) = &self.deny else {
-            return false;
-        };
-        let mut filters = deny
-            .iter()
-            .filter_map(|filter| TopicFilter::new(filter).ok());
-        filters.any(|filter| filter.matches(name))
+        self.deny.is_some() && self.denies_one_of(name)
+    }
+
+    #[inline(never)]
+    fn denies_one_of(&self, name: TopicName<'_>) -> bool {
+        let filters = { self.denied().iter() }.filter_map(|filter| TopicFilter::new(filter).ok());
+        { filters }.any(|filter| filter.matches(name))
     }
 }
 
-/// What one session gets of a message.
+/// Memory that routing uses again and again, and what goes on in later calls.
 #[derive(Debug)]
-struct Plan {
-    session: SessionKey,
-    /// Its turn in a shared subscription, apart from what its own subscriptions bring.
-    group: Option<GroupId>,
-    qos: QoS,
-    retain_as_published: bool,
-    subscription_ids: Vec<SubscriptionId>,
+pub(super) struct Router {
+    pub(super) scratch: MergeScratch<SessionKey>,
+    group_scratch: Scratch,
+    /// Whose turn it is in shared subscriptions.
+    pub(super) turns: BTreeMap<GroupId, usize>,
+    /// Messages that not all have got who are to get them, in the order in which they came.
+    pub(super) fan_outs: VecDeque<FanOut>,
+    /// Those of the embedder among them.
+    pub(super) own_fan_outs: usize,
+    /// Subscriptions made so far.
+    subscribed: u64,
 }
 
-/// Memory that routing uses again and again, and whose turn it is in shared subscriptions.
-#[derive(Debug, Default)]
-pub(super) struct Router {
-    scratch: Scratch,
-    plans: Vec<Plan>,
-    turns: BTreeMap<GroupId, usize>,
-}
+/// Topics whose receivers are remembered.
+const REMEMBERED: usize = 128;
 
 impl Router {
+    pub(super) fn new() -> Self {
+        Self {
+            scratch: MergeScratch::remembering(REMEMBERED),
+            group_scratch: Scratch::default(),
+            turns: BTreeMap::new(),
+            fan_outs: VecDeque::new(),
+            own_fan_outs: 0,
+            subscribed: 0,
+        }
+    }
+
     /// Groups that have had their first turn.
     pub(super) fn groups_len(&self) -> usize {
         self.turns.len()
@@ -71,31 +114,15 @@ impl Router {
         self.turns.remove(&group);
     }
 
-    /// Adds what one matching subscription brings.
-    fn plan(&mut self, session: SessionKey, group: Option<GroupId>, subscription: &Subscription) {
-        self.plans.push(Plan {
-            session,
-            group,
-            qos: subscription.qos,
-            retain_as_published: subscription.retain_as_published,
-            subscription_ids: subscription.id.into_iter().collect(),
-        });
+    /// The number of a new subscription.
+    pub(super) fn number_subscription(&mut self) -> u64 {
+        self.subscribed = self.subscribed.saturating_add(1);
+        self.subscribed
     }
 
-    /// One copy for each session: the highest QoS, all identifiers. A turn in a shared
-    /// subscription is a copy of its own.
-    // [5:MQTT-3.3.4-2] [3:MQTT-3.3.5-1] [5:MQTT-3.3.4-3] [5:MQTT-3.3.4-4]
-    fn merge(&mut self) {
-        self.plans.sort_by_key(|plan| (plan.session, plan.group));
-        self.plans.dedup_by(|later, earlier| {
-            let same = later.session == earlier.session && later.group == earlier.group;
-            if same {
-                earlier.qos = earlier.qos.max(later.qos);
-                earlier.retain_as_published |= later.retain_as_published;
-                earlier.subscription_ids.append(&mut later.subscription_ids);
-            }
-            same
-        });
+    /// The number of the latest subscription.
+    pub(super) const fn subscribed(&self) -> u64 {
+        self.subscribed
     }
 }
 
@@ -114,18 +141,20 @@ pub enum SharedPolicy {
 }
 
 /// Who asks for a member of a group, and what for.
-struct Turn<'a> {
-    policy: SharedPolicy,
-    sessions: &'a Sessions,
-    publisher: Option<SessionKey>,
-    name: TopicName<'a>,
+pub(super) struct Turn<'a> {
+    pub(super) policy: SharedPolicy,
+    pub(super) sessions: &'a Sessions,
+    pub(super) publisher: Option<SessionKey>,
+    pub(super) name: TopicName<'a>,
     /// A member whose session has ended.
-    except: Option<SessionKey>,
+    pub(super) except: Option<SessionKey>,
+    /// The latest subscription that counts.
+    pub(super) accepted: u64,
 }
 
 impl Turn<'_> {
     /// The member that gets the message.
-    fn choose(
+    pub(super) fn choose(
         &self,
         turns: &mut BTreeMap<GroupId, usize>,
         group: &Group<'_, SessionKey, Subscription>,
@@ -142,7 +171,9 @@ impl Turn<'_> {
         let members = (0..len).filter_map(|step| {
             let place = first.wrapping_add(step).checked_rem(len)?;
             let (session, subscription) = group.get(place)?;
-            let may_have = self.except != Some(session) && !subscription.denies(self.name);
+            let may_have = self.except != Some(session)
+                && subscription.since <= self.accepted
+                && !subscription.denies(self.name);
             may_have.then_some((place, session, subscription))
         });
         let mut connected =
@@ -209,13 +240,19 @@ impl Broker {
                 forwarded: None,
             };
             self.record_accepted(key, publish.delivery);
-            let receivers = self.route(Some(key), &summary, publish.payload, || {
-                origin.message(publish, name)
+            let answer = Some((id, publish.delivery));
+            let routed = self.route(Some(key), &summary, publish.payload, answer, |memory| {
+                origin.message_in(memory, publish, name)
             });
-            if receivers == 0 {
-                PublishReason::NoMatchingSubscribers
-            } else {
-                PublishReason::Success
+            match routed {
+                Routed::ToAll(receivers) => reason_for(receivers),
+                // The answer follows, and until then nothing more is taken.
+                Routed::GoesOn(_) => {
+                    if let Some(connection) = self.connections.get_mut(id) {
+                        connection.link.defer(publish.delivery);
+                    }
+                    return Ok(());
+                }
             }
         };
         let (Some(connection), Some(entry)) =
@@ -274,13 +311,14 @@ impl Broker {
         acknowledged.map_err(|_| CloseCause::AnswerTooLarge)
     }
 
-    /// A message of the embedder or a will.
+    /// A message of the embedder or a will, or one that was held and has its answer to give.
     pub(super) fn route_message(
         &mut self,
         now: Timestamp,
         publisher: Option<SessionKey>,
         message: Message,
-    ) -> usize {
+        answer: Option<(ConnectionId, mqtt_codec::Delivery)>,
+    ) -> Routed {
         let expires_at = message
             .properties()
             .message_expiry_secs
@@ -292,7 +330,7 @@ impl Broker {
             let client_id = key.map_or_else(Box::default, |entry| entry.client_id.clone());
             let topic = String::from(message.topic().as_str());
             self.events.push(Event::Refused { client_id, topic });
-            return 0;
+            return Routed::ToAll(0);
         }
         // The message is moved into the store; what routing reads of it is small.
         let copy = message.clone();
@@ -303,7 +341,7 @@ impl Broker {
             expires_at,
             forwarded: None,
         };
-        self.route(publisher, &summary, copy.payload(), || message)
+        self.route(publisher, &summary, copy.payload(), answer, |_| message)
     }
 
     /// A message that another broker has sent on.
@@ -321,122 +359,94 @@ impl Broker {
             expires_at,
             forwarded: Some(forwarded),
         };
-        self.route(forwarded.publisher, &summary, copy.payload(), || message);
+        let publisher = forwarded.publisher;
+        self.route(publisher, &summary, copy.payload(), None, |_| message);
     }
 
-    /// Gives a message to all who want it, and to the retained messages. Answers how many
-    /// sessions it goes to. The message is made only when somebody wants it.
+    /// Gives a message to the retained messages and to all who want it: as many as this call has
+    /// steps for, and the rest goes on in later ones. The message is made only when somebody wants
+    /// it.
     // [5:MQTT-4.5.0-1] [3:MQTT-4.5.0-1]
     fn route(
         &mut self,
         publisher: Option<SessionKey>,
         summary: &Summary<'_>,
         payload: &[u8],
-        message: impl FnOnce() -> Message,
-    ) -> usize {
+        answer: Option<(ConnectionId, mqtt_codec::Delivery)>,
+        message: impl FnOnce(Option<BytesMut>) -> Message,
+    ) -> Routed {
         let (name, forwarded) = (summary.name, summary.forwarded);
         let retains = self.retains(name, summary.retain, payload.is_empty(), forwarded);
         self.choose_brokers(publisher, name, forwarded, retains != Retains::Nothing);
-        self.plan(publisher, name);
-        let mut plans = core::mem::take(&mut self.router.plans);
+        let part = self.take_part();
+        let mut making = Making::Not(message);
         let keeps = matches!(retains, Retains::Sets(_));
         if let Retains::Clears(_) = retains {
             self.clear_retained(name);
         }
-        let mut receivers = 0_usize;
-        let wanted = keeps || !plans.is_empty() || !self.local.is_empty() || self.is_forwarded();
-        let reference = if wanted {
-            self.store.insert(message(), summary.expires_at)
-        } else {
-            None
+        // Messages of one publisher keep their order.
+        let waits = !self.router.fan_outs.is_empty() && self.has_fan_out(publisher);
+        let mut forwards = 0;
+        if keeps || waits || !self.local.is_empty() || self.is_forwarded() {
+            making.make(&mut self.store, summary.expires_at);
+            if let Making::Made(reference) = &making {
+                if !self.local.is_empty()
+                    && part.takes_plain()
+                    && let Some(message) = self.store.message(reference).cloned()
+                {
+                    self.tell_local(summary.name, &message);
+                }
+                if keeps {
+                    self.retain(summary.name, reference);
+                }
+                forwards = self.forward(publisher, reference, summary.qos, retains.stamp());
+            }
+        }
+        let mut progress = Progress {
+            position: Position::default(),
+            accepted: self.router.subscribed(),
+            receivers: forwards,
+            part,
         };
-        if let Some(reference) = reference {
-            if !self.local.is_empty()
-                && self.takes_plain()
-                && let Some(message) = self.store.message(&reference).cloned()
-            {
-                self.tell_local(summary.name, &message);
-            }
-            if keeps {
-                self.retain(summary.name, &reference);
-            }
-            receivers = self.forward(publisher, &reference, summary.qos, retains.stamp());
-            self.work.spend(plans.len());
-            for plan in plans.drain(..) {
-                // [5:MQTT-3.8.4-8] [3:MQTT-3.8.4-6] The lower of published and granted QoS.
-                let qos = summary.qos.min(plan.qos);
-                // [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13] [3:MQTT-3.3.1-9]
-                let retain = summary.retain && plan.retain_as_published;
-                let copy = Copy {
-                    qos,
-                    retain,
-                    is_replay: false,
-                    group: plan.group,
-                    subscription_ids: plan.subscription_ids,
-                };
-                let delivered = self.deliver(plan.session, &reference, copy);
-                receivers = receivers.saturating_add(usize::from(delivered));
-            }
+        let has_more = waits || self.serve(publisher, summary, &mut making, &mut progress);
+        let receivers = progress.receivers;
+        if has_more && let Making::Made(message) = making {
+            self.go_on_later(FanOut {
+                message,
+                publisher,
+                progress,
+                answer,
+                is_forwarded: forwarded.is_some(),
+            });
+            return Routed::GoesOn(receivers);
+        }
+        if let Making::Made(reference) = making {
             self.store.release(reference);
         }
-        plans.clear();
-        self.router.plans = plans;
         if self.config.message_events && forwarded.is_none() {
-            let client_id = publisher
-                .and_then(|key| self.sessions.get(key))
-                .map(|entry| entry.client_id.clone());
-            self.events.push(Event::Published {
-                client_id,
-                topic: String::from(summary.name.as_str()),
-                qos: summary.qos,
-                retain: summary.retain,
-                payload_len: payload.len(),
-                receivers,
-            });
+            self.tell_published(publisher, summary, payload.len(), receivers);
         }
-        receivers
+        Routed::ToAll(receivers)
     }
 
-    /// Finds who gets a message.
-    fn plan(&mut self, publisher: Option<SessionKey>, name: TopicName<'_>) {
-        let takes_plain = self.takes_plain();
-        let Self {
-            router,
-            subscriptions,
-            sessions,
-            joined,
-            ..
-        } = self;
-        let joined = joined.as_deref();
-        let turn = Turn {
-            policy: self.config.shared_policy,
-            sessions,
-            publisher,
-            name,
-            except: None,
-        };
-        let mut scratch = core::mem::take(&mut router.scratch);
-        for found in subscriptions.matches(name, &mut scratch) {
-            match found {
-                Match::Subscriber { .. } if !takes_plain => {}
-                Match::Group(group) if !Self::takes_turn(joined, group.id()) => {}
-                Match::Subscriber { key, value } => {
-                    // [5:MQTT-3.8.3-3] Not back to the client that published it.
-                    let is_own = publisher == Some(key) && value.no_local;
-                    if !is_own && !value.denies(name) {
-                        router.plan(key, None, value);
-                    }
-                }
-                Match::Group(group) => {
-                    if let Some((key, subscription)) = turn.choose(&mut router.turns, &group) {
-                        router.plan(key, Some(group.id()), &subscription);
-                    }
-                }
-                _other => {}
-            }
-        }
-        router.scratch = scratch;
-        router.merge();
+    pub(super) fn tell_published(
+        &mut self,
+        publisher: Option<SessionKey>,
+        summary: &Summary<'_>,
+        payload_len: usize,
+        receivers: usize,
+    ) {
+        let client_id = publisher
+            .and_then(|key| self.sessions.get(key))
+            .map(|entry| entry.client_id.clone());
+        self.events.push(Event::Published {
+            client_id,
+            topic: String::from(summary.name.as_str()),
+            qos: summary.qos,
+            retain: summary.retain,
+            payload_len,
+            receivers,
+        });
     }
 
     /// A member of shared subscriptions is gone for good: what it was to get goes to another one.
@@ -478,14 +488,18 @@ impl Broker {
             publisher: None,
             name: message.topic(),
             except,
+            accepted: u64::MAX,
         };
-        let mut scratch = core::mem::take(&mut router.scratch);
-        let matches = subscriptions.matches(message.topic(), &mut scratch);
-        let next = { matches }.find_map(|found| match found {
-            Match::Group(group) if group.id() == wanted => turn.choose(&mut router.turns, &group),
+        let Router {
+            group_scratch,
+            turns,
+            ..
+        } = router;
+        let mut matches = subscriptions.match_slices(message.topic(), group_scratch);
+        let next = matches.find_map(|found| match found {
+            MatchSlice::Group(group) if group.id() == wanted => turn.choose(turns, &group),
             _ => None,
         });
-        router.scratch = scratch;
         let Some((key, subscription)) = next else {
             return false;
         };
@@ -501,59 +515,11 @@ impl Broker {
 
     /// Gives a message to one session. `false` when it is dropped.
     pub(super) fn deliver(&mut self, key: SessionKey, reference: &MessageRef, copy: Copy) -> bool {
-        let Copy {
-            qos,
-            retain,
-            is_replay,
-            group,
-            subscription_ids,
-        } = copy;
-        let Some(entry) = self.sessions.get_mut(key) else {
-            return false;
-        };
-        if entry.connection.is_none() && qos == QoS::AtMostOnce {
-            // [3:MQTT-3.1.2-5] Only QoS 1 and 2 wait for a client that is away.
-            return false;
-        }
         let bytes = self.store.message(reference).map_or(0, Message::len_held);
-        let has_room = entry.has_room(qos, bytes, &self.config);
-        let mut growth = entry.session.outbound.growth(qos);
-        if !has_room {
-            if !self.push_in(key, reference, qos, bytes) {
-                return false;
-            }
-            let entry = self.sessions.get(key);
-            growth = entry.map_or(0, |entry| entry.session.outbound.growth(qos));
-        }
-        if growth > 0 && !self.has_bytes_for(growth) {
-            self.tell_dropped(key, reference, DropCause::BrokerFull);
-            return false;
-        }
-        let Some(entry) = self.sessions.get_mut(key) else {
-            return false;
-        };
-        let delivery = Delivery {
-            message: self.store.share(reference),
-            retain,
-            is_replay,
-            qos,
-            group,
-            subscription_ids,
-        };
-        let (mut number, mut position) = (0, 0);
-        if self.store.journal.is_on() {
-            (number, position) = self.store.record_delivery(entry.kept_as(), &delivery);
-        }
-        let outbound = &mut entry.session.outbound;
-        self.store.note_delivery(&delivery);
-        outbound.enqueue(qos, delivery, number, bytes, position);
-        if let Some(connection) = entry.connection {
-            self.connections.mark_ready(connection);
-        }
-        if growth > 0 {
-            self.sessions.weigh(key);
-        }
-        true
+        let mut outlet = self.outlet();
+        let is_taken = outlet.deliver(key, reference, bytes, copy);
+        outlet.count(reference);
+        is_taken
     }
 }
 
@@ -565,18 +531,42 @@ pub(super) struct Copy {
     pub(super) is_replay: bool,
     /// Its turn in a shared subscription.
     pub(super) group: Option<GroupId>,
-    pub(super) subscription_ids: Vec<SubscriptionId>,
+    pub(super) subscription_ids: Ids,
 }
 
 /// What routing has to know of a message before there is one.
 #[derive(Debug)]
-struct Summary<'a> {
-    name: TopicName<'a>,
-    qos: QoS,
-    retain: bool,
-    expires_at: Option<Timestamp>,
-    /// Another broker has sent it on.
-    forwarded: Option<&'a Forwarded<'a>>,
+pub(super) struct Summary<'a> {
+    pub(super) name: TopicName<'a>,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) expires_at: Option<Timestamp>,
+    /// From another broker.
+    pub(super) forwarded: Option<&'a Forwarded<'a>>,
+}
+
+/// To how many sessions a message went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Routed {
+    ToAll(usize),
+    /// There are more, and whoever is to be answered is answered later.
+    GoesOn(usize),
+}
+
+impl Routed {
+    pub(super) const fn receivers(self) -> usize {
+        match self {
+            Self::ToAll(receivers) | Self::GoesOn(receivers) => receivers,
+        }
+    }
+}
+
+/// What a publisher is told.
+pub(super) const fn reason_for(receivers: usize) -> PublishReason {
+    match receivers {
+        0 => PublishReason::NoMatchingSubscribers,
+        _ => PublishReason::Success,
+    }
 }
 
 /// Topics that belong to the broker itself.

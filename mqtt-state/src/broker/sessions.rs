@@ -35,6 +35,8 @@ pub(super) struct SessionEntry {
     pub(super) stored_as: StoredAs,
     /// When the will is published, while its client is away.
     pub(super) will_at: Option<Timestamp>,
+    /// Messages of its client that are still on their way to all who get them.
+    pub(super) fan_outs: u32,
     /// As much waits for it as may, and that has been told.
     pub(super) is_full: bool,
     /// Bytes that it has been counted for.
@@ -116,6 +118,7 @@ impl Sessions {
             will_peer: None,
             stored_as: None,
             will_at: None,
+            fan_outs: 0,
             is_full: false,
             counted: 0,
             replays: VecDeque::new(),

@@ -1,8 +1,11 @@
 //! The one place where messages are kept, however many sessions wait for them.
 
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
+use bytes::BytesMut;
 use mqtt_codec::{Message, QoS, SubscriptionId};
 use mqtt_topic::GroupId;
 
@@ -12,10 +15,16 @@ use super::slab::{Key, Slab};
 use crate::link::{Outgoing, OutgoingIds, Settled, Store};
 use crate::{Timestamp, Traffic};
 
+/// So many pieces of memory are kept for messages to come, each of so many bytes at most.
+const SPARE_MAX: usize = 16;
+const SPARE_BYTES_MAX: usize = 4096;
+
 /// Messages with a count of those who refer to them.
 #[derive(Debug)]
 pub(super) struct MessageStore {
     messages: Slab<Stored>,
+    /// Memory of messages that are gone.
+    spare: Vec<BytesMut>,
     /// Of topics, properties and payloads, and of subscription identifiers.
     bytes: usize,
     /// Messages taken so far.
@@ -43,6 +52,12 @@ struct Stored {
 pub(super) struct MessageRef(Key);
 
 impl MessageRef {
+    /// One more reference, which [`MessageStore::count`] has to count.
+    #[inline]
+    pub(super) const fn uncounted(&self) -> Self {
+        Self(self.0)
+    }
+
     /// The name of the message, which holds nothing.
     pub(super) fn name(&self) -> MessageName {
         MessageName(self.0)
@@ -63,15 +78,65 @@ pub(super) struct Delivery {
     pub(super) qos: QoS,
     /// The shared subscription that it is a turn of.
     pub(super) group: Option<GroupId>,
-    /// Of the matching subscriptions. Most have none, which takes no memory.
-    pub(super) subscription_ids: Vec<SubscriptionId>,
+    /// Of the matching subscriptions.
+    pub(super) subscription_ids: Ids,
+}
+
+/// Subscription identifiers. One takes no memory of its own.
+#[derive(Debug)]
+pub(super) enum Ids {
+    None,
+    One(SubscriptionId),
+    Several(Box<Several>),
+}
+
+/// Apart, because few messages have so many.
+#[derive(Debug)]
+pub(super) struct Several(Vec<SubscriptionId>);
+
+impl Ids {
+    #[inline]
+    pub(super) fn as_slice(&self) -> &[SubscriptionId] {
+        match self {
+            Self::None => &[],
+            Self::One(id) => core::slice::from_ref(id),
+            Self::Several(ids) => &ids.0,
+        }
+    }
+
+    /// Bytes on the heap.
+    fn len_held(&self) -> usize {
+        match self {
+            Self::None | Self::One(_) => 0,
+            Self::Several(ids) => { ids.0.capacity() }
+                .saturating_mul(size_of::<SubscriptionId>())
+                .saturating_add(size_of::<Several>()),
+        }
+    }
+
+    /// These and one more.
+    pub(super) fn and(self, id: SubscriptionId) -> Self {
+        match self {
+            Self::None => Self::One(id),
+            Self::One(first) => Self::Several(Box::new(Several(vec![first, id]))),
+            Self::Several(mut ids) => {
+                ids.0.push(id);
+                Self::Several(ids)
+            }
+        }
+    }
+}
+
+impl FromIterator<SubscriptionId> for Ids {
+    fn from_iter<I: IntoIterator<Item = SubscriptionId>>(ids: I) -> Self {
+        ids.into_iter().fold(Self::None, Self::and)
+    }
 }
 
 impl Delivery {
     /// Bytes of what it holds outside of itself, the message apart.
     fn len_held(&self) -> usize {
-        let size = size_of::<SubscriptionId>();
-        self.subscription_ids.capacity().saturating_mul(size)
+        self.subscription_ids.len_held()
     }
 }
 
@@ -79,6 +144,7 @@ impl MessageStore {
     pub(super) fn new(journal: Journal) -> Self {
         Self {
             messages: Slab::new(),
+            spare: Vec::new(),
             bytes: 0,
             taken: 0,
             journal,
@@ -135,6 +201,20 @@ impl MessageStore {
         stored.is_some_and(|stored| stored.ordinal <= first)
     }
 
+    /// So many more references have been given out.
+    #[inline]
+    pub(super) fn count(&mut self, reference: &MessageRef, more: usize) {
+        if let Some(stored) = self.messages.get_mut(reference.0) {
+            stored.references = stored.references.saturating_add(more);
+        }
+    }
+
+    /// Memory of a message that is gone, for the next one.
+    #[inline]
+    pub(super) fn spare_memory(&mut self) -> Option<BytesMut> {
+        self.spare.pop()
+    }
+
     /// Another message of its topic has come after this retained one.
     pub(super) fn supersede(&mut self, reference: &MessageRef) {
         if let Some(stored) = self.messages.get_mut(reference.0) {
@@ -151,7 +231,12 @@ impl MessageStore {
         if stored.references == 0 {
             self.bytes = self.bytes.saturating_sub(stored.message.len_held());
             let number = stored.number;
-            self.messages.remove(reference.0);
+            if let Some(stored) = self.messages.remove(reference.0)
+                && self.spare.len() < SPARE_MAX
+                && let Some(memory) = stored.message.into_memory(SPARE_BYTES_MAX)
+            {
+                self.spare.push(memory);
+            }
             if number != 0 {
                 self.record_forgotten(number);
             }
@@ -221,7 +306,7 @@ impl Store for Deliveries<'_> {
         Some(Outgoing {
             message: &stored.message,
             retain: handle.retain,
-            subscription_ids: OutgoingIds::These(&handle.subscription_ids),
+            subscription_ids: OutgoingIds::These(handle.subscription_ids.as_slice()),
             expires_at: stored.expires_at,
         })
     }

@@ -104,10 +104,13 @@ impl Broker {
         if shared.is_some() && !self.config.server.shared_subscription_available {
             return SubscribeReason::SharedSubscriptionsNotSupported;
         }
-        let held = match shared {
-            Some(shared) => self.subscriptions.get_shared(shared, key).is_some(),
-            None => self.subscriptions.get(filter, key).is_some(),
+        let before = match shared {
+            Some(shared) => self.subscriptions.get_shared(shared, key),
+            None => self.subscriptions.get(filter, key),
         };
+        // One that replaces another is as old as that.
+        let since = before.map(|before| before.since);
+        let held = since.is_some();
         if !held
             && self.subscriptions.subscriptions_len(key)
                 >= self.config.subscriptions_per_session_max
@@ -121,16 +124,10 @@ impl Broker {
         let qos = options.qos.min(self.config.server.maximum_qos);
         let qos = grant.map_or(qos, |grant| qos.min(grant.qos_max));
         let deny = grant.map_or(&[][..], |grant| &grant.deny);
-        let subscription = Subscription {
-            qos,
-            no_local: options.no_local,
-            retain_as_published: options.retain_as_published,
-            id,
-            deny: match deny {
-                [] => None,
-                filters => Some(filters.iter().map(|it| it.as_str().into()).collect()),
-            },
-        };
+        let since = since.unwrap_or_else(|| self.router.number_subscription());
+        let deny = deny.iter().map(|filter| filter.as_str().into());
+        let granted = SubscriptionOptions { qos, ..options };
+        let subscription = Subscription::new(granted, id, since, deny);
         // [5:MQTT-3.8.4-3] [3:MQTT-3.8.4-3] The same filter again replaces; nothing that waits is lost.
         let kept = self.store.journal.is_on().then(|| subscription.clone());
         let inserted = match shared {

@@ -29,11 +29,31 @@ pub(in crate::broker) struct Forwarded<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Choice {
     targets: Vec<Target>,
-    /// Ordinary subscriptions have no part in it.
+    part: Part,
+}
+
+/// Which subscriptions of this broker have a part in a message.
+#[derive(Debug, Default)]
+pub(in crate::broker) struct Part {
+    /// Ordinary subscriptions have none.
     without_plain: bool,
-    /// Shared subscriptions that have no part in it, or the only ones that have.
+    /// Shared subscriptions that have none, or the only ones that have.
     groups: Vec<GroupId>,
     only_groups: bool,
+}
+
+impl Part {
+    /// Whether ordinary subscriptions of this broker get the message.
+    #[inline]
+    pub(in crate::broker) const fn takes_plain(&self) -> bool {
+        !self.without_plain
+    }
+
+    /// Whether a shared subscription has its turn here.
+    #[inline]
+    pub(in crate::broker) fn takes_turn(&self, group: GroupId) -> bool {
+        self.groups.contains(&group) == self.only_groups
+    }
 }
 
 #[derive(Debug)]
@@ -46,8 +66,7 @@ struct Target {
 impl Choice {
     fn clear(&mut self) {
         self.targets.clear();
-        self.groups.clear();
-        (self.without_plain, self.only_groups) = (false, false);
+        self.part = Part::default();
     }
 
     fn target(&mut self, broker: BrokerId) -> Option<&mut Target> {
@@ -169,7 +188,10 @@ impl Joined {
                         continue;
                     }
                     let local = self.local.get(&turns.filter);
-                    choice.groups.extend(local.and_then(|local| local.group));
+                    choice
+                        .part
+                        .groups
+                        .extend(local.and_then(|local| local.group));
                     if let Some(target) = choice.target(broker) {
                         target.groups.push(turns.filter.clone());
                     }
@@ -236,10 +258,10 @@ impl Broker {
             // What was forwarded is never forwarded again.
             let groups =
                 { forwarded.groups.iter() }.filter_map(|filter| joined.local.get(filter)?.group);
-            joined.choice.groups = groups.collect();
-            joined.choice.only_groups = true;
+            joined.choice.part.groups = groups.collect();
+            joined.choice.part.only_groups = true;
             // Whoever came to be interested while a retained message was on its way gets it too.
-            joined.choice.without_plain = !forwarded.is_plain && !retains;
+            joined.choice.part.without_plain = !forwarded.is_plain && !retains;
             return;
         }
         if is_ours(name.as_bytes()) {
@@ -255,19 +277,12 @@ impl Broker {
         }
     }
 
-    /// Whether ordinary subscriptions of this broker get the message that is being routed.
+    /// Which subscriptions of this broker have a part in the message that is being routed.
     #[inline]
-    pub(in crate::broker) fn takes_plain(&self) -> bool {
-        let joined = self.joined.as_ref();
-        joined.is_none_or(|joined| !joined.choice.without_plain)
-    }
-
-    /// Whether a shared subscription has its turn here.
-    #[inline]
-    pub(in crate::broker) fn takes_turn(joined: Option<&Joined>, group: GroupId) -> bool {
-        joined.is_none_or(|joined| {
-            let choice = &joined.choice;
-            choice.groups.contains(&group) == choice.only_groups
+    pub(in crate::broker) fn take_part(&mut self) -> Part {
+        let joined = self.joined.as_mut();
+        joined.map_or_else(Part::default, |joined| {
+            core::mem::take(&mut joined.choice.part)
         })
     }
 

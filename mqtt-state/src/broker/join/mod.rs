@@ -110,7 +110,7 @@ use mqtt_topic::{GroupId, IndexConfig, Scratch, SubscriptionIndex};
 
 pub use message::{BrokerId, JoinMessage};
 
-pub(super) use choice::Forwarded;
+pub(super) use choice::{Forwarded, Part};
 pub(super) use retained::Retains;
 
 use super::{Broker, Config, Event};

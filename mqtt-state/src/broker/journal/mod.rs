@@ -322,6 +322,26 @@ impl Broker {
         result
     }
 
+    /// Answers of a connection wait until all that was changed so far is stored.
+    pub(super) fn answering_for_all<T>(
+        &mut self,
+        id: ConnectionId,
+        action: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let mark = self.connections.get(id);
+        let mark = mark.map_or(0, |connection| connection.link.mark());
+        let result = action(self);
+        let journal = &self.store.journal;
+        let (position, stored) = (journal.position(), journal.stored());
+        if journal.is_on()
+            && let Some(connection) = self.connections.get_mut(id)
+        {
+            connection.link.note_stored(stored);
+            connection.link.hold(mark, position);
+        }
+        result
+    }
+
     /// Tells a connection and its session how far the store has come, and gives messages the
     /// identifiers that have to be stored before they are used.
     pub(super) fn follow_store(&mut self, id: ConnectionId) {

@@ -164,7 +164,7 @@ fn stored(delivery: &Delivery, state: StoredState) -> StoredDelivery {
         qos: delivery.qos,
         retain: delivery.retain,
         is_turn: delivery.group.is_some(),
-        subscription_ids: delivery.subscription_ids.to_vec(),
+        subscription_ids: delivery.subscription_ids.as_slice().to_vec(),
     }
 }
 
@@ -230,7 +230,7 @@ impl Broker {
         let Some(session) = self.kept_as(key) else {
             return;
         };
-        let deny = subscription.deny.iter().flatten();
+        let deny = subscription.denied().iter();
         let stored = StoredSubscription {
             is_shared,
             qos: subscription.qos,

@@ -6,7 +6,7 @@ use core::fmt;
 use core::num::NonZeroU64;
 use core::time::Duration;
 
-use mqtt_codec::{PacketId, QoS, TopicFilter};
+use mqtt_codec::{PacketId, QoS, RetainHandling, SubscriptionOptions, TopicFilter};
 use mqtt_topic::{GroupId, Match, Scratch};
 
 use super::key::Key;
@@ -309,14 +309,13 @@ impl Restore {
             id,
             deny,
         } = stored;
-        let deny = (!deny.is_empty()).then(|| deny.into_boxed_slice());
-        let subscription = Subscription {
+        let options = SubscriptionOptions {
             qos,
             no_local,
             retain_as_published,
-            id,
-            deny,
+            retain_handling: RetainHandling::DoNotSend,
         };
+        let subscription = Subscription::new(options, id, 0, deny.into_iter());
         let inserted = if is_shared {
             let shared = filter.shared().ok().flatten().ok_or(RestoreError::Filter)?;
             broker
