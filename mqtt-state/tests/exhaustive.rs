@@ -23,3 +23,8 @@ fn a_million_retained_messages_are_replayed_and_expire_in_slices() {
 fn a_million_connections_are_told_goodbye_in_slices() {
     load::connections_end_together(1_000_000);
 }
+
+#[test]
+fn a_million_receive_one_message_in_slices() {
+    load::many_receive_one(1_000_000);
+}

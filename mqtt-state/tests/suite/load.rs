@@ -184,3 +184,85 @@ pub(crate) fn connections_end_together(count: usize) {
     assert_eq!(broker.stats().sessions, 0);
     assert!(broker.stats().work_of_call_max <= STEPS);
 }
+
+/// One message for very many, of whom the last half hear of it late: each once, in slices, and the
+/// next message of the same client waits for its turn.
+pub(crate) fn many_receive_one(count: usize) {
+    let mut broker = Broker::new(Config {
+        connections_max: count + 2,
+        sessions_max: count + 2,
+        work_per_call: STEPS,
+        events_max: 0,
+        ..Config::default()
+    });
+    let mut out = Vec::new();
+    let mut receivers = Vec::with_capacity(count);
+    for number in 0..count {
+        let id = join(&mut broker, START, &format!("{number}"), 0, &mut out);
+        subscribe(&mut broker, START, id, "all");
+        let _idle = broker.poll_transmit(START, id, 1000, &mut out);
+        receivers.push(id);
+    }
+    while let Some(id) = broker.poll_ready() {
+        let _idle = broker.poll_transmit(START, id, 1000, &mut out);
+    }
+    let publisher = join(&mut broker, START, "publisher", 0, &mut out);
+    let other = join(&mut broker, START, "other", 0, &mut out);
+    let topic = mqtt_codec::TopicName::new("all").unwrap();
+    let packet = |id, payload| {
+        encoded(Packet::Publish(mqtt_codec::Publish {
+            delivery: mqtt_codec::Delivery::AtLeastOnce {
+                id: mqtt_codec::PacketId::new(id).unwrap(),
+                dup: false,
+            },
+            ..mqtt_codec::Publish::new(topic, payload)
+        }))
+    };
+    let (first, second) = (packet(1, b"1"), packet(2, b"2"));
+    let both = [first.clone(), second.clone()].concat();
+    let consumed = broker.handle_input(START, publisher, &both);
+    assert_eq!(consumed.bytes, first.len(), "the second one waits");
+    assert!(!broker.wants_input(publisher) && broker.wants_input(other));
+    let mut ready = 0;
+    let mut each = |broker: &mut Broker| {
+        let mut more = 0;
+        while let Some(id) = broker.poll_ready() {
+            more += usize::from(id != publisher && id != other);
+        }
+        assert!(more <= STEPS, "{more} at once");
+        ready += more;
+        // Who waits for none of this is served in between.
+        assert_eq!(
+            broker
+                .handle_input(START, other, &encoded(Packet::PingReq))
+                .bytes,
+            2
+        );
+        out.clear();
+        let _idle = broker.poll_transmit(START, other, 1000, &mut out);
+        assert_eq!(out, [0xD0, 0]);
+        while broker.poll_ready().is_some() {}
+    };
+    each(&mut broker);
+    let calls = work_off(&mut broker, START, each);
+    assert_eq!((ready, calls), (count, count / STEPS - 1));
+    out.clear();
+    let _idle = broker.poll_transmit(START, publisher, 1000, &mut out);
+    assert_eq!(out, [0x40, 2, 0, 1], "PUBACK when all have it");
+    assert!(broker.wants_input(publisher));
+    assert_eq!(broker.stats().messages, 1, "kept once for all");
+    let consumed = broker.handle_input(START, publisher, &second);
+    assert_eq!(consumed.bytes, second.len());
+    work_off(&mut broker, START, |_| {});
+    for id in receivers {
+        out.clear();
+        let _idle = broker.poll_transmit(START, id, 1000, &mut out);
+        let payloads: Vec<_> = out
+            .chunk_by(|_, next| *next != 0x30)
+            .filter_map(|packet| packet.last())
+            .collect();
+        assert_eq!(payloads, [&b'1', &b'2'], "{out:02X?}");
+    }
+    assert_eq!(broker.stats().messages, 0);
+    assert!(broker.stats().work_of_call_max <= STEPS);
+}

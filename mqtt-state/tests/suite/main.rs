@@ -26,6 +26,7 @@ mod decision;
 mod disk;
 mod embed;
 mod expiry;
+mod fan_out;
 mod flow;
 mod join;
 mod journal;

@@ -25,6 +25,11 @@ fn many_connections_are_told_goodbye_in_slices() {
     load::connections_end_together(10_000);
 }
 
+#[test]
+fn many_receive_one_message_in_slices() {
+    load::many_receive_one(100_000);
+}
+
 /// A broker with few steps for each call.
 struct Hall {
     broker: Broker,
