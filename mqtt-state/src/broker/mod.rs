@@ -381,6 +381,8 @@ impl Broker {
             };
             match replays {
                 Replays::Queued => {}
+                // Some were given up, and the next have no identifiers yet.
+                Replays::Wait if transmit == Transmit::Idle && self.may_assign(id) => {}
                 Replays::Wait => break transmit,
                 // The next call has steps again.
                 Replays::OutOfSteps => break Transmit::More,

@@ -94,6 +94,17 @@ impl Client {
         }
     }
 
+    /// Whether more messages could get their identifiers now, and be sent.
+    pub(super) fn may_assign_ids(&self) -> bool {
+        let (Phase::Connected { .. }, Some(link)) = (&self.phase, &self.link) else {
+            return false;
+        };
+        let has_room = self.events.journal.len() < self.config.events_max;
+        has_room
+            && !self.events.is_full(&self.config)
+            && self.session.outbound.may_assign(link.send_quota())
+    }
+
     /// Where the answers to what comes now will begin.
     pub(super) fn mark(&self) -> u64 {
         self.link.as_ref().map_or(0, |link| link.mark())

@@ -314,19 +314,29 @@ impl Client {
             // The server does not read the last packet; it has had its time.
             link.abort();
         }
-        if self.events.journal.is_on() {
-            self.events.journal.set_now(now);
-            self.assign_ids();
-        }
-        let Some(link) = &mut self.link else {
-            return Transmit::Idle;
-        };
         let before = buf.len();
-        // What became of a message is an event, so there has to be room for that.
-        let has_room = !self.events.is_full(&self.config);
-        let is_open = matches!(self.phase, Phase::Connected { .. }) && has_room;
-        let session = is_open.then_some(&mut self.session);
-        let transmit = link.transmit(now, max_bytes, buf, session, &mut self.events);
+        let transmit = loop {
+            if self.events.journal.is_on() {
+                self.events.journal.set_now(now);
+                self.assign_ids();
+            }
+            let Some(link) = &mut self.link else {
+                return Transmit::Idle;
+            };
+            // What became of a message is an event, so there has to be room for that.
+            let has_room = !self.events.is_full(&self.config);
+            let is_open = matches!(self.phase, Phase::Connected { .. }) && has_room;
+            let session = is_open.then_some(&mut self.session);
+            let room = max_bytes.saturating_sub(buf.len().saturating_sub(before));
+            let transmit = link.transmit(now, room, buf, session, &mut self.events);
+            // Some were given up, and the next have no identifiers yet.
+            if transmit != Transmit::Idle || !self.may_assign_ids() {
+                break transmit;
+            }
+            if buf.len().saturating_sub(before) >= max_bytes {
+                break Transmit::More;
+            }
+        };
         if buf.len() > before {
             if let Phase::Connecting { offer, .. } = &mut self.phase {
                 offer.is_sent = true;

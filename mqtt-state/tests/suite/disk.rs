@@ -11,7 +11,8 @@ use mqtt_state::broker::{Broker, Config, Idle, JournalEntry, Restore, StoreKey};
 pub(crate) struct Disk {
     /// Values as they would be written.
     pub(crate) table: BTreeMap<Vec<u8>, String>,
-    at: Timestamp,
+    /// Of the last entry.
+    pub(crate) at: Timestamp,
     /// Entries that are not written yet.
     behind: VecDeque<JournalEntry>,
     /// So many entries may stay unwritten.

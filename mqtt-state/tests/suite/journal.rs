@@ -340,3 +340,37 @@ fn a_server_that_may_have_made_a_session_is_known_after_a_crash() {
     let state = client.state();
     assert_eq!(state, mqtt_state::client::State::Connected);
 }
+
+/// As found in the broker by its model: the message that had expired took the only identifier that
+/// the quota had.
+#[test]
+fn a_message_that_has_expired_leaves_its_turn_to_the_next() {
+    let config = Config {
+        in_flight_max: 1,
+        ..config()
+    };
+    let (mut client, mut peer) = (Client::new(config), Peer::new(V5_0));
+    let properties = PublishProperties {
+        message_expiry_secs: Some(10),
+        ..PublishProperties::default()
+    };
+    for _ in 0..3 {
+        let late = message("late", QoS::AtLeastOnce);
+        let late = late.with_properties(&properties).unwrap();
+        client.publish(peer.now, late).unwrap();
+    }
+    let in_time = message("in time", QoS::AtLeastOnce);
+    client.publish(peer.now, in_time).unwrap();
+    store(&mut client);
+    peer.now = peer.now + Duration::from_secs(30);
+    connect(&mut client, &peer, false);
+    // Identifiers are noted when they are polled for, and sent when that is stored.
+    for _ in 0..4 {
+        store(&mut client);
+        let heard = peer.hear(&mut client);
+        if !heard.is_empty() {
+            return assert_eq!(heard, ["PUBLISH t=in time q1 id4"]);
+        }
+    }
+    panic!("{:?}", client.explain());
+}

@@ -2,10 +2,12 @@
 
 use core::time::Duration;
 
-use mqtt_codec::{Binary, Connect, Message, ProtocolVersion, QoS, TopicName, Will};
+use mqtt_codec::{
+    Binary, Connect, Message, ProtocolVersion, PublishProperties, QoS, TopicName, Will,
+};
 use mqtt_state::broker::{Config, Idle, Restore, RestoreError, StoreKey, StoreValue};
 use mqtt_state::client::Event;
-use mqtt_state::{InputWaits, OutputWaits, Timestamp};
+use mqtt_state::{InputWaits, OutputWaits, Timestamp, server};
 
 use crate::wire::{V3_1_1, V5_0, text, want};
 use crate::world::{Who, World};
@@ -269,7 +271,7 @@ fn expiry_goes_on_while_nobody_runs() {
         world.subscribe(reader, &[want("t", QoS::AtLeastOnce)]);
         // Connected until the program ends: its time runs from then.
         let expiring = |topic, secs| {
-            let properties = mqtt_codec::PublishProperties {
+            let properties = PublishProperties {
                 message_expiry_secs: Some(secs),
                 ..Default::default()
             };
@@ -561,4 +563,58 @@ fn flush(world: &mut World) {
 fn flush_disk(world: &mut World) {
     let World { disk, broker, .. } = world;
     disk.flush(broker);
+}
+
+/// Found by the broker model: the message that had expired took the only identifier that the quota
+/// had, and nobody came back for the next.
+#[test]
+fn a_message_that_has_expired_leaves_its_turn_to_the_next() {
+    // [5:MQTT-3.3.2-5]
+    let config = Config {
+        server: server::Config {
+            in_flight_max: 1,
+            ..server::Config::default()
+        },
+        ..config()
+    };
+    let mut world = World::with(config);
+    let reader = away(&mut world, "reader", V5_0, "t");
+    let writer = world.joined("writer", V5_0);
+    let properties = PublishProperties {
+        message_expiry_secs: Some(10),
+        ..PublishProperties::default()
+    };
+    for _ in 0..3 {
+        let late = Message::new("t", "late").unwrap();
+        let late = late.with_qos(QoS::AtLeastOnce);
+        world.send(writer, late.with_properties(&properties).unwrap());
+    }
+    world.publish(writer, "t", "in time", QoS::AtLeastOnce);
+    world.pass_secs(30);
+    world.resume(reader, V5_0);
+    assert_eq!(world.got(reader), ["t=in time q1"]);
+}
+
+/// Found by the broker model: the session was restored without its messages, as if it never had been
+/// kept.
+#[test]
+fn what_a_session_that_ends_with_the_program_was_to_get_goes_to_others() {
+    // [5:MQTT-4.8.2-5]
+    let mut world = World::with(config());
+    let one = away(&mut world, "one", V5_0, "$share/g/t");
+    let two = away(&mut world, "two", V5_0, "$share/g/t");
+    // Its session was kept, and now ends with this connection.
+    let mut last = Connect::new(V5_0, text("one"));
+    last.clean_start = false;
+    world.connect(one, &last);
+    world.settle();
+    let writer = world.joined("writer", V5_0);
+    world.publish(writer, "t", "job", QoS::AtLeastOnce);
+    // Into the broker, and not out of it.
+    world.settle_for(1);
+    world.crash(Duration::ZERO);
+    let now = world.now;
+    world.broker.handle_timeout(now);
+    world.resume(two, V5_0);
+    assert_eq!(world.got(two), ["t=job q1"]);
 }

@@ -240,8 +240,10 @@ impl World {
                 return true;
             }
         }
+        // What was stored just now may have been waited for.
+        let ready = self.ready.len();
         self.collect();
-        false
+        self.ready.len() > ready
     }
 
     fn step_up(&mut self, place: usize) -> bool {

@@ -374,6 +374,23 @@ impl Broker {
             }
             entry.session.outbound.hold(place, position);
         }
+        if entry.session.outbound.may_assign(quota) {
+            // It goes on when the store has fetched what there is.
+            self.store.journal.refused.insert(id);
+        }
+    }
+
+    /// Whether more messages of a connection could get their identifiers now.
+    pub(super) fn may_assign(&self, id: ConnectionId) -> bool {
+        if !self.store.journal.is_on() || self.journal_is_full() {
+            return false;
+        }
+        let Some(connection) = self.connections.get(id) else {
+            return false;
+        };
+        let entry = connection.session.and_then(|key| self.sessions.get(key));
+        let quota = connection.link.send_quota();
+        entry.is_some_and(|entry| entry.session.outbound.may_assign(quota))
     }
 
     /// Whether the connection has output that waits for the store; if so, it is named when it

@@ -276,9 +276,8 @@ impl Restore {
             delay_secs: will.delay_secs,
         });
         entry.will_at = will_at;
-        if expiry_secs > 0 {
-            entry.session.outbound.follow();
-        }
+        // One that ends at once, too: if it was kept, others of its groups get what it did not.
+        entry.session.outbound.follow();
         if let Some(at) = will_at {
             broker.timers.set(at, Timer::Will(key));
         }

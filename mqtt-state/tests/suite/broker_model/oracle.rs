@@ -67,6 +67,16 @@ pub(super) struct Witness {
     pub(super) wills: Vec<usize>,
 }
 
+impl Witness {
+    /// Whether the model has an explanation for everything.
+    pub(super) fn is_clear(&self) -> Verdict {
+        if self.dropped.is_empty() && self.not_retained.is_empty() && self.wills.is_empty() {
+            return Ok(());
+        }
+        Err(format!("more happened than had to: {self:?}"))
+    }
+}
+
 /// An acknowledgement of a client: PUBACK, PUBREC or PUBCOMP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -140,6 +150,7 @@ tally! {
     over_sessions
     over_retained
     retained_expired
+    restarted
     refused
 }
 
@@ -212,6 +223,10 @@ struct Session {
     ends_at: Option<u64>,
     will: Option<(Testament, Rc<Message>)>,
     will_at: Option<u64>,
+    /// It outlived a connection, or could have.
+    is_kept: bool,
+    /// It was in a store, which does not know whether what waited was on its way.
+    is_restored: bool,
     /// The newest message with RETAIN sent for each topic at each QoS.
     newest: BTreeMap<(String, u8), u64>,
 }
@@ -235,6 +250,8 @@ pub(super) struct Model {
     numbers: u64,
     /// What each session was given in this step.
     given: [usize; CLIENTS],
+    /// Whose connection ended in this step, with the QoS 0 messages that waited.
+    left: BTreeSet<usize>,
     /// The last words to connections that the broker ended.
     farewells: BTreeMap<usize, VecDeque<Vec<String>>>,
     pub(super) tally: Tally,
@@ -251,6 +268,7 @@ impl Model {
             retained: BTreeMap::new(),
             numbers: 0,
             given: [0; CLIENTS],
+            left: BTreeSet::new(),
             farewells: BTreeMap::new(),
             tally: Tally::default(),
         }
@@ -259,6 +277,7 @@ impl Model {
     /// Begins a step.
     pub(super) fn begin(&mut self) {
         self.given = [0; CLIENTS];
+        self.left.clear();
     }
 
     pub(super) const fn next_number(&mut self) -> u64 {
@@ -337,6 +356,7 @@ impl Model {
         }
         session.ends_at = None;
         session.expiry = expiry;
+        session.is_kept |= expiry > 0;
         session.will = arrival.will;
         let mut link = Link {
             is_v5: arrival.is_v5,
@@ -396,6 +416,7 @@ impl Model {
         self.farewells.insert(who, link.answers);
         // QoS 0 waits for nobody who is away.
         session.waiting_qos0.clear();
+        self.left.insert(who);
         for greeting in &mut session.greetings {
             greeting.is_owed &= greeting.copy.qos > 0;
         }
@@ -423,6 +444,44 @@ impl Model {
         }
     }
 
+    /// The program ended, having stored something at `stored_at` the last time, and a new one has
+    /// begun now.
+    pub(super) fn restart(&mut self, stored_at: u64, now: u64, witness: &mut Witness) -> Verdict {
+        self.tally.restarted += 1;
+        self.farewells.clear();
+        for who in 0..CLIENTS {
+            let Some(session) = self.sessions.get_mut(&who) else {
+                continue;
+            };
+            // Nobody knows of retained messages that were still to come; of those that waited the
+            // store does.
+            for greeting in &mut session.greetings {
+                greeting.is_owed = false;
+            }
+            session.waiting_qos0.clear();
+            session.is_restored = true;
+            self.left.insert(who);
+            if session.link.take().is_none() {
+                continue;
+            }
+            let expiry = session.expiry;
+            let after = |secs: u32| stored_at + u64::from(secs);
+            let will = session.will.as_ref();
+            session.will_at = will.map(|(will, _)| after(will.delay.min(expiry)));
+            session.ends_at = (expiry != FOR_EVER).then(|| after(expiry));
+            if !session.is_kept {
+                // Of a session that ends with its connection there is nothing but its will.
+                session.waiting.clear();
+                session.published.clear();
+                for filter in core::mem::take(&mut session.subscriptions).keys() {
+                    self.leave_group(who, filter);
+                }
+            }
+        }
+        self.now = now;
+        self.pass(now, witness)
+    }
+
     fn publish_will(&mut self, who: usize, witness: &mut Witness) -> Verdict {
         let session = self.sessions.get_mut(&who).ok_or("no session")?;
         session.will_at = None;
@@ -443,8 +502,8 @@ impl Model {
             note: message.note.clone(),
             ..*message
         };
-        self.route(Some(who), &Rc::new(message), witness)?;
-        Ok(())
+        self.route(Some(who), &Rc::new(message), witness)
+            .map(|_| ())
     }
 
     fn end_session(&mut self, who: usize, witness: &mut Witness) -> Verdict {
@@ -506,11 +565,13 @@ impl Model {
         // Wills of the same moment in the order of the broker.
         let mut order = witness.wills.clone();
         order.extend(0..CLIENTS);
+        let is_due = |at: Option<u64>| at.is_some_and(|at| at <= now);
         for who in order {
-            let is_due = |at: Option<u64>| at.is_some_and(|at| at <= now);
             if self.sessions.get(&who).is_some_and(|it| is_due(it.will_at)) {
                 self.publish_will(who, witness)?;
             }
+        }
+        for who in 0..CLIENTS {
             if self.sessions.get(&who).is_some_and(|it| is_due(it.ends_at)) {
                 self.end_session(who, witness)?;
             }
@@ -809,10 +870,13 @@ impl Model {
         }
         let maximum = self.terms.waiting_max;
         let most = witness.before[who] + self.given[who];
-        let least = match session.link {
-            Some(_) => most,
-            // Its connection may have ended in this step.
-            None => session.waiting.len(),
+        let least = if !self.left.contains(&who) {
+            most
+        } else if self.terms.journal {
+            // What has an identifier waits no more, and may not have been sent.
+            0
+        } else {
+            session.waiting.len().min(most)
         };
         let dropped = witness.dropped.iter().position(|(of, _)| *of == who);
         if let Some(place) = dropped.filter(|_| most >= maximum) {
@@ -909,7 +973,8 @@ impl Model {
         if seen.id.is_some() {
             self.tally.too_large += link.skip_large(&mut session.published);
         }
-        if seen.dup {
+        let is_first = link.again.is_empty() && session.is_restored;
+        if seen.dup && !is_first {
             // [5:MQTT-3.3.1-1] [5:MQTT-4.4.0-1] [5:MQTT-4.6.0-1] [3:MQTT-4.6.0-1]
             let Some(id) = link.again.pop_front() else {
                 return wrong("nothing is to be sent again");
@@ -940,9 +1005,15 @@ impl Model {
         };
         let takes_big = link.takes_big;
         let is_it = |copy: &Copy| is_seen(seen, copy, now, is_v5, seen.id);
-        let passed = { queue.iter() }
-            .take_while(|copy| copy.message.is_expired(now) || (copy.message.is_big && !takes_big))
+        let is_late = |copy: &Copy| copy.message.is_expired(now);
+        let mut passed = { queue.iter() }
+            .take_while(|copy| is_late(copy) || (copy.message.is_big && !takes_big))
             .count();
+        // What may have been sent before the program ended is sent again, however late.
+        let is_again = seen.dup;
+        if is_again && let Some(place) = queue.range(..passed).position(is_it) {
+            passed = place;
+        }
         let copy = if queue.get(passed).is_some_and(is_it) {
             for copy in queue.drain(..passed) {
                 self.tally.note_passed(&copy, now);
@@ -953,7 +1024,7 @@ impl Model {
                 { session.greetings.iter().enumerate() }.partition(|(_, it)| it.is_owed);
             let mut greetings = owed.into_iter().chain(others);
             let greeting =
-                greetings.find(|(_, it)| is_it(&it.copy) && !it.copy.message.is_expired(now));
+                greetings.find(|(_, it)| is_it(&it.copy) && (is_again || !is_late(&it.copy)));
             let Some((place, _)) = greeting else {
                 let next = { queue.get(passed) }.map(|copy| show(copy, now, is_v5, false, None));
                 let others = &session.greetings;
@@ -1001,7 +1072,13 @@ impl Model {
             self.tally.too_large += link.skip_large(&mut session.published);
         }
         let flights = session.published.len() + session.released.len();
-        if flights != in_flight {
+        // With a store, a message has its identifier before it is sent.
+        let named = if self.terms.journal {
+            session.waiting.len() + session.greetings.len()
+        } else {
+            0
+        };
+        if in_flight < flights || in_flight > flights + named {
             return Err(format!("{who}: {in_flight} in flight, and not {flights}"));
         }
         if has_quota && !link.again.is_empty() {
@@ -1050,6 +1127,7 @@ impl Model {
         let passed = session.waiting.iter();
         let passed = passed.filter(|copy| copy.message.is_expired(now) || copy.message.is_big);
         let least = session.waiting.len() - passed.count();
+        let least = least.saturating_sub(in_flight - flights);
         if waiting < least || waiting > most {
             return Err(format!("{who}: {waiting} wait, and not {least} to {most}"));
         }

@@ -17,6 +17,7 @@ use mqtt_state::{Timestamp, Transmit, server};
 
 use super::oracle::{Answer, Arrival, Message, Model, Seen, Tally, Verdict, Witness};
 use super::script::{BIG, CLIENTS, Hello, Letter, Step, Terms, Wish};
+use crate::disk::Disk;
 use crate::wire::{V3_1_1, V5_0, id, show};
 
 const NAMES: [&str; CLIENTS] = ["0", "1", "2", "3", "4"];
@@ -47,6 +48,7 @@ struct Play {
     terms: Terms,
     broker: Broker,
     model: Model,
+    disk: Disk,
     peers: [Peer; CLIENTS],
     ready: BTreeSet<ConnectionId>,
 }
@@ -65,20 +67,6 @@ pub(super) fn play(terms: Terms, steps: &[Step]) -> Verdict<Tally> {
 
 impl Play {
     fn new(terms: Terms) -> Self {
-        let config = Config {
-            server: server::Config {
-                waiting_len_max: terms.waiting_max,
-                in_flight_max: terms.in_flight_max,
-                receive_maximum: terms.receive_maximum,
-                session_expiry_max_secs: terms.session_expiry_max,
-                ..server::Config::default()
-            },
-            subscriptions_per_session_max: terms.subscriptions_max,
-            retained_len_max: terms.retained_max,
-            sessions_max: terms.sessions_max,
-            seed: terms.seed,
-            ..Config::default()
-        };
         let peer = || Peer {
             connection: None,
             version: V5_0,
@@ -95,8 +83,9 @@ impl Play {
         };
         Self {
             terms,
-            broker: Broker::new(config),
+            broker: Broker::new(config(terms)),
             model: Model::new(terms, 1000),
+            disk: Disk::default(),
             peers: core::array::from_fn(|_| peer()),
             ready: BTreeSet::new(),
         }
@@ -110,6 +99,11 @@ impl Play {
         match step {
             Step::Connect(who, hello) => self.connect(who, hello)?,
             Step::Pass(secs) => return self.pass(secs),
+            Step::Restart(secs) => {
+                if self.terms.journal {
+                    self.restart(secs)?;
+                }
+            }
             Step::Announce(letter) => {
                 let message = self.compose(letter);
                 let now = self.now();
@@ -545,12 +539,33 @@ impl Play {
         let mut witness = self.witness(before);
         self.model.begin();
         with_model(&mut self.model, &mut witness)?;
-        let is_clear = witness.dropped.is_empty() && witness.not_retained.is_empty();
-        if is_clear && witness.wills.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("more happened than had to: {witness:?}"))
+        witness.is_clear()
+    }
+
+    /// The store follows at once.
+    fn store(&mut self) {
+        self.disk.flush(&mut self.broker);
+        self.ready
+            .extend(core::iter::from_fn(|| self.broker.poll_ready()));
+    }
+
+    /// The program ends, with all that is not stored.
+    fn restart(&mut self, secs: u32) -> Verdict {
+        let stored_at = self.disk.at.as_nanos() / 1_000_000_000;
+        let now = Timestamp::from_secs(self.model.now() + u64::from(secs));
+        let elapsed = now.saturating_since(self.disk.at);
+        for peer in &mut self.peers {
+            peer.hang_up();
         }
+        self.ready.clear();
+        let (before, terms) = (self.waiting(), self.terms);
+        self.broker = self.disk.restore(config(terms), now, elapsed);
+        self.broker.handle_timeout(now);
+        let mut witness = self.witness(before);
+        self.model.begin();
+        let now = now.as_nanos() / 1_000_000_000;
+        self.model.restart(stored_at, now, &mut witness)?;
+        witness.is_clear()
     }
 
     fn waiting(&self) -> [usize; CLIENTS] {
@@ -579,8 +594,7 @@ impl Play {
                 _report => {}
             }
         }
-        self.ready
-            .extend(core::iter::from_fn(|| self.broker.poll_ready()));
+        self.store();
         witness
     }
 
@@ -662,6 +676,7 @@ impl Play {
             }
             Transmit::Close => return Err(format!("{who} was closed")),
         }
+        self.store();
         let version = self.peers[who].version;
         let bytes = core::mem::take(&mut self.peers[who].rest);
         let mut rest = &bytes[..];
@@ -735,7 +750,9 @@ impl Play {
             .broker
             .poll_transmit(now, connection, self.terms.chunk, bytes)
             != Transmit::Close
-        {}
+        {
+            self.disk.flush(&mut self.broker);
+        }
         let mut rest = &bytes[..];
         while let Parsed::Complete((packet, size)) =
             decode(rest, version, u32::MAX).map_err(|error| error.to_string())?
@@ -856,6 +873,24 @@ impl Peer {
                 known.ok_or_else(|| format!("{alias} is not known"))
             }
         }
+    }
+}
+
+fn config(terms: Terms) -> Config {
+    Config {
+        server: server::Config {
+            waiting_len_max: terms.waiting_max,
+            in_flight_max: terms.in_flight_max,
+            receive_maximum: terms.receive_maximum,
+            session_expiry_max_secs: terms.session_expiry_max,
+            ..server::Config::default()
+        },
+        subscriptions_per_session_max: terms.subscriptions_max,
+        retained_len_max: terms.retained_max,
+        sessions_max: terms.sessions_max,
+        journal: terms.journal,
+        seed: terms.seed,
+        ..Config::default()
     }
 }
 

@@ -76,6 +76,8 @@ pub(super) struct Terms {
     pub(super) in_flight_max: u16,
     pub(super) receive_maximum: u16,
     pub(super) session_expiry_max: Option<u32>,
+    /// A store follows the broker, and the program may end.
+    pub(super) journal: bool,
     /// Bytes that the broker is asked for at once.
     pub(super) chunk: usize,
 }
@@ -113,6 +115,8 @@ pub(super) enum Step {
     /// One helping of output.
     ReadSome(usize),
     Pass(u32),
+    /// The program ends without a warning, and another one begins so many seconds later.
+    Restart(u32),
 }
 
 /// What CONNECT says.
@@ -178,6 +182,7 @@ pub(super) fn terms(seed: u64) -> Terms {
         in_flight_max: random.one_of(&[20, 20, 3, 1]),
         receive_maximum: random.one_of(&[20, 20, 3, 1]),
         session_expiry_max: random.one_of(&[None, None, Some(60)]),
+        journal: random.chance(50),
         chunk: usize::try_from(random.one_of(&[1, 40, 4096])).unwrap(),
     }
 }
@@ -215,6 +220,7 @@ fn step(random: &mut Random, topics: u32) -> Step {
         85..87 => Step::Refuse(who),
         87..91 => Step::Reads(who, random.chance(60)),
         91..94 => Step::ReadSome(who),
+        94..96 => Step::Restart(random.one_of(&[0, 0, 5, 50])),
         _ => Step::Pass(random.one_of(&[1, 1, 4, 10, 40])),
     }
 }
