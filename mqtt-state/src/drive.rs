@@ -72,4 +72,6 @@ pub enum TimeoutReason {
     Work,
     /// A question that nobody has answered counts as denied.
     Decision,
+    /// Other brokers have had their time to say whether they have the session of a client.
+    Claim,
 }

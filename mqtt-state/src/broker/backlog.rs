@@ -130,7 +130,7 @@ impl Broker {
     }
 }
 
-const fn queue_limits(config: &Config) -> QueueLimits {
+pub(super) const fn queue_limits(config: &Config) -> QueueLimits {
     QueueLimits {
         len_max: config.server.waiting_len_max,
         bytes_max: config.server.messages_bytes_max,

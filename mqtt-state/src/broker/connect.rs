@@ -66,6 +66,20 @@ impl Broker {
         connect: ConnectRequest,
         authentication_data: Option<AuthenticationData>,
     ) -> Result<(), CloseCause> {
+        match self.claim(now, id, connect, authentication_data) {
+            Some((connect, data)) => self.admit_claimed(now, id, connect, data),
+            None => Ok(()),
+        }
+    }
+
+    /// A CONNECT whose client is nobody else's.
+    pub(super) fn admit_claimed(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        connect: ConnectRequest,
+        authentication_data: Option<AuthenticationData>,
+    ) -> Result<(), CloseCause> {
         // [5:MQTT-3.1.3-6] [3:MQTT-3.1.3-6] A client without an identifier gets one.
         let assigned = connect
             .client_id
@@ -110,6 +124,7 @@ impl Broker {
                 .create(client_id)
                 .ok_or(CloseCause::Refused(ConnectReason::ServerBusy))?,
         };
+        self.note_begun(key, session_present);
         // [5:MQTT-3.1.3-9] The client is back before the delay of its will was over.
         self.cancel_timers(key);
         let expiry_secs = connect.session_expiry_secs;
@@ -253,8 +268,16 @@ impl Broker {
             Some(_) => self.publish_will(now, key),
             None => {}
         }
+        self.let_rest(now, key);
+    }
+
+    /// A session whose client is away lives on for as long as it is to.
+    pub(super) fn let_rest(&mut self, now: Timestamp, key: SessionKey) {
+        let Some(entry) = self.sessions.get(key) else {
+            return;
+        };
         // [5:MQTT-3.1.2-23] [5:MQTT-4.1.0-2] [3:MQTT-3.1.2-6]
-        match expiry_secs {
+        match entry.expiry_secs {
             0 => self.end_session_in_turn(now, key),
             FOR_EVER => {}
             secs => {
@@ -370,7 +393,7 @@ impl Broker {
         });
     }
 
-    fn cancel_timers(&mut self, key: SessionKey) {
+    pub(super) fn cancel_timers(&mut self, key: SessionKey) {
         let Some(entry) = self.sessions.get_mut(key) else {
             return;
         };
@@ -386,7 +409,12 @@ impl Broker {
     fn assign_client_id(&mut self) -> String {
         loop {
             self.assigned = self.assigned.wrapping_add(1);
-            let id = format!("auto-{:016x}", mix(self.config.seed ^ self.assigned));
+            let id = mix(self.config.seed ^ self.assigned);
+            // Brokers that are joined have other ones each.
+            let id = match &self.config.join {
+                Some(join) => format!("auto-{}-{id:016x}", join.id),
+                None => format!("auto-{id:016x}"),
+            };
             if self.sessions.find(&id).is_none() {
                 return id;
             }

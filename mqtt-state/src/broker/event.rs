@@ -195,6 +195,14 @@ pub enum Event {
         /// The other broker.
         broker: BrokerId,
     },
+    /// The session of a client has gone to another broker, where the client is; or, after the two
+    /// were apart, there is a later one there.
+    SessionMoved {
+        /// Whose.
+        client_id: Box<str>,
+        /// The other broker.
+        broker: BrokerId,
+    },
     /// A message is not sent on to another broker: as many wait for it as
     /// [`JoinConfig`](super::JoinConfig) allows.
     NotForwarded {
@@ -245,6 +253,7 @@ impl Event {
             } => client_id.len().saturating_add(message.len_held()),
             Self::Connected { client_id, .. }
             | Self::QueueFull { client_id, .. }
+            | Self::SessionMoved { client_id, .. }
             | Self::SessionEnded { client_id } => client_id.len(),
             Self::Closed {
                 client_id, text, ..

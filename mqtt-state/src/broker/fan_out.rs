@@ -242,6 +242,7 @@ impl Broker {
         let policy = self.config.shared_policy;
         let elsewhere = self.kept_elsewhere();
         let (subscriptions, work) = (&self.subscriptions, &mut self.work);
+        let joined = self.joined.as_deref();
         let Router { scratch, turns, .. } = &mut self.router;
         let mut outlet = Outlet {
             sessions: &mut self.sessions,
@@ -261,6 +262,7 @@ impl Broker {
             !is_own
                 && subscription.since <= accepted
                 && part.takes_plain()
+                && !joined.is_some_and(|joined| joined.is_elsewhere(key, part))
                 && !subscription.denies(name)
         };
         let has_more = subscriptions.receivers(name, scratch, position, budget, &mut |receiver| {
@@ -357,6 +359,11 @@ impl Broker {
 
     /// Goes on with messages, as far as this call has steps.
     pub(super) fn advance_fan_outs(&mut self, now: Timestamp) {
+        self.go_on(now);
+        self.finish_moving();
+    }
+
+    fn go_on(&mut self, now: Timestamp) {
         while self.work.left() > 0
             && let Some(mut fan_out) = self.router.fan_outs.pop_front()
         {

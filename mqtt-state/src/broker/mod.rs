@@ -425,6 +425,7 @@ impl Broker {
             Timer::Session(_) => TimeoutReason::SessionExpiry,
             Timer::Retained(_) => TimeoutReason::RetainedExpiry,
             Timer::Decision(_) => TimeoutReason::Decision,
+            Timer::Claim(_) => TimeoutReason::Claim,
             Timer::Rate(_) | Timer::TooSlow(_) | Timer::Drain => TimeoutReason::Work,
         };
         Some(Timeout { at, reason })

@@ -114,6 +114,12 @@ impl Router {
         self.turns.remove(&group);
     }
 
+    /// Of the messages that not all have got, which was the first of all that this broker has taken.
+    pub(super) fn first_fan_out(&self) -> Option<u64> {
+        let first = self.fan_outs.front()?;
+        Some(first.progress.part.number)
+    }
+
     /// The number of a new subscription.
     pub(super) fn number_subscription(&mut self) -> u64 {
         self.subscribed = self.subscribed.saturating_add(1);

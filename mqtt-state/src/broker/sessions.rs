@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
+use core::ops::Bound;
 
 use mqtt_codec::{QoS, SubscriptionId};
 use mqtt_topic::Cursor;
@@ -43,6 +44,8 @@ pub(super) struct SessionEntry {
     counted: usize,
     /// Retained messages that new subscriptions still have to get.
     pub(super) replays: VecDeque<Replay>,
+    /// When it was begun or came from another broker, by the count that joined brokers share.
+    pub(super) since: u64,
 }
 
 impl SessionEntry {
@@ -122,6 +125,7 @@ impl Sessions {
             is_full: false,
             counted: 0,
             replays: VecDeque::new(),
+            since: 0,
         })?;
         self.by_client_id.insert(client_id.into(), key);
         self.weigh(key);
@@ -165,6 +169,16 @@ impl Sessions {
     pub(super) fn iter(&self) -> impl Iterator<Item = &SessionEntry> {
         let keys = self.by_client_id.values();
         keys.filter_map(|key| self.entries.get(*key))
+    }
+
+    /// Those behind this client identifier, in their order.
+    pub(super) fn behind(
+        &self,
+        client_id: Option<&str>,
+    ) -> impl Iterator<Item = (SessionKey, &SessionEntry)> {
+        let from = client_id.map_or(Bound::Unbounded, Bound::Excluded);
+        let keys = self.by_client_id.range::<str, _>((from, Bound::Unbounded));
+        keys.filter_map(|(_, key)| Some((*key, self.entries.get(*key)?)))
     }
 
     pub(super) fn len(&self) -> usize {

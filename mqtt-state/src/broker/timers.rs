@@ -28,6 +28,8 @@ pub(super) enum Timer {
     TooSlow(ConnectionId),
     /// Some more connections are told goodbye.
     Drain,
+    /// Other brokers have had their time to say whether they have a session.
+    Claim(u64),
 }
 
 /// All timers; the next one is found without looking at the others.
@@ -105,6 +107,7 @@ impl Broker {
                 }
                 Timer::Retained(name) => self.expire_retained(name),
                 Timer::Decision(key) => self.question_expired(now, key),
+                Timer::Claim(count) => self.claim_expired(now, count),
             }
         }
     }
@@ -118,6 +121,7 @@ impl Broker {
             | Timer::Retained(_)
             | Timer::Decision(_)
             | Timer::Rate(_)
+            | Timer::Claim(_)
             | Timer::Drain => 1,
         }
     }

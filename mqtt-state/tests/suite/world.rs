@@ -195,6 +195,18 @@ impl World {
         assert_eq!(self.connection(who), None, "both sides closed");
     }
 
+    /// Somebody else has polled this connection until it was idle.
+    pub(crate) fn drained(&mut self, connection: ConnectionId) {
+        self.ready.remove(&connection);
+    }
+
+    /// Takes a client out that is not connected, and puts another one in its place.
+    pub(crate) fn replace(&mut self, who: Who, client: Client) -> Client {
+        let end = &mut self.ends[who.0];
+        assert_eq!(end.connection, None, "{}: not connected", end.name);
+        core::mem::replace(&mut end.client, client)
+    }
+
     /// The network between a client and the broker fails: what was on its way is lost.
     pub(crate) fn cut(&mut self, who: Who) {
         let now = self.now;

@@ -20,6 +20,7 @@ use crate::broker::{Broker, SharedPolicy};
 #[derive(Debug)]
 pub(in crate::broker) struct Forwarded<'a> {
     pub(in crate::broker) publisher: Option<SessionKey>,
+    pub(super) from: BrokerId,
     pub(super) is_plain: bool,
     pub(super) groups: &'a [FilterKey],
     pub(super) stamp: Option<Stamp>,
@@ -40,6 +41,10 @@ pub(in crate::broker) struct Part {
     /// Shared subscriptions that have none, or the only ones that have.
     groups: Vec<GroupId>,
     only_groups: bool,
+    /// Where it was published.
+    pub(super) origin: BrokerId,
+    /// Which one it is, of all that this broker has taken.
+    pub(in crate::broker) number: u64,
 }
 
 impl Part {
@@ -254,6 +259,9 @@ impl Broker {
             return;
         };
         joined.choice.clear();
+        joined.taken = joined.taken.saturating_add(1);
+        joined.choice.part.number = joined.taken;
+        joined.choice.part.origin = forwarded.map_or(joined.config.id, |it| it.from);
         if let Some(forwarded) = forwarded {
             // What was forwarded is never forwarded again.
             let groups =

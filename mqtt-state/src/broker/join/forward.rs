@@ -81,6 +81,7 @@ impl Broker {
         let publisher = publisher.and_then(|client_id| self.sessions.find(&client_id));
         let forwarded = Forwarded {
             publisher,
+            from,
             is_plain,
             groups: &here,
             stamp,

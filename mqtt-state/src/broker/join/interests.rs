@@ -68,7 +68,7 @@ impl FilterKey {
         }
     }
 
-    fn of(filter: SubscriptionFilter<'_>) -> Option<Self> {
+    pub(super) fn of(filter: SubscriptionFilter<'_>) -> Option<Self> {
         match filter {
             SubscriptionFilter::Plain(filter) => Some(Self::plain(filter)),
             SubscriptionFilter::Shared { group, filter } => {

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use mqtt_codec::Message;
+use mqtt_codec::{Message, PacketId, QoS, SubscriptionId};
 
 /// Names one of the brokers that are joined; each has another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,7 +79,10 @@ pub(super) enum Body {
     /// The sender has opened a link.
     Hello,
     /// The sender knows the receiver's link, and goes on from what it says has arrived.
-    Welcome,
+    Welcome {
+        /// The greatest count of a stamp that it knows.
+        count: u64,
+    },
     /// There is nothing to say but what has arrived.
     Acknowledge,
     /// What the sender's subscribers want.
@@ -88,6 +91,8 @@ pub(super) enum Body {
         /// With this everything has been said, since the link is there.
         is_last: bool,
     },
+    /// Clients whose sessions the sender has, after the link is there.
+    Sessions(Vec<Holds>),
     /// What the sender keeps as retained, after the link is there.
     Retained(Retained),
     /// A message at QoS 0, which may be lost.
@@ -106,6 +111,15 @@ pub(super) struct Interest {
     pub(super) members: u32,
     /// Those of them that are connected.
     pub(super) connected: u32,
+}
+
+/// A session, and since when its broker has it.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(super) struct Holds {
+    pub(super) client_id: Box<str>,
+    pub(super) since: u64,
 }
 
 /// A filter as it is announced.
@@ -156,4 +170,96 @@ pub(super) enum Note {
     Forward(Forward),
     /// A shared subscription has no member any more at the broker that was to give one the message.
     Returned(Forward),
+    /// About a client identifier that one broker takes over from another.
+    Claim {
+        client_id: Box<str>,
+        /// When it was claimed; what is said about this claim has it too.
+        stamp: Stamp,
+        what: ClaimNote,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) enum ClaimNote {
+    /// To all: the client has connected to the sender.
+    Claim { clean_start: bool },
+    /// The sender has no session of this client, or none any more.
+    Unclaimed,
+    /// The sender has one, and this is a piece of it.
+    Piece(Box<Piece>),
+    /// To all: the sender's subscribers have those of this client among them from here on, and
+    /// `owner` had them before.
+    Moving {
+        owner: BrokerId,
+        /// Who is told this.
+        witnesses: Vec<BrokerId>,
+    },
+    /// To the owner and to the new one: what the sender says before this is for the first one, what it
+    /// says after it for the other.
+    Switched,
+    /// To the owner: the session is not wanted. It keeps it, or lets go of it.
+    Declined { keeps: bool },
+}
+
+/// A part of a session on its way from one broker to another.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) enum Piece {
+    Subscription(MovedSubscription),
+    /// That were the subscriptions. The rest follows when everybody knows where they are.
+    Subscribed {
+        /// As for the session at the end of its connection.
+        expiry_secs: u32,
+    },
+    /// Sent, and not acknowledged.
+    Published {
+        id: PacketId,
+        delivery: MovedDelivery,
+    },
+    /// PUBCOMP is missing.
+    Released {
+        id: PacketId,
+    },
+    /// Received, and not released.
+    Unreleased {
+        id: PacketId,
+    },
+    /// Never sent.
+    Waiting(MovedDelivery),
+    /// Retained messages for this filter were still to come.
+    Replay {
+        filter: Box<str>,
+        qos: QoS,
+        id: Option<SubscriptionId>,
+    },
+    /// That was all.
+    Done,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(super) struct MovedSubscription {
+    pub(super) filter: FilterKey,
+    pub(super) qos: QoS,
+    pub(super) no_local: bool,
+    pub(super) retain_as_published: bool,
+    pub(super) id: Option<SubscriptionId>,
+    pub(super) deny: Vec<Box<str>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(super) struct MovedDelivery {
+    pub(super) message: Message,
+    /// Nanoseconds until it expires.
+    pub(super) expires_in: Option<u64>,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) is_replay: bool,
+    /// The shared subscription that it is a turn of.
+    pub(super) group: Option<FilterKey>,
+    pub(super) subscription_ids: Vec<SubscriptionId>,
 }

@@ -88,14 +88,20 @@
 //!   connected.
 //! - Of retained messages each broker has all; of two for one topic the later one stays
 //!   everywhere, by a count that all brokers go on with, and by [`BrokerId`] between equals.
+//! - A client that connects to another broker than before finds its session there, with all it holds,
+//!   and none of what was on its way to it is lost or doubled. Where the old broker cannot be heard the
+//!   client begins anew; once it can, the later one of two sessions is the client's, and the other one
+//!   ends with 0x8E Session taken over.
 //! - A subscription reaches other brokers' messages as soon as they have heard of it, which is
 //!   after its SUBACK.
 //! - Topics that begin with `$SYS` are each broker's own.
 
 mod choice;
+mod claim;
 mod forward;
 mod interests;
 mod message;
+mod moving;
 mod other;
 mod queue;
 mod retained;
@@ -104,6 +110,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use mqtt_codec::Message;
 use mqtt_topic::{GroupId, IndexConfig, Scratch, SubscriptionIndex};
@@ -113,11 +120,13 @@ pub use message::{BrokerId, JoinMessage};
 pub(super) use choice::{Forwarded, Part};
 pub(super) use retained::Retains;
 
+use super::sessions::SessionKey;
 use super::{Broker, Config, Event};
 use crate::Timestamp;
 use choice::{Choice, Turns};
+use claim::Claims;
 use interests::{Groups, Local, Remote};
-use message::{Body, FilterKey, Note};
+use message::{Body, FilterKey, Note, Stamp};
 use other::{Heard, Other, Sync};
 use retained::Stamps;
 
@@ -144,6 +153,9 @@ pub struct JoinConfig {
     /// Filters that the subscribers of one other broker have. One above it is not noted, and its
     /// subscribers do not get this broker's messages. 1,000,000.
     pub interests_max: usize,
+    /// A CONNECT whose client may have its session at another broker waits so long for what the others
+    /// say. Who has not answered then has none. 5 s.
+    pub claim_timeout: Duration,
     /// Topics without a retained message that are remembered to have lost it, so that a link that
     /// comes back does not bring it back. 10,000.
     pub cleared_max: usize,
@@ -158,6 +170,7 @@ impl Default for JoinConfig {
             forwards_len_max: 10_000,
             forwards_bytes_max: 64 * 1024 * 1024,
             interests_max: 1_000_000,
+            claim_timeout: Duration::from_secs(5),
             cleared_max: 10_000,
         }
     }
@@ -220,6 +233,9 @@ pub(super) struct Joined {
     first_turn: u64,
     choice: Choice,
     stamps: Stamps,
+    claims: Claims,
+    /// Messages that were routed.
+    taken: u64,
     refused_interests: u64,
     /// Who was polled last.
     last_polled: BrokerId,
@@ -245,6 +261,8 @@ impl Joined {
             choice: Choice::default(),
             // Behind what a run before has counted.
             stamps: Stamps::new(join.incarnation),
+            claims: Claims::default(),
+            taken: 0,
             refused_interests: 0,
             last_polled: BrokerId::default(),
             config: join,
@@ -289,7 +307,7 @@ impl Broker {
     /// Nothing can be carried to or from another broker any more, until [`join`](Self::join) says that
     /// it can. What it wants is remembered, and messages at QoS 1 and 2 wait for it.
     pub fn part(&mut self, now: Timestamp, other: BrokerId) {
-        self.begin(now);
+        let now = self.begin(now);
         let joined = self.joined.as_mut();
         let Some(entry) = joined.and_then(|joined| joined.others.get_mut(&other)) else {
             return;
@@ -298,6 +316,7 @@ impl Broker {
         entry.close();
         let lost = entry.queue.rewind();
         self.release_outgoing(lost, None);
+        self.claims_without(now, other);
         if was_up {
             self.events.push(Event::Parted { broker: other });
         }
@@ -347,7 +366,7 @@ impl Broker {
     fn poll_other(&mut self, now: Timestamp, id: BrokerId) -> Option<JoinMessage> {
         let joined = self.joined.as_mut()?;
         let other = joined.others.get_mut(&id)?;
-        if let Some(greeting) = other.greeting() {
+        if let Some(greeting) = other.greeting(joined.stamps.count()) {
             return Some(greeting);
         }
         if !other.is_up() {
@@ -371,6 +390,10 @@ impl Broker {
             if other.interests != Sync::Done {
                 return joined.all_interests(id);
             }
+            if let Some(body) = self.next_sessions(id) {
+                return Some(body);
+            }
+            let joined = self.joined.as_mut()?;
             if joined.retained_is_due(id)
                 && let Some(body) = self.next_retained(now, id)
             {
@@ -392,13 +415,26 @@ impl Broker {
             return;
         };
         let received = message.received;
+        let count = match message.body {
+            Body::Welcome { count } => count,
+            _ => 0,
+        };
         let mut lost = Vec::new();
+        let before = other.run();
         let heard = other.hear(message, |queue| lost = queue.rewind());
+        let is_another_run = before.is_some() && before != other.run();
         self.release_outgoing(lost, None);
+        if is_another_run {
+            self.claims_without(now, from);
+        }
         let body = match heard {
             Heard::Ignored => return,
             Heard::Up => {
                 self.events.push(Event::Joined { broker: from });
+                if let Some(joined) = &mut self.joined {
+                    let broker = from;
+                    joined.stamps.note(Stamp { count, broker });
+                }
                 None
             }
             Heard::Body(body) => Some(body),
@@ -410,6 +446,7 @@ impl Broker {
                     joined.handle_interests(from, changes, is_last);
                 }
             }
+            Some(Body::Sessions(sessions)) => self.handle_sessions(now, from, sessions),
             Some(Body::Retained(retained)) => self.handle_retained(now, retained),
             Some(Body::Passing(forward)) => self.handle_forward(now, from, forward),
             Some(Body::Note { sequence, note }) => {
@@ -418,7 +455,7 @@ impl Broker {
                     self.handle_note(now, from, note);
                 }
             }
-            Some(Body::Hello | Body::Welcome | Body::Acknowledge) | None => {}
+            Some(Body::Hello | Body::Welcome { .. } | Body::Acknowledge) | None => {}
         }
     }
 
@@ -426,6 +463,21 @@ impl Broker {
         match note {
             Note::Forward(forward) => self.handle_forward(now, from, forward),
             Note::Returned(forward) => self.handle_returned(now, from, forward),
+            Note::Claim {
+                client_id,
+                stamp,
+                what,
+            } => self.handle_claim_note(now, from, &client_id, stamp, what),
+        }
+    }
+
+    /// A client has a session here.
+    pub(super) fn note_begun(&mut self, key: SessionKey, is_resumed: bool) {
+        if let Some(joined) = &mut self.joined
+            && let Some(entry) = self.sessions.get_mut(key)
+            && !is_resumed
+        {
+            entry.since = joined.stamps.next(joined.config.id).count;
         }
     }
 
@@ -447,9 +499,9 @@ fn is_ours(text: &[u8]) -> bool {
 /// When a message expires that has so many nanoseconds left. A sender that forgets to say so does not
 /// make it last for ever.
 fn expires_at(now: Timestamp, expires_in: Option<u64>, message: &Message) -> Option<Timestamp> {
-    let left = expires_in.map(core::time::Duration::from_nanos);
+    let left = expires_in.map(Duration::from_nanos);
     let own = message.properties().message_expiry_secs;
-    let own = own.map(|secs| core::time::Duration::from_secs(secs.into()));
+    let own = own.map(|secs| Duration::from_secs(secs.into()));
     let left = left.or(own)?;
     Some(now + own.map_or(left, |own| left.min(own)))
 }

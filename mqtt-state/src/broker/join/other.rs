@@ -53,6 +53,7 @@ pub(super) struct Other {
     /// Filters whose subscribers have changed.
     pub(super) dirty: BTreeSet<FilterKey>,
     pub(super) interests: Sync<FilterKey>,
+    pub(super) sessions: Sync<alloc::boxed::Box<str>>,
     pub(super) retained: Sync<alloc::boxed::Box<[u8]>>,
     /// Whether what is said next is part of going through everything.
     pub(super) sync_turn: bool,
@@ -93,11 +94,17 @@ impl Other {
             queue: Queue::default(),
             dirty: BTreeSet::new(),
             interests: Sync::Start,
+            sessions: Sync::Start,
             retained: Sync::Start,
             sync_turn: false,
             round: 0,
             interests_len: 0,
         }
+    }
+
+    /// Which run of the other side was heard of last.
+    pub(super) fn run(&self) -> Option<u64> {
+        self.theirs.map(|theirs| theirs.incarnation)
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -128,6 +135,7 @@ impl Other {
         self.next_in = 0;
         self.dirty.clear();
         self.interests = Sync::Start;
+        self.sessions = Sync::Start;
         self.retained = Sync::Start;
     }
 
@@ -165,7 +173,7 @@ impl Other {
                 rewind(&mut self.queue);
                 Heard::Ignored
             }
-            Body::Welcome if is_mine && (is_new || (is_known && !self.is_up)) => {
+            Body::Welcome { .. } if is_mine && (is_new || (is_known && !self.is_up)) => {
                 if is_new {
                     self.meet(from);
                     rewind(&mut self.queue);
@@ -177,7 +185,7 @@ impl Other {
                 self.round = self.round.saturating_add(1);
                 Heard::Up
             }
-            Body::Hello | Body::Welcome => Heard::Ignored,
+            Body::Hello | Body::Welcome { .. } => Heard::Ignored,
             body if is_mine && is_known && self.is_up => {
                 if number > self.next_in {
                     // Something is missing: all anew.
@@ -206,7 +214,7 @@ impl Other {
     }
 
     /// What the link itself has to say.
-    pub(super) fn greeting(&mut self) -> Option<JoinMessage> {
+    pub(super) fn greeting(&mut self, count: u64) -> Option<JoinMessage> {
         if core::mem::take(&mut self.hello_due) {
             return Some(JoinMessage {
                 from: self.mine,
@@ -218,7 +226,7 @@ impl Other {
         }
         if core::mem::take(&mut self.welcome_due) {
             self.welcome_said = true;
-            return Some(self.say(Body::Welcome));
+            return Some(self.say(Body::Welcome { count }));
         }
         None
     }

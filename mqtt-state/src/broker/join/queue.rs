@@ -26,7 +26,6 @@ pub(super) struct Outgoing {
 #[derive(Debug)]
 pub(super) enum Item {
     Message(Outgoing),
-    #[expect(dead_code, reason = "for what a take-over will say")]
     Note(Box<Note>),
 }
 
@@ -36,6 +35,10 @@ impl Item {
             Self::Message(outgoing) => outgoing.bytes,
             Self::Note(_) => 0,
         }
+    }
+
+    fn is_message(&self) -> bool {
+        matches!(self, Self::Message(_))
     }
 }
 
@@ -54,12 +57,20 @@ pub(super) struct Queue {
     /// Not said on this link.
     waiting: VecDeque<Entry>,
     last_sequence: u64,
+    /// Messages, apart from what else there is to say, and their bytes.
+    len: usize,
     bytes: usize,
 }
 
 impl Queue {
     pub(super) fn len(&self) -> usize {
-        self.kept.len().saturating_add(self.waiting.len())
+        self.len
+    }
+
+    /// What else has not been acknowledged.
+    pub(super) fn notes_len(&self) -> usize {
+        let all = self.kept.len().saturating_add(self.waiting.len());
+        all.saturating_sub(self.len)
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -77,6 +88,7 @@ impl Queue {
             self.last_sequence
         });
         self.bytes = self.bytes.saturating_add(item.bytes());
+        self.len = self.len.saturating_add(usize::from(item.is_message()));
         self.waiting.push_back(Entry { sequence, item });
     }
 
@@ -92,8 +104,7 @@ impl Queue {
             self.kept.push_back(entry);
             return None;
         }
-        self.bytes = self.bytes.saturating_sub(entry.item.bytes());
-        Some(entry.item)
+        Some(self.forget(entry))
     }
 
     /// The next one of those that have arrived.
@@ -108,8 +119,7 @@ impl Queue {
             return None;
         }
         let entry = list.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(entry.item.bytes());
-        Some(entry.item)
+        Some(self.forget(entry))
     }
 
     /// The link is gone: everything kept is to be said again, in its order. Answers what is lost.
@@ -119,17 +129,29 @@ impl Queue {
             if entry.sequence.is_some() {
                 self.kept.push_back(entry);
             } else {
-                self.bytes = self.bytes.saturating_sub(entry.item.bytes());
-                lost.push(entry.item);
+                lost.push(self.forget(entry));
             }
         }
         core::mem::swap(&mut self.waiting, &mut self.kept);
         lost
     }
 
+    /// What was said about claims is void.
+    pub(super) fn forget_claims(&mut self) {
+        let is_other = |entry: &Entry| !matches!(&entry.item, Item::Note(note) if note.is_claim());
+        self.kept.retain(is_other);
+        self.waiting.retain(is_other);
+    }
+
+    fn forget(&mut self, entry: Entry) -> Item {
+        self.bytes = self.bytes.saturating_sub(entry.item.bytes());
+        self.len = { self.len }.saturating_sub(usize::from(entry.item.is_message()));
+        entry.item
+    }
+
     /// Everything.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Item> {
-        self.bytes = 0;
+        (self.len, self.bytes) = (0, 0);
         let kept = core::mem::take(&mut self.kept);
         let waiting = core::mem::take(&mut self.waiting);
         { kept.into_iter() }.chain(waiting).map(|entry| entry.item)

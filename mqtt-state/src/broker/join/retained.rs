@@ -67,8 +67,14 @@ impl Stamps {
         }
     }
 
+    /// The greatest count that is known.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
     pub(super) fn note(&mut self, stamp: Stamp) {
-        self.count = self.count.max(stamp.count);
+        // Whatever is said, there are counts behind it.
+        self.count = self.count.max(stamp.count.min(u64::MAX / 2));
     }
 
     fn is_newer(&self, topic: &[u8], stamp: Stamp) -> bool {

@@ -70,7 +70,7 @@ impl MessageStore {
     }
 
     /// A message has its packet identifier.
-    pub(super) fn record_published(
+    pub(in crate::broker) fn record_published(
         &mut self,
         session: StoredAs,
         number: u64,
@@ -81,6 +81,21 @@ impl MessageStore {
         let message = self.record_message(&delivery.message);
         let state = StoredState::Published { message, id };
         self.put_delivery(session, number, stored(delivery, state));
+    }
+
+    /// PUBCOMP is missing for a message of a session that comes from another broker. Answers the number
+    /// of the delivery.
+    pub(in crate::broker) fn record_moved_release(
+        &mut self,
+        session: StoredAs,
+        id: PacketId,
+    ) -> u64 {
+        if session.is_none() {
+            return 0;
+        }
+        let number = self.journal.number();
+        self.record_effect(session, id, AckEffect::Released { tag: number });
+        number
     }
 
     /// What an acknowledgement with this identifier did.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mqtt_codec::{Message, ProtocolVersion, QoS};
 use mqtt_state::broker::{self, BrokerId, Event, JoinConfig, JoinMessage};
+use mqtt_state::client::{self, Client};
 
 use crate::wire::want;
 use crate::world::{Who, World};
@@ -180,6 +181,18 @@ impl Mesh {
         self.settle();
         self.worlds[at].events(who);
         who
+    }
+
+    /// A client goes from one broker to another. The first one hears of that, or not.
+    pub(crate) fn roam(&mut self, from: (At, Who), to: (At, Who), is_told: bool) {
+        if is_told {
+            self.worlds[from.0].cut(from.1);
+        } else {
+            self.worlds[from.0].vanish(from.1);
+        }
+        let nobody = Client::new(client::Config::default());
+        let client = self.worlds[from.0].replace(from.1, nobody);
+        self.worlds[to.0].replace(to.1, client);
     }
 
     /// The embedder of a broker publishes.

@@ -1,7 +1,9 @@
 //! Brokers that are joined: what one of them is told, subscribers of the others get.
 
+mod claim;
 mod links;
 mod mesh;
+mod roam;
 
 use std::collections::BTreeMap;
 
@@ -82,8 +84,8 @@ fn announcements_do_not_grow_with_subscribers() {
         others.next().unwrap().interests
     };
     assert_eq!(interests(&mesh), 1);
-    let before = mesh.carried;
     let second = mesh.joined(0, "second", V5_0);
+    let before = mesh.carried;
     mesh.worlds[0].subscribe(second, &[want("t", QoS::AtMostOnce)]);
     mesh.settle();
     mesh.worlds[0].disconnect(first);
@@ -212,11 +214,11 @@ fn what_a_member_did_not_get_goes_to_another_broker() {
 fn a_turn_that_nobody_can_take_comes_back() {
     let mut mesh = Mesh::new(3);
     let member = mesh.subscribed(1, "member", V5_0, "$share/g/t", QoS::AtLeastOnce);
+    let other = mesh.joined(2, "other", V5_0);
     mesh.publish(0, "t", "m", QoS::AtLeastOnce);
     mesh.worlds[1]
         .broker
         .revoke("member", TopicFilter::new("$share/g/t").unwrap());
-    let other = mesh.worlds[2].joined("other", V5_0);
     mesh.worlds[2].subscribe(other, &[want("$share/g/t", QoS::AtLeastOnce)]);
     // What the third broker says arrives first.
     while mesh.carry_from(2, 0) {}
@@ -232,7 +234,7 @@ fn a_retained_message_is_read_at_another_broker() {
     let publisher = mesh.joined(0, "publisher", V5_0);
     mesh.worlds[0].publish_retained(publisher, "t/1", "one", QoS::AtLeastOnce);
     mesh.settle();
-    let late = mesh.worlds[2].subscribed("late", V5_0, "t/#", QoS::AtLeastOnce);
+    let late = mesh.joined(2, "late", V5_0);
     mesh.worlds[2].subscribe(late, &[want("t/#", QoS::AtLeastOnce)]);
     assert_eq!(mesh.got(2, late), ["t/1=one q1 retain"]);
     mesh.settle();

@@ -1,0 +1,488 @@
+//! A client that connects to one broker while another one has its session: the session moves.
+//!
+//! The new broker claims the client identifier from all others before it answers CONNECT. The
+//! owner ends its connection of that client and offers the session: first the subscriptions. Once
+//! the new broker has them it tells all brokers, behind its interests. Each of them then says
+//! `Switched` to both, in its place among its messages: what came before is for the session at the
+//! owner, what comes after for the one at the new broker. When the owner has heard all of them its
+//! session is complete, and follows.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use mqtt_codec::{ConnectReason, DisconnectReason};
+
+use super::message::{Body, BrokerId, ClaimNote, Holds, Note, Piece, Stamp};
+use super::moving::{Arriving, Leaving};
+use super::other::Sync;
+use super::queue::Item;
+use crate::broker::sessions::{SessionEntry, SessionKey};
+use crate::broker::store::Delivery;
+use crate::broker::timers::Timer;
+use crate::broker::{Broker, ConnectionId, Event};
+use crate::server::ConnectRequest;
+use crate::{AuthenticationData, CloseCause, Timestamp};
+
+/// Sessions in one message.
+const BATCH: usize = 64;
+
+/// Client identifiers on their way from one broker to another.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// Those that this broker claims, by the counts of their stamps.
+    pub(super) open: BTreeMap<u64, Claim>,
+    by_client_id: BTreeMap<Box<str>, u64>,
+    /// Sessions that go.
+    pub(super) leaving: BTreeMap<SessionKey, Leaving>,
+    /// Sessions that have come, as long as something for them may go to where they were.
+    pub(super) arriving: BTreeMap<SessionKey, Arriving>,
+}
+
+/// A client identifier that this broker claims.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) client_id: Box<str>,
+    pub(super) stamp: Stamp,
+    waiter: Option<Waiter>,
+    /// Who has not answered.
+    due: BTreeSet<BrokerId>,
+    deadline: Timestamp,
+    /// Whose session comes.
+    pub(super) owner: Option<BrokerId>,
+    pub(super) pieces: Vec<super::message::MovedSubscription>,
+    /// The session, once all subscriptions are here.
+    pub(super) session: Option<SessionKey>,
+    /// Its messages that were never sent.
+    pub(super) waiting: Vec<Delivery>,
+    pub(super) waiting_bytes: usize,
+    /// All of it is here.
+    is_complete: bool,
+    /// A later claim of another broker's, to be answered when this one is settled.
+    next: Option<(BrokerId, Stamp, bool)>,
+}
+
+/// The CONNECT behind a claim.
+#[derive(Debug)]
+struct Waiter {
+    connection: ConnectionId,
+    request: ConnectRequest,
+    data: Option<AuthenticationData>,
+}
+
+impl Claims {
+    pub(super) fn find(&mut self, client_id: &str, stamp: Stamp) -> Option<&mut Claim> {
+        let count = self.by_client_id.get(client_id)?;
+        let claim = self.open.get_mut(count)?;
+        (claim.stamp == stamp).then_some(claim)
+    }
+
+    fn of_client(&mut self, client_id: &str) -> Option<&mut Claim> {
+        self.open.get_mut(self.by_client_id.get(client_id)?)
+    }
+
+    fn remove(&mut self, count: u64) -> Option<Claim> {
+        let claim = self.open.remove(&count)?;
+        self.by_client_id.remove(&claim.client_id);
+        Some(claim)
+    }
+}
+
+impl Note {
+    pub(super) const fn is_claim(&self) -> bool {
+        matches!(self, Self::Claim { .. })
+    }
+}
+
+impl Broker {
+    /// Claims the client identifier of a CONNECT from other brokers. Answers the CONNECT where
+    /// there is nothing to wait for.
+    pub(in crate::broker) fn claim(
+        &mut self,
+        now: Timestamp,
+        connection: ConnectionId,
+        request: ConnectRequest,
+        data: Option<AuthenticationData>,
+    ) -> Option<(ConnectRequest, Option<AuthenticationData>)> {
+        let Some(joined) = &mut self.joined else {
+            return Some((request, data));
+        };
+        // One that is to be assigned is nobody's.
+        if request.client_id.is_empty() {
+            return Some((request, data));
+        }
+        let client_id: Box<str> = request.client_id.as_str().into();
+        let waiter = Waiter {
+            connection,
+            request,
+            data,
+        };
+        if let Some(claim) = joined.claims.of_client(&client_id) {
+            // [5:MQTT-3.1.4-3] [3:MQTT-3.1.4-2] The later one of two CONNECTs is the client.
+            let older = match claim.next {
+                Some(_) => Some(waiter),
+                None => claim.waiter.replace(waiter),
+            };
+            self.refuse_waiter(now, older);
+            return None;
+        }
+        let held = self.sessions.find(&client_id);
+        let is_here = held.is_some_and(|key| !joined.claims.leaving.contains_key(&key));
+        let up = joined.others.iter().filter(|(_, other)| other.is_up());
+        let due: BTreeSet<_> = up.map(|(id, _)| *id).collect();
+        if is_here || due.is_empty() {
+            return Some((waiter.request, waiter.data));
+        }
+        let stamp = joined.stamps.next(joined.config.id);
+        let deadline = now + joined.config.claim_timeout;
+        let clean_start = waiter.request.clean_start;
+        joined
+            .claims
+            .by_client_id
+            .insert(client_id.clone(), stamp.count);
+        joined.claims.open.insert(
+            stamp.count,
+            Claim {
+                client_id: client_id.clone(),
+                stamp,
+                waiter: Some(waiter),
+                due: due.clone(),
+                deadline,
+                owner: None,
+                pieces: Vec::new(),
+                session: None,
+                waiting: Vec::new(),
+                waiting_bytes: 0,
+                is_complete: false,
+                next: None,
+            },
+        );
+        self.timers.set(deadline, Timer::Claim(stamp.count));
+        for other in due {
+            self.say_claim(other, &client_id, stamp, ClaimNote::Claim { clean_start });
+        }
+        None
+    }
+
+    /// Says something about a claim to a broker that can hear it.
+    pub(super) fn say_claim(
+        &mut self,
+        to: BrokerId,
+        client_id: &str,
+        stamp: Stamp,
+        what: ClaimNote,
+    ) {
+        let joined = self.joined.as_mut();
+        if let Some(other) = joined.and_then(|it| it.others.get_mut(&to))
+            && other.is_open
+        {
+            let client_id = client_id.into();
+            let note = Note::Claim {
+                client_id,
+                stamp,
+                what,
+            };
+            other.queue.push(Item::Note(Box::new(note)), true);
+        }
+    }
+
+    fn refuse_waiter(&mut self, now: Timestamp, waiter: Option<Waiter>) {
+        if let Some(waiter) = waiter {
+            let cause = CloseCause::Refused(ConnectReason::ServerBusy);
+            self.end_connection(now, waiter.connection, cause, None);
+        }
+    }
+
+    /// Something that another broker says about a client identifier.
+    pub(super) fn handle_claim_note(
+        &mut self,
+        now: Timestamp,
+        from: BrokerId,
+        client_id: &str,
+        stamp: Stamp,
+        what: ClaimNote,
+    ) {
+        if let Some(joined) = &mut self.joined {
+            joined.stamps.note(stamp);
+            let notes_max = { joined.config.forwards_len_max }
+                .saturating_add(self.config.connections_max.saturating_mul(2));
+            let other = joined.others.get(&from);
+            if other.is_none_or(|other| other.queue.notes_len() > notes_max) {
+                // It does not listen to answers, so it need not ask.
+                return;
+            }
+        }
+        match what {
+            ClaimNote::Claim { clean_start } => {
+                self.handle_claim(now, from, client_id, stamp, clean_start);
+            }
+            ClaimNote::Unclaimed => self.answered(now, from, client_id, stamp),
+            ClaimNote::Piece(piece) => {
+                let is_done = matches!(*piece, Piece::Done);
+                if self.handle_piece(now, from, client_id, stamp, *piece) && is_done {
+                    if let Some(claim) = self.claim_of(client_id, stamp) {
+                        claim.is_complete = true;
+                    }
+                    self.answered(now, from, client_id, stamp);
+                }
+            }
+            ClaimNote::Moving { owner, witnesses } => {
+                self.handle_moving(from, client_id, stamp, owner, &witnesses);
+            }
+            ClaimNote::Switched => self.handle_switched(from, client_id, stamp),
+            ClaimNote::Declined { keeps } => {
+                if let Some(key) = self.leaving_for(from, client_id, stamp) {
+                    self.stop_leaving(now, key, keeps);
+                }
+            }
+        }
+    }
+
+    pub(super) fn claim_of(&mut self, client_id: &str, stamp: Stamp) -> Option<&mut Claim> {
+        self.joined.as_mut()?.claims.find(client_id, stamp)
+    }
+
+    /// A client has connected to another broker.
+    fn handle_claim(
+        &mut self,
+        now: Timestamp,
+        from: BrokerId,
+        client_id: &str,
+        stamp: Stamp,
+        clean_start: bool,
+    ) {
+        let Some(joined) = &mut self.joined else {
+            return;
+        };
+        if let Some(claim) = joined.claims.of_client(client_id) {
+            if claim.stamp > stamp {
+                return self.say_claim(from, client_id, stamp, ClaimNote::Unclaimed);
+            }
+            // The client is elsewhere by now. What this claim brings goes on to there.
+            let passed_over = match claim.next {
+                Some((_, later, _)) if later > stamp => Some((from, stamp, clean_start)),
+                _ => claim.next.replace((from, stamp, clean_start)),
+            };
+            let waiter = claim.waiter.take();
+            self.refuse_waiter(now, waiter);
+            if let Some((to, stamp, _)) = passed_over {
+                self.say_claim(to, client_id, stamp, ClaimNote::Unclaimed);
+            }
+            return;
+        }
+        if let Some(key) = self.take_over(now, client_id, clean_start) {
+            return self.begin_leaving(key, from, stamp);
+        }
+        self.say_claim(from, client_id, stamp, ClaimNote::Unclaimed);
+    }
+
+    /// Ends what this broker has of a client that is elsewhere, as far as its session does not live on.
+    fn take_over(
+        &mut self,
+        now: Timestamp,
+        client_id: &str,
+        clean_start: bool,
+    ) -> Option<SessionKey> {
+        let key = self.sessions.find(client_id)?;
+        let entry = self.sessions.get(key)?;
+        let is_leaving = self.joined.as_ref()?.claims.leaving.contains_key(&key);
+        if is_leaving {
+            // Who has claimed it before will answer for it.
+            return None;
+        }
+        if let Some(older) = entry.connection {
+            // [5:MQTT-3.1.4-3] [3:MQTT-3.1.4-2] The older connection of the same client ends.
+            let cause = CloseCause::Disconnected(DisconnectReason::SessionTakenOver);
+            self.end_connection(now, older, cause, None);
+        }
+        let entry = self.sessions.get(key)?;
+        let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        if clean_start || is_due(entry.expires_at) {
+            self.end_session(now, key);
+            return None;
+        }
+        if is_due(entry.will_at) {
+            self.publish_will(now, key);
+        }
+        // [5:MQTT-3.1.3-9] The client is back before the delay of its will was over.
+        self.cancel_timers(key);
+        let entry = self.sessions.get_mut(key)?;
+        (entry.will, entry.will_peer) = (None, None);
+        self.record_session(key);
+        Some(key)
+    }
+
+    /// One of those whose answers are waited for has nothing more to say.
+    pub(super) fn answered(
+        &mut self,
+        now: Timestamp,
+        from: BrokerId,
+        client_id: &str,
+        stamp: Stamp,
+    ) {
+        let Some(claim) = self.claim_of(client_id, stamp) else {
+            return;
+        };
+        claim.due.remove(&from);
+        if claim.due.is_empty() {
+            self.settle_claim(now, stamp.count);
+        }
+    }
+
+    /// A claim has taken too long.
+    pub(in crate::broker) fn claim_expired(&mut self, now: Timestamp, count: u64) {
+        self.settle_claim(now, count);
+    }
+
+    /// Everybody has answered, or will not.
+    fn settle_claim(&mut self, now: Timestamp, count: u64) {
+        let claim = self.joined.as_mut().and_then(|it| it.claims.remove(count));
+        let Some(claim) = claim else { return };
+        let Claim {
+            client_id,
+            stamp,
+            waiter,
+            deadline,
+            owner,
+            session,
+            waiting,
+            is_complete,
+            next,
+            ..
+        } = claim;
+        self.timers.cancel(deadline, Timer::Claim(count));
+        for delivery in waiting {
+            // It has not all come.
+            self.store.release_delivery(Some(delivery));
+        }
+        if !is_complete && let Some(owner) = owner {
+            let what = ClaimNote::Declined { keeps: false };
+            self.say_claim(owner, &client_id, stamp, what);
+            if let Some(key) = session {
+                self.drop_session(key);
+            }
+        }
+        let waiter = waiter.filter(|waiter| {
+            let connection = self.connections.get(waiter.connection);
+            connection.is_some_and(|connection| connection.link.awaits_decision())
+        });
+        match (waiter, session) {
+            (Some(waiter), _) => {
+                let Waiter {
+                    connection,
+                    request,
+                    data,
+                } = waiter;
+                let outcome = self.admit_claimed(now, connection, request, data);
+                // All brokers have heard of this moment, but of none since.
+                if let Some(key) = self.sessions.find(&client_id)
+                    && let Some(entry) = self.sessions.get_mut(key)
+                {
+                    entry.since = stamp.count;
+                }
+                self.conclude(now, connection, outcome);
+            }
+            (None, Some(key)) => self.let_rest(now, key),
+            (None, None) => {}
+        }
+        if let Some((from, stamp, clean_start)) = next {
+            self.handle_claim(now, from, &client_id, stamp, clean_start);
+        }
+    }
+
+    /// The next sessions that another broker may have too, after the two were apart.
+    pub(super) fn next_sessions(&mut self, id: BrokerId) -> Option<Body> {
+        let joined = self.joined.as_mut()?;
+        let other = joined.others.get_mut(&id)?;
+        let from = match &other.sessions {
+            Sync::Start => None,
+            Sync::Behind(last) => Some(&**last),
+            Sync::Done => return None,
+        };
+        let (mut sessions, mut last) = (Vec::new(), None);
+        for (key, entry) in self.sessions.behind(from).take(BATCH) {
+            last = Some(entry.client_id.clone());
+            let claims = &joined.claims;
+            if !claims.leaving.contains_key(&key) && !claims.arriving.contains_key(&key) {
+                sessions.push(Holds {
+                    client_id: entry.client_id.clone(),
+                    since: entry.since,
+                });
+            }
+        }
+        other.sessions = last.map_or(Sync::Done, Sync::Behind);
+        let is_done = other.sessions == Sync::Done;
+        (!is_done).then_some(Body::Sessions(sessions))
+    }
+
+    /// Where two brokers have a session of the same client, the later one is the client's.
+    pub(super) fn handle_sessions(&mut self, now: Timestamp, from: BrokerId, sessions: Vec<Holds>) {
+        for Holds { client_id, since } in sessions {
+            let held = self.sessions.find(&client_id);
+            let (Some(key), Some(joined)) = (held, &mut self.joined) else {
+                continue;
+            };
+            let theirs = Stamp {
+                count: since,
+                broker: from,
+            };
+            joined.stamps.note(theirs);
+            let claims = &joined.claims;
+            let is_moving = claims.leaving.contains_key(&key) || claims.arriving.contains_key(&key);
+            let entry = self.sessions.get(key).filter(|_| !is_moving);
+            let is_older = |entry: &SessionEntry| {
+                let ours = Stamp {
+                    count: entry.since,
+                    broker: joined.config.id,
+                };
+                ours < theirs
+            };
+            let Some(entry) = entry.filter(|entry| is_older(entry)) else {
+                continue;
+            };
+            if let Some(older) = entry.connection {
+                // [5:MQTT-3.1.4-3] [3:MQTT-3.1.4-2] The older connection of the same client ends.
+                let cause = CloseCause::Disconnected(DisconnectReason::SessionTakenOver);
+                self.end_connection(now, older, cause, None);
+            }
+            if self.sessions.get(key).is_some() {
+                self.drop_session(key);
+            }
+            let broker = from;
+            self.events.push(Event::SessionMoved { client_id, broker });
+        }
+    }
+
+    /// Another broker cannot be heard any more, or has forgotten everything: nobody waits for what it
+    /// would have said.
+    pub(super) fn claims_without(&mut self, now: Timestamp, gone: BrokerId) {
+        let Some(joined) = &mut self.joined else {
+            return;
+        };
+        if let Some(other) = joined.others.get_mut(&gone) {
+            other.queue.forget_claims();
+        }
+        let claims = &mut joined.claims;
+        let mut settled = Vec::new();
+        for (count, claim) in &mut claims.open {
+            claim.next = claim.next.filter(|(from, ..)| *from != gone);
+            claim.due.remove(&gone);
+            if claim.due.is_empty() {
+                settled.push(*count);
+            }
+        }
+        let mut stopped = Vec::new();
+        for (key, leaving) in &claims.leaving {
+            if leaving.to == gone {
+                stopped.push(*key);
+            }
+        }
+        for count in settled {
+            self.settle_claim(now, count);
+        }
+        for key in stopped {
+            self.stop_leaving(now, key, true);
+        }
+        self.switched_without(gone);
+    }
+}

@@ -1,0 +1,623 @@
+//! A session on its way from one broker to another, piece by piece.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use mqtt_codec::{Message, QoS, SubscriptionOptions, TopicFilter};
+use mqtt_topic::Cursor;
+
+use super::message::{
+    BrokerId, ClaimNote, FilterKey, MovedDelivery, MovedSubscription, Piece, Stamp,
+};
+use super::retained::expires_in;
+use super::{Joined, Part};
+use crate::Timestamp;
+use crate::broker::backlog::queue_limits;
+use crate::broker::routing::Subscription;
+use crate::broker::sessions::{Replay, SessionKey};
+use crate::broker::store::Delivery;
+use crate::broker::{Broker, Event};
+
+/// A session that another broker has claimed.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) to: BrokerId,
+    stamp: Stamp,
+    /// Whose messages it gets no more, behind this many that this broker has taken.
+    switched: BTreeMap<BrokerId, u64>,
+    /// Who has still to say so; nothing before the other broker has said who that is.
+    due: Option<BTreeSet<BrokerId>>,
+}
+
+/// A session that was another broker's.
+#[derive(Debug)]
+pub(super) struct Arriving {
+    stamp: Stamp,
+    /// Who was told that it is here.
+    witnesses: BTreeSet<BrokerId>,
+    /// Whose messages it does not get yet.
+    due: BTreeSet<BrokerId>,
+    /// From where on it gets those of the others.
+    switched: BTreeMap<BrokerId, u64>,
+}
+
+impl Joined {
+    /// Whether a message reaches the session of this client at another broker.
+    #[inline]
+    pub(in crate::broker) fn is_elsewhere(&self, key: SessionKey, part: &Part) -> bool {
+        let claims = &self.claims;
+        if claims.leaving.is_empty() && claims.arriving.is_empty() {
+            return false;
+        }
+        let leaving = claims.leaving.get(&key);
+        let has_gone = leaving
+            .and_then(|leaving| leaving.switched.get(&part.origin))
+            .is_some_and(|behind| part.number > *behind);
+        let has_not_come = claims.arriving.get(&key).is_some_and(|arriving| {
+            let behind = arriving.switched.get(&part.origin);
+            arriving.due.contains(&part.origin)
+                || behind.is_some_and(|behind| part.number <= *behind)
+        });
+        has_gone || has_not_come
+    }
+}
+
+impl Broker {
+    /// Offers a session to the broker that has claimed it.
+    pub(super) fn begin_leaving(&mut self, key: SessionKey, to: BrokerId, stamp: Stamp) {
+        let Some(entry) = self.sessions.get(key) else {
+            return;
+        };
+        let (client_id, expiry_secs) = (entry.client_id.clone(), entry.expiry_secs);
+        let mut pieces = Vec::new();
+        self.subscriptions.for_each_of(key, |filter, value| {
+            pieces.extend(FilterKey::of(filter).map(|filter| {
+                Piece::Subscription(MovedSubscription {
+                    filter,
+                    qos: value.qos,
+                    no_local: value.no_local,
+                    retain_as_published: value.retain_as_published,
+                    id: value.id,
+                    deny: value.denied().to_vec(),
+                })
+            }));
+        });
+        pieces.push(Piece::Subscribed { expiry_secs });
+        if let Some(joined) = &mut self.joined {
+            let leaving = Leaving {
+                to,
+                stamp,
+                switched: BTreeMap::new(),
+                due: None,
+            };
+            joined.claims.leaving.insert(key, leaving);
+        }
+        self.say_pieces(to, &client_id, stamp, pieces);
+    }
+
+    fn say_pieces(&mut self, to: BrokerId, client_id: &str, stamp: Stamp, pieces: Vec<Piece>) {
+        for piece in pieces {
+            let what = ClaimNote::Piece(Box::new(piece));
+            self.say_claim(to, client_id, stamp, what);
+        }
+    }
+
+    /// The session that goes to this broker for this claim.
+    pub(super) fn leaving_for(
+        &self,
+        to: BrokerId,
+        client_id: &str,
+        stamp: Stamp,
+    ) -> Option<SessionKey> {
+        let key = self.sessions.find(client_id)?;
+        let leaving = self.joined.as_ref()?.claims.leaving.get(&key)?;
+        (leaving.stamp == stamp && leaving.to == to).then_some(key)
+    }
+
+    /// A session does not go after all: it stays, or is over.
+    pub(super) fn stop_leaving(&mut self, now: Timestamp, key: SessionKey, keeps: bool) {
+        if let Some(joined) = &mut self.joined {
+            joined.claims.leaving.remove(&key);
+        }
+        if keeps {
+            self.let_rest(now, key);
+        } else {
+            self.drop_session(key);
+        }
+    }
+
+    /// Takes a piece of a session that comes. `false` when it is not wanted.
+    pub(super) fn handle_piece(
+        &mut self,
+        now: Timestamp,
+        from: BrokerId,
+        client_id: &str,
+        stamp: Stamp,
+        piece: Piece,
+    ) -> bool {
+        let maximum = self.config.subscriptions_per_session_max;
+        let is_last_subscription = matches!(piece, Piece::Subscribed { .. });
+        let Some(claim) = self.claim_of(client_id, stamp) else {
+            if is_last_subscription {
+                // Nobody waits for it any more: the client has begun anew.
+                let what = ClaimNote::Declined { keeps: false };
+                self.say_claim(from, client_id, stamp, what);
+            }
+            return false;
+        };
+        if *claim.owner.get_or_insert(from) != from {
+            // Two brokers have one, after a time apart. The first answer counts.
+            if is_last_subscription {
+                let what = ClaimNote::Declined { keeps: false };
+                self.say_claim(from, client_id, stamp, what);
+                self.answered(now, from, client_id, stamp);
+            }
+            return false;
+        }
+        let session = claim.session;
+        match (piece, session) {
+            (Piece::Subscription(subscription), None) => {
+                if claim.pieces.len() < maximum {
+                    claim.pieces.push(subscription);
+                }
+                true
+            }
+            (Piece::Subscribed { expiry_secs }, None) => {
+                self.begin_arriving(now, from, client_id, stamp, expiry_secs)
+            }
+            (Piece::Subscription(_) | Piece::Subscribed { .. }, Some(_)) | (_, None) => false,
+            (piece, Some(key)) => {
+                self.put_piece(now, key, client_id, stamp, piece);
+                true
+            }
+        }
+    }
+
+    /// The subscriptions are here: from now on everybody else's messages come here too.
+    fn begin_arriving(
+        &mut self,
+        now: Timestamp,
+        owner: BrokerId,
+        client_id: &str,
+        stamp: Stamp,
+        expiry_secs: u32,
+    ) -> bool {
+        let has_room = self.sessions.len() < self.config.sessions_max
+            && self.sessions.find(client_id).is_none();
+        let created = has_room.then(|| self.sessions.create(client_id)).flatten();
+        let Some(key) = created else {
+            // It stays where it is.
+            if let Some(claim) = self.claim_of(client_id, stamp) {
+                claim.owner = None;
+            }
+            let what = ClaimNote::Declined { keeps: true };
+            self.say_claim(owner, client_id, stamp, what);
+            self.answered(now, owner, client_id, stamp);
+            return false;
+        };
+        if let Some(entry) = self.sessions.get_mut(key) {
+            entry.expiry_secs = expiry_secs;
+            entry.since = stamp.count;
+        }
+        self.begin_record(key);
+        let claim = self.claim_of(client_id, stamp);
+        let pieces = claim.map(|claim| {
+            claim.session = Some(key);
+            core::mem::take(&mut claim.pieces)
+        });
+        for subscription in pieces.unwrap_or_default() {
+            self.put_subscription(key, subscription);
+        }
+        let Some(joined) = &mut self.joined else {
+            return false;
+        };
+        let up = joined.others.iter().filter(|(_, other)| other.is_up());
+        let witnesses: BTreeSet<_> = up.map(|(id, _)| *id).collect();
+        let arriving = Arriving {
+            stamp,
+            due: witnesses.clone(),
+            switched: BTreeMap::new(),
+            witnesses: witnesses.clone(),
+        };
+        joined.claims.arriving.insert(key, arriving);
+        for to in &witnesses {
+            let witnesses = witnesses.iter().copied().collect();
+            let what = ClaimNote::Moving { owner, witnesses };
+            self.say_claim(*to, client_id, stamp, what);
+        }
+        true
+    }
+
+    fn put_subscription(&mut self, key: SessionKey, moved: MovedSubscription) {
+        let Ok(filter) = TopicFilter::new(&moved.filter.text) else {
+            return;
+        };
+        let options = SubscriptionOptions {
+            qos: moved.qos,
+            no_local: moved.no_local,
+            retain_as_published: moved.retain_as_published,
+            ..SubscriptionOptions::default()
+        };
+        let since = self.router.number_subscription();
+        let subscription = Subscription::new(options, moved.id, since, moved.deny.into_iter());
+        let recorded = subscription.clone();
+        let is_shared = moved.filter.is_shared;
+        let inserted = match (is_shared, moved.filter.as_shared()) {
+            (true, Some(shared)) => { &mut self.subscriptions }
+                .insert_shared(shared, key, subscription)
+                .is_ok_and(|before| before.is_none()),
+            (true, None) => false,
+            (false, _) => { &mut self.subscriptions }
+                .insert(filter, key, subscription)
+                .is_ok_and(|before| before.is_none()),
+        };
+        if inserted {
+            self.record_subscribed(key, filter, is_shared, &recorded);
+            self.note_interest(key, filter, is_shared, true);
+            // It is said before `Moving`, however far going through all of them is.
+            for other in self.joined.iter_mut().flat_map(|it| it.others.values_mut()) {
+                if other.is_up() {
+                    other.dirty.insert(moved.filter.clone());
+                }
+            }
+        }
+    }
+
+    /// Some broker's subscribers have those of a session among them from here on.
+    pub(super) fn handle_moving(
+        &mut self,
+        to: BrokerId,
+        client_id: &str,
+        stamp: Stamp,
+        owner: BrokerId,
+        witnesses: &[BrokerId],
+    ) {
+        let Some(joined) = &mut self.joined else {
+            return;
+        };
+        let own = joined.config.id;
+        if owner != own {
+            self.say_claim(owner, client_id, stamp, ClaimNote::Switched);
+            return self.say_claim(to, client_id, stamp, ClaimNote::Switched);
+        }
+        let taken = joined.taken;
+        let key = self.leaving_for(to, client_id, stamp);
+        let joined = self.joined.as_mut();
+        let parts = joined.and_then(|it| Some((it.claims.leaving.get_mut(&key?)?, &it.others)));
+        let Some((leaving, others)) = parts else {
+            return;
+        };
+        for origin in [own, to] {
+            leaving.switched.entry(origin).or_insert(taken);
+        }
+        let is_due = |id: &&BrokerId| {
+            let is_up = others.get(*id).is_some_and(|other| other.is_up());
+            is_up && !leaving.switched.contains_key(*id)
+        };
+        let due = witnesses.iter().filter(is_due).copied().collect();
+        leaving.due = Some(due);
+        self.say_claim(to, client_id, stamp, ClaimNote::Switched);
+        self.finish_moving();
+    }
+
+    /// What another broker says from here on is for the session at its new place.
+    pub(super) fn handle_switched(&mut self, from: BrokerId, client_id: &str, stamp: Stamp) {
+        let key = self.sessions.find(client_id);
+        let (Some(joined), Some(key)) = (&mut self.joined, key) else {
+            return;
+        };
+        let taken = joined.taken;
+        let claims = &mut joined.claims;
+        if let Some(arriving) = claims.arriving.get_mut(&key)
+            && arriving.stamp == stamp
+            && arriving.due.remove(&from)
+        {
+            arriving.switched.insert(from, taken);
+        }
+        if let Some(leaving) = claims.leaving.get_mut(&key)
+            && leaving.stamp == stamp
+        {
+            leaving.switched.entry(from).or_insert(taken);
+            if let Some(due) = &mut leaving.due {
+                due.remove(&from);
+            }
+        }
+        self.finish_moving();
+    }
+
+    /// A broker that nothing is heard of any more has switched.
+    pub(super) fn switched_without(&mut self, gone: BrokerId) {
+        let Some(joined) = &mut self.joined else {
+            return;
+        };
+        let claims = &mut joined.claims;
+        for arriving in claims.arriving.values_mut() {
+            arriving.due.remove(&gone);
+            arriving.witnesses.remove(&gone);
+        }
+        // Owners do not wait for what they may not have been told.
+        let mut told = Vec::new();
+        for claim in claims.open.values() {
+            let arriving = claim.session.and_then(|key| claims.arriving.get(&key));
+            if let (Some(owner), Some(arriving)) = (claim.owner, arriving) {
+                let witnesses = arriving.witnesses.iter().copied().collect();
+                let what = ClaimNote::Moving { owner, witnesses };
+                told.push((owner, claim.client_id.clone(), claim.stamp, what));
+            }
+        }
+        claims
+            .arriving
+            .retain(|_, arriving| !arriving.due.is_empty());
+        let mut keys = Vec::new();
+        for (key, leaving) in &mut claims.leaving {
+            if let Some(due) = &mut leaving.due
+                && due.remove(&gone)
+            {
+                keys.push(*key);
+            }
+        }
+        for (owner, client_id, stamp, what) in told {
+            self.say_claim(owner, &client_id, stamp, what);
+        }
+        self.finish_moving();
+    }
+
+    /// Sessions that nothing more is to be waited for go. Called whenever something may have come
+    /// that they wait for.
+    pub(in crate::broker) fn finish_moving(&mut self) {
+        let Some(joined) = &mut self.joined else {
+            return;
+        };
+        let claims = &mut joined.claims;
+        if claims.leaving.is_empty() && claims.arriving.is_empty() {
+            return;
+        }
+        // Messages that are still on their way to sessions here.
+        let first = self.router.first_fan_out();
+        let is_behind = |switched: &BTreeMap<BrokerId, u64>| {
+            first.is_none_or(|first| switched.values().all(|behind| *behind < first))
+        };
+        { &mut claims.arriving }
+            .retain(|_, arriving| !arriving.due.is_empty() || !is_behind(&arriving.switched));
+        let sessions = &self.sessions;
+        let is_finished = |(key, leaving): &(&SessionKey, &Leaving)| {
+            let is_silent = sessions.get(**key).is_none_or(|entry| entry.fan_outs == 0);
+            let has_heard_all = leaving.due.as_ref().is_some_and(BTreeSet::is_empty);
+            is_silent && has_heard_all && is_behind(&leaving.switched)
+        };
+        let keys = claims.leaving.iter().filter(is_finished);
+        let keys: Vec<_> = keys.map(|(key, _)| *key).collect();
+        for key in keys {
+            let joined = self.joined.as_mut();
+            if let Some(leaving) = joined.and_then(|it| it.claims.leaving.remove(&key)) {
+                self.finish_leaving(key, &leaving);
+            }
+        }
+    }
+
+    /// The session is complete, and goes.
+    fn finish_leaving(&mut self, key: SessionKey, leaving: &Leaving) {
+        let Some(entry) = self.sessions.get(key) else {
+            return;
+        };
+        let now = self.clock.latest();
+        let client_id = entry.client_id.clone();
+        let moved = |delivery: &Delivery| {
+            let joined = self.joined.as_ref()?;
+            let message = self.store.message(&delivery.message)?.clone();
+            let group = delivery.group.and_then(|group| joined.groups.name(group));
+            Some(MovedDelivery {
+                message,
+                expires_in: expires_in(now, self.store.expires_at(&delivery.message)),
+                qos: delivery.qos,
+                retain: delivery.retain,
+                is_replay: delivery.is_replay,
+                group: group.cloned(),
+                subscription_ids: delivery.subscription_ids.as_slice().to_vec(),
+            })
+        };
+        let outbound = &entry.session.outbound;
+        let mut pieces = Vec::new();
+        pieces.extend({ outbound.releases() }.map(|(id, _)| Piece::Released { id }));
+        pieces.extend({ outbound.publishes() }.filter_map(|(id, kept)| {
+            let delivery = moved(kept.message)?;
+            Some(Piece::Published { id, delivery })
+        }));
+        pieces.extend({ entry.session.inbound.unreleased() }.map(|id| Piece::Unreleased { id }));
+        let waiting = outbound.waiting();
+        pieces.extend({ waiting }.filter_map(|kept| Some(Piece::Waiting(moved(kept.message)?))));
+        pieces.extend(entry.replays.iter().filter_map(|replay| {
+            let filter = TopicFilter::from_bytes(&replay.filter).ok()?;
+            Some(Piece::Replay {
+                filter: filter.as_str().into(),
+                qos: replay.qos,
+                id: replay.subscription_id,
+            })
+        }));
+        pieces.push(Piece::Done);
+        self.drop_session(key);
+        self.say_pieces(leaving.to, &client_id, leaving.stamp, pieces);
+        self.events.push(Event::SessionMoved {
+            client_id,
+            broker: leaving.to,
+        });
+    }
+
+    /// Puts what has come of a session where it belongs.
+    fn put_piece(
+        &mut self,
+        now: Timestamp,
+        key: SessionKey,
+        client_id: &str,
+        stamp: Stamp,
+        piece: Piece,
+    ) {
+        match piece {
+            Piece::Subscription(_) | Piece::Subscribed { .. } => {}
+            Piece::Unreleased { id } => {
+                if let Some(entry) = self.sessions.get_mut(key)
+                    && entry.session.inbound.remember(id)
+                {
+                    let kept_as = entry.kept_as();
+                    self.store.record_received(kept_as, id);
+                }
+            }
+            Piece::Released { id } => {
+                let maximum = self.in_flight_max();
+                if let Some(entry) = self.sessions.get_mut(key)
+                    && entry.session.in_flight_len() < maximum
+                    && !entry.session.outbound.holds(id)
+                {
+                    let kept_as = entry.kept_as();
+                    let number = self.store.record_moved_release(kept_as, id);
+                    let _is_free = entry.session.outbound.restore_release(id, number);
+                }
+            }
+            Piece::Published { id, delivery } => {
+                let maximum = self.in_flight_max();
+                let entry = self.sessions.get(key);
+                let has_room = entry.is_some_and(|entry| {
+                    let session = &entry.session;
+                    session.in_flight_len() < maximum && !session.outbound.holds(id)
+                });
+                if has_room
+                    && delivery.qos > QoS::AtMostOnce
+                    && let Some((delivery, bytes)) = self.take_delivery(now, delivery)
+                    && let Some(entry) = self.sessions.get_mut(key)
+                {
+                    let kept_as = entry.kept_as();
+                    let (number, _) = self.store.record_delivery(kept_as, &delivery);
+                    self.store.record_published(kept_as, number, &delivery, id);
+                    let outbound = &mut entry.session.outbound;
+                    let _is_free =
+                        outbound.restore_publish(id, delivery.qos, delivery, number, bytes);
+                }
+            }
+            Piece::Waiting(delivery) => {
+                let limits = queue_limits(&self.config);
+                let qos = delivery.qos;
+                if qos > QoS::AtMostOnce
+                    && let Some((delivery, bytes)) = self.take_delivery(now, delivery)
+                {
+                    match self.claim_of(client_id, stamp) {
+                        Some(claim)
+                            if claim.waiting.len() < limits.len_max
+                                && claim.waiting_bytes.saturating_add(bytes)
+                                    <= limits.bytes_max =>
+                        {
+                            claim.waiting_bytes = claim.waiting_bytes.saturating_add(bytes);
+                            claim.waiting.push(delivery);
+                        }
+                        _ => self.store.release_delivery(Some(delivery)),
+                    }
+                }
+            }
+            Piece::Replay { filter, qos, id } => {
+                let maximum = self.subscriptions.subscriptions_len(key);
+                let of_first = self.store.taken();
+                if TopicFilter::new(&filter).is_ok()
+                    && let Some(entry) = self.sessions.get_mut(key)
+                    && entry.replays.len() < maximum
+                {
+                    entry.replays.push_back(Replay {
+                        filter: String::from(filter).into_bytes().into(),
+                        qos,
+                        subscription_id: id,
+                        cursor: Cursor::default(),
+                        of_first,
+                    });
+                }
+            }
+            Piece::Done => self.complete_arriving(key, client_id, stamp),
+        }
+    }
+
+    /// What has come waits before what has come here since.
+    fn complete_arriving(&mut self, key: SessionKey, client_id: &str, stamp: Stamp) {
+        let claim = self.claim_of(client_id, stamp);
+        let moved = claim.map(|claim| core::mem::take(&mut claim.waiting));
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
+        entry.session.outbound.restored();
+        let kept_as = entry.kept_as();
+        let since = entry.session.outbound.take_waiting();
+        let since = since.into_iter().filter_map(|lost| {
+            self.store.record_ended(kept_as, lost.tag);
+            lost.message
+        });
+        let since: Vec<_> = since.collect();
+        for delivery in moved.unwrap_or_default().into_iter().chain(since) {
+            let bytes = self.store.message(&delivery.message);
+            let bytes = bytes.map_or(0, Message::len_held);
+            let (mut number, mut position) = (0, 0);
+            if self.store.journal.is_on() {
+                (number, position) = self.store.record_delivery(kept_as, &delivery);
+            }
+            let outbound = &mut entry.session.outbound;
+            outbound.enqueue(delivery.qos, delivery, number, bytes, position);
+        }
+        self.sessions.weigh(key);
+    }
+
+    /// A message of a session that comes, in this broker's store.
+    fn take_delivery(&mut self, now: Timestamp, moved: MovedDelivery) -> Option<(Delivery, usize)> {
+        let MovedDelivery {
+            message,
+            expires_in,
+            qos,
+            retain,
+            is_replay,
+            group,
+            subscription_ids,
+        } = moved;
+        let bytes = message.len_held();
+        if !self.has_room_for(bytes, 0) {
+            return None;
+        }
+        let at = super::expires_at(now, expires_in, &message);
+        let joined = self.joined.as_ref()?;
+        let group = group.and_then(|filter| joined.local.get(&filter)?.group);
+        let delivery = Delivery {
+            message: self.store.insert(message, at)?,
+            retain,
+            is_replay,
+            qos,
+            group,
+            subscription_ids: subscription_ids.into_iter().collect(),
+        };
+        self.store.note_delivery(&delivery);
+        Some((delivery, bytes))
+    }
+
+    fn in_flight_max(&self) -> usize {
+        usize::from(self.config.server.in_flight_max).saturating_mul(2)
+    }
+
+    /// A session is gone from here, and goes on elsewhere or not at all: no will, and nobody else gets
+    /// what it had.
+    pub(super) fn drop_session(&mut self, key: SessionKey) {
+        if let Some(joined) = &mut self.joined {
+            joined.claims.leaving.remove(&key);
+            joined.claims.arriving.remove(&key);
+        }
+        self.cancel_timers(key);
+        self.drop_subscriptions(key);
+        let Some(mut entry) = self.sessions.remove(key) else {
+            return;
+        };
+        let kept_as = entry.kept_as();
+        for id in entry.session.inbound.unreleased() {
+            self.store.record_released(kept_as, id);
+        }
+        self.record_session_ended(entry.stored_as);
+        let outbound = &mut entry.session.outbound;
+        let (in_flight, waiting) = (outbound.take_in_flight(), outbound.take_waiting());
+        for lost in in_flight.into_iter().chain(waiting) {
+            self.store.record_ended(kept_as, lost.tag);
+            self.store.release_delivery(lost.message);
+        }
+    }
+}

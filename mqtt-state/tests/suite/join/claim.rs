@@ -1,0 +1,354 @@
+//! A client identifier is taken over from one broker by another.
+
+use mqtt_codec::{Connect, DisconnectReason, QoS};
+use mqtt_state::CloseCause;
+use mqtt_state::broker::{ConnectionId, Event, Peer as Who};
+
+use super::mesh::Mesh;
+use crate::wire::{Peer, V3_1_1, V5_0, connect, want, with_subscribe};
+
+/// What a client hears that speaks to one of the brokers packet by packet.
+struct Line {
+    peer: Peer,
+    at: usize,
+    connection: ConnectionId,
+}
+
+impl Line {
+    fn open(mesh: &mut Mesh, at: usize, connect: &Connect<'_>) -> Self {
+        let world = &mut mesh.worlds[at];
+        let mut peer = Peer::new(connect.version);
+        peer.now = world.now;
+        let connection = world.broker.accept(world.now, Who::default()).unwrap();
+        let line = Self {
+            peer,
+            at,
+            connection,
+        };
+        line.say(mesh, *connect);
+        line
+    }
+
+    fn say<'p>(&self, mesh: &mut Mesh, packet: impl Into<mqtt_codec::Packet<'p>>) {
+        let broker = &mut mesh.worlds[self.at].broker;
+        self.peer.say(&mut (broker, self.connection), packet);
+    }
+
+    fn hear(&self, mesh: &mut Mesh) -> Vec<String> {
+        mesh.settle();
+        let broker = &mut mesh.worlds[self.at].broker;
+        let heard = self.peer.hear(&mut (broker, self.connection));
+        mesh.worlds[self.at].drained(self.connection);
+        mesh.settle();
+        heard
+    }
+}
+
+fn resuming(version: mqtt_codec::ProtocolVersion, secs: u32) -> Connect<'static> {
+    let mut connect = Connect {
+        clean_start: false,
+        ..connect(version, "x")
+    };
+    if version == V5_0 {
+        connect.properties.session_expiry_secs = Some(secs);
+    }
+    connect
+}
+
+fn ended(mesh: &Mesh, at: usize) -> Vec<String> {
+    let events = mesh.events.iter().filter(|(place, _)| *place == at);
+    let shown = events.filter_map(|(_, event)| match event {
+        Event::Closed { cause, .. } => Some(format!("{cause:?}")),
+        Event::SessionMoved { client_id, broker } => Some(format!("{client_id} to {broker}")),
+        Event::SessionEnded { client_id } => Some(format!("{client_id} ended")),
+        Event::WillPublished { topic, .. } => Some(format!("will {topic}")),
+        _ => None,
+    });
+    shown.collect()
+}
+
+/// [5:MQTT-3.1.4-3] [3:MQTT-3.1.4-2] The older connection ends, wherever it is; its session goes on where
+/// the client is.
+#[test]
+fn a_session_goes_where_its_client_is() {
+    for (version, goodbye) in [
+        (V5_0, &["DISCONNECT 8E", "close"][..]),
+        (V3_1_1, &["close"]),
+    ] {
+        let mut mesh = Mesh::new(3);
+        let first = Line::open(&mut mesh, 0, &resuming(version, 100));
+        let connack = first.hear(&mut mesh);
+        assert!(connack[0].starts_with("CONNACK"), "{connack:?}");
+        with_subscribe(1, &[want("t/#", QoS::ExactlyOnce)], |packet| {
+            first.say(&mut mesh, packet);
+        });
+        first.hear(&mut mesh);
+        let second = Line::open(&mut mesh, 1, &resuming(version, 100));
+        let connack = second.hear(&mut mesh);
+        assert!(connack[0].contains("present"), "{connack:?}");
+        assert_eq!(first.hear(&mut mesh), goodbye, "{version:?}");
+        let cause = CloseCause::Disconnected(DisconnectReason::SessionTakenOver);
+        assert_eq!(ended(&mesh, 0), [format!("{cause:?}"), "x to 1".to_owned()]);
+        for world in [0, 2] {
+            assert!(mesh.worlds[world].broker.session("x").is_none());
+        }
+        // It is subscribed where it is.
+        for at in 0..3 {
+            mesh.publish(at, "t/1", "m", QoS::AtMostOnce);
+            let heard = second.hear(&mut mesh);
+            assert_eq!(heard.len(), 1, "from {at}: {heard:?}");
+            assert!(heard[0].starts_with("PUBLISH"), "{heard:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_to_be_kept_is_not() {
+    for (row, first, second, expected) in [
+        (
+            "clean start",
+            resuming(V5_0, 100),
+            connect(V5_0, "x"),
+            &["x ended"][..],
+        ),
+        (
+            "no expiry",
+            resuming(V5_0, 0),
+            resuming(V5_0, 100),
+            &["x ended"],
+        ),
+        (
+            "kept",
+            resuming(V5_0, 100),
+            resuming(V5_0, 100),
+            &["x to 1"],
+        ),
+    ] {
+        let mut mesh = Mesh::new(2);
+        let first = Line::open(&mut mesh, 0, &first);
+        first.hear(&mut mesh);
+        let second = Line::open(&mut mesh, 1, &second);
+        let connack = second.hear(&mut mesh);
+        assert_eq!(
+            connack[0].contains("present"),
+            row == "kept",
+            "{row}: {connack:?}"
+        );
+        assert_eq!(ended(&mesh, 0)[1..], *expected, "{row}");
+        assert!(mesh.worlds[0].broker.session("x").is_none(), "{row}");
+        assert!(mesh.worlds[1].broker.session("x").is_some(), "{row}");
+    }
+}
+
+/// The cases of a take-over at one broker, between two.
+#[test]
+fn wills_are_published_as_at_one_broker() {
+    for (row, delay_secs, expiry_secs, clean_start, published) in [
+        ("at once", 0, 100, false, true),
+        ("delayed, and back in time", 50, 100, false, false),
+        ("delayed, but its session ends", 50, 100, true, true),
+        (
+            "a session that ends with its connection",
+            50,
+            0,
+            false,
+            true,
+        ),
+    ] {
+        for brokers in [1, 2] {
+            let mut mesh = Mesh::new(brokers);
+            let mut first = resuming(V5_0, expiry_secs);
+            let topic = mqtt_codec::TopicName::new("will").unwrap();
+            let payload = mqtt_codec::Binary::new(b"gone").unwrap();
+            let mut will = mqtt_codec::Will::new(topic, payload);
+            will.properties.delay_secs = Some(delay_secs);
+            first.will = Some(will);
+            Line::open(&mut mesh, 0, &first).hear(&mut mesh);
+            let watcher = mesh.subscribed(0, "watcher", V5_0, "will", QoS::AtMostOnce);
+            let second = Connect {
+                clean_start,
+                ..resuming(V5_0, 100)
+            };
+            Line::open(&mut mesh, brokers - 1, &second).hear(&mut mesh);
+            mesh.pass_secs(60);
+            let got = mesh.got(0, watcher).len();
+            assert_eq!(got, usize::from(published), "{row}, {brokers}");
+        }
+    }
+}
+
+/// Messages that wait and messages in flight go along, in their order and with their identifiers.
+#[test]
+fn what_a_session_holds_goes_along() {
+    let mut mesh = Mesh::new(3);
+    let here = mesh.subscribed(0, "x", V5_0, "t", QoS::ExactlyOnce);
+    let there = mesh.worlds[1].client("x");
+    // In every state: the network fails behind each number of packets.
+    for packets in 0..12 {
+        let (from, to) = match packets % 2 {
+            0 => ((0, here), (1, there)),
+            _ => ((1, there), (0, here)),
+        };
+        for number in 0..4 {
+            let qos = [QoS::AtLeastOnce, QoS::ExactlyOnce][number % 2];
+            mesh.publish(2, "t", &format!("{packets}-{number}"), qos);
+        }
+        while mesh.carry() {}
+        mesh.worlds[from.0].settle_for(packets);
+        let mut got = mesh.got(from.0, from.1);
+        mesh.roam(from, to, packets % 3 == 0);
+        mesh.publish(2, "t", &format!("{packets}-4"), QoS::AtLeastOnce);
+        mesh.worlds[to.0].begin_resume(to.1, V5_0);
+        mesh.settle();
+        got.extend(mesh.got(to.0, to.1));
+        let once: Vec<_> = { got.iter() }.filter(|it| it.ends_with("q2")).collect();
+        assert_eq!(once.len(), 2, "{packets}: {got:?}");
+        // What was not acknowledged at QoS 1 comes again.
+        let mut seen = Vec::new();
+        for message in got {
+            if !seen.contains(&message) {
+                seen.push(message);
+            }
+        }
+        let of = |qos: &str| -> Vec<_> {
+            let all = seen.iter().filter(|it| it.ends_with(qos));
+            all.map(|it| it[..it.len() - 3].rsplit('-').next().unwrap().to_owned())
+                .collect()
+        };
+        assert_eq!(of("q1"), ["0", "2", "4"], "{packets}");
+        assert_eq!(of("q2"), ["1", "3"], "{packets}");
+    }
+    assert_eq!(mesh.forwards_len(), 0);
+    let stats = mesh.worlds.iter().map(|world| world.broker.stats());
+    let kept: usize = stats.map(|stats| stats.messages).sum();
+    assert_eq!(kept, 0);
+}
+
+/// Two brokers at the same time: the client is where it connected last, by the stamps of the claims.
+#[test]
+fn two_claims_at_once() {
+    for carried in 0..40 {
+        let mut mesh = Mesh::new(3);
+        let owner = Line::open(&mut mesh, 0, &resuming(V5_0, 100));
+        owner.hear(&mut mesh);
+        let lines = [1, 2].map(|at| Line::open(&mut mesh, at, &resuming(V5_0, 100)));
+        for _ in 0..carried {
+            mesh.carry();
+        }
+        mesh.settle();
+        let sessions = mesh.worlds.iter().map(|world| {
+            let session = world.broker.session("x");
+            session.map(|session| session.connection.is_some())
+        });
+        let sessions: Vec<_> = sessions.collect();
+        let connected = sessions.iter().filter(|it| **it == Some(true)).count();
+        let all = sessions.iter().flatten().count();
+        assert_eq!((connected, all), (1, 1), "{carried}: {sessions:?}");
+        let heard = lines.map(|line| line.hear(&mut mesh));
+        let present = { heard.iter() }.filter(|it| it[0].contains("present"));
+        assert!(present.count() >= 1, "{carried}: {heard:?}");
+    }
+}
+
+/// The older one of two connections that wait for the same claim is refused.
+#[test]
+fn two_connections_behind_one_claim() {
+    let mut mesh = Mesh::new(2);
+    Line::open(&mut mesh, 0, &resuming(V5_0, 100)).hear(&mut mesh);
+    let older = Line::open(&mut mesh, 1, &resuming(V5_0, 100));
+    let newer = Line::open(&mut mesh, 1, &resuming(V5_0, 100));
+    let heard = newer.hear(&mut mesh);
+    assert!(heard[0].contains("present"), "{heard:?}");
+    let heard = older.hear(&mut mesh);
+    assert!(heard[0].contains("89"), "{heard:?}");
+    assert_eq!(heard[1], "close");
+}
+
+/// A client that does not wait for its CONNACK leaves a session that goes on without it.
+#[test]
+fn the_client_is_gone_before_its_session_has_come() {
+    let mut mesh = Mesh::new(2);
+    Line::open(&mut mesh, 0, &resuming(V5_0, 100)).hear(&mut mesh);
+    let line = Line::open(&mut mesh, 1, &resuming(V5_0, 100));
+    mesh.carry();
+    let world = &mut mesh.worlds[1];
+    world.broker.handle_close(world.now, line.connection);
+    mesh.settle();
+    let session = mesh.worlds[1].broker.session("x").map(|it| it.connection);
+    assert_eq!(session, Some(None), "it has moved");
+    mesh.pass_secs(101);
+    let sessions = mesh
+        .worlds
+        .iter()
+        .map(|world| world.broker.stats().sessions);
+    assert_eq!(sessions.sum::<usize>(), 0, "and ends in its time");
+}
+
+/// Whatever is cut while a session moves, the client gets an answer, and has one session after all.
+#[test]
+fn links_are_cut_while_a_session_moves() {
+    for (one, other) in [(0, 1), (1, 2), (0, 2)] {
+        for position in 0..40 {
+            let mut mesh = Mesh::new(3);
+            Line::open(&mut mesh, 0, &resuming(V5_0, 1000)).hear(&mut mesh);
+            let line = Line::open(&mut mesh, 1, &resuming(V5_0, 1000));
+            for _ in 0..position {
+                mesh.carry();
+            }
+            mesh.cut(one, other);
+            let row = format!("{one} from {other} at {position}");
+            let heard = line.hear(&mut mesh);
+            let connack = heard.first().is_some_and(|it| it.starts_with("CONNACK"));
+            assert!(connack, "{row}: {heard:?}");
+            mesh.heal(one, other);
+            mesh.settle();
+            let sessions = mesh.worlds.iter().map(|world| {
+                let session = world.broker.session("x");
+                session.map(|session| session.connection.is_some())
+            });
+            let sessions: Vec<_> = sessions.collect();
+            assert_eq!(sessions, [None, Some(true), None], "{row}");
+        }
+    }
+}
+
+/// A broker that says nothing is not waited for.
+#[test]
+fn a_claim_has_an_end() {
+    let mut mesh = Mesh::new(2);
+    Line::open(&mut mesh, 0, &resuming(V5_0, 1000)).hear(&mut mesh);
+    let line = Line::open(&mut mesh, 1, &resuming(V5_0, 1000));
+    mesh.link(1, 0).clear();
+    let world = &mut mesh.worlds[1];
+    let due = world.broker.poll_timeout().unwrap();
+    assert_eq!(due.reason, mqtt_state::TimeoutReason::Claim);
+    world.broker.handle_timeout(due.at);
+    let heard = line.peer.hear(&mut (&mut world.broker, line.connection));
+    assert!(
+        heard[0].starts_with("CONNACK") && !heard[0].contains("present"),
+        "{heard:?}"
+    );
+}
+
+/// A client with a session at this broker is not looked for elsewhere, nor one without a name.
+#[test]
+fn who_need_not_be_looked_for() {
+    let mut mesh = Mesh::new(2);
+    Line::open(&mut mesh, 0, &resuming(V5_0, 1000)).hear(&mut mesh);
+    let nameless = Line::open(&mut mesh, 0, &connect(V5_0, ""));
+    let other = Line::open(&mut mesh, 1, &connect(V5_0, ""));
+    let before = mesh.carried;
+    Line::open(&mut mesh, 0, &resuming(V5_0, 1000)).hear(&mut mesh);
+    assert_eq!(mesh.carried, before);
+    // Each broker assigns others.
+    for line in [nameless, other] {
+        line.hear(&mut mesh);
+    }
+    let names = mesh.events.iter().filter_map(|(_, event)| match event {
+        Event::Connected { client_id, .. } if **client_id != *"x" => Some(client_id.clone()),
+        _ => None,
+    });
+    let names: Vec<_> = names.collect();
+    assert_eq!(names.len(), 2);
+    assert_ne!(names[0], names[1]);
+}
