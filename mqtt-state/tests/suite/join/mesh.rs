@@ -143,10 +143,23 @@ impl Mesh {
             for world in &mut self.worlds {
                 world.settle();
             }
-            if !self.carry() {
+            if !self.work() && !self.carry() {
                 return;
             }
         }
+    }
+
+    /// Goes on with what is done in pieces.
+    pub(crate) fn work(&mut self) -> bool {
+        let mut worked = false;
+        for world in &mut self.worlds {
+            let due = world.broker.poll_timeout();
+            if due.is_some_and(|due| due.at <= world.now) {
+                world.broker.handle_timeout(world.now);
+                worked = true;
+            }
+        }
+        worked
     }
 
     pub(crate) fn pass_secs(&mut self, secs: u64) {

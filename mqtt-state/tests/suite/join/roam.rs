@@ -268,6 +268,8 @@ enum Load {
         at: usize,
         is_told: bool,
     },
+    /// What is done in pieces goes on.
+    Work,
 }
 
 fn load() -> impl Strategy<Value = Vec<Load>> {
@@ -279,6 +281,7 @@ fn load() -> impl Strategy<Value = Vec<Load>> {
         4 => (0..BROKERS, 1..8_usize).prop_map(|(at, packets)| Load::Packets { at, packets }),
         2 => (0..2_usize, 0..BROKERS, any::<bool>())
             .prop_map(|(who, at, is_told)| Load::Roam { who, at, is_told }),
+        2 => Just(Load::Work),
     ];
     prop::collection::vec(step, 1..120)
 }
@@ -289,9 +292,16 @@ proptest! {
     /// Sessions that move in the middle of traffic lose and double nothing, and keep each publisher's
     /// order; each turn of a shared subscription is one member's.
     #[test]
-    fn sessions_move_while_messages_are_on_their_way(steps in load()) {
+    fn sessions_move_while_messages_are_on_their_way(
+        steps in load(),
+        work_per_call in prop_oneof![Just(1_usize), Just(2), Just(4096)],
+    ) {
         let names = ["a", "b"];
-        let mut mesh = Mesh::new(BROKERS);
+        let base = broker::Config {
+            work_per_call,
+            ..broker::Config::default()
+        };
+        let mut mesh = Mesh::with(BROKERS, &base);
         let worlds = mesh.worlds.iter_mut();
         let there = worlds.map(|world| names.map(|name| world.client(name)));
         let there: Vec<_> = there.collect();
@@ -324,6 +334,9 @@ proptest! {
                     for _ in 0..messages {
                         mesh.carry_from(from, to);
                     }
+                }
+                Load::Work => {
+                    mesh.work();
                 }
                 Load::Packets { at, packets } => mesh.worlds[at].settle_for(packets),
                 Load::Roam { who, at: to, is_told } => {
