@@ -403,12 +403,42 @@ impl Message {
     /// # Errors
     ///
     /// [`EncodeError::PacketTooLarge`] when no packet can hold it. Nothing has been written then.
-    #[inline(always)]
+    #[inline]
     pub fn encode_to(
         &self,
         version: ProtocolVersion,
         delivery: Delivery,
         retain: bool,
+        buf: &mut Vec<u8>,
+    ) -> Result<usize, EncodeError> {
+        self.encode_within(version, delivery, retain, usize::MAX, buf)
+    }
+
+    /// As [`encode_to`](Self::encode_to), for a receiver that takes at most `size_max` bytes.
+    ///
+    /// ```
+    /// use mqtt_codec::{Delivery, EncodeError, Message, ProtocolVersion};
+    ///
+    /// let (v3, qos0) = (ProtocolVersion::V3_1_1, Delivery::AtMostOnce);
+    /// let (message, mut output) = (Message::new("a/b", "on")?, Vec::new());
+    /// let refused = message.encode_within(v3, qos0, false, 8, &mut output);
+    /// assert_eq!(refused, Err(EncodeError::PacketTooLarge { size: 9 }));
+    /// assert_eq!(message.encode_within(v3, qos0, false, 9, &mut output), Ok(9));
+    /// assert_eq!(output.len(), 9);
+    /// # Ok::<(), mqtt_codec::TopicError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::PacketTooLarge`] when the packet has more bytes, or when none can hold the
+    /// message. Nothing has been written then.
+    #[inline(always)]
+    pub fn encode_within(
+        &self,
+        version: ProtocolVersion,
+        delivery: Delivery,
+        retain: bool,
+        size_max: usize,
         buf: &mut Vec<u8>,
     ) -> Result<usize, EncodeError> {
         if !self.has_properties() {
@@ -417,9 +447,9 @@ impl Message {
                 id: delivery.id(),
                 payload: self.payload(),
             };
-            return encode_plain(&plain, delivery, retain, version, buf);
+            return encode_plain(&plain, (delivery, retain), version, size_max, buf);
         }
-        self.encode_with_properties(version, delivery, retain, buf)
+        self.encode_with_properties(version, delivery, retain, size_max, buf)
     }
 
     #[inline(never)]
@@ -428,10 +458,15 @@ impl Message {
         version: ProtocolVersion,
         delivery: Delivery,
         retain: bool,
+        size_max: usize,
         buf: &mut Vec<u8>,
     ) -> Result<usize, EncodeError> {
         let mut publish = self.publish(delivery);
         publish.retain = retain;
+        let size = publish.encoded_len(version)?;
+        if size > size_max {
+            return Err(EncodeError::PacketTooLarge { size });
+        }
         publish.encode_to(version, buf)
     }
 

@@ -17,6 +17,22 @@ struct Parts {
     user_properties: Vec<(String, String)>,
 }
 
+// Nearly all are empty, and go without a call.
+impl Drop for Diagnostics {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(parts) = self.0.take() {
+            drop_parts(parts);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn drop_parts(parts: Box<Parts>) {
+    drop(parts);
+}
+
 impl Diagnostics {
     /// For people.
     #[must_use]

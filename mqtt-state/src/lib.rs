@@ -97,6 +97,7 @@ mod error;
 mod intake;
 mod link;
 mod look;
+mod pieces;
 mod time;
 
 /// The code in the README is compiled as a test.
@@ -109,4 +110,5 @@ pub use diagnostics::Diagnostics;
 pub use drive::{Consumed, Timeout, TimeoutReason, Transmit};
 pub use error::{CloseCause, ProtocolError};
 pub use look::{Explanation, InputWaits, OutputWaits, Traffic};
+pub use pieces::Pieces;
 pub use time::Timestamp;

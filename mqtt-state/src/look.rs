@@ -28,31 +28,32 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    // Counts of 64 bits last longer than whoever looks at them.
     pub(crate) fn note_received(&mut self, bytes: usize) {
-        self.packets_received = self.packets_received.saturating_add(1);
-        self.bytes_received = self.bytes_received.saturating_add(as_count(bytes));
+        self.packets_received = self.packets_received.wrapping_add(1);
+        self.bytes_received = self.bytes_received.wrapping_add(as_count(bytes));
     }
 
     pub(crate) fn note_sent(&mut self, bytes: usize) {
-        self.bytes_sent = self.bytes_sent.saturating_add(as_count(bytes));
+        self.bytes_sent = self.bytes_sent.wrapping_add(as_count(bytes));
     }
 
     pub(crate) fn note_violation(&mut self) {
-        self.violations = self.violations.saturating_add(1);
+        self.violations = self.violations.wrapping_add(1);
     }
 
     pub(crate) fn note_quota_wait(&mut self) {
-        self.quota_waits = self.quota_waits.saturating_add(1);
+        self.quota_waits = self.quota_waits.wrapping_add(1);
     }
 
     pub(crate) fn note_packets(&mut self, packets: u64) {
-        self.packets_sent = self.packets_sent.saturating_add(packets);
+        self.packets_sent = self.packets_sent.wrapping_add(packets);
     }
 
     pub(crate) fn note_publish(&mut self, repeated: bool) {
         self.note_packets(1);
-        self.publishes_sent = self.publishes_sent.saturating_add(1);
-        self.publishes_repeated = self.publishes_repeated.saturating_add(u64::from(repeated));
+        self.publishes_sent = self.publishes_sent.wrapping_add(1);
+        self.publishes_repeated = self.publishes_repeated.wrapping_add(u64::from(repeated));
     }
 }
 

@@ -84,6 +84,27 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// When a message stops being worth its delivery, if ever. Half as large as an `Option`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expiry(Timestamp);
+
+impl Expiry {
+    // Sums stop at the end of time, so what would expire then never does.
+    const NEVER: Self = Self(Timestamp::MAX);
+
+    #[inline]
+    pub(crate) fn at(self) -> Option<Timestamp> {
+        (self != Self::NEVER).then_some(self.0)
+    }
+}
+
+impl From<Option<Timestamp>> for Expiry {
+    #[inline]
+    fn from(at: Option<Timestamp>) -> Self {
+        at.map_or(Self::NEVER, Self)
+    }
+}
+
 /// The latest time a machine has been told; time that goes backwards is clamped to it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Clock {
@@ -112,6 +133,14 @@ mod tests {
         assert_eq!(Timestamp::MAX + Duration::from_secs(1), Timestamp::MAX);
         assert_eq!(Timestamp::ZERO + Duration::MAX, Timestamp::MAX);
         assert_eq!(Timestamp::from_secs(u64::MAX), Timestamp::MAX);
+    }
+
+    #[test]
+    fn what_expires_at_the_end_of_time_never_does() {
+        for at in [None, Some(Timestamp::ZERO), Some(Timestamp::from_secs(9))] {
+            assert_eq!(Expiry::from(at).at(), at);
+        }
+        assert_eq!(Expiry::from(Some(Timestamp::MAX)).at(), None);
     }
 
     #[test]

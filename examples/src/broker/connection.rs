@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use mqtt_state::Transmit;
 use mqtt_state::broker::{self, ConnectionId};
+use mqtt_state::{Pieces, Transmit};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -141,16 +141,18 @@ impl Admitted {
     /// Carries bytes from the machine to the transport.
     async fn write(&self, mut transport: impl AsyncWrite + Unpin) -> io::Result<()> {
         let Self { server, id, peer } = self;
-        let mut out = Vec::new();
+        let mut out = Pieces::new();
         loop {
             out.clear();
             let now = server.shared.clock.now();
-            let transmit =
-                server.locked(|state| state.broker.poll_transmit(now, *id, CHUNK, &mut out));
+            let transmit = server.locked(|state| {
+                let broker = &mut state.broker;
+                broker.poll_transmit_vectored(now, *id, CHUNK, &mut out)
+            });
             peer.input.notify_one();
             {
                 let mut written = pin!(async {
-                    transport.write_all(&out).await?;
+                    transport.write_all_buf(&mut out).await?;
                     transport.flush().await
                 });
                 tokio::select! {

@@ -333,13 +333,21 @@ fn encode_publish(
 #[inline(always)]
 pub(crate) fn encode_plain(
     plain: &publish::Plain<'_>,
-    delivery: crate::Delivery,
-    retain: bool,
+    (delivery, retain): (crate::Delivery, bool),
     version: ProtocolVersion,
+    size_max: usize,
     buf: &mut alloc::vec::Vec<u8>,
 ) -> Result<usize, EncodeError> {
-    let header = publish::header_flags(delivery, retain);
-    encode_body(header, plain, version, &mut Grown(buf))
+    let lengths = plain.lengths(version)?;
+    if lengths.size > size_max {
+        return Err(EncodeError::PacketTooLarge { size: lengths.size });
+    }
+    let mut room = Grown(buf);
+    let mut out = room.take(lengths.size)?;
+    let (packet_type, flags) = publish::header_flags(delivery, retain);
+    let header = Header::new(packet_type, flags, lengths.remaining);
+    plain.write(version, lengths, header, &mut out);
+    Ok(lengths.size)
 }
 
 impl Publish<'_> {

@@ -63,14 +63,26 @@ pub(crate) trait Sink {
         let Header { first, remaining } = header;
         let [a, ..] = remaining.to_le_bytes();
         let [b, ..] = (remaining >> 7).to_le_bytes();
-        if remaining < 0x80 {
-            self.put(&[first, a, c, d]);
+        // Four bytes at the end whatever the length, so that these are one store.
+        let last = if remaining < 0x80 {
+            [first, a, c, d]
         } else if remaining < 0x4000 {
-            self.put(&[first, a | 0x80, b, c, d]);
+            self.u8(first);
+            [a | 0x80, b, c, d]
+        } else if remaining < 0x20_0000 {
+            let [high, ..] = (remaining >> 14).to_le_bytes();
+            self.u8(first);
+            self.u8(a | 0x80);
+            [b | 0x80, high, c, d]
         } else {
-            self.header(header);
-            self.put(&[c, d]);
-        }
+            let [[third, ..], [high, ..]] =
+                [remaining >> 14, remaining >> 21].map(u32::to_le_bytes);
+            self.u8(first);
+            self.u8(a | 0x80);
+            self.u8(b | 0x80);
+            [third | 0x80, high, c, d]
+        };
+        self.put(&last);
     }
 
     /// Always in the shortest form. The caller has checked the range.

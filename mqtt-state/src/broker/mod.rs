@@ -87,11 +87,12 @@ use timers::{Timer, Timers};
 use work::Work;
 
 use crate::intake::{Intake, Origin, Step, take, take_shared};
+use crate::pieces::Output;
 use crate::server::{Action, ServerLink};
 use crate::time::Clock;
 use crate::{
-    AuthenticationData, CloseCause, Consumed, Explanation, InputWaits, Timeout, TimeoutReason,
-    Timestamp, Traffic, Transmit,
+    AuthenticationData, CloseCause, Consumed, Explanation, InputWaits, Pieces, Timeout,
+    TimeoutReason, Timestamp, Traffic, Transmit,
 };
 
 /// A broker.
@@ -344,11 +345,34 @@ impl Broker {
         max_bytes: usize,
         buf: &mut Vec<u8>,
     ) -> Transmit {
+        self.transmit(now, id, max_bytes, buf)
+    }
+
+    /// As [`poll_transmit`](Self::poll_transmit), for a transport with gather writes: the same bytes, but
+    /// payloads of 4,096 bytes and more are handed out as they are instead of being copied. They count
+    /// for `max_bytes` too. See [`Pieces`].
+    pub fn poll_transmit_vectored(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        max_bytes: usize,
+        pieces: &mut Pieces,
+    ) -> Transmit {
+        self.transmit(now, id, max_bytes, pieces)
+    }
+
+    fn transmit<O: Output>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        max_bytes: usize,
+        out: &mut O,
+    ) -> Transmit {
         let now = self.begin(now);
-        let end = buf.len().saturating_add(max_bytes.max(1));
+        let end = out.len().saturating_add(max_bytes.max(1));
         let transmit = loop {
             self.follow_store(id);
-            let room = end.saturating_sub(buf.len());
+            let room = end.saturating_sub(out.len());
             if room == 0 {
                 break Transmit::More;
             }
@@ -369,11 +393,11 @@ impl Broker {
                 client_id,
                 kept_as,
             };
-            let before = buf.len();
+            let before = out.len();
             let transmit = connection
                 .link
-                .transmit(now, room, buf, session, &mut deliveries);
-            self.traffic.note_sent(buf.len().saturating_sub(before));
+                .transmit(now, room, out, session, &mut deliveries);
+            self.traffic.note_sent(out.len().saturating_sub(before));
             // Retained messages that a new subscription still has to get follow in slices.
             let replays = match key {
                 Some(key) if transmit == Transmit::Idle => self.advance_replays(now, key),

@@ -319,9 +319,14 @@ impl Store for Deliveries<'_> {
         self.traffic.note_publish(repeated);
     }
 
+    fn sent(&mut self, tag: u64, delivery: &mut Option<Delivery>) {
+        self.store.record_ended(self.kept_as, tag);
+        self.release(delivery);
+    }
+
     fn settle(&mut self, tag: u64, delivery: &mut Option<Delivery>, outcome: Settled) {
         let cause = match outcome {
-            Settled::Sent | Settled::Gone => None,
+            Settled::Gone => None,
             Settled::Expired => Some(DropCause::Expired),
             Settled::TooLarge | Settled::QoSNotSupported | Settled::RetainNotSupported => {
                 Some(DropCause::TooLarge)

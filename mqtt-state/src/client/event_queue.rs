@@ -50,21 +50,25 @@ impl Events {
 
     /// A publish is complete.
     #[inline]
-    pub(super) fn complete(&mut self, tag: u64, reason: ReasonCode, diagnostics: Diagnostics) {
+    pub(super) fn complete(&mut self, tag: u64, reason: ReasonCode) {
+        let behind = self.pushed;
+        self.completed.push_back(Completed {
+            tag,
+            behind,
+            reason,
+        });
+    }
+
+    /// A publish is complete, and the server had something to say about it.
+    pub(super) fn complete_with(&mut self, tag: u64, reason: ReasonCode, diagnostics: Diagnostics) {
         if diagnostics.is_empty() {
-            let behind = self.pushed;
-            self.completed.push_back(Completed {
-                tag,
-                behind,
-                reason,
-            });
-        } else {
-            self.push(Event::Published {
-                token: PublishToken(tag),
-                reason,
-                diagnostics,
-            });
+            return self.complete(tag, reason);
         }
+        self.push(Event::Published {
+            token: PublishToken(tag),
+            reason,
+            diagnostics,
+        });
     }
 
     /// A publish will never complete.
@@ -121,7 +125,7 @@ impl Store for Events {
             message: &handle.message,
             retain: handle.message.retain(),
             subscription_ids: OutgoingIds::OfMessage,
-            expires_at: handle.expires_at,
+            expires_at: handle.expires_at.at(),
         })
     }
 
@@ -134,11 +138,12 @@ impl Store for Events {
     }
 
     #[inline]
+    fn sent(&mut self, tag: u64, _dropped: &mut Option<OwnMessage>) {
+        self.complete(tag, ReasonCode::Success);
+    }
+
     fn settle(&mut self, tag: u64, message: &mut Option<OwnMessage>, outcome: Settled) {
         let cause = match outcome {
-            Settled::Sent => {
-                return self.complete(tag, ReasonCode::Success, Diagnostics::default());
-            }
             Settled::Expired => LostCause::Expired,
             Settled::TooLarge | Settled::Gone => LostCause::TooLarge,
             Settled::QoSNotSupported => LostCause::QoSNotSupported,
@@ -165,7 +170,7 @@ mod tests {
     fn events_come_out_in_the_order_in_which_they_happened() {
         let mut events = Events::default();
         let complete = |events: &mut Events, tag| {
-            events.complete(tag, ReasonCode::Success, Diagnostics::default());
+            events.complete(tag, ReasonCode::Success);
         };
         complete(&mut events, 1);
         events.lose(2, None, LostCause::Expired);

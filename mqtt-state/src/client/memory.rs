@@ -24,8 +24,8 @@ impl Config {
     ///
     /// | what | bytes |
     /// |---|---|
-    /// | places of messages and requests | 2 × (`waiting_len_max` + 2 × `in_flight_max` + `requests_max`) × 176 |
-    /// | places of messages at QoS 0 | 2 × `waiting_len_max` × 144 |
+    /// | places of messages and requests | 2 × (`waiting_len_max` + 2 × `in_flight_max` + `requests_max`) × 152 |
+    /// | places of messages at QoS 0 | 2 × `waiting_len_max` × 128 |
     /// | messages, and those lost with a session | 2 × `messages_bytes_max` + 64 for each |
     /// | identifiers received | 12 × `receive_maximum`; 2 × 64 more where the application acknowledges |
     /// | events | 2 × (`events_max` + what one call can add) × 144, and twice `events_bytes_max` + `packet_size_max`, as a message may share a buffer of twice its size |

@@ -92,10 +92,11 @@ use subscriptions::Subscriptions;
 
 use crate::intake::{BufferSeen, take, take_shared};
 use crate::link::Link;
+use crate::pieces::Output;
 use crate::session::{OwnMessage, Receipts, Session};
 use crate::time::Clock;
 use crate::{
-    CloseCause, Consumed, Explanation, InputWaits, OutputWaits, ProtocolError, Timeout,
+    CloseCause, Consumed, Explanation, InputWaits, OutputWaits, Pieces, ProtocolError, Timeout,
     TimeoutReason, Timestamp, Traffic, Transmit,
 };
 
@@ -307,6 +308,23 @@ impl Client {
         max_bytes: usize,
         buf: &mut Vec<u8>,
     ) -> Transmit {
+        self.transmit(now, max_bytes, buf)
+    }
+
+    /// As [`poll_transmit`](Self::poll_transmit), for a transport with gather writes: the same bytes, but
+    /// payloads of 4,096 bytes and more are handed out as they are instead of being copied. They count
+    /// for `max_bytes` too. See [`Pieces`].
+    pub fn poll_transmit_vectored(
+        &mut self,
+        now: Timestamp,
+        max_bytes: usize,
+        pieces: &mut Pieces,
+    ) -> Transmit {
+        self.transmit(now, max_bytes, pieces)
+    }
+
+    #[inline]
+    fn transmit<O: Output>(&mut self, now: Timestamp, max_bytes: usize, out: &mut O) -> Transmit {
         let now = self.clock.advance(now);
         if let (Phase::Ending { deadline }, Some(link)) = (&self.phase, &mut self.link)
             && now >= *deadline
@@ -314,7 +332,7 @@ impl Client {
             // The server does not read the last packet; it has had its time.
             link.abort();
         }
-        let before = buf.len();
+        let before = out.len();
         let transmit = loop {
             if self.events.journal.is_on() {
                 self.events.journal.set_now(now);
@@ -327,31 +345,35 @@ impl Client {
             let has_room = !self.events.is_full(&self.config);
             let is_open = matches!(self.phase, Phase::Connected { .. }) && has_room;
             let session = is_open.then_some(&mut self.session);
-            let room = max_bytes.saturating_sub(buf.len().saturating_sub(before));
-            let transmit = link.transmit(now, room, buf, session, &mut self.events);
+            let room = max_bytes.saturating_sub(out.len().saturating_sub(before));
+            let transmit = link.transmit(now, room, out, session, &mut self.events);
             // Some were given up, and the next have no identifiers yet.
             if transmit != Transmit::Idle || !self.may_assign_ids() {
                 break transmit;
             }
-            if buf.len().saturating_sub(before) >= max_bytes {
+            if out.len().saturating_sub(before) >= max_bytes {
                 break Transmit::More;
             }
         };
-        if buf.len() > before {
-            if let Phase::Connecting { offer, .. } = &mut self.phase {
-                offer.is_sent = true;
-            }
-            self.keep_alive.note_sent(now);
-            self.events
-                .traffic
-                .note_sent(buf.len().saturating_sub(before));
-        }
+        self.note_transmitted(now, out.len().saturating_sub(before));
         self.note_quota();
         if transmit == Transmit::Close {
             self.link = None;
             self.phase = Phase::Disconnected;
         }
         transmit
+    }
+
+    /// So many bytes have been handed out.
+    #[inline(always)]
+    fn note_transmitted(&mut self, now: Timestamp, len: usize) {
+        if len > 0 {
+            if let Phase::Connecting { offer, .. } = &mut self.phase {
+                offer.is_sent = true;
+            }
+            self.keep_alive.note_sent(now);
+            self.events.traffic.note_sent(len);
+        }
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.

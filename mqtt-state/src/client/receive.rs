@@ -9,7 +9,7 @@ use super::{Client, Phase};
 use crate::intake::{Intake, Origin, Step};
 use crate::link::{AckEffect, Link, ReceiveError};
 use crate::session::Record;
-use crate::{CloseCause, Diagnostics, ProtocolError, Timestamp};
+use crate::{CloseCause, ProtocolError, Timestamp};
 
 impl Client {
     fn handle_packet(
@@ -148,9 +148,11 @@ impl Client {
                 PlainAck::PubComp(id) => link.receive_pubcomp(id, session),
             };
             match effect {
-                Ok(effect) => self.note_delivery(effect, Diagnostics::default()),
+                Ok(AckEffect::Completed { tag, reason }) => self.events.complete(tag, reason),
+                Ok(AckEffect::Nothing | AckEffect::Released { .. }) => {}
                 Err(error) => self.end_for(now, error),
             }
+            self.note_quota();
             taken = taken.wrapping_add(size);
             rest = behind;
         }

@@ -129,10 +129,15 @@ impl OutboundAliases {
         }
     }
 
-    /// Whether an alias would gain anything for a topic.
+    /// Whether the peer takes any.
     #[inline]
-    pub(crate) fn may_use(&self, topic: TopicName<'_>) -> bool {
-        self.maximum > 0 && topic.as_bytes().len() > PROPERTY_LEN
+    pub(crate) const fn are_possible(&self) -> bool {
+        self.maximum > 0
+    }
+
+    /// Whether an alias would gain anything for a topic.
+    fn may_use(&self, topic: TopicName<'_>) -> bool {
+        self.are_possible() && topic.as_bytes().len() > PROPERTY_LEN
     }
 
     /// What to do for a topic. Nothing is remembered before [`commit`](Self::commit).

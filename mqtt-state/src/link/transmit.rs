@@ -4,12 +4,14 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use mqtt_codec::{
-    Delivery, Message, PacketId, Publish, PublishTopic, QoS, SubscriptionId, SubscriptionIds,
+    Delivery, EncodeError, Message, PacketId, Publish, PublishTopic, QoS, SubscriptionId,
+    SubscriptionIds,
 };
 
 use super::alias::AliasUse;
 use super::{Link, Phase};
-use crate::session::{Next, Sent, Session};
+use crate::pieces::Output;
+use crate::session::{Next, Session, Turn};
 use crate::{OutputWaits, Timestamp, Transmit};
 
 /// Who holds the messages of a session, and hears what becomes of them.
@@ -27,8 +29,10 @@ pub(crate) trait Store {
     /// A PUBLISH has been handed out, for the first time or again.
     fn note_publish(&mut self, repeated: bool);
 
-    /// The session will not send a message, or has done with it what was to be done at QoS 0. Whatever
-    /// is left in `message` is dropped.
+    /// A QoS 0 message has been handed out, and is done with. Whatever is left in `message` is dropped.
+    fn sent(&mut self, tag: u64, message: &mut Option<Self::Handle>);
+
+    /// The session will not send a message. Whatever is left in `message` is dropped.
     fn settle(&mut self, tag: u64, message: &mut Option<Self::Handle>, outcome: Settled);
 
     /// The content of a message is not needed any more: the receiver has it, or refused it. Whatever
@@ -77,8 +81,6 @@ enum Refused {
 /// How a message left the session without an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
-    /// QoS 0: handed to the transport.
-    Sent,
     /// Its expiry passed before it was first sent.
     Expired,
     /// Larger than the peer takes.
@@ -92,38 +94,49 @@ pub(crate) enum Settled {
 }
 
 impl Link {
-    /// Appends what can go now to `buf`: at most `max_bytes`, or one packet where that is larger.
-    pub(crate) fn transmit<S: Store>(
+    /// Appends what can go now to `out`: at most `max_bytes`, or one packet where that is larger.
+    #[inline]
+    pub(crate) fn transmit<S: Store, O: Output>(
         &mut self,
         now: Timestamp,
         max_bytes: usize,
-        buf: &mut Vec<u8>,
+        out: &mut O,
         session: Option<&mut Session<S::Handle>>,
         store: &mut S,
     ) -> Transmit {
         let max_bytes = max_bytes.max(1);
-        let end = buf.len().saturating_add(max_bytes);
-        if !self.outbox.is_empty() {
+        let end = out.len().saturating_add(max_bytes);
+        if !self.outbox.is_empty() || self.phase != Phase::Open {
             store.note_control(self.outbox.take_pushed());
-            self.outbox.take(max_bytes, buf);
-            if !self.outbox.is_idle() {
-                return Transmit::More;
+            if let Some(transmit) = self.transmit_control(max_bytes, out.copied()) {
+                return transmit;
             }
         }
-        if self.phase != Phase::Open {
-            if !self.outbox.is_empty() {
-                return Transmit::Idle;
+        match session {
+            Some(session) if !session.outbound.is_idle() => {
+                self.transmit_publishes(now, end, out, session, store)
             }
-            self.phase = Phase::Closed;
-            return Transmit::Close;
+            _ => Transmit::Idle,
         }
-        let Some(session) = session else {
-            return Transmit::Idle;
-        };
-        if session.outbound.is_idle() || self.outbox.holds_greeting() {
-            return Transmit::Idle;
+    }
+
+    /// Answers, and the end. `None` when PUBLISH packets may follow.
+    #[inline(never)]
+    fn transmit_control(&mut self, max_bytes: usize, buf: &mut Vec<u8>) -> Option<Transmit> {
+        self.outbox.take(max_bytes, buf);
+        if !self.outbox.is_idle() {
+            return Some(Transmit::More);
         }
-        self.transmit_publishes(now, end, buf, session, store)
+        match self.phase {
+            // Nothing goes before the first packet of a connection.
+            Phase::Open if self.outbox.holds_greeting() => Some(Transmit::Idle),
+            Phase::Open => None,
+            Phase::Closing | Phase::Closed if !self.outbox.is_empty() => Some(Transmit::Idle),
+            Phase::Closing | Phase::Closed => {
+                self.phase = Phase::Closed;
+                Some(Transmit::Close)
+            }
+        }
     }
 
     /// Whether [`transmit`](Self::transmit) would find a PUBLISH to send.
@@ -148,87 +161,116 @@ impl Link {
         }
     }
 
-    #[inline(never)]
-    fn transmit_publishes<S: Store>(
+    #[inline(always)]
+    fn transmit_publishes<S: Store, O: Output>(
         &mut self,
         now: Timestamp,
         end: usize,
-        buf: &mut Vec<u8>,
+        out: &mut O,
         session: &mut Session<S::Handle>,
         store: &mut S,
     ) -> Transmit {
-        let start = buf.len();
+        // The first packet goes whatever its size.
+        let mut room = usize::MAX;
         // [5:MQTT-4.9.0-2] [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9] At quota 0 no PUBLISH above QoS 0 goes;
         // [5:MQTT-3.3.4-8] [5:MQTT-3.3.4-10] [5:MQTT-4.9.0-3] everything else did, in `transmit`.
         while let Some(turn) = session.outbound.next(self.send.quota > 0) {
-            if buf.len() >= end {
+            if out.len() >= end {
                 return Transmit::More;
             }
-            let room = (buf.len() > start).then(|| end.saturating_sub(buf.len()));
-            let next = session.outbound.look(turn);
-            let written = match next
-                .as_ref()
-                .map(|next| (next, store.outgoing(next.message, next.was_sent)))
-            {
-                Some((next, Some(outgoing))) => self.write(now, next, &outgoing, room, buf),
-                Some((_, None)) | None => Err(Refused::Now(Settled::Gone)),
-            };
-            match written {
-                Ok(()) => {}
-                Err(Refused::ForRoom) => return Transmit::More,
-                Err(Refused::Now(outcome)) => {
-                    let settle = |tag, message: &mut _| store.settle(tag, message, outcome);
-                    session.outbound.give_up(turn, settle);
-                    continue;
+            match (self.write(now, turn, session, store, room, out), turn) {
+                (Ok(()), Turn::AtMostOnce) => {
+                    let sent = |tag, message: &mut _| store.sent(tag, message);
+                    session.outbound.finish_qos0(sent);
+                    store.note_publish(false);
                 }
-            }
-            let settle = |tag, message: &mut _| store.settle(tag, message, Settled::Sent);
-            match session.outbound.sent(turn, settle) {
-                Sent::AtMostOnce => store.note_publish(false),
-                Sent::Counted { again } => {
+                (Ok(()), Turn::Counted(place)) => {
+                    let again = session.outbound.sent(place);
                     self.send.quota = self.send.quota.saturating_sub(1);
                     store.note_publish(again);
                 }
+                (Err(Refused::ForRoom), _) => return Transmit::More,
+                (Err(Refused::Now(outcome)), _) => {
+                    give_up(turn, session, store, outcome);
+                    continue;
+                }
             }
+            room = end.saturating_sub(out.len());
         }
         Transmit::Idle
     }
 
-    /// Appends one PUBLISH, if it may go. `room` is what is left where something was written before.
+    /// Appends one PUBLISH of at most `room` bytes, if it may go.
     #[inline(always)]
-    fn write<M>(
+    fn write<S: Store, O: Output>(
         &mut self,
         now: Timestamp,
-        next: &Next<'_, M>,
-        outgoing: &Outgoing<'_>,
-        room: Option<usize>,
-        buf: &mut Vec<u8>,
+        turn: Turn,
+        session: &Session<S::Handle>,
+        store: &S,
+        room: usize,
+        out: &mut O,
     ) -> Result<(), Refused> {
-        let message = outgoing.message;
-        self.check_flags(next.delivery.qos(), outgoing.retain)
-            .map_err(Refused::Now)?;
-        let at_most = message.len_held().saturating_add(HEAD_MAX);
-        let is_small =
-            at_most <= self.send.packet_size_max && room.is_none_or(|room| at_most <= room);
-        if is_small && outgoing.is_plain() && !self.send.aliases.may_use(message.topic()) {
-            let encoded = message.encode_to(self.version, next.delivery, outgoing.retain, buf);
-            return match encoded {
-                Ok(_size) => Ok(()),
-                Err(_) => Err(Refused::Now(Settled::TooLarge)),
-            };
+        if let Some(next) = session.outbound.look(turn)
+            && let Some(outgoing) = store.outgoing(next.message, next.was_sent)
+            && outgoing.is_plain()
+            && !self.send.aliases.are_possible()
+            && !out.shares(outgoing.message)
+            && self
+                .check_flags(next.delivery.qos(), outgoing.retain)
+                .is_ok()
+        {
+            let (delivery, retain) = (next.delivery, outgoing.retain);
+            let size_max = self.send.packet_size_max.min(room);
+            let (message, buf) = (outgoing.message, out.copied());
+            let encoded = message.encode_within(self.version, delivery, retain, size_max, buf);
+            if encoded.is_ok() {
+                return Ok(());
+            }
         }
-        self.write_with_properties(now, next, outgoing, room, buf)
+        self.write_slowly(now, turn, session, store, room, out)
     }
 
-    /// The same for a message that has properties, or gets some.
+    /// The same for a message that has properties, or gets some, or whose payload is shared, or that may
+    /// not go. It looks at everything once more, so that the short way keeps nothing for it.
+    #[cold]
     #[inline(never)]
-    fn write_with_properties<M>(
+    fn write_slowly<S: Store, O: Output>(
+        &mut self,
+        now: Timestamp,
+        turn: Turn,
+        session: &Session<S::Handle>,
+        store: &S,
+        room: usize,
+        out: &mut O,
+    ) -> Result<(), Refused> {
+        let next = session.outbound.look(turn);
+        let next = next.ok_or(Refused::Now(Settled::Gone))?;
+        let outgoing = store.outgoing(next.message, next.was_sent);
+        let outgoing = outgoing.ok_or(Refused::Now(Settled::Gone))?;
+        self.check_flags(next.delivery.qos(), outgoing.retain)
+            .map_err(Refused::Now)?;
+        self.write_with_properties(now, &next, &outgoing, room, out)
+    }
+
+    /// Why a packet could not be written.
+    fn refused(&self, error: EncodeError) -> Refused {
+        match error {
+            EncodeError::PacketTooLarge { size } if size <= self.send.packet_size_max => {
+                Refused::ForRoom
+            }
+            // The message must not block the rest.
+            _ => Refused::Now(Settled::TooLarge),
+        }
+    }
+
+    fn write_with_properties<M, O: Output>(
         &mut self,
         now: Timestamp,
         next: &Next<'_, M>,
         outgoing: &Outgoing<'_>,
-        room: Option<usize>,
-        buf: &mut Vec<u8>,
+        room: usize,
+        out: &mut O,
     ) -> Result<(), Refused> {
         // [5:MQTT-3.3.2-5] Expired before the first sending: dropped.
         // [5:MQTT-4.3.3-7] [5:MQTT-4.3.3-13] After the first sending expiry stops nothing.
@@ -254,18 +296,52 @@ impl Link {
             AliasUse::Set(alias) => publish.topic = PublishTopic::NameAndAlias(topic, alias),
             AliasUse::Use(alias) => publish.topic = PublishTopic::Alias(alias),
         }
-        let fits = |size: usize| size <= room.unwrap_or(usize::MAX);
-        if at_most > self.send.packet_size_max || !fits(at_most) {
+        if at_most > self.send.packet_size_max.min(room) {
             let size = self.check_size(&publish).map_err(Refused::Now)?;
-            if !fits(size) {
+            if size > room {
                 return Err(Refused::ForRoom);
             }
         }
-        // If this fails, the message must not block the rest.
-        let encoded = publish.encode_to(self.version, buf);
-        encoded.map_err(|_| Refused::Now(Settled::TooLarge))?;
+        let encoded = if out.shares(outgoing.message) {
+            let encoded = publish.encode_head_to(self.version, out.copied());
+            encoded.map(|_size| out.share(outgoing.message.payload_bytes()))
+        } else {
+            let encoded = publish.encode_to(self.version, out.copied());
+            encoded.map(|_size| ())
+        };
+        encoded.map_err(|error| self.refused(error))?;
         self.send.aliases.commit(alias, topic);
         Ok(())
+    }
+
+    /// Appends a PUBLISH without properties to `buf`, from where the message is, when no answer goes
+    /// before it and it may go. Answers whether it did.
+    #[inline(always)]
+    pub(crate) fn write_at_once(
+        &mut self,
+        message: &Message,
+        delivery: Delivery,
+        buf: &mut Vec<u8>,
+    ) -> bool {
+        let retain = message.retain();
+        let is_counted = delivery != Delivery::AtMostOnce;
+        if self.phase != Phase::Open
+            || !self.outbox.is_empty()
+            || self.send.aliases.are_possible()
+            || (is_counted && self.send.quota == 0)
+            || self.check_flags(delivery.qos(), retain).is_err()
+        {
+            return false;
+        }
+        let size_max = self.send.packet_size_max;
+        let encoded = message.encode_within(self.version, delivery, retain, size_max, buf);
+        if encoded.is_err() {
+            return false;
+        }
+        // [5:MQTT-4.9.0-2]
+        let quota = u16::from(is_counted);
+        self.send.quota = self.send.quota.saturating_sub(quota);
+        true
     }
 
     /// Whether the peer takes a message of so many bytes, as far as can be known before it is its turn.
@@ -310,6 +386,18 @@ impl Link {
             Ok(_) | Err(_) => Err(Settled::TooLarge),
         }
     }
+}
+
+/// What was to be sent will not be.
+#[cold]
+fn give_up<S: Store>(
+    turn: Turn,
+    session: &mut Session<S::Handle>,
+    store: &mut S,
+    outcome: Settled,
+) {
+    let settle = |tag, message: &mut _| store.settle(tag, message, outcome);
+    session.outbound.give_up(turn, settle);
 }
 
 /// Bytes of a PUBLISH beside its topic, properties and payload at most: the fixed header, lengths of

@@ -45,7 +45,7 @@ impl Store for Events {
             message: &handle.message,
             retain: handle.message.retain(),
             subscription_ids: OutgoingIds::OfMessage,
-            expires_at: handle.expires_at,
+            expires_at: handle.expires_at.at(),
         })
     }
 
@@ -57,16 +57,17 @@ impl Store for Events {
         self.traffic.note_publish(repeated);
     }
 
+    fn sent(&mut self, tag: u64, _dropped: &mut Option<OwnMessage>) {
+        self.push(Event::Delivered {
+            token: DeliveryToken(tag),
+            reason: ReasonCode::Success,
+            diagnostics: Diagnostics::default(),
+        });
+    }
+
     fn settle(&mut self, tag: u64, message: &mut Option<OwnMessage>, outcome: Settled) {
         let token = DeliveryToken(tag);
         let cause = match outcome {
-            Settled::Sent => {
-                return self.push(Event::Delivered {
-                    token,
-                    reason: ReasonCode::Success,
-                    diagnostics: Diagnostics::default(),
-                });
-            }
             Settled::Expired => DropCause::Expired,
             // A client states no highest QoS and takes RETAIN, so the other two are none here.
             Settled::TooLarge

@@ -5,7 +5,6 @@
 //! [`receive`](ServerLink::receive) what a packet means and carry it out.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use mqtt_codec::{
     AckProperties, Binary, Connect, DecodeError, Decoder, Delivery, Disconnect, DisconnectReason,
@@ -17,6 +16,7 @@ use super::Config;
 use super::authenticate::Dialogue;
 use super::connect::Offer;
 use crate::link::{AckEffect, Arrival, Link, ReceiveError, Store, Topic};
+use crate::pieces::Output;
 use crate::session::Session;
 use crate::{
     CloseCause, Explanation, InputWaits, ProtocolError, Timeout, TimeoutReason, Timestamp, Transmit,
@@ -315,11 +315,11 @@ impl ServerLink {
     }
 
     /// What can go out now.
-    pub(crate) fn transmit<S: Store>(
+    pub(crate) fn transmit<S: Store, O: Output>(
         &mut self,
         now: Timestamp,
         max_bytes: usize,
-        buf: &mut Vec<u8>,
+        out: &mut O,
         session: Option<&mut Session<S::Handle>>,
         store: &mut S,
     ) -> Transmit {
@@ -329,7 +329,7 @@ impl ServerLink {
             // The peer does not read its last packet; it has had its time.
             self.link.abort();
         }
-        self.link.transmit(now, max_bytes, buf, session, store)
+        self.link.transmit(now, max_bytes, out, session, store)
     }
 
     /// Whether [`transmit`](Self::transmit) has anything to say.

@@ -135,11 +135,12 @@ use event_queue::Events;
 use receive::Input;
 
 use crate::intake::{BufferSeen, take, take_shared};
+use crate::pieces::Output;
 use crate::session::IdSet;
 use crate::time::Clock;
 use crate::{
-    CloseCause, Consumed, Diagnostics, Explanation, InputWaits, OutputWaits, Timeout, Timestamp,
-    Traffic, Transmit,
+    CloseCause, Consumed, Diagnostics, Explanation, InputWaits, OutputWaits, Pieces, Timeout,
+    Timestamp, Traffic, Transmit,
 };
 
 /// One connection in the server role.
@@ -252,15 +253,31 @@ impl Connection {
         max_bytes: usize,
         buf: &mut Vec<u8>,
     ) -> Transmit {
+        self.transmit(now, max_bytes, buf)
+    }
+
+    /// As [`poll_transmit`](Self::poll_transmit), for a transport with gather writes: the same bytes, but
+    /// payloads of 4,096 bytes and more are handed out as they are instead of being copied. They count
+    /// for `max_bytes` too. See [`Pieces`].
+    pub fn poll_transmit_vectored(
+        &mut self,
+        now: Timestamp,
+        max_bytes: usize,
+        pieces: &mut Pieces,
+    ) -> Transmit {
+        self.transmit(now, max_bytes, pieces)
+    }
+
+    fn transmit<O: Output>(&mut self, now: Timestamp, max_bytes: usize, out: &mut O) -> Transmit {
         let now = self.clock.advance(now);
         // What became of a message is an event, so there has to be room for that.
         let has_room = !self.events.is_full(&self.config);
         let is_open = self.link.is_connected() && has_room;
         let session = is_open.then_some(&mut self.session.core);
-        let before = buf.len();
+        let before = out.len();
         let events = &mut self.events;
-        let transmit = self.link.transmit(now, max_bytes, buf, session, events);
-        events.traffic.note_sent(buf.len().saturating_sub(before));
+        let transmit = self.link.transmit(now, max_bytes, out, session, events);
+        events.traffic.note_sent(out.len().saturating_sub(before));
         transmit
     }
 

@@ -21,7 +21,7 @@ pub(crate) use inbound::Inbound;
 pub use journal::JournalEntry;
 pub(crate) use journal::{Journal, Record};
 pub(crate) use outbound::{
-    Ended, Lost, Mismatch, Next, Outbound, QueueLimits, Received, RequestKind, Sent,
+    Ended, Lost, Mismatch, Next, Outbound, QueueLimits, Received, RequestKind, Turn,
 };
 pub(crate) use own::OwnMessage;
 pub use receipts::{AckError, Acknowledge, Receipt};

@@ -1,14 +1,15 @@
 //! The sending half of a session: messages that wait, messages in flight, and their identifiers.
 
 mod flows;
+mod ring;
 mod stored;
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use mqtt_codec::{Delivery, PacketId, QoS};
 
-use self::flows::{Flow, Flows, Links, List, State};
+use self::flows::{Flow, Flows, Links, List, Size, State};
+use self::ring::{Ring, Unnumbered};
 use super::packet_id::PacketIds;
 
 pub(crate) use self::flows::Place;
@@ -33,7 +34,7 @@ pub(crate) struct Outbound<M> {
     releases: List,
     /// QoS 0. Apart from the others because no quota holds it back, and nothing is left of it once it
     /// is sent.
-    qos0: VecDeque<Unnumbered<M>>,
+    qos0: Ring<M>,
     /// Restores the order between the two.
     next_sequence: u32,
     messages_bytes: usize,
@@ -49,16 +50,6 @@ pub(crate) struct Outbound<M> {
 
 /// Places that stay for the next messages when nothing is in them.
 const PLACES_KEPT: usize = 64;
-
-/// A QoS 0 message that waits.
-#[derive(Clone, Debug)]
-struct Unnumbered<M> {
-    message: M,
-    tag: u64,
-    position: u64,
-    size: usize,
-    sequence: u32,
-}
 
 /// Which PUBLISH is sent next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,18 +83,6 @@ pub(crate) struct Next<'s, M> {
     pub(crate) message: &'s M,
     /// Some connection has carried it, in this run of the program or before.
     pub(crate) was_sent: bool,
-}
-
-/// What became of a PUBLISH that was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sent {
-    /// It is done with.
-    AtMostOnce,
-    /// It is in flight.
-    Counted {
-        /// It had been sent before.
-        again: bool,
-    },
 }
 
 /// An acknowledgement that does not fit the state of its identifier.
@@ -159,7 +138,7 @@ impl<M> Outbound<M> {
             unsent: None,
             unsent_len: 0,
             releases: List::default(),
-            qos0: VecDeque::new(),
+            qos0: Ring::new(),
             next_sequence: 0,
             messages_bytes: 0,
             connection: 1,
@@ -201,19 +180,20 @@ impl<M> Outbound<M> {
         self.next_sequence = sequence.wrapping_add(1);
         self.messages_bytes = self.messages_bytes.saturating_add(bytes);
         if qos == QoS::AtMostOnce {
-            return self.qos0.push_back(Unnumbered {
-                message,
-                tag,
-                position,
-                size: bytes,
-                sequence,
-            });
+            if let Some(place) = self.qos0.push_back() {
+                place.message = Some(message);
+                place.tag = tag;
+                place.position = position;
+                place.size = Size::new(bytes);
+                place.sequence = sequence;
+            }
+            return;
         }
         let place = self.flows.insert(Flow {
             message: Some(message),
             tag,
             position,
-            size: bytes,
+            size: Size::new(bytes),
             sequence,
             sent_on: 0,
             id: None,
@@ -229,6 +209,41 @@ impl<M> Outbound<M> {
         self.unsent.get_or_insert(place);
     }
 
+    /// How a message at this QoS goes that is sent at once, if it may.
+    #[inline(always)]
+    pub(crate) fn next_delivery(&self, qos: QoS) -> Option<Delivery> {
+        if qos == QoS::AtMostOnce {
+            return Some(Delivery::AtMostOnce);
+        }
+        let (id, dup) = (self.ids.next_id().filter(|_| self.may_start())?, false);
+        Some(match qos {
+            QoS::AtMostOnce | QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup },
+            QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup },
+        })
+    }
+
+    /// A QoS 1 or 2 message has been sent at once, as [`next_delivery`](Self::next_delivery) said.
+    #[inline(always)]
+    pub(crate) fn insert_sent(&mut self, qos: QoS, message: M, tag: u64, bytes: usize) {
+        let place = self.flows.insert(Flow {
+            message: Some(message),
+            tag,
+            position: 0,
+            size: Size::new(bytes),
+            sequence: 0,
+            sent_on: self.connection,
+            id: self.ids.next_id(),
+            qos,
+            state: State::Published,
+            links: Links::default(),
+        });
+        if let Some(place) = place {
+            self.ids.insert(place);
+            self.messages_bytes = self.messages_bytes.saturating_add(bytes);
+            self.flows.push_back(&mut self.publishes, place);
+        }
+    }
+
     /// Takes out the message that has waited longest.
     pub(crate) fn drop_oldest(&mut self) -> Option<Lost<M>> {
         match (self.waiting, self.qos0.front()) {
@@ -241,14 +256,12 @@ impl<M> Outbound<M> {
 
     /// Takes out the QoS 0 message that has waited longest.
     pub(crate) fn drop_oldest_qos0(&mut self) -> Option<Lost<M>> {
-        let Unnumbered {
-            message, tag, size, ..
-        } = self.qos0.pop_front()?;
-        self.messages_bytes = self.messages_bytes.saturating_sub(size);
-        Some(Lost {
-            tag,
-            message: Some(message),
-        })
+        let mut lost = None;
+        self.finish_qos0(|tag, message| {
+            let message = message.take();
+            lost = Some(Lost { tag, message });
+        });
+        lost
     }
 
     /// A connection took the session up: everything in flight is due again, in order. Answers the
@@ -313,14 +326,20 @@ impl<M> Outbound<M> {
     #[inline(always)]
     pub(crate) fn look(&self, turn: Turn) -> Option<Next<'_, M>> {
         match turn {
-            // [5:MQTT-4.3.1-1] [3:MQTT-4.3.1-1] QoS 0 has neither identifier nor DUP.
-            Turn::AtMostOnce => Some(Next {
-                delivery: Delivery::AtMostOnce,
-                message: &self.qos0.front()?.message,
-                was_sent: false,
-            }),
+            Turn::AtMostOnce => self.look_at_qos0(),
             Turn::Counted(place) => self.look_at(place),
         }
+    }
+
+    /// The first at QoS 0.
+    #[inline(always)]
+    fn look_at_qos0(&self) -> Option<Next<'_, M>> {
+        Some(Next {
+            // [5:MQTT-4.3.1-1] [3:MQTT-4.3.1-1] QoS 0 has neither identifier nor DUP.
+            delivery: Delivery::AtMostOnce,
+            message: self.qos0.front()?.message.as_ref()?,
+            was_sent: false,
+        })
     }
 
     /// The same for one that is acknowledged.
@@ -344,24 +363,21 @@ impl<M> Outbound<M> {
         })
     }
 
-    /// What [`next`](Self::next) found has been sent. At QoS 0 it is done with that: `done` may take
-    /// the message out.
+    /// The first at QoS 0 has been sent, or will never be: it is done with. `done` may take the message
+    /// out; if not, it is dropped where it is.
     #[inline(always)]
-    pub(crate) fn sent(&mut self, turn: Turn, done: impl FnOnce(u64, &mut Option<M>)) -> Sent {
-        match turn {
-            Turn::AtMostOnce => {
-                self.finish_qos0(done);
-                Sent::AtMostOnce
-            }
-            Turn::Counted(place) => Sent::Counted {
-                again: self.sent_counted(place),
-            },
-        }
+    pub(crate) fn finish_qos0(&mut self, done: impl FnOnce(u64, &mut Option<M>)) {
+        let size = self.qos0.pop_front(|first| {
+            done(first.tag, &mut first.message);
+            first.size.get()
+        });
+        let bytes = self.messages_bytes;
+        self.messages_bytes = bytes.saturating_sub(size.unwrap_or_default());
     }
 
-    /// Answers whether it had been sent before.
+    /// One that is acknowledged has been sent. Answers whether it had been before.
     #[inline]
-    fn sent_counted(&mut self, place: Place) -> bool {
+    pub(crate) fn sent(&mut self, place: Place) -> bool {
         let Some(flow) = self.flows.get_mut(place) else {
             return false;
         };
@@ -377,15 +393,6 @@ impl<M> Outbound<M> {
             self.waiting_len = self.waiting_len.saturating_sub(1);
         }
         before != 0
-    }
-
-    /// The first at QoS 0 is done with, or will never be sent. `done` may take the message out.
-    #[inline(always)]
-    fn finish_qos0(&mut self, done: impl FnOnce(u64, &mut Option<M>)) {
-        if let Some(first) = self.qos0.pop_front() {
-            self.messages_bytes = self.messages_bytes.saturating_sub(first.size);
-            done(first.tag, &mut Some(first.message));
-        }
     }
 
     /// Gives the first that waits its identifier, so that this can be stored before it is sent;
@@ -458,7 +465,7 @@ impl<M> Outbound<M> {
         let (id, size, state) = (flow.id, flow.size, flow.state);
         match state {
             State::Waiting | State::Published => {
-                self.messages_bytes = self.messages_bytes.saturating_sub(size);
+                self.messages_bytes = self.messages_bytes.saturating_sub(size.get());
                 self.pass(place);
                 self.flows.remove_from(&mut self.publishes, place);
             }
@@ -485,7 +492,7 @@ impl<M> Outbound<M> {
         }
         let (ended, size) = (flow.ended(self.connection), flow.size);
         release(&mut flow.message);
-        self.messages_bytes = self.messages_bytes.saturating_sub(size);
+        self.messages_bytes = self.messages_bytes.saturating_sub(size.get());
         self.pass(place);
         self.flows.remove_from(&mut self.publishes, place);
         self.ids.rest(id);
@@ -519,8 +526,8 @@ impl<M> Outbound<M> {
         // [5:MQTT-4.3.3-5] PUBREL counts as unacknowledged until PUBCOMP.
         // [5:MQTT-4.3.3-6] [3:MQTT-4.3.3-1] The message is gone from here, so PUBLISH cannot follow PUBREL.
         flow.state = State::Released;
-        self.messages_bytes = self.messages_bytes.saturating_sub(flow.size);
-        flow.size = 0;
+        self.messages_bytes = self.messages_bytes.saturating_sub(flow.size.get());
+        flow.size = Size::default();
         release(&mut flow.message);
         flow.message = None;
         self.pass(place);
@@ -555,7 +562,7 @@ impl<M> Outbound<M> {
             message: None,
             tag,
             position: 0,
-            size: filters_len,
+            size: Size::new(filters_len),
             sequence: 0,
             sent_on: 0,
             id: Some(id),
@@ -577,7 +584,7 @@ impl<M> Outbound<M> {
         if flow.state != State::Request(kind) {
             return Err(Mismatch::OtherFlow);
         }
-        let (tag, filters_len) = (flow.tag, flow.size);
+        let (tag, filters_len) = (flow.tag, flow.size.get());
         self.finish(place, |_, _| {});
         Ok((tag, filters_len))
     }
@@ -624,7 +631,7 @@ impl<M> Outbound<M> {
     pub(crate) fn shrink(&mut self) {
         self.flows.shrink();
         if self.qos0.is_empty() {
-            self.qos0 = VecDeque::new();
+            self.qos0 = Ring::new();
         }
     }
 
@@ -697,7 +704,7 @@ impl<M> Outbound<M> {
     /// Bytes of the messages in flight.
     pub(crate) fn in_flight_bytes(&self) -> usize {
         let flows = self.published();
-        flows.fold(0, |bytes, flow| bytes.saturating_add(flow.size))
+        flows.fold(0, |bytes, flow| bytes.saturating_add(flow.size.get()))
     }
 
     fn take(&mut self, place: Place) -> Lost<M> {
@@ -801,13 +808,10 @@ mod tests {
                 delivery.dup(),
             ));
             *quota = quota.saturating_sub(u16::from(delivery.id().is_some()));
-            let expected = match delivery {
-                Delivery::AtMostOnce => Sent::AtMostOnce,
-                _ => Sent::Counted {
-                    again: delivery.dup(),
-                },
-            };
-            assert_eq!(outbound.sent(turn, |_, _| {}), expected);
+            match turn {
+                Turn::AtMostOnce => outbound.finish_qos0(|_, _| {}),
+                Turn::Counted(place) => assert_eq!(outbound.sent(place), delivery.dup()),
+            }
         }
         sent
     }

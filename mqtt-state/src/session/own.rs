@@ -3,12 +3,13 @@
 use mqtt_codec::Message;
 
 use crate::Timestamp;
+use crate::time::Expiry;
 
 /// A message on its way to the peer of one client, or of one server connection.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnMessage {
     pub(crate) message: Message,
-    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) expires_at: Expiry,
 }
 
 impl OwnMessage {
@@ -19,7 +20,7 @@ impl OwnMessage {
         let expires_at = expiry_secs.flatten().map(|secs| now.plus_secs(secs));
         Self {
             message,
-            expires_at,
+            expires_at: expires_at.into(),
         }
     }
 }

@@ -84,7 +84,7 @@ impl SessionSnapshot {
                     id,
                     token: kept.tag,
                     message: kept.message.message.clone(),
-                    expires_at: kept.message.expires_at,
+                    expires_at: kept.message.expires_at.at(),
                 })
                 .collect(),
             releases: outbound
@@ -98,7 +98,7 @@ impl SessionSnapshot {
                 .map(|kept| StoredWaiting {
                     token: kept.tag,
                     message: kept.message.message.clone(),
-                    expires_at: kept.message.expires_at,
+                    expires_at: kept.message.expires_at.at(),
                 })
                 .collect(),
             subscriptions: Vec::new(),
@@ -128,7 +128,7 @@ impl SessionSnapshot {
             let expires_at = left.map(|left| now + left.saturating_sub(restoring.elapsed));
             let message = OwnMessage {
                 message,
-                expires_at,
+                expires_at: expires_at.into(),
             };
             Ok((message, bytes))
         };

@@ -24,6 +24,7 @@ mod connection;
 mod cuts;
 mod decision;
 mod disk;
+mod doors;
 mod embed;
 mod expiry;
 mod fan_out;

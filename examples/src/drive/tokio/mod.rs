@@ -3,14 +3,14 @@
 mod background;
 mod stream;
 
-use std::io::{self, Cursor};
+use std::io;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use mqtt_codec::DisconnectReason;
 use mqtt_state::client::{Client, Event};
-use mqtt_state::{Timestamp, Transmit};
+use mqtt_state::{Pieces, Timestamp, Transmit};
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{sleep, timeout};
 
@@ -34,7 +34,7 @@ pub struct Driver {
     /// Came in and was not taken yet.
     input: BytesMut,
     /// Goes out and was not written yet.
-    output: Cursor<Vec<u8>>,
+    output: Pieces,
     /// Something was written that may not have reached the socket.
     unflushed: bool,
     /// The socket is closed when `output` is written.
@@ -51,7 +51,7 @@ impl Driver {
             stream: None,
             fault: None,
             input: BytesMut::new(),
-            output: Cursor::default(),
+            output: Pieces::new(),
             unflushed: false,
             closing: false,
         }
@@ -173,11 +173,9 @@ impl Driver {
     /// Asks the machine for bytes when those before are written.
     fn fill_output(&mut self) {
         if !self.output.has_remaining() && !self.closing {
-            let bytes = self.output.get_mut();
-            bytes.clear();
-            self.closing =
-                self.client.poll_transmit(self.clock.now(), CHUNK, bytes) == Transmit::Close;
-            self.output.set_position(0);
+            let (now, output) = (self.clock.now(), &mut self.output);
+            let transmit = self.client.poll_transmit_vectored(now, CHUNK, output);
+            self.closing = transmit == Transmit::Close;
         }
     }
 
@@ -186,7 +184,7 @@ impl Driver {
         self.closing = false;
         self.unflushed = false;
         self.input.clear();
-        self.output = Cursor::default();
+        self.output.clear();
         self.client.handle_close(self.clock.now());
     }
 }
@@ -195,7 +193,7 @@ impl Driver {
 /// is lost when it is dropped.
 async fn send(
     write: &mut (impl AsyncWrite + Unpin),
-    output: &mut Cursor<Vec<u8>>,
+    output: &mut Pieces,
     unflushed: &mut bool,
 ) -> io::Result<()> {
     if output.has_remaining() {

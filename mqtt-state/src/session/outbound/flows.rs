@@ -30,7 +30,7 @@ pub(super) struct Flow<M> {
     /// In the journal: nothing of this flow is sent before that much of it is stored.
     pub(super) position: u64,
     /// The bytes that the message counts for; the filters of a request.
-    pub(super) size: usize,
+    pub(super) size: Size,
     /// Tells which of two waiting messages came first.
     pub(super) sequence: u32,
     /// The connection that its PUBLISH was last sent on; 0 is none.
@@ -54,6 +54,22 @@ impl<M> Flow<M> {
         self.message = None;
         self.state = State::Free;
         self.links.next = next_free;
+    }
+}
+
+/// Bytes of a message, of which a packet has less than 2^28; or some other small count.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Size(u32);
+
+impl Size {
+    #[inline]
+    pub(super) fn new(size: usize) -> Self {
+        Self(u32::try_from(size).unwrap_or(u32::MAX))
+    }
+
+    #[inline]
+    pub(super) fn get(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
 
@@ -270,7 +286,7 @@ mod tests {
             message: Some('m'),
             tag,
             position: 0,
-            size: 0,
+            size: Size::default(),
             sequence: 0,
             sent_on: 0,
             id: None,

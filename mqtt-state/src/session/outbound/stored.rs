@@ -2,8 +2,9 @@
 
 use mqtt_codec::{PacketId, QoS};
 
-use super::flows::{Flow, Links, State};
-use super::{Outbound, Unnumbered};
+use super::Outbound;
+use super::flows::{Flow, Links, Size, State};
+use super::ring::Unnumbered;
 
 /// One message, as it is stored.
 #[derive(Debug)]
@@ -20,11 +21,11 @@ impl<'s, M> Kept<'s, M> {
         })
     }
 
-    fn of_qos0(waiting: &'s Unnumbered<M>) -> Self {
-        Self {
+    fn of_qos0(waiting: &'s Unnumbered<M>) -> Option<Self> {
+        Some(Self {
             tag: waiting.tag,
-            message: &waiting.message,
-        }
+            message: waiting.message.as_ref()?,
+        })
     }
 }
 
@@ -51,7 +52,7 @@ impl<M> Outbound<M> {
                 (counted, _) => counted.is_none(),
             };
             if qos0_is_first {
-                return qos0.next().map(Kept::of_qos0);
+                return qos0.next().and_then(Kept::of_qos0);
             }
             let flow = self.flows.get(counted?)?;
             counted = flow.links.next;
@@ -78,7 +79,7 @@ impl<M> Outbound<M> {
             message: Some(message),
             tag,
             position: 0,
-            size: bytes,
+            size: Size::new(bytes),
             sequence: 0,
             // On a connection that is none of this program's.
             sent_on: self.connection,
@@ -95,7 +96,7 @@ impl<M> Outbound<M> {
             message: None,
             tag,
             position: 0,
-            size: 0,
+            size: Size::default(),
             sequence: 0,
             sent_on: self.connection,
             id: Some(id),

@@ -38,9 +38,9 @@ impl Ours {
 
 impl Machine for Ours {
     fn publish(&mut self) {
-        let taken = self.client.publish(NOW, self.message.clone());
-        taken.expect("there is room");
-        let _idle = self.client.poll_transmit(NOW, MAX_BYTES, &mut self.output);
+        let (client, message) = (&mut self.client, &self.message);
+        let taken = client.publish_into(NOW, message, MAX_BYTES, &mut self.output);
+        let (_token, _idle) = taken.expect("there is room");
     }
 
     fn input(&mut self, bytes: &[u8]) {
