@@ -68,6 +68,8 @@ pub(super) struct Connections {
 }
 
 impl Connections {
+    pub(super) const PLACE_SIZE: usize = Slab::<Connection>::PLACE_SIZE;
+
     pub(super) fn new() -> Self {
         Self {
             entries: Slab::new(),

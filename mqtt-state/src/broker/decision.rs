@@ -182,6 +182,8 @@ impl Question {
 }
 
 impl Decisions {
+    pub(super) const PLACE_SIZE: usize = Slab::<Open>::PLACE_SIZE;
+
     pub(super) fn new() -> Self {
         Self {
             open: Slab::new(),

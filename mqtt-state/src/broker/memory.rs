@@ -1,7 +1,16 @@
 //! What a broker keeps, and what the limits of one add up to.
 
-use super::Broker;
-use super::sessions::SessionKey;
+use core::mem::size_of;
+
+use mqtt_codec::PacketId;
+
+use super::connections::Connections;
+use super::decision::Decisions;
+use super::fan_out::FanOut;
+use super::sessions::{SessionKey, Sessions};
+use super::store::{Delivery, MessageStore};
+use super::{Broker, Change, Config, ConnectionId, Event, Peer};
+use crate::session::Outbound;
 
 /// Bytes of one entry of an ordered map, beside what it points to.
 pub(super) const MAP_ENTRY: usize = 128;
@@ -48,4 +57,190 @@ impl Broker {
             self.sessions.weigh(key);
         }
     }
+}
+
+/// Bytes around the bytes of one message or text: what counts who shares it.
+const SHARED: usize = 64;
+
+/// Bytes of one deadline in their order, which is full by half at least.
+const TIMER: usize = 64;
+
+/// The longest topic, filter or client identifier.
+const TEXT_MAX: usize = 65_535;
+
+/// Tables that nobody has put anything in, and memory that routing uses again and again.
+const EMPTY: usize = 256 * 1024;
+
+/// Bytes that a message may pin beside twice its size where its memory is used again.
+const USED_AGAIN: usize = 128;
+
+/// Bytes that routing uses for each filter that matches, and for each of its subscribers in one
+/// stretch.
+const MATCH: usize = 48;
+
+/// Bytes in the index that one subscription takes at least.
+const SUBSCRIPTION_MIN: usize = 64;
+
+impl Config {
+    /// How many bytes one [`Broker`] with these limits has on the heap at most, whatever its clients
+    /// send and however slowly they read, while its embedder fetches events, connections that are ready
+    /// and entries of the journal after each call; beside them there are its own `size_of`, what the
+    /// embedder itself says in answers, and brokers it is joined with. It is the sum of
+    ///
+    /// | what | bytes |
+    /// |---|---|
+    /// | everything that [`total_bytes_max`](Self::total_bytes_max) counts | twice that, as a message may share a buffer of twice its size; one packet more |
+    /// | messages | `messages_len_max` × (4 places + 192) |
+    /// | sessions | `sessions_max` × (2 places + 128; identifiers: 16 × (`in_flight_max` + 16) and 4 × the larger Receive Maximum) |
+    /// | connections | `connections_max` × (2 places + 16; 2 × what `answers_bytes_max` allows; 65,663 for each topic alias in and twice that out; 4 × the larger Receive Maximum; `identity_len_max` + 80) |
+    /// | enhanced authentication, where it is on | `connections_max` × 4 × `connect_packet_size_max` |
+    /// | deadlines | 64 × (3 × `connections_max` + 2 × `sessions_max` + `retained_len_max` + `decisions_max`) |
+    /// | events | 2 places × (`events_max` + `decisions_max`), 2 × `events_bytes_max` and 64 for each |
+    /// | questions, where some are asked | 2 places × `decisions_max`, 4 × (`held_bytes_max` + `packet_size_max`) |
+    /// | routing | 48 for each subscription that there can be; 256 KiB |
+    /// | the journal, where there is one | 2 places × (`journal_len_max` + what one call adds), 2 × `journal_bytes_max`, and 8 × `answers_bytes_max` + 128 for each connection |
+    ///
+    /// A place is the `size_of` an entry of a table; tables grow by factors of two.
+    ///
+    /// ```
+    /// use mqtt_state::{broker, server};
+    ///
+    /// let small = broker::Config {
+    ///     server: server::Config {
+    ///         packet_size_max: 16 * 1024,
+    ///         connect_packet_size_max: 4 * 1024,
+    ///         receive_maximum_v3: 20,
+    ///         topic_alias_maximum: 0,
+    ///         outbound_topic_aliases_max: 0,
+    ///         answers_bytes_max: 1024,
+    ///         ..server::Config::default()
+    ///     },
+    ///     connections_max: 100,
+    ///     sessions_max: 200,
+    ///     messages_len_max: 2_000,
+    ///     retained_len_max: 500,
+    ///     events_max: 100,
+    ///     events_bytes_max: 64 * 1024,
+    ///     total_bytes_max: 1024 * 1024,
+    ///     ..broker::Config::default()
+    /// };
+    /// assert!(small.memory_bound() < 8 * 1024 * 1024);
+    /// ```
+    #[must_use]
+    pub fn memory_bound(&self) -> usize {
+        let Self {
+            connections_max,
+            sessions_max,
+            messages_len_max,
+            decisions_max,
+            events_max,
+            ..
+        } = *self;
+        let asks = self.ask.connect || self.ask.publish || self.ask.subscribe;
+        // Without questions only `reauthorize` has some.
+        let packet_size_max = usize::try_from(self.server.packet_size_max).unwrap_or(usize::MAX);
+        let kept = { self.total_bytes_max }.saturating_add(packet_size_max);
+        let held = { self.held_bytes_max }.saturating_add(packet_size_max);
+        let subscriptions_max = { self.total_bytes_max / SUBSCRIPTION_MIN }
+            .min(sessions_max.saturating_mul(self.subscriptions_per_session_max));
+        let timers = { connections_max.saturating_mul(3) }
+            .saturating_add(sessions_max.saturating_mul(2))
+            .saturating_add(self.retained_len_max)
+            .saturating_add(decisions_max);
+        let journal_len = { self.journal_len_max }.saturating_add(self.changes_of_call_max());
+        [
+            kept.saturating_mul(2).saturating_add(2 * TEXT_MAX),
+            table(messages_len_max.saturating_add(1), MessageStore::PLACE_SIZE),
+            messages_len_max.saturating_mul(SHARED + USED_AGAIN),
+            table(sessions_max, Sessions::PLACE_SIZE),
+            sessions_max.saturating_mul(self.of_session()),
+            table(connections_max, Connections::PLACE_SIZE),
+            connections_max.saturating_mul(self.of_connection()),
+            timers.saturating_mul(TIMER),
+            vec(events_max.saturating_add(decisions_max), size_of::<Event>()),
+            self.events_bytes_max.saturating_mul(2),
+            events_max.saturating_mul(SHARED),
+            if asks { held.saturating_mul(4) } else { 0 },
+            table(decisions_max, Decisions::PLACE_SIZE),
+            subscriptions_max.saturating_mul(MATCH),
+            vec(messages_len_max, size_of::<FanOut>()),
+            if self.journal {
+                let bytes = self.journal_bytes_max.saturating_mul(2);
+                vec(journal_len, size_of::<Change>()).saturating_add(bytes)
+            } else {
+                0
+            },
+            EMPTY,
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
+    }
+
+    /// What one session has, beside its place.
+    fn of_session(&self) -> usize {
+        let in_flight_max = usize::from(self.server.in_flight_max.max(1));
+        let ids = Outbound::<Delivery>::ids_bytes(in_flight_max);
+        [MAP_ENTRY, ids.saturating_mul(2), self.of_received()]
+            .into_iter()
+            .fold(0, usize::saturating_add)
+    }
+
+    /// Identifiers of QoS 2 messages that a client has not released.
+    fn of_received(&self) -> usize {
+        let v3 = self.server.receive_maximum_v3;
+        let received = self.server.receive_maximum.max(v3).max(1);
+        vec(received.into(), size_of::<PacketId>())
+    }
+
+    /// What one connection has, beside its place.
+    fn of_connection(&self) -> usize {
+        let server = &self.server;
+        let aliases = usize::from(server.outbound_topic_aliases_max).saturating_mul(2);
+        let aliases = aliases.saturating_add(server.topic_alias_maximum.into());
+        let connect = usize::try_from(server.connect_packet_size_max).unwrap_or(usize::MAX);
+        let dialogue = if server.enhanced_authentication {
+            connect.saturating_mul(4)
+        } else {
+            0
+        };
+        let holds = if self.journal {
+            server
+                .answers_bytes_max
+                .saturating_mul(8)
+                .saturating_add(2 * TIMER)
+        } else {
+            0
+        };
+        [
+            // In the queue of those that are ready.
+            2 * size_of::<ConnectionId>(),
+            vec(server.answers_len_max(), 1),
+            aliases.saturating_mul(TEXT_MAX + MAP_ENTRY),
+            self.of_received(),
+            self.identity_len_max.saturating_add(size_of::<Peer>() + 16),
+            dialogue,
+            holds,
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
+    }
+
+    /// What one packet or one call changes at most.
+    fn changes_of_call_max(&self) -> usize {
+        let of_session = { self.subscriptions_per_session_max }
+            .saturating_add(self.server.waiting_len_max)
+            .saturating_add(self.server.in_flight_max.into());
+        self.work_per_call.max(of_session).saturating_mul(4)
+    }
+}
+
+/// A vector that has grown to `len`, and has at least the room that the first element brings.
+const fn vec(len: usize, size: usize) -> usize {
+    let len = if len < 8 { 8 } else { len };
+    len.saturating_mul(2).saturating_mul(size)
+}
+
+/// A table whose places are used again, and the list of those that are free.
+const fn table(len: usize, size: usize) -> usize {
+    vec(len, size.saturating_add(size_of::<u32>()))
 }

@@ -101,6 +101,8 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
+    pub(super) const PLACE_SIZE: usize = Slab::<SessionEntry>::PLACE_SIZE;
+
     pub(super) fn new() -> Self {
         Self {
             entries: Slab::new(),

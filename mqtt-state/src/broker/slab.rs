@@ -33,6 +33,9 @@ struct Slot<T> {
 }
 
 impl<T> Slab<T> {
+    /// Bytes of one place.
+    pub(super) const PLACE_SIZE: usize = size_of::<Slot<T>>();
+
     pub(super) fn new() -> Self {
         Self {
             slots: Vec::new(),

@@ -141,6 +141,8 @@ impl Delivery {
 }
 
 impl MessageStore {
+    pub(super) const PLACE_SIZE: usize = Slab::<Stored>::PLACE_SIZE;
+
     pub(super) fn new(journal: Journal) -> Self {
         Self {
             messages: Slab::new(),

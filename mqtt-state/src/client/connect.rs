@@ -256,7 +256,11 @@ impl Client {
         if let Some(link) = &mut self.link {
             link.open(LinkLimits {
                 version: offer.version,
-                receive_maximum: self.config.receive_maximum.max(1),
+                // Nothing of the kind can be announced in 3.1.1, so only the identifiers bound it.
+                receive_maximum: match offer.version {
+                    ProtocolVersion::V3_1_1 => u16::MAX,
+                    ProtocolVersion::V5_0 => self.config.receive_maximum.max(1),
+                },
                 topic_alias_maximum: self.config.topic_alias_maximum,
                 send_quota: match offer.version {
                     ProtocolVersion::V3_1_1 => {

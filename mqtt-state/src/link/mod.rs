@@ -69,7 +69,7 @@ enum Phase {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LinkLimits {
     pub(crate) version: ProtocolVersion,
-    /// Announced by this side.
+    /// Announced by this side, or what it takes where nothing can be announced.
     pub(crate) receive_maximum: u16,
     /// Announced by this side.
     pub(crate) topic_alias_maximum: u16,
@@ -120,11 +120,7 @@ impl Link {
     pub(crate) fn open(&mut self, limits: LinkLimits) {
         self.version = limits.version;
         self.receive = ReceiveSide {
-            receive_maximum: match limits.version {
-                // Nothing of the kind can be announced in 3.1.1, so only the identifiers bound it.
-                ProtocolVersion::V3_1_1 => u16::MAX,
-                ProtocolVersion::V5_0 => limits.receive_maximum,
-            },
+            receive_maximum: limits.receive_maximum,
             open: IdSet::new(),
             aliases: InboundAliases::new(limits.topic_alias_maximum),
         };

@@ -32,6 +32,9 @@ pub struct Config {
     /// QoS 1 and 2 PUBLISH packets a client may have unacknowledged; announced in CONNACK. At
     /// least 1. 20.
     pub receive_maximum: u16,
+    /// The same for 3.1.1 clients, which cannot be told: the connection of one that has more ends. What a
+    /// client never releases is kept, two bytes each. 65,535, which is all there are.
+    pub receive_maximum_v3: u16,
     /// QoS 1 and 2 PUBLISH packets unacknowledged towards a client, besides the client's own
     /// Receive Maximum. At least 1. 20.
     pub in_flight_max: u16,
@@ -85,6 +88,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// Bytes of answers that may wait at once: the limit is soft by one of them, and when a session is
+    /// resumed, all PUBRELs come on top.
+    pub(crate) fn answers_len_max(&self) -> usize {
+        let releases = usize::from(self.in_flight_max).saturating_mul(4);
+        // SUBACK and UNSUBACK have a byte for each filter; CONNACK tells an identifier.
+        let largest = usize::from(self.counts.filters_max).max(512);
+        { self.answers_bytes_max }
+            .saturating_add(releases)
+            .saturating_add(largest)
+            .saturating_add(64)
+    }
+
     /// What packets may be.
     pub(super) fn decoding(&self) -> DecodeConfig {
         DecodeConfig {
@@ -106,6 +121,7 @@ impl Default for Config {
             strictness: Strictness::STRICT,
             connect_packet_size_max: 32 * 1024,
             receive_maximum: 20,
+            receive_maximum_v3: u16::MAX,
             in_flight_max: 20,
             topic_alias_maximum: 10,
             outbound_topic_aliases_max: 10,

@@ -289,7 +289,10 @@ impl ServerLink {
         };
         self.link.open(LinkLimits {
             version: offer.version,
-            receive_maximum: config.receive_maximum,
+            receive_maximum: match offer.version {
+                ProtocolVersion::V3_1_1 => config.receive_maximum_v3,
+                ProtocolVersion::V5_0 => config.receive_maximum,
+            },
             topic_alias_maximum: config.topic_alias_maximum,
             send_quota: offer.receive_maximum.min(config.in_flight_max),
             peer_packet_size_max: offer.packet_size_max,

@@ -635,6 +635,11 @@ impl<M> Outbound<M> {
         }
     }
 
+    /// Bytes of the table of identifiers when so many have been in flight.
+    pub(crate) const fn ids_bytes(in_flight_len: usize) -> usize {
+        PacketIds::<Place>::bytes(in_flight_len)
+    }
+
     /// Bytes of the places that messages are or have been in.
     pub(crate) fn places_bytes(&self) -> usize {
         let qos0 = self.qos0.capacity().saturating_mul(Self::QOS0_SIZE);

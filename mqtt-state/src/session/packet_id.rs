@@ -31,6 +31,11 @@ impl<T: Copy> PacketIds<T> {
     /// Bytes of one identifier.
     pub(crate) const ENTRY_SIZE: usize = size_of::<Entry<T>>();
 
+    /// Bytes of the table when so many have been in use together.
+    pub(crate) const fn bytes(len: usize) -> usize {
+        len.saturating_add(REST).saturating_mul(Self::ENTRY_SIZE)
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             entries: Vec::new(),
