@@ -92,7 +92,7 @@ impl Config {
     /// | everything that [`total_bytes_max`](Self::total_bytes_max) counts | twice that, as a message may share a buffer of twice its size; one packet more |
     /// | messages | `messages_len_max` × (4 places + 192) |
     /// | sessions | `sessions_max` × (2 places + 128; identifiers: 16 × (`in_flight_max` + 16) and 4 × the larger Receive Maximum) |
-    /// | connections | `connections_max` × (2 places + 16; 2 × what `answers_bytes_max` allows; 65,663 for each topic alias in and twice that out; 4 × the larger Receive Maximum; `identity_len_max` + 80) |
+    /// | connections | `connections_max` × (2 places + 16; 2 × what `answers_bytes_max` allows; 65,663 for each topic alias in and twice that out; 4 × the larger Receive Maximum; `identity_len_max` + 128) |
     /// | enhanced authentication, where it is on | `connections_max` × 4 × `connect_packet_size_max` |
     /// | deadlines | 64 × (3 × `connections_max` + 2 × `sessions_max` + `retained_len_max` + `decisions_max`) |
     /// | events | 2 places × (`events_max` + `decisions_max`), 2 × `events_bytes_max` and 64 for each |
@@ -121,6 +121,7 @@ impl Config {
     ///     retained_len_max: 500,
     ///     events_max: 100,
     ///     events_bytes_max: 64 * 1024,
+    ///     decisions_max: 100,
     ///     total_bytes_max: 1024 * 1024,
     ///     ..broker::Config::default()
     /// };
@@ -213,11 +214,13 @@ impl Config {
         };
         [
             // In the queue of those that are ready.
-            2 * size_of::<ConnectionId>(),
+            size_of::<[ConnectionId; 2]>(),
             vec(server.answers_len_max(), 1),
             aliases.saturating_mul(TEXT_MAX + MAP_ENTRY),
             self.of_received(),
-            self.identity_len_max.saturating_add(size_of::<Peer>() + 16),
+            self.identity_len_max,
+            size_of::<Peer>(),
+            SHARED,
             dialogue,
             holds,
         ]
