@@ -310,3 +310,188 @@ fn paho_properties_of_version_5() {
     let broker = OurBroker::start();
     paho("properties.py", &broker.port, &["5"]);
 }
+
+#[test]
+fn paho_wills_with_and_without_delay() {
+    let broker = OurBroker::start();
+    for (_, version) in VERSIONS {
+        paho("wills.py", &broker.port, &[version]);
+    }
+}
+
+#[test]
+fn paho_shared_subscriptions() {
+    let broker = OurBroker::start();
+    for (_, version) in VERSIONS {
+        paho("sharing.py", &broker.port, &[version]);
+    }
+}
+
+#[test]
+fn paho_cut_in_the_middle_and_with_a_receive_maximum_of_1() {
+    let broker = OurBroker::start();
+    for (_, version) in VERSIONS {
+        paho("flow.py", &broker.port, &[version]);
+    }
+}
+
+/// One part of what is in `version5.py`.
+fn paho_5(part: &str) {
+    let broker = OurBroker::start();
+    paho("version5.py", &broker.port, &["5", part]);
+}
+
+#[test]
+fn paho_retain_handling() {
+    paho_5("retain_handling");
+}
+
+#[test]
+fn paho_no_local() {
+    paho_5("no_local");
+}
+
+#[test]
+fn paho_retain_as_published() {
+    paho_5("retain_as_published");
+}
+
+#[test]
+fn paho_expiry_of_messages() {
+    paho_5("expiry");
+}
+
+#[test]
+fn paho_expiry_of_sessions() {
+    paho_5("session_expiry");
+}
+
+#[test]
+fn paho_topic_aliases_in_both_directions() {
+    paho_5("aliases");
+}
+
+#[test]
+fn paho_taken_over_with_its_session() {
+    paho_5("take_over");
+}
+
+/// As far as paho can: it says a method in CONNECT, and has no AUTH.
+#[test]
+fn paho_with_an_authentication_method() {
+    paho_5("authentication_method");
+}
+
+/// mosquitto_pub, to its end.
+fn mosquitto_pub(arguments: &[&str]) {
+    Program::start("mosquitto_pub", arguments).succeed();
+}
+
+/// Lets the broker see so many seconds pass: a will that is delayed by them has come.
+fn let_pass(port: &str, secs: &str) {
+    let base = ["-p", port, "-V", "mqttv5"];
+    let mut watcher = mosquitto_sub(&[&base[..], &["-t", "clock", "-C", "1"]].concat());
+    let delay = ["-D", "will", "will-delay-interval", secs, "-x", "1000"];
+    let will = ["--will-topic", "clock", "--will-payload", "tick"];
+    let clock = [&base[..], &will, &delay, &["-i", "clock", "-t", "nothing"]].concat();
+    mosquitto_sub(&clock).kill();
+    watcher.wait_for("tick");
+    watcher.succeed();
+}
+
+#[test]
+fn mosquitto_will_with_a_delay() {
+    let broker = OurBroker::start();
+    let base = ["-p", &broker.port, "-V", "mqttv5"];
+    let mut watcher = mosquitto_sub(&[&base[..], &["-t", "status", "-C", "2"]].concat());
+    let delay = ["-D", "will", "will-delay-interval", "1000", "-x", "2000"];
+    let will = ["--will-topic", "status", "--will-payload", "gone"];
+    let patient = [&base[..], &will, &delay, &["-i", "patient", "-c"]].concat();
+    mosquitto_sub(&[&patient[..], &["-t", "nothing"]].concat()).kill();
+    // It comes back in time, so that there is nothing to say; then it says goodbye.
+    Program::start(
+        "mosquitto_sub",
+        &[&patient[..], &["-t", "nothing", "-E"]].concat(),
+    )
+    .succeed();
+    mosquitto_pub(&[&base[..], &["-t", "status", "-m", "nothing yet"]].concat());
+    watcher.wait_for("nothing yet");
+    let impatient = ["-D", "will", "will-delay-interval", "1", "-x", "2000"];
+    let impatient = [&base[..], &will, &impatient, &["-t", "nothing"]].concat();
+    mosquitto_sub(&impatient).kill();
+    watcher.wait_for("gone");
+    watcher.succeed();
+}
+
+#[test]
+fn mosquitto_messages_that_expire_while_they_wait() {
+    let broker = OurBroker::start();
+    let base = ["-p", &broker.port, "-V", "mqttv5", "-q", "1"];
+    let session = ["-i", "sleeper", "-c", "-x", "1000", "-t", "late"];
+    let session = [&base[..], &session].concat();
+    Program::start("mosquitto_sub", &[&session[..], &["-E"]].concat()).succeed();
+    for (payload, secs) in [("short", "1"), ("long", "1000")] {
+        let expiry = ["-D", "publish", "message-expiry-interval", secs];
+        mosquitto_pub(&[&base[..], &expiry, &["-t", "late", "-m", payload]].concat());
+    }
+    let_pass(&broker.port, "2");
+    let lines = Program::start("mosquitto_sub", &[&session[..], &["-C", "1"]].concat());
+    assert_eq!(lines.succeed(), ["long"]);
+}
+
+#[test]
+fn mosquitto_sessions_that_expire() {
+    let broker = OurBroker::start();
+    let base = ["-p", &broker.port, "-V", "mqttv5", "-q", "1"];
+    for (name, secs) in [("short", "1"), ("long", "1000")] {
+        let session = ["-i", name, "-c", "-x", secs, "-t", "news", "-E"];
+        Program::start("mosquitto_sub", &[&base[..], &session].concat()).succeed();
+    }
+    mosquitto_pub(&[&base[..], &["-t", "news", "-m", "missed"]].concat());
+    let_pass(&broker.port, "2");
+    let again = ["-c", "-x", "1000", "-t", "news", "-F", "got %p"];
+    let short = mosquitto_sub(&[&base[..], &again, &["-i", "short", "-C", "1"]].concat());
+    mosquitto_pub(&[&base[..], &["-t", "news", "-m", "live"]].concat());
+    let got = |lines: Vec<String>| {
+        let lines = lines.into_iter().filter(|line| line.starts_with("got"));
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(got(short.succeed()), ["got live"]);
+    let long = [&base[..], &again, &["-i", "long", "-C", "2"]].concat();
+    let long = Program::start("mosquitto_sub", &long);
+    assert_eq!(got(long.succeed()), ["got missed", "got live"]);
+}
+
+#[test]
+fn mosquitto_with_aliases_and_a_receive_maximum_of_1() {
+    let broker = OurBroker::start();
+    for qos in ["1", "2"] {
+        let base = ["-p", &broker.port, "-V", "mqttv5", "-q", qos];
+        let limits = ["-D", "connect", "receive-maximum", "1"];
+        let filter = ["-t", "a/long/#", "-C", "30", "-F", "%t %p"];
+        let mut subscriber = mosquitto_sub(&[&base[..], &limits, &filter].concat());
+        let alias = ["-D", "publish", "topic-alias", "1"];
+        let message = ["-t", "a/long/name", "-m", "x", "--repeat", "30"];
+        mosquitto_pub(&[&base[..], &alias, &message].concat());
+        for _ in 0..30 {
+            subscriber.wait_for(" x");
+        }
+        subscriber.succeed();
+    }
+}
+
+#[test]
+fn mosquitto_taken_over_by_another() {
+    let broker = OurBroker::start();
+    for (version, _) in VERSIONS {
+        let base = ["-p", &broker.port, "-V", version, "-i", "twin", "-t", "t"];
+        let mut first = mosquitto_sub(&base);
+        // It comes back for its own, and so does the other: whoever is last has it.
+        let _second = mosquitto_sub(&base);
+        first.wait_for(if version == "mqttv5" {
+            "Received DISCONNECT (142)"
+        } else {
+            "sending CONNECT"
+        });
+    }
+}
