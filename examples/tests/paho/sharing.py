@@ -16,8 +16,12 @@ def payloads(inbox):
     return [payload for _, payload, _, _ in list(inbox.messages)]
 
 
-def wait_both(count):
-    first.wait(lambda: len(first.messages) + len(second.messages) >= count)
+def both(start):
+    return sorted(payload for payload in payloads(first) + payloads(second) if payload.startswith(start))
+
+
+def wait_both(start, count):
+    first.wait(lambda: len(both(start)) >= count)
 
 
 expected = [f"job {number}" for number in range(20)]
@@ -25,7 +29,7 @@ for job in expected:
     publish(publisher, "jobs/a", job, 2)
 everything.wait_messages(20)
 others.wait_messages(20)
-wait_both(20)
+wait_both("job", 20)
 assert payloads(everything) == expected and payloads(others) == expected
 assert sorted(payloads(first) + payloads(second)) == sorted(expected), (payloads(first), payloads(second))
 assert payloads(first) and payloads(second), "both have their turn"
@@ -45,8 +49,8 @@ for number in range(10):
     publish(publisher, "jobs/c", f"late {number}", 1)
 one, first = start(f"one-{VERSION}", **group)
 two, second = start(f"two-{VERSION}", **group)
-wait_both(10)
-late = sorted(payloads(first) + payloads(second))
+wait_both("late", 10)
+late = both("late")
 assert late == [f"late {number}" for number in range(10)], late
 
 for client in (one, two, other, everyone, publisher):
