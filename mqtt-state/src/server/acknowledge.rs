@@ -13,13 +13,31 @@ impl Connection {
     /// # Errors
     ///
     /// [`AckError::Stale`], which is harmless: what was not acknowledged comes again.
+    /// [`AckError::NotAccepted`]: while the client is away, [`Session::ack`](super::Session::ack) does
+    /// it.
     pub fn ack(&mut self, now: Timestamp, receipt: Receipt) -> Result<(), AckError> {
         self.answer_publish(now, receipt, Answer::success())
     }
 
-    /// Acknowledges a message with another success than 0x00, which is 0x10 No matching subscribers,
-    /// or refuses it, with what else there is to say about it (5.0). What was refused the client does
-    /// not send again.
+    /// Acknowledges a message with 0x10 No matching subscribers, or with something to say beside the
+    /// reason (5.0). 3.1.1 has neither, and is told that the message was taken.
+    ///
+    /// # Errors
+    ///
+    /// [`AckError`]; nothing has changed then.
+    pub fn ack_with(
+        &mut self,
+        now: Timestamp,
+        receipt: Receipt,
+        reason: PublishReason,
+        properties: AckProperties<'_>,
+    ) -> Result<(), AckError> {
+        let answer = Answer::success_with(reason, properties)?;
+        self.answer_publish(now, receipt, answer)
+    }
+
+    /// Refuses a message, with what else there is to say about it (5.0). The client does not send it
+    /// again.
     ///
     /// 3.1.1 knows no refusal. There, [`ack`](Self::ack) a message that is not wanted and forget it,
     /// or [`disconnect`](Self::disconnect).
@@ -46,6 +64,9 @@ impl Connection {
         answer: Answer,
     ) -> Result<(), AckError> {
         let now = self.clock.advance(now);
+        if !self.is_accepted {
+            return Err(AckError::NotAccepted);
+        }
         self.session.receipts.answer(receipt, answer)?;
         if self.flush_receipts().is_err() {
             self.end(now, CloseCause::AnswerTooLarge);

@@ -177,6 +177,7 @@ impl Connection {
         let session = session.filter(|_| !self.clean_start);
         let session_present = session.is_some();
         self.session = session.unwrap_or_default();
+        self.is_accepted = true;
         self.session_expiry_secs = session_expiry_secs.unwrap_or(self.session_expiry_secs);
         let welcome = Welcome {
             session_present,

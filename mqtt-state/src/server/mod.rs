@@ -94,8 +94,8 @@
 //! // The connection is over; the next one of this client gets its session, and sends again.
 //! connection.handle_close(now);
 //! let session = connection.into_session();
-//! assert_eq!(session.waiting_len(), 1);
-//! let acceptance = Acceptance { session: Some(session), ..Acceptance::default() };
+//! assert_eq!(session.as_ref().map(|session| session.waiting_len()), Some(1));
+//! let acceptance = Acceptance { session, ..Acceptance::default() };
 //! # let _ = acceptance;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -125,7 +125,7 @@ pub use config::Config;
 pub use connect::Acceptance;
 pub use error::CommandError;
 pub use event::{ConnectRequest, DeliveryToken, DropCause, Event, RequestToken, WillRequest};
-pub use publish::DeliverError;
+pub use publish::{DeliverError, DeliverErrorKind};
 pub use session::Session;
 
 pub(crate) use connect::{Welcome, check as check_connect};
@@ -157,6 +157,8 @@ pub struct Connection {
     will: Option<alloc::boxed::Box<WillRequest>>,
     session_expiry_secs: u32,
     clean_start: bool,
+    /// The session is that of the client.
+    is_accepted: bool,
     version: Option<ProtocolVersion>,
     /// Identifiers of SUBSCRIBE and UNSUBSCRIBE packets that the owner has not answered.
     requests: IdSet,
@@ -178,6 +180,7 @@ impl Connection {
             will: None,
             session_expiry_secs: 0,
             clean_start: false,
+            is_accepted: false,
             version: None,
             requests: IdSet::new(),
             events: Events::default(),
@@ -350,10 +353,11 @@ impl Connection {
         &self.session
     }
 
-    /// The session; of use when the connection is over.
+    /// The session; of use when the connection is over. `None` where the client was never accepted, so
+    /// that nothing takes the place of the session that is kept for it.
     #[must_use]
-    pub fn into_session(self) -> Session {
-        self.session
+    pub fn into_session(self) -> Option<Session> {
+        self.is_accepted.then_some(self.session)
     }
 
     fn note_input(&mut self, now: Timestamp, len: usize) -> Timestamp {

@@ -24,21 +24,36 @@ pub(super) fn check(publish: &Publish<'_>, config: &Config) -> Result<(), Protoc
     Ok(())
 }
 
-/// A `deliver` that was not accepted: as much waits as [`Config`] allows. The message comes back.
+/// A `deliver` that was not accepted; the message comes back.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "there is one reason")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the message and the reason, nothing else"
+)]
 pub struct DeliverError {
+    /// Why.
+    pub kind: DeliverErrorKind,
     /// The message, unchanged.
     pub message: Message,
 }
 
+/// Why a `deliver` was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeliverErrorKind {
+    /// As many messages, or bytes, wait as [`Config`] allows.
+    QueueFull,
+    /// The client has not been accepted, so it is not known which session this is for.
+    NotAccepted,
+}
+
 impl fmt::Display for DeliverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cannot deliver {}: too much waits for this client",
-            self.message.topic()
-        )
+        let why = match self.kind {
+            DeliverErrorKind::QueueFull => "too much waits for this client",
+            DeliverErrorKind::NotAccepted => "the client has not been accepted",
+        };
+        write!(f, "cannot deliver {}: {why}", self.message.topic())
     }
 }
 
@@ -46,23 +61,29 @@ impl core::error::Error for DeliverError {}
 
 impl Connection {
     /// Takes a message for delivery to the client, at the message's own QoS and with its RETAIN
-    /// flag and subscription identifiers. A Message Expiry Interval counts from `now`.
+    /// flag and subscription identifiers. A Message Expiry Interval counts from `now`. When the
+    /// connection is over, it waits in the session.
     ///
     /// # Errors
     ///
-    /// [`DeliverError`] with the message, when as much waits as [`Config`] allows.
+    /// [`DeliverError`] with the message.
     pub fn deliver(
         &mut self,
         now: Timestamp,
         message: Message,
     ) -> Result<DeliveryToken, DeliverError> {
         let now = self.clock.advance(now);
+        if !self.is_accepted {
+            let kind = DeliverErrorKind::NotAccepted;
+            return Err(DeliverError { kind, message });
+        }
         let limits = self.config.queue_limits();
         let session = &mut self.session;
         let (qos, bytes, tag) = (message.qos(), message.len_held(), session.next_token);
         let outbound = &mut session.core.outbound;
         if !outbound.has_room(bytes, limits) {
-            return Err(DeliverError { message });
+            let kind = DeliverErrorKind::QueueFull;
+            return Err(DeliverError { kind, message });
         }
         outbound.enqueue(qos, OwnMessage::new(now, message), tag, bytes, 0);
         session.next_token = tag.saturating_add(1);

@@ -7,7 +7,8 @@ use mqtt_codec::Message;
 use super::{Config, DeliveryToken};
 use crate::Timestamp;
 use crate::session::{
-    self, OwnMessage, QueueLimits, Receipts, RestoreError, Restoring, SessionSnapshot,
+    self, AckError, Answer, OwnMessage, QueueLimits, Receipt, Receipts, RestoreError, Restoring,
+    SessionSnapshot,
 };
 
 /// The session of one client: messages that wait for it, messages in flight in both directions, and
@@ -84,6 +85,15 @@ impl Session {
     #[must_use]
     pub fn unacknowledged_len(&self) -> usize {
         self.receipts.len()
+    }
+
+    /// Acknowledges a QoS 2 message while the client is away; it is told when it asks again.
+    ///
+    /// # Errors
+    ///
+    /// [`AckError::Stale`], which is harmless: what was not acknowledged comes again.
+    pub fn ack(&mut self, receipt: Receipt) -> Result<(), AckError> {
+        self.receipts.answer(receipt, Answer::success())
     }
 
     /// The deliveries whose outcome has not been told. A message is missing once the client has

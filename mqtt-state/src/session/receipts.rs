@@ -44,6 +44,10 @@ pub enum AckError {
     NotInVersion,
     /// The reason is none of a refusal.
     NotARefusal,
+    /// The reason is that of a refusal.
+    NotASuccess,
+    /// The client of this server connection has not been accepted: its session is elsewhere.
+    NotAccepted,
 }
 
 impl fmt::Display for AckError {
@@ -52,6 +56,8 @@ impl fmt::Display for AckError {
             Self::Stale => "the message is not waiting for an acknowledgement",
             Self::NotInVersion => "3.1.1 knows no refusal of a message",
             Self::NotARefusal => "the reason code is a success",
+            Self::NotASuccess => "the reason code is that of a refusal",
+            Self::NotAccepted => "the client has not been accepted",
         })
     }
 }
@@ -88,6 +94,20 @@ impl Answer {
             reason: PublishReason::Success,
             diagnostics: Diagnostics::default(),
         }
+    }
+
+    /// A success with something to say about it.
+    pub(crate) fn success_with(
+        reason: PublishReason,
+        properties: AckProperties<'_>,
+    ) -> Result<Self, AckError> {
+        if ReasonCode::from(reason).value() >= 0x80 {
+            return Err(AckError::NotASuccess);
+        }
+        Ok(Self {
+            reason,
+            diagnostics: properties.into(),
+        })
     }
 
     /// A refusal to a peer that speaks `version`, if that is known.

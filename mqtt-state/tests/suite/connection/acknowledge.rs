@@ -107,6 +107,35 @@ fn a_refusal_says_why_and_ends_the_flow() {
 }
 
 #[test]
+fn a_success_may_say_that_nobody_listens() {
+    // [5:MQTT-3.4.2-1] [5:MQTT-3.5.2-1]
+    for (version, expected) in [
+        (V5_0, ["PUBACK 5 10", "PUBREC 6 10"]),
+        (V3_1_1, ["PUBACK 5 00", "PUBREC 6 00"]),
+    ] {
+        let peer = Peer::new(version);
+        let mut connection = served(&peer);
+        peer.say(&mut connection, publish("t", "m", QoS::AtLeastOnce, 5));
+        peer.say(&mut connection, publish("t", "m", QoS::ExactlyOnce, 6));
+        let none = AckProperties::default();
+        for receipt in receipts(&mut connection) {
+            let refusal = PublishReason::NotAuthorized;
+            let refused = connection.ack_with(peer.now, receipt, refusal, none);
+            assert_eq!(refused, Err(AckError::NotASuccess));
+            let reason = PublishReason::NoMatchingSubscribers;
+            connection
+                .ack_with(peer.now, receipt, reason, none)
+                .unwrap();
+        }
+        assert_eq!(peer.hear(&mut connection), expected);
+        // The second one is owned: its repetition is none of the owner's business.
+        let again = peer.ask(&mut connection, again(QoS::ExactlyOnce, 6));
+        assert_eq!(again, ["PUBREC 6 00"]);
+        assert_eq!(events(&mut connection), []);
+    }
+}
+
+#[test]
 fn v3_knows_no_refusal() {
     let peer = Peer::new(V3_1_1);
     let mut connection = served(&peer);
@@ -139,7 +168,7 @@ fn a_qos_1_message_comes_again_and_a_qos_2_message_does_not() {
         // Whenever it is answered, with or without a connection.
         first.ack(peer.now, twice).unwrap();
 
-        let mut second = open(&peer, manual(), Some(first.into_session()));
+        let mut second = open(&peer, manual(), first.into_session());
         peer.hear(&mut second);
         assert_eq!(peer.ask(&mut second, again(QoS::AtLeastOnce, 5)), [""; 0]);
         assert_eq!(receipts(&mut second).len(), 1, "QoS 1 comes again");

@@ -2,13 +2,16 @@
 
 mod acknowledge;
 mod answers;
+mod cuts;
 mod stored;
 
 use mqtt_codec::{
     Ack, Connect, DisconnectReason, Message, Packet, PublishReason, QoS, ReasonCode,
     SubscribeReason, UnsubscribeReason,
 };
-use mqtt_state::server::{Acceptance, CommandError, Config, Connection, Event, Session};
+use mqtt_state::server::{
+    Acceptance, CommandError, Config, Connection, DeliverErrorKind, Event, Session,
+};
 use mqtt_state::{CloseCause, Diagnostics, Timestamp};
 
 use crate::wire::{
@@ -170,7 +173,7 @@ fn the_owner_keeps_the_session_and_gives_it_to_the_next_connection() {
             .deliver(peer.now, message("c", QoS::AtLeastOnce))
             .unwrap();
 
-        let mut second = open(&peer, Config::default(), Some(first.into_session()));
+        let mut second = open(&peer, Config::default(), first.into_session());
         let heard = peer.hear(&mut second);
         let expected = [
             "CONNACK 00 present",
@@ -259,6 +262,29 @@ fn what_waits_for_the_client_is_limited() {
         connection
             .deliver(peer.now, message("3", QoS::AtMostOnce))
             .is_ok()
+    );
+}
+
+#[test]
+fn nothing_is_delivered_to_a_client_that_is_not_accepted() {
+    let peer = Peer::new(V5_0);
+    let mut connection = Connection::new(peer.now, Config::default());
+    let refused = |connection: &mut Connection| {
+        let early = message("early", QoS::AtLeastOnce);
+        let error = connection.deliver(peer.now, early.clone()).unwrap_err();
+        assert_eq!(error.message, early, "it comes back");
+        assert_eq!(error.kind, DeliverErrorKind::NotAccepted);
+    };
+    refused(&mut connection);
+    peer.say(&mut connection, connect(V5_0, "c"));
+    refused(&mut connection);
+    connection.accept(peer.now, Acceptance::default()).unwrap();
+    connection
+        .deliver(peer.now, message("now", QoS::AtLeastOnce))
+        .unwrap();
+    assert_eq!(
+        peer.hear(&mut connection),
+        ["CONNACK 00", "PUBLISH t=now q1 id1"]
     );
 }
 
@@ -376,7 +402,7 @@ fn a_session_says_what_it_holds() {
     connection
         .deliver(peer.now, message("waits", QoS::AtLeastOnce))
         .unwrap();
-    let session = connection.into_session();
+    let session = connection.into_session().unwrap();
     assert_eq!(session.in_flight_len(), 2);
     assert_eq!(
         (session.waiting_len(), session.messages_bytes()),

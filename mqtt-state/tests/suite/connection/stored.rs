@@ -27,7 +27,7 @@ fn busy(peer: &Peer) -> Session {
     connection
         .deliver(peer.now, message("4", QoS::AtLeastOnce))
         .unwrap();
-    connection.into_session()
+    connection.into_session().unwrap()
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_message_that_waited_too_long_is_dropped_and_told() {
         .with_properties(&properties)
         .unwrap();
     let token = connection.deliver(peer.now, late.clone()).unwrap();
-    let session = connection.into_session();
+    let session = connection.into_session().unwrap();
     peer.now = peer.now + Duration::from_secs(10);
     let mut connection = open(&peer, Config::default(), Some(session));
     assert_eq!(peer.hear(&mut connection), ["CONNACK 00 present"]);
