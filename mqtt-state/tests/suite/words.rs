@@ -3,7 +3,7 @@
 use mqtt_codec::{DisconnectReason, Message, PacketType, ProtocolVersion, QoS, SubscribeFilter};
 use mqtt_state::broker::{self, AcceptError, Broker, Config as BrokerConfig};
 use mqtt_state::client::{Client, Config};
-use mqtt_state::server::{CommandError, Config as ServerConfig, Connection};
+use mqtt_state::server::{Acceptance, CommandError, Config as ServerConfig, Connection};
 use mqtt_state::{CloseCause, ProtocolError, Timestamp};
 
 use crate::wire::{V3_1_1, V5_0, connect};
@@ -31,6 +31,12 @@ fn commands_say_why_they_fail() {
             ..ServerConfig::default()
         },
     );
+    let too_early = connection.deliver(now, message.clone()).unwrap_err();
+    let mut bytes = Vec::new();
+    let packet = mqtt_codec::Packet::from(connect(V5_0, "c"));
+    packet.encode_to(V5_0, &mut bytes).unwrap();
+    let _all = connection.handle_input(now, &bytes);
+    connection.accept(now, Acceptance::default()).unwrap();
     let not_delivered = connection.deliver(now, message).unwrap_err();
     let mut broker = Broker::new(BrokerConfig {
         connections_max: 0,
@@ -44,6 +50,10 @@ fn commands_say_why_they_fail() {
         (not_subscribed.to_string(), "not connected"),
         (not_disconnected.to_string(), "there is no connection"),
         (not_connected.to_string(), "a connection exists already"),
+        (
+            too_early.to_string(),
+            "cannot deliver house/light: the client has not been accepted",
+        ),
         (
             not_delivered.to_string(),
             "cannot deliver house/light: too much waits for this client",
