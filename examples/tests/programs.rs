@@ -450,23 +450,30 @@ fn a_reader_that_goes_away_is_no_reason_to_panic() {
 }
 
 /// What a newcomer writes first, in under 60 lines on sockets of the standard library and in under
-/// 80 on tokio.
+/// 80 on tokio; and the smallest server, in under 150.
 #[test]
 fn the_smallest_clients_say_hello() {
     let broker = OurBroker::start();
+    let mut mirror = Program::start(env!("CARGO_BIN_EXE_hello_server"), &["127.0.0.1:0"]);
+    let line = mirror.wait_for("listening on");
+    let mirror_address = line.rsplit(' ').next().unwrap();
     for program in [
         env!("CARGO_BIN_EXE_hello_blocking"),
         env!("CARGO_BIN_EXE_hello_tokio"),
     ] {
-        let said = Program::start(program, &[&broker.address()]).succeed();
-        assert!(
-            said.iter().any(|line| line == "hello/world: 5 bytes"),
-            "{program}: {said:?}"
-        );
+        for address in [&broker.address(), mirror_address] {
+            let said = Program::start(program, &[address]).succeed();
+            assert!(
+                said.iter().any(|line| line == "hello/world: 5 bytes"),
+                "{program}: {said:?}"
+            );
+        }
     }
+    mirror.wait_for("the peer disconnected");
     for (source, lines_max) in [
         (include_str!("../src/bin/hello_blocking.rs"), 60),
         (include_str!("../src/bin/hello_tokio.rs"), 80),
+        (include_str!("../src/bin/hello_server.rs"), 150),
     ] {
         let is_code = |line: &&str| !line.is_empty() && !line.trim_start().starts_with("//");
         let lines = source.lines().filter(is_code).count();

@@ -1,0 +1,161 @@
+//! The smallest whole server on `std::net`, one thread for each connection: a mirror, where each client
+//! gets what it publishes itself, if it has subscribed to it. Sessions wait for clients that come back.
+//! `cargo run --release --bin hello_server -- 127.0.0.1:1883`
+//!
+//! What it leaves out: who may come in, and what becomes of an older connection of the same client.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use mqtt_codec::{SubscribeReason, TopicFilter, UnsubscribeReason};
+use mqtt_state::server::{Acceptance, Config, Connection, Event, Session};
+use mqtt_state::{Timestamp, Transmit};
+
+/// What is kept for clients that are away: their sessions, and what they are subscribed to.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<BTreeMap<String, Away>>>);
+
+struct Away {
+    session: Session,
+    filters: Vec<String>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:1883".into());
+    let listener = TcpListener::bind(address)?;
+    println!("listening on {}", listener.local_addr()?);
+    let (origin, kept) = (Instant::now(), Kept::default());
+    for (number, stream) in (1_u64..).zip(listener.incoming()) {
+        let (stream, kept) = (stream?, kept.clone());
+        std::thread::spawn(move || match serve(stream, origin, &kept, number) {
+            Ok(()) => {}
+            Err(error) => eprintln!("connection {number}: {error}"),
+        });
+    }
+    Ok(())
+}
+
+fn serve(mut stream: TcpStream, origin: Instant, kept: &Kept, number: u64) -> anyhow::Result<()> {
+    let now = || Timestamp::ZERO + origin.elapsed();
+    let mut connection = Connection::new(now(), Config::default());
+    let mut mirror = Mirror::default();
+    let (mut input, mut output) = (Vec::new(), Vec::new());
+    loop {
+        loop {
+            let taken = connection.handle_input(now(), &input).bytes;
+            input.drain(..taken);
+            match connection.poll_event() {
+                Some(event) => mirror.react(&mut connection, now(), event, kept, number)?,
+                None if taken == 0 => break,
+                None => {}
+            }
+        }
+        let transmit = connection.poll_transmit(now(), 64 * 1024, &mut output);
+        stream.write_all(&output)?;
+        output.clear();
+        match transmit {
+            Transmit::More => continue,
+            Transmit::Close => break,
+            Transmit::Idle => {}
+        }
+        let due = connection
+            .poll_timeout()
+            .map(|timeout| timeout.at.saturating_since(now()));
+        stream.set_read_timeout(due.map(|due| due.max(Duration::from_millis(1))))?;
+        let mut piece = [0; 4096];
+        match stream.read(&mut piece) {
+            Ok(0) => connection.handle_close(now()),
+            Ok(len) => input.extend_from_slice(piece.get(..len).unwrap_or_default()),
+            Err(_no_bytes_in_time) => connection.handle_timeout(now()),
+        }
+    }
+    if let Some(session) = connection.into_session()
+        && mirror.is_kept
+    {
+        let filters = mirror.filters;
+        kept.put(mirror.client_id, Away { session, filters });
+    }
+    Ok(())
+}
+
+/// What stands above one connection.
+#[derive(Default)]
+struct Mirror {
+    client_id: String,
+    filters: Vec<String>,
+    is_kept: bool,
+}
+
+impl Mirror {
+    fn react(
+        &mut self,
+        connection: &mut Connection,
+        now: Timestamp,
+        event: Event,
+        kept: &Kept,
+        number: u64,
+    ) -> anyhow::Result<()> {
+        match event {
+            Event::Connect(request) => {
+                let mut acceptance = Acceptance::default();
+                self.client_id = request.client_id;
+                if self.client_id.is_empty() {
+                    self.client_id = format!("mirror-{number}");
+                    acceptance.assigned_client_id = Some(self.client_id.clone());
+                }
+                if let Some(away) = kept.take(&self.client_id)
+                    && !request.clean_start
+                {
+                    self.filters = away.filters;
+                    acceptance.session = Some(away.session);
+                }
+                connection.accept(now, acceptance)?;
+            }
+            Event::Publish { message, .. } => {
+                let is_it = |text: &String| {
+                    TopicFilter::new(text).is_ok_and(|filter| filter.matches(message.topic()))
+                };
+                if self.filters.iter().any(is_it) {
+                    // What does not fit any more is lost.
+                    let _too_much = connection.deliver(now, message.with_retain(false));
+                }
+            }
+            Event::Subscribe { token, filters, .. } => {
+                let granted = filters.iter().map(|_| SubscribeReason::GrantedQoS2);
+                connection.answer_subscribe(now, token, &granted.collect::<Vec<_>>())?;
+                self.filters
+                    .extend(filters.into_iter().map(|(filter, _options)| filter));
+            }
+            Event::Unsubscribe { token, filters, .. } => {
+                let gone = filters.iter().map(|_| UnsubscribeReason::Success);
+                connection.answer_unsubscribe(now, token, &gone.collect::<Vec<_>>())?;
+                self.filters.retain(|filter| !filters.contains(filter));
+            }
+            Event::Closed {
+                cause,
+                session_expiry_secs,
+                ..
+            } => {
+                println!("{}: {cause}", self.client_id);
+                self.is_kept = session_expiry_secs > 0;
+            }
+            other => println!("{}: {other:?}", self.client_id),
+        }
+        Ok(())
+    }
+}
+
+impl Kept {
+    fn put(&self, client_id: String, away: Away) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(client_id, away);
+    }
+
+    fn take(&self, client_id: &str) -> Option<Away> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(client_id)
+    }
+}
