@@ -167,5 +167,5 @@ fn connection(
     }
     connection.handle_close(*now);
     while connection.poll_event().is_some() {}
-    Ok(connection.into_session())
+    Ok(connection.into_session().unwrap_or_default())
 }

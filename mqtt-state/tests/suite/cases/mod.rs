@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! set KEY=VALUE ...         the configuration of the broker
+//! NAME speaks VERSION       where not all speak the same
 //! NAME joins OPTIONS        CONNECT with this name, answered by CONNACK 00 (`joins again`: present)
 //! NAME wants FILTER:qN ...  SUBSCRIBE, answered by SUBACK with these QoS
 //! NAME > PACKET             a packet of the client; the first one opens a connection
@@ -32,7 +33,7 @@ use mqtt_state::{Timestamp, Transmit};
 
 use crate::wire::{V3_1_1, V5_0};
 
-const ALL: [(&str, &str); 7] = [
+const ALL: [(&str, &str); 8] = [
     ("07-qos.txt", include_str!("07-qos.txt")),
     ("08-sessions.txt", include_str!("08-sessions.txt")),
     ("09-life-cycle.txt", include_str!("09-life-cycle.txt")),
@@ -43,6 +44,7 @@ const ALL: [(&str, &str); 7] = [
         include_str!("12-authentication.txt"),
     ),
     ("13-errors.txt", include_str!("13-errors.txt")),
+    ("14-versions.txt", include_str!("14-versions.txt")),
 ];
 
 /// Sections that are about a broker.
@@ -51,7 +53,7 @@ const SECTIONS: [&str; 30] = [
     "9.2", "9.3", "9.4", "9.5", "10.1", "10.2", "10.3", "10.4", "10.5", "10.6", "10.7", "10.8",
     "11.1", "11.2", "11.3", "11.4", "11.5",
 ];
-const MORE_SECTIONS: [&str; 4] = ["11.6", "12", "13.1", "13.2"];
+const MORE_SECTIONS: [&str; 5] = ["11.6", "12", "13.1", "13.2", "14"];
 
 struct Case<'t> {
     file: &'t str,
@@ -103,6 +105,8 @@ fn cases() -> Vec<Case<'static>> {
 struct Client {
     connection: Option<ConnectionId>,
     last_id: u16,
+    /// Where it is another than that of the case.
+    version: Option<ProtocolVersion>,
 }
 
 struct Stage {
@@ -136,6 +140,12 @@ impl Stage {
         let config = &self.config;
         self.broker
             .get_or_insert_with(|| Broker::new(config.clone()))
+    }
+
+    fn version_of(&self, name: &str) -> ProtocolVersion {
+        let client = self.clients.get(name);
+        let version = client.and_then(|client| client.version);
+        version.unwrap_or(self.version)
     }
 
     fn set(&mut self, key: &str, value: &str) {
@@ -216,7 +226,7 @@ impl Stage {
 
     /// Answers how many packets were heard.
     fn listen(&mut self) -> usize {
-        let (now, version) = (self.now, self.version);
+        let now = self.now;
         let mut count = 0;
         while self.broker().poll_ready().is_some() {}
         let open = self.clients.iter();
@@ -233,7 +243,7 @@ impl Stage {
                     break transmit;
                 }
             };
-            let mut shown = packets::show_all(&bytes, version);
+            let mut shown = packets::show_all(&bytes, self.version_of(&name));
             if transmit == Transmit::Close {
                 shown.push("close".to_owned());
                 self.broker().handle_close(now, connection);
@@ -329,7 +339,7 @@ impl Stage {
                     all => (false, all),
                 };
                 let words = [&["CONNECT", name][..], options].concat();
-                let bytes = packets::bytes(&words, self.version);
+                let bytes = packets::bytes(&words, self.version_of(name));
                 self.send(name, &bytes);
                 return self.hears(
                     name,
@@ -345,7 +355,7 @@ impl Stage {
                 client.last_id += 1;
                 let id = client.last_id.to_string();
                 let words = [&["SUBSCRIBE", &id][..], filters].concat();
-                let bytes = packets::bytes(&words, self.version);
+                let bytes = packets::bytes(&words, self.version_of(name));
                 self.send(name, &bytes);
                 let granted = filters.iter().filter_map(|filter| {
                     let (_, options) = filter.split_once(":q")?;
@@ -354,6 +364,14 @@ impl Stage {
                 let granted: Vec<_> = granted.collect();
                 return self.hears(name, &format!("SUBACK {id} {}", granted.join(" ")));
             }
+            [name, "speaks", version] => {
+                let version = match version {
+                    "5.0" => V5_0,
+                    "3.1.1" => V3_1_1,
+                    other => return Err(format!("no such version: {other}")),
+                };
+                self.clients.entry(name.to_owned()).or_default().version = Some(version);
+            }
             [name, "cut"] => {
                 let now = self.now;
                 let connection = self.clients.get_mut(name).unwrap().connection.take();
@@ -361,7 +379,7 @@ impl Stage {
                 self.settle();
             }
             [name, ">", ref words @ ..] => {
-                let bytes = packets::bytes(words, self.version);
+                let bytes = packets::bytes(words, self.version_of(name));
                 self.send(name, &bytes);
             }
             _ => return Err("no such step".to_owned()),
@@ -437,6 +455,11 @@ fn section_12_enhanced_authentication() {
 #[test]
 fn section_13_error_handling() {
     play_all("13-errors.txt");
+}
+
+#[test]
+fn section_14_both_versions_at_one_broker() {
+    play_all("14-versions.txt");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod acknowledge;
 mod answers;
 mod cuts;
+mod garbage;
 mod stored;
 
 use mqtt_codec::{
