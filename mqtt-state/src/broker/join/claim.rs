@@ -119,9 +119,10 @@ impl Broker {
         };
         if let Some(claim) = joined.claims.of_client(&client_id) {
             // [5:MQTT-3.1.4-3] [3:MQTT-3.1.4-2] The later one of two CONNECTs is the client.
-            let older = match claim.next {
-                Some(_) => Some(waiter),
-                None => claim.waiter.replace(waiter),
+            let older = match claim.waiter {
+                Some(_) => claim.waiter.replace(waiter),
+                // There is a later claim.
+                None => Some(waiter),
             };
             self.refuse_waiter(now, older);
             return None;
@@ -217,6 +218,12 @@ impl Broker {
                 self.handle_claim(now, from, client_id, stamp, clean_start);
             }
             ClaimNote::Unclaimed => self.answered(now, from, client_id, stamp),
+            ClaimNote::Superseded => {
+                let claim = self.claim_of(client_id, stamp);
+                let waiter = claim.and_then(|claim| claim.waiter.take());
+                self.refuse_waiter(now, waiter);
+                self.answered(now, from, client_id, stamp);
+            }
             ClaimNote::Piece(piece) => {
                 let is_done = matches!(*piece, Piece::Done);
                 if self.handle_piece(now, from, client_id, stamp, *piece) && is_done {
@@ -256,7 +263,7 @@ impl Broker {
         };
         if let Some(claim) = joined.claims.of_client(client_id) {
             if claim.stamp > stamp {
-                return self.say_claim(from, client_id, stamp, ClaimNote::Unclaimed);
+                return self.say_claim(from, client_id, stamp, ClaimNote::Superseded);
             }
             // The client is elsewhere by now. What this claim brings goes on to there.
             let passed_over = match claim.next {
@@ -266,7 +273,7 @@ impl Broker {
             let waiter = claim.waiter.take();
             self.refuse_waiter(now, waiter);
             if let Some((to, stamp, _)) = passed_over {
-                self.say_claim(to, client_id, stamp, ClaimNote::Unclaimed);
+                self.say_claim(to, client_id, stamp, ClaimNote::Superseded);
             }
             return;
         }
@@ -285,8 +292,7 @@ impl Broker {
     ) -> Option<SessionKey> {
         let key = self.sessions.find(client_id)?;
         let entry = self.sessions.get(key)?;
-        let is_leaving = self.joined.as_ref()?.claims.leaving.contains_key(&key);
-        if is_leaving {
+        if self.is_leaving(key) {
             // Who has claimed it before will answer for it.
             return None;
         }
@@ -310,6 +316,11 @@ impl Broker {
         (entry.will, entry.will_peer) = (None, None);
         self.record_session(key);
         Some(key)
+    }
+
+    fn is_leaving(&self, key: SessionKey) -> bool {
+        let joined = self.joined.as_ref();
+        joined.is_some_and(|joined| joined.claims.leaving.contains_key(&key))
     }
 
     /// One of those whose answers are waited for has nothing more to say.
@@ -362,6 +373,15 @@ impl Broker {
                 self.drop_session(key);
             }
         }
+        // It may be on its way to another broker, and none of this one's.
+        let held = self.sessions.find(&client_id);
+        let is_leaving = held.is_some_and(|key| self.is_leaving(key));
+        let waiter = if is_leaving {
+            self.refuse_waiter(now, waiter);
+            None
+        } else {
+            waiter
+        };
         let waiter = waiter.filter(|waiter| {
             let connection = self.connections.get(waiter.connection);
             connection.is_some_and(|connection| connection.link.awaits_decision())

@@ -186,6 +186,8 @@ pub(super) enum ClaimNote {
     Claim { clean_start: bool },
     /// The sender has no session of this client, or none any more.
     Unclaimed,
+    /// There is a later claim.
+    Superseded,
     /// The sender has one, and this is a piece of it.
     Piece(Box<Piece>),
     /// To all: the sender's subscribers have those of this client among them from here on, and

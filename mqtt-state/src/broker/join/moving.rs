@@ -25,6 +25,8 @@ use crate::broker::{Broker, Event};
 pub(super) struct Leaving {
     pub(super) to: BrokerId,
     stamp: Stamp,
+    /// Turns of shared subscriptions may be its own until no message is on its way.
+    has_turns: bool,
     /// Whose messages it gets no more, behind this many that this broker has taken.
     switched: BTreeMap<BrokerId, u64>,
     /// Who has still to say so; nothing before the other broker has said who that is.
@@ -84,11 +86,17 @@ impl Broker {
                 })
             }));
         });
+        let is_shared = |piece: &Piece| match piece {
+            Piece::Subscription(moved) => moved.filter.is_shared,
+            _ => false,
+        };
+        let has_turns = pieces.iter().any(is_shared);
         pieces.push(Piece::Subscribed { expiry_secs });
         if let Some(joined) = &mut self.joined {
             let leaving = Leaving {
                 to,
                 stamp,
+                has_turns,
                 switched: BTreeMap::new(),
                 due: None,
             };
@@ -385,7 +393,8 @@ impl Broker {
         let is_finished = |(key, leaving): &(&SessionKey, &Leaving)| {
             let is_silent = sessions.get(**key).is_none_or(|entry| entry.fan_outs == 0);
             let has_heard_all = leaving.due.as_ref().is_some_and(BTreeSet::is_empty);
-            is_silent && has_heard_all && is_behind(&leaving.switched)
+            let is_due = is_silent && has_heard_all && is_behind(&leaving.switched);
+            is_due && (first.is_none() || !leaving.has_turns)
         };
         let keys = claims.leaving.iter().filter(is_finished);
         let keys: Vec<_> = keys.map(|(key, _)| *key).collect();

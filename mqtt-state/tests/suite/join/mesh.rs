@@ -143,7 +143,7 @@ impl Mesh {
             for world in &mut self.worlds {
                 world.settle();
             }
-            if !self.work() && !self.carry() {
+            if !self.carry() && !self.work() {
                 return;
             }
         }

@@ -305,6 +305,12 @@ proptest! {
         let worlds = mesh.worlds.iter_mut();
         let there = worlds.map(|world| names.map(|name| world.client(name)));
         let there: Vec<_> = there.collect();
+        // Others who want the same, and are served before.
+        for at in 0..BROKERS {
+            for name in [["c0", "c1"], ["d0", "d1"], ["e0", "e1"]][at] {
+                mesh.subscribed(at, name, V5_0, "t", QoS::AtLeastOnce);
+            }
+        }
         let mut at = [0, 1];
         for (who, there) in there.iter().enumerate().take(2) {
             mesh.worlds[who].begin_resume(there[who], V5_0);
