@@ -92,14 +92,14 @@ impl Core {
             assert_eq!(client.1, connect);
             let mut answer = connack.to_vec();
             client.1.clear();
-            give!(answer => client, |_| {});
+            let _all = give!(answer => client, |_| {});
             client
         };
         let server = || {
             let mut server = (Server::new(theirs), Vec::new());
             server.0.set_auto_pub_response(true);
             let mut packet = connect.to_vec();
-            give!(packet => server, |_| {});
+            let _all = give!(packet => server, |_| {});
             let packet = match version {
                 ProtocolVersion::V3_1_1 => {
                     Packet::from(v3_1_1::Connack::parse(&connack[2..]).expect("a CONNACK").0)
