@@ -109,6 +109,7 @@ mod event;
 mod event_queue;
 mod keep_alive;
 mod link;
+mod memory;
 mod publish;
 mod receive;
 mod session;

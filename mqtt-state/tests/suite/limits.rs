@@ -252,3 +252,33 @@ fn explain_tells_of_speed_and_of_replays() {
     let words = why.to_string();
     assert!(words.contains("it came too fast"), "{words}");
 }
+
+/// A 3.1.1 client cannot be told how much it may leave open; beyond it its connection ends.
+#[test]
+fn a_3_1_1_client_leaves_no_more_open_than_the_limit() {
+    let mut hall = Hall::new(Config {
+        server: mqtt_state::server::Config {
+            receive_maximum: 1,
+            receive_maximum_v3: 2,
+            ..mqtt_state::server::Config::default()
+        },
+        ..Config::default()
+    });
+    hall.peer = Peer::new(V3_1_1);
+    let id = hall.join("c");
+    let say = |hall: &mut Hall, packet: mqtt_codec::Packet<'_>| {
+        hall.peer.say(&mut (&mut hall.broker, id), packet);
+        hall.hear(id)
+    };
+    for number in [1, 2] {
+        let packet = publish("t", "x", QoS::ExactlyOnce, number);
+        let heard = say(&mut hall, packet.into());
+        assert_eq!(heard, [format!("PUBREC {number} 00")]);
+    }
+    let heard = say(&mut hall, crate::wire::pubrel(1));
+    assert_eq!(heard, ["PUBCOMP 1 00"]);
+    let packet = publish("t", "x", QoS::ExactlyOnce, 3);
+    assert_eq!(say(&mut hall, packet.into()), ["PUBREC 3 00"]);
+    let packet = publish("t", "x", QoS::ExactlyOnce, 4);
+    assert_eq!(say(&mut hall, packet.into()), ["close"]);
+}
