@@ -32,14 +32,32 @@ pub fn messages(uptime: Duration, stats: &Stats) -> impl Iterator<Item = Message
     let figures = [
         ("uptime", uptime.as_secs()),
         ("connections", count(stats.connections)),
+        ("clients/connected", count(stats.clients)),
+        ("clients/maximum", count(stats.connections_most)),
+        ("clients/total", count(stats.sessions)),
+        (
+            "clients/disconnected",
+            count(stats.sessions.saturating_sub(stats.clients)),
+        ),
         ("sessions", count(stats.sessions)),
         ("subscriptions/count", count(stats.subscriptions)),
         ("retained messages/count", count(stats.retained)),
         ("store/messages/count", count(stats.messages)),
         ("store/messages/bytes", count(stats.messages_bytes)),
+        ("store/bytes", count(stats.kept_bytes)),
         ("messages/received", stats.traffic.packets_received),
         ("messages/sent", stats.traffic.packets_sent),
+        (
+            "publish/messages/received",
+            stats.publishes_received.iter().sum(),
+        ),
         ("publish/messages/sent", stats.traffic.publishes_sent),
+        (
+            "publish/messages/dropped",
+            stats
+                .messages_dropped
+                .saturating_add(stats.messages_refused),
+        ),
         ("bytes/received", stats.traffic.bytes_received),
         ("bytes/sent", stats.traffic.bytes_sent),
     ];

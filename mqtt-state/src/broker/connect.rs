@@ -140,6 +140,7 @@ impl Broker {
         let asks = self.config.ask.publish && entry.will.is_some();
         entry.will_peer = asks.then(|| Arc::clone(&connection.peer));
         connection.session = Some(key);
+        self.counts.clients = self.counts.clients.saturating_add(1);
         self.sessions.weigh(key);
         self.begin_record(key);
         let (Some(connection), Some(entry)) =
@@ -221,6 +222,9 @@ impl Broker {
         }
         connection.link.end(now, cause, &self.config.server);
         let session = connection.session.take();
+        if session.is_some() {
+            self.counts.clients = self.counts.clients.saturating_sub(1);
+        }
         let peer = Arc::clone(&connection.peer);
         self.drop_held(id, session);
         let client_id = session

@@ -318,6 +318,8 @@ pub(super) struct EventQueue {
     len_max: usize,
     bytes_max: usize,
     dropped: u64,
+    messages_dropped: u64,
+    messages_refused: u64,
 }
 
 impl EventQueue {
@@ -328,10 +330,21 @@ impl EventQueue {
             len_max: config.events_max,
             bytes_max: config.events_bytes_max,
             dropped: 0,
+            messages_dropped: 0,
+            messages_refused: 0,
         }
     }
 
     pub(super) fn push(&mut self, event: Event) {
+        match event {
+            Event::Dropped { .. } => {
+                self.messages_dropped = self.messages_dropped.saturating_add(1);
+            }
+            Event::Refused { .. } => {
+                self.messages_refused = self.messages_refused.saturating_add(1);
+            }
+            _ => {}
+        }
         let bytes = self.bytes.saturating_add(event.len_held());
         if self.events.len() < self.len_max && bytes <= self.bytes_max {
             self.events.push_back(event);
@@ -355,5 +368,13 @@ impl EventQueue {
 
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    pub(super) const fn messages_dropped(&self) -> u64 {
+        self.messages_dropped
+    }
+
+    pub(super) const fn messages_refused(&self) -> u64 {
+        self.messages_refused
     }
 }

@@ -57,7 +57,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::BytesMut;
-use mqtt_codec::{DecodeError, DisconnectReason, Frame, Message, Packet, Parsed, Rule};
+use mqtt_codec::{DecodeError, DisconnectReason, Frame, Message, Packet, Parsed, QoS, Rule};
 use mqtt_topic::{IndexConfig, MergeScratch, RetainedConfig, RetainedIndex, SubscriptionIndex};
 
 pub use backlog::WhenFull;
@@ -127,6 +127,7 @@ pub struct Broker {
     /// What it knows of others that it is joined with.
     joined: Option<Box<Joined>>,
     traffic: Traffic,
+    counts: Counts,
     /// What the tables hold that nobody has put anything in.
     empty_bytes: usize,
     /// Client identifiers assigned so far.
@@ -160,6 +161,12 @@ impl core::error::Error for AcceptError {}
 pub struct Stats {
     /// Open connections, accepted or still before CONNECT.
     pub connections: usize,
+    /// The most that were open together.
+    pub connections_most: usize,
+    /// Those that [`Broker::accept`] has taken.
+    pub connections_taken: u64,
+    /// Clients whose CONNECT was accepted and that are connected: as many sessions are in use.
+    pub clients: usize,
     /// Sessions, connected or not.
     pub sessions: usize,
     /// Subscriptions of all sessions.
@@ -178,8 +185,38 @@ pub struct Stats {
     pub work_of_call_max: usize,
     /// Events that nobody fetched in time.
     pub events_dropped: u64,
+    /// PUBLISH packets taken, by QoS.
+    pub publishes_received: [u64; 3],
+    /// Times that a message did not reach a client ([`Event::Dropped`]).
+    pub messages_dropped: u64,
+    /// Messages that were not taken ([`Event::Refused`]).
+    pub messages_refused: u64,
     /// What went through, over all connections.
     pub traffic: Traffic,
+}
+
+/// What is counted for [`Stats`] and found nowhere else.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    connections_most: usize,
+    connections_taken: u64,
+    clients: usize,
+    publishes_received: [u64; 3],
+}
+
+impl Counts {
+    fn note_connection(&mut self, open: usize) {
+        self.connections_taken = self.connections_taken.saturating_add(1);
+        self.connections_most = self.connections_most.max(open);
+    }
+
+    #[inline]
+    fn note_publish(&mut self, qos: QoS) {
+        let count = self.publishes_received.get_mut(usize::from(u8::from(qos)));
+        if let Some(count) = count {
+            *count = count.wrapping_add(1);
+        }
+    }
 }
 
 impl Broker {
@@ -219,6 +256,7 @@ impl Broker {
             nobody: Arc::default(),
             joined: Joined::new(&config),
             traffic: Traffic::default(),
+            counts: Counts::default(),
             empty_bytes: 0,
             assigned: 0,
             config,
@@ -244,6 +282,7 @@ impl Broker {
             .connections
             .insert(link, peer)
             .ok_or(AcceptError::TooManyConnections)?;
+        self.counts.note_connection(self.connections.len());
         self.arm(id);
         Ok(id)
     }
@@ -484,6 +523,9 @@ impl Broker {
     pub fn stats(&self) -> Stats {
         Stats {
             connections: self.connections.len(),
+            connections_most: self.counts.connections_most,
+            connections_taken: self.counts.connections_taken,
+            clients: self.counts.clients,
             sessions: self.sessions.len(),
             subscriptions: self.subscriptions.len(),
             retained: self.retained.len(),
@@ -493,6 +535,9 @@ impl Broker {
             timers: self.timers.len(),
             work_of_call_max: self.work.most(),
             events_dropped: self.events.dropped(),
+            publishes_received: self.counts.publishes_received,
+            messages_dropped: self.events.messages_dropped(),
+            messages_refused: self.events.messages_refused(),
             traffic: self.traffic,
         }
     }
@@ -588,6 +633,7 @@ impl Broker {
                 self.ask_step(now, id, data.map(AuthenticationData::from))
             }
             Action::Publish(publish, topic) => {
+                self.counts.note_publish(publish.delivery.qos());
                 if self.config.ask.publish || self.is_holding(id) {
                     let message = origin.message(&publish, topic.name());
                     self.hold_publish(now, id, publish.delivery, message);

@@ -6,7 +6,7 @@ use mqtt_state::client::{Client, Config, State};
 use mqtt_state::server::{self, Connection};
 use mqtt_state::{OutputWaits, TimeoutReason, Timestamp};
 
-use crate::wire::{Peer, V5_0, connack, connect, name, puback, text};
+use crate::wire::{Peer, V5_0, connack, connect, name, puback, text, want};
 use crate::world::World;
 
 #[test]
@@ -59,6 +59,39 @@ fn secrets_and_payloads_stay_out_of_debug_output() {
         }
         world.settle();
     }
+}
+
+/// What `$SYS` topics are made of.
+#[test]
+fn stats_count_what_has_been() {
+    let config = broker::Config {
+        server: server::Config {
+            waiting_len_max: 1,
+            payload_size_max: Some(10),
+            ..server::Config::default()
+        },
+        ..broker::Config::default()
+    };
+    let mut world = World::with(config);
+    let away = world.client("away");
+    world.resume(away, V5_0);
+    world.subscribe(away, &[want("t", QoS::AtLeastOnce)]);
+    world.cut(away);
+    let publisher = world.joined("publisher", V5_0);
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::AtLeastOnce] {
+        world.publish(publisher, "t", "x", qos);
+        world.settle();
+    }
+    world.publish(publisher, "t", "longer than ten", QoS::ExactlyOnce);
+    world.settle();
+    let stats = world.broker.stats();
+    assert_eq!((stats.connections, stats.connections_most), (1, 1));
+    assert_eq!((stats.connections_taken, stats.clients), (2, 1));
+    assert_eq!(stats.publishes_received, [1, 2, 1]);
+    assert_eq!((stats.messages_dropped, stats.messages_refused), (1, 1));
+    world.cut(publisher);
+    let stats = world.broker.stats();
+    assert_eq!((stats.clients, stats.connections_most), (0, 1));
 }
 
 #[test]
