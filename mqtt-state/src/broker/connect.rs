@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use mqtt_codec::{ConnAckProperties, Connect, ConnectReason, DisconnectReason, Str};
 
 use super::event::Event;
+use super::routing::is_reserved;
 use super::sessions::SessionKey;
 use super::timers::Timer;
 use super::{Broker, ConnectionId};
@@ -313,6 +314,14 @@ impl Broker {
         let Some(entry) = self.sessions.get(key) else {
             return;
         };
+        // The broker speaks there, and no client after its end either.
+        if is_reserved(will.message.topic()) {
+            self.events.push(Event::Refused {
+                client_id: entry.client_id.clone(),
+                topic: String::from(will.message.topic().as_str()),
+            });
+            return;
+        }
         if self.config.ask.publish {
             self.ask_detached(now, Some(key), will.message, true);
             if let Some(entry) = self.sessions.get_mut(key) {

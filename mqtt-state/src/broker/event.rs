@@ -166,7 +166,8 @@ pub enum Event {
         /// Why.
         cause: DropCause,
     },
-    /// A message is larger than [`Config`](super::Config) allows, or there is no room for it.
+    /// A message is larger than [`Config`](super::Config) allows, or there is no room for it; or a will
+    /// is for a topic below `$SYS`.
     Refused {
         /// The publisher's client identifier; empty for a message of the embedder.
         client_id: Box<str>,

@@ -15,6 +15,7 @@
 
 mod acknowledge;
 mod alias;
+mod attacks;
 mod authenticate;
 mod backlog;
 mod broker_model;
