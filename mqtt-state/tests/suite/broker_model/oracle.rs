@@ -14,6 +14,9 @@ use super::script::{CLIENTS, Terms, Testament, Wish};
 /// Why a broker is wrong.
 pub(super) type Verdict<T = ()> = Result<T, String>;
 
+/// As much as any step of a script asks for.
+pub(super) const MUCH_WORK: usize = 4096;
+
 /// A session without an end.
 const FOR_EVER: u32 = u32::MAX;
 
@@ -866,14 +869,19 @@ impl Model {
     fn give(&mut self, who: usize, copy: Copy, witness: &mut Witness) -> Verdict<bool> {
         let session = self.sessions.get_mut(&who).ok_or("no session")?;
         if session.link.is_none() && copy.qos == 0 {
+            if self.terms.work_per_call < MUCH_WORK {
+                // Its turn may come when the client is there again.
+                session.greetings.push(Greeting::free(copy));
+            }
             return Ok(false);
         }
         let maximum = self.terms.waiting_max;
         let most = witness.before[who] + self.given[who];
         let least = if !self.left.contains(&who) {
             most
-        } else if self.terms.journal {
-            // What has an identifier waits no more, and may not have been sent.
+        } else if self.terms.journal || self.terms.work_per_call < MUCH_WORK {
+            // What has an identifier waits no more, and may not have been sent; and in slices, a
+            // session may have ended before its turn.
             0
         } else {
             session.waiting.len().min(most)

@@ -536,6 +536,8 @@ impl Play {
     ) -> Verdict {
         let before = self.waiting();
         with_broker(&mut self.broker);
+        let now = self.now();
+        handle_all_due(&mut self.broker, now);
         let mut witness = self.witness(before);
         self.model.begin();
         with_model(&mut self.model, &mut witness)?;
@@ -560,7 +562,7 @@ impl Play {
         self.ready.clear();
         let (before, terms) = (self.waiting(), self.terms);
         self.broker = self.disk.restore(config(terms), now, elapsed);
-        self.broker.handle_timeout(now);
+        handle_all_due(&mut self.broker, now);
         let mut witness = self.witness(before);
         self.model.begin();
         let now = now.as_nanos() / 1_000_000_000;
@@ -780,7 +782,7 @@ impl Play {
             let due = due.min().unwrap_or(end).clamp(self.model.now(), end);
             let now = Timestamp::from_secs(due);
             self.act(
-                |broker| broker.handle_timeout(now),
+                |broker| handle_all_due(broker, now),
                 |model, witness| model.pass(due, witness),
             )?;
             self.settle()?;
@@ -876,6 +878,16 @@ impl Peer {
     }
 }
 
+/// What is due, and what one call left to the next.
+fn handle_all_due(broker: &mut Broker, now: Timestamp) {
+    for _ in 0..10_000 {
+        broker.handle_timeout(now);
+        if broker.poll_timeout().is_none_or(|timeout| timeout.at > now) {
+            return;
+        }
+    }
+}
+
 fn config(terms: Terms) -> Config {
     Config {
         server: server::Config {
@@ -889,6 +901,7 @@ fn config(terms: Terms) -> Config {
         retained_len_max: terms.retained_max,
         sessions_max: terms.sessions_max,
         journal: terms.journal,
+        work_per_call: terms.work_per_call,
         seed: terms.seed,
         ..Config::default()
     }

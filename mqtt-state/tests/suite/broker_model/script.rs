@@ -1,6 +1,8 @@
 //! What happens in a run, written down before it begins: a step that makes no sense where it comes
 //! is left out, so that any part of a script is a script.
 
+use super::oracle::MUCH_WORK;
+
 /// `SplitMix64`.
 pub(super) struct Random(u64);
 
@@ -76,6 +78,8 @@ pub(super) struct Terms {
     pub(super) in_flight_max: u16,
     pub(super) receive_maximum: u16,
     pub(super) session_expiry_max: Option<u32>,
+    /// Steps that one call may take; the rest is for the next.
+    pub(super) work_per_call: usize,
     /// A store follows the broker, and the program may end.
     pub(super) journal: bool,
     /// Bytes that the broker is asked for at once.
@@ -183,6 +187,7 @@ pub(super) fn terms(seed: u64) -> Terms {
         receive_maximum: random.one_of(&[20, 20, 3, 1]),
         session_expiry_max: random.one_of(&[None, None, Some(60)]),
         journal: random.chance(50),
+        work_per_call: random.one_of(&[MUCH_WORK, MUCH_WORK, 1, 5]),
         chunk: usize::try_from(random.one_of(&[1, 40, 4096])).unwrap(),
     }
 }
