@@ -1,5 +1,6 @@
 //! The handshake in the server role: what CONNECT must fulfil, and both ways to answer it.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -10,7 +11,7 @@ use mqtt_codec::{
 
 use super::authenticate::Dialogue;
 use super::link::{self, Action, ServerLink, Terms};
-use super::{CommandError, Config, Connection, Session};
+use super::{AcceptError, CommandError, Config, Connection, Session};
 use crate::link::{Link, LinkLimits};
 use crate::session;
 use crate::{AuthenticationData, CloseCause, ProtocolError, Timestamp};
@@ -145,54 +146,61 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`CommandError`].
-    pub fn accept(&mut self, now: Timestamp, acceptance: Acceptance) -> Result<(), CommandError> {
+    /// [`AcceptError`], with the acceptance. The client may have gone while somebody decided: its
+    /// session is to be kept then.
+    pub fn accept(
+        &mut self,
+        now: Timestamp,
+        mut acceptance: Acceptance,
+    ) -> Result<(), AcceptError> {
         let now = self.clock.advance(now);
+        let accepted = self.try_accept(now, &mut acceptance);
+        accepted.map_err(|kind| AcceptError {
+            kind,
+            acceptance: Box::new(acceptance),
+        })
+    }
+
+    /// Takes the session out of the acceptance when nothing can fail any more.
+    fn try_accept(
+        &mut self,
+        now: Timestamp,
+        acceptance: &mut Acceptance,
+    ) -> Result<(), CommandError> {
         if !self.link.awaits_decision() {
             return Err(CommandError::WrongState);
         }
-        let Acceptance {
-            session,
-            assigned_client_id,
-            authentication_data,
-            keep_alive_secs,
-            session_expiry_secs,
-            response_information,
-            reason_string,
-            user_properties,
-        } = acceptance;
-        let pairs = user_properties.iter().map(|(name, value)| {
+        let pairs = acceptance.user_properties.iter().map(|(name, value)| {
             let (name, value) = (Str::new(name).ok()?, Str::new(value).ok()?);
             Some(UserProperty { name, value })
         });
         let pairs: Option<Vec<_>> = pairs.collect();
         let pairs = pairs.ok_or(CommandError::Text)?;
-        let assigned_client_id = text(&assigned_client_id, CommandError::ClientId)?;
-        let response_information = text(&response_information, CommandError::Text)?;
+        let assigned_client_id = text(&acceptance.assigned_client_id, CommandError::ClientId)?;
+        let response_information = text(&acceptance.response_information, CommandError::Text)?;
         let details = AckProperties {
-            reason_string: text(&reason_string, CommandError::Text)?,
+            reason_string: text(&acceptance.reason_string, CommandError::Text)?,
             user_properties: UserProperties::new(&pairs),
         };
         // [5:MQTT-3.1.2-4] [3:MQTT-3.1.2-6] [5:MQTT-3.2.2-2] [3:MQTT-3.2.2-1] A clean start has none.
-        let session = session.filter(|_| !self.clean_start);
+        let session = acceptance.session.take().filter(|_| !self.clean_start);
         let session_present = session.is_some();
         self.session = session.unwrap_or_default();
         self.is_accepted = true;
-        self.session_expiry_secs = session_expiry_secs.unwrap_or(self.session_expiry_secs);
+        self.session_expiry_secs = acceptance
+            .session_expiry_secs
+            .unwrap_or(self.session_expiry_secs);
         let welcome = Welcome {
             session_present,
             session_expiry_secs: self.session_expiry_secs,
             assigned_client_id,
-            authentication_data: authentication_data.as_ref(),
-            keep_alive_secs,
+            authentication_data: acceptance.authentication_data.as_ref(),
+            keep_alive_secs: acceptance.keep_alive_secs,
             response_information,
             details,
         };
-        if self
-            .link
-            .accept(&welcome, &mut self.session.core, &self.config)
-            .is_err()
-        {
+        let session = &mut self.session.core;
+        if self.link.accept(&welcome, session, &self.config).is_err() {
             self.end(now, CloseCause::AnswerTooLarge);
             return Err(CommandError::AnswerTooLarge);
         }

@@ -1,6 +1,9 @@
 //! Why commands to a connection fail.
 
+use alloc::boxed::Box;
 use core::fmt;
+
+use super::Acceptance;
 
 /// Why a command was not carried out. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,3 +39,25 @@ impl fmt::Display for CommandError {
 }
 
 impl core::error::Error for CommandError {}
+
+/// An `accept` that was not carried out; what it was to bring, the session above all, comes back.
+#[derive(Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the acceptance and the reason, nothing else"
+)]
+pub struct AcceptError {
+    /// Why. With [`CommandError::AnswerTooLarge`] the client was accepted, and its session is in the
+    /// connection, which is over.
+    pub kind: CommandError,
+    /// The acceptance, unchanged.
+    pub acceptance: Box<Acceptance>,
+}
+
+impl fmt::Display for AcceptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl core::error::Error for AcceptError {}

@@ -124,7 +124,7 @@ pub use crate::AuthenticationData;
 pub use crate::session::{AckError, Acknowledge, Receipt, RestoreError};
 pub use config::Config;
 pub use connect::Acceptance;
-pub use error::CommandError;
+pub use error::{AcceptError, CommandError};
 pub use event::{ConnectRequest, DeliveryToken, DropCause, Event, RequestToken, WillRequest};
 pub use publish::{DeliverError, DeliverErrorKind};
 pub use session::Session;

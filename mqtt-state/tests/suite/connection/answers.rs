@@ -340,8 +340,8 @@ fn what_is_no_string_of_mqtt_is_not_said() {
             ..Acceptance::default()
         },
     ] {
-        let refused = connection.accept(peer.now, acceptance);
-        assert_eq!(refused, Err(CommandError::Text));
+        let refused = connection.accept(peer.now, acceptance).unwrap_err();
+        assert_eq!(refused.kind, CommandError::Text);
     }
     connection.accept(peer.now, Acceptance::default()).unwrap();
 }

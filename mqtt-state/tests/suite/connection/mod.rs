@@ -230,7 +230,9 @@ fn a_client_without_a_name_gets_the_one_that_the_owner_assigns() {
             ..Acceptance::default()
         };
         assert_eq!(
-            connection.accept(peer.now, acceptance),
+            connection
+                .accept(peer.now, acceptance)
+                .map_err(|error| error.kind),
             expected,
             "{assigned:?}"
         );

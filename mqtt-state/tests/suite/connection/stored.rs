@@ -156,3 +156,24 @@ fn a_message_that_waited_too_long_is_dropped_and_told() {
     };
     assert_eq!(events(&mut connection), [dropped]);
 }
+
+#[test]
+fn a_session_comes_back_from_a_client_that_has_gone_while_somebody_decided() {
+    let peer = Peer::new(V5_0);
+    let session = busy(&peer);
+    let waiting = session.waiting_len();
+    let mut connection = mqtt_state::server::Connection::new(peer.now, Config::default());
+    let mut packet = crate::wire::connect(V5_0, "c");
+    packet.clean_start = false;
+    peer.say(&mut connection, packet);
+    connection.handle_close(peer.now);
+    let acceptance = mqtt_state::server::Acceptance {
+        session: Some(session),
+        ..Default::default()
+    };
+    let error = connection.accept(peer.now, acceptance).unwrap_err();
+    assert_eq!(error.kind, mqtt_state::server::CommandError::WrongState);
+    let session = error.acceptance.session.unwrap();
+    assert_eq!(session.waiting_len(), waiting);
+    assert!(connection.into_session().is_none());
+}
