@@ -36,7 +36,7 @@ mod embed;
 mod event;
 mod fan_out;
 mod held;
-mod join;
+pub mod join;
 mod journal;
 mod memory;
 mod peer;

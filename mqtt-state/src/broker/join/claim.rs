@@ -393,7 +393,9 @@ impl Broker {
                     request,
                     data,
                 } = waiter;
-                let outcome = self.admit_claimed(now, connection, request, data);
+                let outcome = self.answering_for_all(connection, |broker| {
+                    broker.admit_claimed(now, connection, request, data)
+                });
                 // All brokers have heard of this moment, but of none since.
                 if let Some(key) = self.sessions.find(&client_id)
                     && let Some(entry) = self.sessions.get_mut(key)

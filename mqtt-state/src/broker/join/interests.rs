@@ -301,7 +301,7 @@ impl Joined {
                 continue;
             }
             if !held && other.interests_len >= self.config.interests_max {
-                self.refused_interests = self.refused_interests.saturating_add(1);
+                other.interests_refused = other.interests_refused.saturating_add(1);
                 continue;
             }
             let inserted = match shared {

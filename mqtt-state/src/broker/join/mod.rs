@@ -82,7 +82,9 @@
 //!   [`JoinConfig::forwards_len_max`] and [`JoinConfig::forwards_bytes_max`] let it wait; what is dropped
 //!   there is an [`Event::NotForwarded`]. At QoS 0 it may be lost with a link.
 //! - A broker that begins anew, with a higher [`JoinConfig::incarnation`], gets what it had not
-//!   acknowledged, once more.
+//!   acknowledged, once more. Where a store follows it ([`Config::journal`]), it acknowledges what
+//!   is stored.
+//! - Questions ([`Ask`](super::Ask)) are asked where the client is.
 //! - Each message of a shared subscription goes to one member, wherever that is. The broker that
 //!   the message was published at chooses: by turns, as many for a broker as it has members that are
 //!   connected.
@@ -210,6 +212,8 @@ pub struct JoinedBroker {
     pub is_up: bool,
     /// Filters that its subscribers have.
     pub interests: usize,
+    /// Filters that were not noted, as [`JoinConfig::interests_max`] was reached; each time counts.
+    pub interests_refused: u64,
     /// Messages that it has not acknowledged.
     pub forwards_len: usize,
     /// Their bytes.
@@ -236,7 +240,6 @@ pub(super) struct Joined {
     claims: Claims,
     /// Messages that were routed.
     taken: u64,
-    refused_interests: u64,
     /// Who was polled last.
     last_polled: BrokerId,
 }
@@ -263,7 +266,6 @@ impl Joined {
             stamps: Stamps::new(join.incarnation),
             claims: Claims::default(),
             taken: 0,
-            refused_interests: 0,
             last_polled: BrokerId::default(),
             config: join,
         }))
@@ -344,6 +346,7 @@ impl Broker {
             id: *id,
             is_up: other.is_up(),
             interests: other.interests_len,
+            interests_refused: other.interests_refused,
             forwards_len: other.queue.len(),
             forwards_bytes: other.queue.bytes(),
         })
@@ -372,6 +375,7 @@ impl Broker {
         if !other.is_up() {
             return None;
         }
+        other.note_stored(self.store.journal.stored());
         let body = joined.changed_interests(id);
         let body = body.or_else(|| self.next_body(now, id));
         let other = self.joined.as_mut()?.others.get_mut(&id)?;
@@ -453,6 +457,16 @@ impl Broker {
                 let other = self.joined.as_mut().and_then(|it| it.others.get_mut(&from));
                 if other.is_some_and(|other| other.receive(sequence)) {
                     self.handle_note(now, from, note);
+                    let journal = &self.store.journal;
+                    let position = if journal.is_on() {
+                        journal.position()
+                    } else {
+                        0
+                    };
+                    let other = self.joined.as_mut().and_then(|it| it.others.get_mut(&from));
+                    if let Some(other) = other {
+                        other.taken(sequence, position);
+                    }
                 }
             }
             Some(Body::Hello | Body::Welcome { .. } | Body::Acknowledge) | None => {}

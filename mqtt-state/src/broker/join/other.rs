@@ -5,7 +5,7 @@
 //! other side's Welcome the link is up. What belongs to another pair is not listened to, so that
 //! nothing of a link that is gone can do harm, however late it comes.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeSet, VecDeque};
 
 use super::message::{Body, FilterKey, JoinMessage, Tag};
 use super::queue::Queue;
@@ -49,6 +49,10 @@ pub(super) struct Other {
     next_in: u64,
     /// Of the other side's notes, the last one that arrived.
     received: u64,
+    /// The last one that a store knows of, where one follows; what a crash cannot take back.
+    acknowledged: u64,
+    /// Positions in the journal behind which notes are stored.
+    unstored: VecDeque<(u64, u64)>,
     pub(super) queue: Queue,
     /// Filters whose subscribers have changed.
     pub(super) dirty: BTreeSet<FilterKey>,
@@ -61,6 +65,8 @@ pub(super) struct Other {
     pub(super) round: u64,
     /// Filters that its subscribers have.
     pub(super) interests_len: usize,
+    /// Filters that there was no room for.
+    pub(super) interests_refused: u64,
 }
 
 /// What to do about what has come in.
@@ -91,6 +97,8 @@ impl Other {
             next_out: 0,
             next_in: 0,
             received: 0,
+            acknowledged: 0,
+            unstored: VecDeque::new(),
             queue: Queue::default(),
             dirty: BTreeSet::new(),
             interests: Sync::Start,
@@ -99,6 +107,7 @@ impl Other {
             sync_turn: false,
             round: 0,
             interests_len: 0,
+            interests_refused: 0,
         }
     }
 
@@ -146,6 +155,8 @@ impl Other {
             .is_none_or(|before| before.incarnation != theirs.incarnation)
         {
             self.received = 0;
+            self.acknowledged = 0;
+            self.unstored.clear();
         }
         self.theirs = Some(theirs);
         self.down();
@@ -213,6 +224,22 @@ impl Other {
         is_new
     }
 
+    /// What a note brought is stored when this much of the journal is.
+    pub(super) fn taken(&mut self, sequence: u64, position: u64) {
+        self.unstored.push_back((position, sequence));
+    }
+
+    /// So much of the journal is stored.
+    pub(super) fn note_stored(&mut self, stored: u64) {
+        while let Some((position, sequence)) = self.unstored.front()
+            && *position <= stored
+        {
+            self.acknowledged = *sequence;
+            self.acknowledge_due = true;
+            self.unstored.pop_front();
+        }
+    }
+
     /// What the link itself has to say.
     pub(super) fn greeting(&mut self, count: u64) -> Option<JoinMessage> {
         if core::mem::take(&mut self.hello_due) {
@@ -226,7 +253,13 @@ impl Other {
         }
         if core::mem::take(&mut self.welcome_due) {
             self.welcome_said = true;
-            return Some(self.say(Body::Welcome { count }));
+            // Within one run nothing is to come twice.
+            let received = self.received;
+            let welcome = self.say(Body::Welcome { count });
+            return Some(JoinMessage {
+                received,
+                ..welcome
+            });
         }
         None
     }
@@ -244,7 +277,7 @@ impl Other {
             from: self.mine,
             to: self.theirs,
             number,
-            received: self.received,
+            received: self.acknowledged,
             body,
         }
     }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use mqtt_codec::{Message, QoS, TopicName};
-use mqtt_state::broker::{self, JoinConfig, JoinMessage};
+use mqtt_state::Timestamp;
+use mqtt_state::broker::{self, Broker, JoinConfig, JoinMessage};
 use proptest::prelude::*;
 
 use super::mesh::{Mesh, config, id};
-use crate::wire::{V3_1_1, V5_0};
+use crate::wire::{V3_1_1, V5_0, want};
 use crate::world::{Who, World};
 
 const BROKERS: usize = 3;
@@ -314,8 +315,13 @@ fn conversation() -> Vec<JoinMessage> {
     other.subscribed("s", V5_0, "t/#", QoS::ExactlyOnce);
     other.subscribed("m", V5_0, "$share/g/t/#", QoS::ExactlyOnce);
     for round in 0..3 {
+        if round == 2 {
+            // A session moves, with a message that waits.
+            let who = one.client("s");
+            one.begin_resume(who, V5_0);
+        }
         loop {
-            let mut moved = false;
+            let mut moved = one.step() | other.step();
             while let Some((_, message)) = one.broker.poll_joined(one.now) {
                 said.push(message.clone());
                 other.broker.handle_joined(other.now, id(0), message);
@@ -354,6 +360,7 @@ proptest! {
         };
         let worlds = (0..3).map(|at| World::with(config(at, &base)));
         let mut worlds: Vec<_> = worlds.collect();
+        worlds[1].subscribed("s", V5_0, "t/#", QoS::ExactlyOnce);
         for (at, world) in worlds.iter_mut().enumerate() {
             for other in 0..3 {
                 if other != at {
@@ -369,8 +376,9 @@ proptest! {
             prop_assert!(answers.count() < 10, "no storm of answers");
         }
         for world in &worlds {
-            // The retained one, and turns that go back to two others.
-            prop_assert!(world.broker.stats().messages <= 1 + 2 * 2);
+            // The retained one, turns that go back to two others, and what waits for a subscriber.
+            prop_assert!(world.broker.stats().messages <= 1 + 2 * 2 + 3);
+            prop_assert!(world.broker.stats().sessions <= 1, "none that nobody has claimed");
         }
     }
 }
@@ -457,4 +465,66 @@ fn a_broker_is_forgotten() {
     assert_eq!(mesh.forwards_len(), 0);
     assert_eq!(mesh.worlds[0].broker.joined().count(), 1);
     assert_eq!(mesh.worlds[0].broker.stats().messages, 0);
+}
+
+/// Above the limit filters are not noted, and counted.
+#[test]
+fn interests_are_bounded() {
+    let join = JoinConfig {
+        interests_max: 2,
+        ..JoinConfig::default()
+    };
+    let base = broker::Config {
+        join: Some(join),
+        ..broker::Config::default()
+    };
+    let mut mesh = Mesh::with(2, &base);
+    let who = mesh.joined(1, "s", V5_0);
+    let filters = ["a", "b", "c"].map(|filter| want(filter, QoS::AtLeastOnce));
+    mesh.worlds[1].subscribe(who, &filters);
+    mesh.settle();
+    let other = mesh.worlds[0].broker.joined().next().unwrap();
+    assert_eq!((other.interests, other.interests_refused), (2, 1));
+}
+
+/// What a store does not know of yet is not acknowledged: a broker that comes back without it gets it
+/// again.
+#[test]
+fn what_is_not_stored_is_not_acknowledged() {
+    let base = broker::Config {
+        journal: true,
+        ..broker::Config::default()
+    };
+    let mut brokers = [0, 1].map(|at| Broker::new(config(at, &base)));
+    let now = Timestamp::ZERO;
+    let exchange = |[one, other]: &mut [Broker; 2]| {
+        loop {
+            let (up, down) = (one.poll_joined(now), other.poll_joined(now));
+            if up.is_none() && down.is_none() {
+                return;
+            }
+            if let Some((_, message)) = up {
+                other.handle_joined(now, id(0), message);
+            }
+            if let Some((_, message)) = down {
+                one.handle_joined(now, id(1), message);
+            }
+        }
+    };
+    brokers[0].join(now, id(1)).unwrap();
+    brokers[1].join(now, id(0)).unwrap();
+    exchange(&mut brokers);
+    let message = Message::new("t", "m").unwrap().with_qos(QoS::AtLeastOnce);
+    brokers[0].publish(now, message.with_retain(true));
+    exchange(&mut brokers);
+    let topic = TopicName::new("t").unwrap();
+    assert!(brokers[1].retained(topic).is_some(), "it has arrived");
+    let waiting = |brokers: &[Broker; 2]| brokers[0].joined().next().unwrap().forwards_len;
+    assert_eq!(waiting(&brokers), 1, "and is not stored");
+    let entry = brokers[1].poll_journal().unwrap();
+    exchange(&mut brokers);
+    assert_eq!(waiting(&brokers), 1, "still not");
+    brokers[1].handle_stored(entry.position());
+    exchange(&mut brokers);
+    assert_eq!(waiting(&brokers), 0);
 }
