@@ -166,8 +166,8 @@ pub enum Event {
         /// Why.
         cause: DropCause,
     },
-    /// A message is larger than [`Config`](super::Config) allows, or there is no room for it; or a will
-    /// is for a topic below `$SYS`.
+    /// A message is larger than [`Config`] allows, or there is no room for it; or a will is for a topic
+    /// below `$SYS`.
     Refused {
         /// The publisher's client identifier; empty for a message of the embedder.
         client_id: Box<str>,
@@ -230,9 +230,9 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DropCause {
-    /// As many messages, or bytes, wait for the client as [`Config`](super::Config) allows.
+    /// As many messages, or bytes, wait for the client as [`Config`] allows.
     QueueFull,
-    /// Everything that is kept adds up to [`Config::total_bytes_max`](super::Config::total_bytes_max).
+    /// Everything that is kept adds up to [`Config::total_bytes_max`].
     BrokerFull,
     /// Its expiry passed before it could be sent.
     Expired,

@@ -29,7 +29,7 @@ pub struct PublishError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishErrorKind {
-    /// As many messages, or bytes, wait as [`Config`](super::Config) allows.
+    /// As many messages, or bytes, wait as [`Config`] allows.
     QueueFull,
     /// The packet would be larger than this server takes.
     TooLarge {

@@ -27,9 +27,10 @@ pub enum RestoreError {
     Token,
     /// A message in flight has QoS 0.
     QoS0InFlight,
-    /// More waits, or is in flight, than [`Config`] allows.
+    /// More waits, or is in flight, than the configuration allows.
     TooMuch,
-    /// A subscription's filter is none or stands twice, or there are more than [`Config`] allows.
+    /// A subscription's filter is none or stands twice, or there are more than the
+    /// configuration allows.
     Subscriptions,
     /// A message has subscription identifiers, which only a server may send.
     SubscriptionIds,

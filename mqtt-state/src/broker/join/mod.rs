@@ -133,6 +133,11 @@ use other::{Heard, Other, Sync};
 use retained::Stamps;
 
 /// What joins a broker with others.
+///
+/// What a broker keeps for that comes on top of [`Config::memory_bound`](super::Config::memory_bound): for
+/// each other broker `forwards_bytes_max`, some 300 bytes for each of `forwards_len_max` and the text and
+/// some 300 bytes for each of `interests_max`; and of its own, once more, the text and some 200 bytes for
+/// each filter that somebody has, each retained topic and each of `cleared_max`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
