@@ -411,7 +411,8 @@ fn first_byte(
     let Some(packet_type) = packet_type else {
         return Err(fault(DecodeErrorKind::ReservedPacketType(value), None));
     };
-    // [5:MQTT-2.1.3-1] [3:MQTT-2.2.2-1] [3:MQTT-2.2.2-2]
+    // [5:MQTT-2.1.3-1] [3:MQTT-2.2.2-1] [3:MQTT-2.2.2-2] DISCONNECT and AUTH have 0:
+    // [5:MQTT-3.14.1-1] [5:MQTT-3.15.1-1] [3:MQTT-3.14.1-1].
     let expected = if TYPES_WITH_FLAGS_2 >> value & 1 == 1 {
         2
     } else {
@@ -428,6 +429,7 @@ fn first_byte(
 }
 
 /// A bit for each packet type with the flags 0010: PUBREL, SUBSCRIBE and UNSUBSCRIBE.
+// [5:MQTT-3.6.1-1] [5:MQTT-3.8.1-1] [5:MQTT-3.10.1-1] [3:MQTT-3.6.1-1] [3:MQTT-3.8.1-1] [3:MQTT-3.10.1-1]
 const TYPES_WITH_FLAGS_2: u16 = 1 << 6 | 1 << 8 | 1 << 10;
 
 /// Reads the packet at the front of `input`; answers it and its length in bytes.

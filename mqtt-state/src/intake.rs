@@ -77,6 +77,7 @@ impl BufferSeen {
 }
 
 /// Takes whole packets from the front of `input`.
+// [5:MQTT-6.0.0-2] [3:MQTT-6.0.0-2] However they are cut and joined on their way.
 pub(crate) fn take(intake: &mut impl Intake, input: &[u8]) -> Consumed {
     let mut bytes = 0_usize;
     loop {

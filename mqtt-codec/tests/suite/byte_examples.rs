@@ -64,7 +64,6 @@ fn is(row: &str, versions: &[ProtocolVersion], bytes: &str, packet: impl Into<Pa
 }
 
 // [3:MQTT-3.1.3-1] [3:MQTT-3.1.3-3] [5:MQTT-3.1.3-1] [5:MQTT-3.1.3-3] The fields in their order.
-// [3:MQTT-3.1.2-9] [3:MQTT-3.1.2-19] [3:MQTT-3.1.2-21] [5:MQTT-3.1.2-9] [5:MQTT-3.1.2-19]
 #[test]
 fn connect_is_read_and_written() {
     is(

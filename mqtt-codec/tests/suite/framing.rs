@@ -12,8 +12,7 @@ const LARGEST: u32 = 5 + 268_435_455;
 
 #[test]
 fn the_first_byte_of_every_packet_is_what_the_table_says() {
-    // [5:MQTT-2.1.3-1] [3:MQTT-2.2.2-1] [3:MQTT-2.2.2-2] flags; [5:MQTT-3.3.1-4] [3:MQTT-3.3.1-4]
-    // QoS 3; [5:MQTT-3.3.1-2] [3:MQTT-3.3.1-2] DUP at QoS 0
+    // [5:MQTT-2.1.3-1] [3:MQTT-2.2.2-1] [3:MQTT-2.2.2-2]
     for version in [V3_1_1, V5_0] {
         for first in 0..=u8::MAX {
             let expected = match first {

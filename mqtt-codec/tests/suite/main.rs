@@ -28,4 +28,5 @@ mod packets;
 mod round_trip;
 mod serde;
 mod split;
+mod statements;
 mod values;

@@ -363,15 +363,14 @@ fn a_response_topic_is_a_topic_name() {
     }
 }
 
-/// Every code a packet carries in 5.0. [5:MQTT-3.2.2-8] [5:MQTT-3.4.2-1] [5:MQTT-3.5.2-1]
-/// [5:MQTT-3.6.2-1] [5:MQTT-3.7.2-1] [5:MQTT-3.9.3-2] [5:MQTT-3.11.3-2] [5:MQTT-3.14.2-1]
-/// [5:MQTT-3.15.2-1]
+/// Every code a packet carries in 5.0.
 #[test]
 fn every_reason_code_stands_where_the_table_says_and_nowhere_else() {
     type Codes = &'static [u8];
     const PUBLISH_CODES: Codes = &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99];
     const RELEASE_CODES: Codes = &[0x00, 0x92];
     let rows: &[(&str, &[u8], &[u8], Codes)] = &[
+        // [5:MQTT-3.2.2-8]
         (
             "CONNACK",
             &[0x20, 3, 0],
@@ -381,10 +380,15 @@ fn every_reason_code_stands_where_the_table_says_and_nowhere_else() {
                 0x95, 0x97, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9F,
             ],
         ),
+        // [5:MQTT-3.4.2-1]
         ("PUBACK", &[0x40, 3, 0, 1], &[], PUBLISH_CODES),
+        // [5:MQTT-3.5.2-1]
         ("PUBREC", &[0x50, 3, 0, 1], &[], PUBLISH_CODES),
+        // [5:MQTT-3.6.2-1]
         ("PUBREL", &[0x62, 3, 0, 1], &[], RELEASE_CODES),
+        // [5:MQTT-3.7.2-1]
         ("PUBCOMP", &[0x70, 3, 0, 1], &[], RELEASE_CODES),
+        // [5:MQTT-3.9.3-2]
         (
             "SUBACK",
             &[0x90, 4, 0, 1, 0],
@@ -393,12 +397,14 @@ fn every_reason_code_stands_where_the_table_says_and_nowhere_else() {
                 0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2,
             ],
         ),
+        // [5:MQTT-3.11.3-2]
         (
             "UNSUBACK",
             &[0xB0, 4, 0, 1, 0],
             &[],
             &[0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91],
         ),
+        // [5:MQTT-3.14.2-1]
         (
             "DISCONNECT",
             &[0xE0, 1],
@@ -409,6 +415,7 @@ fn every_reason_code_stands_where_the_table_says_and_nowhere_else() {
                 0xA1, 0xA2,
             ],
         ),
+        // [5:MQTT-3.15.2-1]
         ("AUTH", &[0xF0, 2], &[0], &[0x00, 0x18, 0x19]),
     ];
     for (name, before, behind, allowed) in rows {
@@ -591,12 +598,11 @@ fn bytes_behind_the_last_field_are_malformed() {
 
 #[test]
 fn texts_are_well_formed_everywhere() {
-    // [5:MQTT-1.5.4-1] [5:MQTT-1.5.4-2] [3:MQTT-1.5.3-1] [3:MQTT-1.5.3-2]
     let contents: [(&[u8; 3], Option<DecodeErrorKind>); 6] = [
-        (b"\xED\xA0\x80", Some(DecodeErrorKind::NotUtf8)), // a surrogate
+        (b"\xED\xA0\x80", Some(DecodeErrorKind::NotUtf8)), // [5:MQTT-1.5.4-1] [3:MQTT-1.5.3-1] a surrogate
         (b"\xE0\x80\x80", Some(DecodeErrorKind::NotUtf8)), // too long a form
         (b"a\xC3a", Some(DecodeErrorKind::NotUtf8)),
-        (b"a\0b", Some(DecodeErrorKind::NullCharacter)),
+        (b"a\0b", Some(DecodeErrorKind::NullCharacter)), // [5:MQTT-1.5.4-2] [3:MQTT-1.5.3-2]
         (b"\xEF\xBB\xBF", None), // U+FEFF is a character [5:MQTT-1.5.4-3] [3:MQTT-1.5.3-3]
         (b"\xEF\xBF\xBF", None), // U+FFFF may be taken
     ];

@@ -60,6 +60,7 @@ impl Broker {
     }
 
     /// A CONNECT that nothing stands against.
+    // [5:MQTT-3.1.3-5] [3:MQTT-3.1.3-5] Whatever the identifier is.
     pub(super) fn admit(
         &mut self,
         now: Timestamp,
@@ -106,6 +107,7 @@ impl Broker {
             // However late the embedder tells the time, and whoever else is due.
             let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
             // [5:MQTT-3.1.2-4] [3:MQTT-3.1.2-6] A clean start ends the session that was there.
+            // [5:MQTT-3.1.4-4] [3:MQTT-3.1.4-3]
             if connect.clean_start || is_due(entry.expires_at) {
                 self.end_session(now, key);
             } else if is_due(entry.will_at) {

@@ -187,6 +187,7 @@ impl Wish {
 
     /// One copy for each session: the highest QoS, all identifiers.
     // [5:MQTT-3.3.4-2] [3:MQTT-3.3.5-1] [5:MQTT-3.3.4-3] [5:MQTT-3.3.4-4]
+    // [5:MQTT-3.3.4-5] A turn in a shared subscription is a copy of its own.
     fn of_several<'s>(mut subscriptions: impl Iterator<Item = &'s Subscription>) -> Option<Self> {
         let mut wish = Self::of(subscriptions.next()?, None);
         for subscription in subscriptions {
@@ -218,6 +219,7 @@ impl Broker {
     }
 
     /// Gives a message to as many as this call has steps for. Answers whether there are more.
+    // [5:MQTT-3.3.2-3] [3:MQTT-3.3.2-3] To those whose filters match.
     pub(super) fn serve<F: FnOnce(Option<BytesMut>) -> Message>(
         &mut self,
         publisher: Option<SessionKey>,
@@ -291,6 +293,7 @@ impl Broker {
                     let Some((key, subscription)) = turn.choose(turns, &group) else {
                         return;
                     };
+                    // [5:MQTT-4.8.2-3] At the QoS of this member.
                     (key, Wish::of(&subscription, Some(group.id())))
                 }
                 _none => return,

@@ -717,6 +717,7 @@ impl Intake for Input<'_> {
         let Some(connection) = broker.connections.get(self.id) else {
             return Step::Ignore;
         };
+        // [5:MQTT-3.1.4-6] [3:MQTT-3.1.4-5] Also after a refusal.
         if connection.link.is_ended() {
             return Step::Ignore;
         }

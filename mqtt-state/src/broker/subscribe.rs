@@ -242,7 +242,8 @@ impl Broker {
     }
 
     // [5:MQTT-3.10.4-1] [3:MQTT-3.10.4-1] Only the same filter, character by character.
-    // [5:MQTT-3.10.4-2] [3:MQTT-3.10.4-2] Routing finds it no more, [5:MQTT-3.10.4-3] what is in flight goes on.
+    // [5:MQTT-3.10.4-2] [3:MQTT-3.10.4-2] Routing finds it no more, [5:MQTT-3.10.4-3] [3:MQTT-3.10.4-3] what is in
+    // flight goes on.
     fn unsubscribe_one(
         &mut self,
         key: SessionKey,

@@ -99,8 +99,9 @@ impl Client {
     /// Begins a connection on a transport that has just been opened: queues CONNECT.
     ///
     /// Receive Maximum, Maximum Packet Size and Topic Alias Maximum are filled in from the
-    /// [`Config`](super::Config). With `clean_start` what was in flight is lost at once, with an
-    /// event for each message; messages that were never sent stay and go out on this connection.
+    /// [`Config`](super::Config). With `clean_start`, or a client identifier other than the one
+    /// before, what was in flight is lost at once, with an event for each message; messages that were
+    /// never sent stay and go out on this connection.
     ///
     /// # Errors
     ///
@@ -125,10 +126,14 @@ impl Client {
         link.send(&Packet::Connect(connect))
             .map_err(ConnectError::Encode)?;
         self.link = Some(link);
-        // [5:MQTT-3.1.2-4] [3:MQTT-3.1.2-6] A clean start drops the state of any earlier session.
-        if connect.clean_start {
+        // [5:MQTT-3.1.2-4] [3:MQTT-3.1.2-6] A clean start drops the state of any earlier session; so does
+        // another client identifier. [5:MQTT-3.1.3-2] [3:MQTT-3.1.3-2]
+        let client_id = connect.client_id.as_str();
+        let is_of_another = { self.session_of.as_deref() }.is_some_and(|of| of != client_id);
+        if connect.clean_start || is_of_another {
             self.lose_session();
         }
+        self.session_of = Some(client_id.into());
         let offer = Offer {
             version: connect.version,
             client_id: connect.client_id.as_str().to_string(),
@@ -251,6 +256,9 @@ impl Client {
             ..negotiate(offer, connack)
         };
         self.session_known = true;
+        if let Some(assigned) = properties.assigned_client_id {
+            self.session_of = Some(assigned.as_str().into());
+        }
         self.session_survives = negotiated.session_expiry_secs > 0;
         self.keep_alive = KeepAlive::new(now, negotiated.keep_alive_secs);
         if let Some(link) = &mut self.link {

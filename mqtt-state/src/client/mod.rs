@@ -66,6 +66,7 @@ mod snapshot;
 mod subscribe;
 mod subscriptions;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
@@ -110,6 +111,8 @@ pub struct Client {
     config: Config,
     clock: Clock,
     session: Session<OwnMessage>,
+    /// The client identifier that the session belongs to, once there was one.
+    session_of: Option<Box<str>>,
     /// The server may have this session.
     session_known: bool,
     /// What the journal says about that.
@@ -185,6 +188,7 @@ impl Client {
             decoder: Decoder::new(config.decoding()),
             clock: Clock::default(),
             session: new_session(&config),
+            session_of: None,
             session_known: false,
             recorded_known: false,
             session_survives: false,

@@ -188,7 +188,8 @@ impl Link {
     }
 
     /// Queues DISCONNECT, where the version lets this role send it, and ends the connection.
-    // [5:MQTT-3.14.4-1] [3:MQTT-3.14.4-2] Nothing is sent after it.
+    // [5:MQTT-3.14.4-1] [3:MQTT-3.14.4-2] Nothing is sent after it, [5:MQTT-3.14.4-2] [3:MQTT-3.14.4-1] and
+    // the connection is closed.
     pub(crate) fn disconnect(&mut self, disconnect: &Disconnect<'_>) {
         if self.phase == Phase::Open {
             // One that is too large for the peer, even without what it can do without, is left out; the
@@ -214,7 +215,8 @@ impl Link {
     }
 
     /// Ends the connection because the peer broke the rules.
-    // [5:MQTT-4.13.1-1] [3:MQTT-4.8.0-1] A protocol error closes the connection it came in on.
+    // [5:MQTT-4.13.1-1] [3:MQTT-4.8.0-1] A protocol error closes the connection it came in on, and so does
+    // [3:MQTT-4.8.0-2] what only this side cannot hold.
     pub(crate) fn fail(&mut self, error: &ProtocolError) {
         match self.version {
             ProtocolVersion::V5_0 => self.disconnect(&Disconnect::new(error.disconnect_reason())),

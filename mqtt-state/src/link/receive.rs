@@ -119,7 +119,7 @@ impl Link {
     ) -> Result<(), EncodeError> {
         match delivery {
             Delivery::AtMostOnce => Ok(()),
-            // [5:MQTT-4.3.2-4] [3:MQTT-4.3.2-2] The same identifier, and nothing is remembered.
+            // [5:MQTT-4.3.2-4] [3:MQTT-4.3.2-2] [5:MQTT-4.3.2-5] The same identifier, and nothing is remembered.
             // [5:MQTT-4.6.0-2] [3:MQTT-4.6.0-2] Answered at once, so in the order of arrival.
             Delivery::AtLeastOnce { id, .. } => {
                 self.receive.open.remove(id);
@@ -197,7 +197,8 @@ impl Link {
     ) -> Result<AckEffect, ReceiveError> {
         let release = |message: &mut _| store.release(message);
         match session.outbound.handle_puback(id, release) {
-            // [5:MQTT-4.4.0-2] Whatever the reason, it is acknowledged and never sent again.
+            // [5:MQTT-4.4.0-2] Whatever the reason, it is acknowledged and never sent again,
+            // [5:MQTT-4.8.2-6] to this receiver or another.
             Ok(ended) => Ok(self.completed(ended, reason.into())),
             // Silent in both standards: an acknowledgement for nothing is ignored.
             Err(Mismatch::Unknown) => Ok(AckEffect::Nothing),

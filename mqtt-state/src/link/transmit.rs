@@ -278,6 +278,8 @@ impl Link {
             return Err(Refused::Now(Settled::Expired));
         }
         let topic = outgoing.message.topic();
+        // [5:MQTT-3.3.2-4] [5:MQTT-3.3.2-15] [5:MQTT-3.3.2-16] [5:MQTT-3.3.2-17] [5:MQTT-3.3.2-18] [5:MQTT-3.3.2-20]
+        // Its properties are those that came, in their order.
         let mut publish = outgoing.message.publish(next.delivery);
         publish.retain = outgoing.retain;
         // [5:MQTT-3.3.2-6] What was received, less the whole seconds waited.

@@ -45,7 +45,7 @@ impl Connection {
     /// # Errors
     ///
     /// [`AckError`]; nothing has changed then.
-    // [5:MQTT-3.3.5-2]
+    // [3:MQTT-3.3.5-2]
     pub fn reject_publish(
         &mut self,
         now: Timestamp,

@@ -280,6 +280,7 @@ impl ServerLink {
     }
 
     /// Answers CONNECT with success and opens the connection.
+    // [5:MQTT-3.2.0-2] Once: there is nothing to accept before and afterwards.
     // [5:MQTT-3.1.4-5] [3:MQTT-3.1.4-4] [5:MQTT-3.2.0-1] [3:MQTT-3.2.0-1] CONNACK is the first packet of the server.
     pub(crate) fn accept<M>(
         &mut self,
@@ -381,6 +382,7 @@ impl ServerLink {
 
     /// CONNACK with more than a reason, in front of [`end`](Self::end).
     // [5:MQTT-3.1.4-2] [5:MQTT-3.2.2-7] [3:MQTT-3.2.2-5] CONNACK with the code, then close.
+    // [5:MQTT-3.1.3-8] [3:MQTT-3.1.3-9] Also for a client identifier that is not wanted.
     pub(crate) fn say_no(&mut self, reason: ConnectReason, properties: ConnAckProperties<'_>) {
         // [3:MQTT-3.2.2-6] Where no return code fits, CONNACK is left out: it does not encode.
         let connack = ConnAck {

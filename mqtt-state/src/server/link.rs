@@ -283,12 +283,11 @@ impl ServerLink {
             (Phase::AwaitConnect { .. }, CloseCause::ProtocolError(error)) => {
                 self.refuse_connect(&error);
             }
-            (
-                Phase::AwaitConnect { .. }
-                | Phase::AwaitDecision(_)
-                | Phase::AwaitAuthentication { .. },
-                cause,
-            ) => self.refuse(cause),
+            // [5:MQTT-3.14.0-1] CONNACK answers CONNECT, and nothing answers what has not come.
+            (Phase::AwaitConnect { .. }, _without_packet) => self.link.close(),
+            (Phase::AwaitDecision(_) | Phase::AwaitAuthentication { .. }, cause) => {
+                self.refuse(cause);
+            }
             (Phase::Connected(_), CloseCause::ProtocolError(error)) => self.link.fail(&error),
             (Phase::Connected(_), CloseCause::KeepAliveTimeout) => {
                 self.disconnect(DisconnectReason::KeepAliveTimeout)

@@ -34,7 +34,7 @@ pub(crate) use snapshot::{StoredPublish, StoredRelease, StoredSubscription, Stor
 /// The state that a client and a server keep for each other under one client identifier.
 ///
 /// `M` is how a message is held.
-// [5:MQTT-4.1.0-1] [3:MQTT-4.1.0-1] It is never discarded while a connection uses it.
+// [5:MQTT-4.1.0-1] [3:MQTT-4.1.0-1] [3:MQTT-4.1.0-2] It is never discarded while a connection uses it.
 #[derive(Clone, Debug)]
 pub struct Session<M> {
     pub(crate) outbound: Outbound<M>,

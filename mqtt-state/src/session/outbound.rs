@@ -175,6 +175,7 @@ impl<M> Outbound<M> {
     /// Puts a message behind those that wait. `position` in the journal has to be stored before it
     /// is sent.
     #[inline(always)]
+    // [5:MQTT-4.6.0-5] [5:MQTT-4.6.0-6] [3:MQTT-4.6.0-5] [3:MQTT-4.6.0-6] At the end: order is kept for all topics.
     pub(crate) fn enqueue(&mut self, qos: QoS, message: M, tag: u64, bytes: usize, position: u64) {
         let sequence = self.next_sequence;
         self.next_sequence = sequence.wrapping_add(1);
@@ -268,6 +269,7 @@ impl<M> Outbound<M> {
     /// identifiers for which PUBREL is due at once.
     // [5:MQTT-4.4.0-1] [3:MQTT-4.4.0-1] Unacknowledged PUBLISH and PUBREL are sent again, with their identifiers.
     // [5:MQTT-4.6.0-1] [3:MQTT-4.6.0-1] ... PUBLISH in the order first sent.
+    // [5:MQTT-4.8.2-4] ... to the same receiver, whoever else could have been chosen.
     // [5:MQTT-4.6.0-4] [3:MQTT-4.6.0-4] ... PUBREL in the order of the PUBRECs.
     pub(crate) fn resume(&mut self) -> impl Iterator<Item = PacketId> {
         self.connection = self.connection.checked_add(1).unwrap_or(1);
@@ -347,7 +349,8 @@ impl<M> Outbound<M> {
     pub(crate) fn look_at(&self, place: Place) -> Option<Next<'_, M>> {
         let flow = self.flows.get(place)?;
         let (id, dup) = match flow.id {
-            // [5:MQTT-3.3.1-1] [3:MQTT-3.3.1-1] A PUBLISH that is sent again has DUP 1.
+            // [5:MQTT-3.3.1-1] [3:MQTT-3.3.1-1] A PUBLISH that is sent again has DUP 1,
+            // [5:MQTT-3.3.1-3] [3:MQTT-3.3.1-3] and nothing else has.
             Some(id) => (id, flow.sent_on != 0),
             // [5:MQTT-4.3.2-2] [5:MQTT-4.3.3-2] [3:MQTT-4.3.2-1] [3:MQTT-4.3.3-1] The first PUBLISH has DUP 0.
             None => (self.ids.next_id()?, false),
@@ -537,6 +540,7 @@ impl<M> Outbound<M> {
     }
 
     /// PUBCOMP has come: the identifier is free.
+    // [3:MQTT-2.3.1-3]
     #[inline]
     pub(crate) fn handle_pubcomp(&mut self, id: PacketId) -> Result<Ended, Mismatch> {
         let place = self.ids.get(id).ok_or(Mismatch::Unknown)?;

@@ -121,7 +121,7 @@ fn a_refusal_says_why_and_ends_the_flow() {
         let (bytes, _) = peer.hear_bytes(&mut client);
         assert!(bytes.ends_with(b"full"), "{bytes:?}");
         assert_eq!(crate::wire::show_all(&bytes, V5_0), [answer]);
-        // [5:MQTT-4.3.3-9] The identifier is a new message from now on.
+        // Client: [5:MQTT-4.3.3-9] The identifier is a new message from now on.
         peer.say(&mut client, publish("t", "n", qos, 1));
         assert_eq!(receipts(&mut client)[0].0, "n", "{qos}");
     }

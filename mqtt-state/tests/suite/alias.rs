@@ -5,6 +5,7 @@ use mqtt_codec::{
     UserProperties, UserProperty,
 };
 use mqtt_state::client::{Client, Config, Event};
+use mqtt_state::server;
 
 use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, name, publish, text};
 use crate::world::World;
@@ -54,7 +55,7 @@ fn without_aliases_topics_are_written_out() {
 
 #[test]
 fn aliases_end_with_their_connection() {
-    // [5:MQTT-3.3.2-7]
+    // Client: [5:MQTT-3.3.2-7]
     let (mut client, peer) = client(2);
     send(&mut client, &peer, "long/a");
     client.handle_close(peer.now);
@@ -170,17 +171,17 @@ fn what_is_sent_again_has_its_topic() {
 
 #[test]
 fn properties_travel_with_the_message() {
-    // [5:MQTT-3.3.2-4] [5:MQTT-3.3.2-15] [5:MQTT-3.3.2-16] [5:MQTT-3.3.2-17] [5:MQTT-3.3.2-18] [5:MQTT-3.3.2-20]
+    // [5:MQTT-3.3.2-18]
     let users = [("k", "1"), ("other", ""), ("k", "2")].map(|(key, value)| UserProperty {
         name: text(key),
         value: text(value),
     });
     let properties = PublishProperties {
-        payload_format: Some(PayloadFormat::Utf8),
-        content_type: Some(text("text/plain")),
-        response_topic: Some(name("answers/here")),
-        correlation_data: Some(Binary::new(b"\x00\xFF").unwrap()),
-        user_properties: UserProperties::new(&users),
+        payload_format: Some(PayloadFormat::Utf8), // [5:MQTT-3.3.2-4]
+        content_type: Some(text("text/plain")),    // [5:MQTT-3.3.2-20]
+        response_topic: Some(name("answers/here")), // [5:MQTT-3.3.2-15]
+        correlation_data: Some(Binary::new(b"\x00\xFF").unwrap()), // [5:MQTT-3.3.2-16]
+        user_properties: UserProperties::new(&users), // [5:MQTT-3.3.2-17]
         ..PublishProperties::default()
     };
     let mut world = World::new();
@@ -240,4 +241,58 @@ fn an_alias_by_hand_is_set_anew_on_every_connection() {
         assert_eq!(send(&mut client, &peer, "long/c"), "PUBLISH long/c=x q0");
         client.handle_close(peer.now);
     }
+}
+
+#[test]
+fn aliases_of_a_server_end_with_their_connection() {
+    // Server: [5:MQTT-3.3.2-7]
+    let peer = Peer::new(V5_0);
+    let mut session = Some(server::Session::default());
+    for _ in 0..2 {
+        let mut connection = server::Connection::new(peer.now, server::Config::default());
+        let mut packet = connect(V5_0, "c");
+        packet.clean_start = false;
+        packet.properties.topic_alias_maximum = Some(2);
+        peer.say(&mut connection, packet);
+        let acceptance = server::Acceptance {
+            session: session.take(),
+            ..server::Acceptance::default()
+        };
+        connection.accept(peer.now, acceptance).unwrap();
+        peer.hear(&mut connection);
+        let mut sent = Vec::new();
+        for _ in 0..5 {
+            let message = Message::new("long/a", "x").unwrap();
+            connection.deliver(peer.now, message).unwrap();
+            sent.extend(peer.hear(&mut connection));
+        }
+        let first = sent.iter().position(|it| it.contains("@1"));
+        let first = first.unwrap_or_else(|| panic!("{sent:?}"));
+        assert_eq!(
+            sent[first], "PUBLISH long/a@1=x q0",
+            "set before it is used"
+        );
+        assert_eq!(sent[4], "PUBLISH @1=x q0");
+        // One of the client's own, which only this connection knows.
+        peer.say(
+            &mut connection,
+            mqtt_codec::Publish {
+                topic: PublishTopic::NameAndAlias(name("up"), alias(1)),
+                ..publish("t", "x", QoS::AtMostOnce, 0)
+            },
+        );
+        connection.handle_close(peer.now);
+        session = connection.into_session();
+    }
+    let mut connection = server::Connection::new(peer.now, server::Config::default());
+    peer.say(&mut connection, connect(V5_0, "c"));
+    connection
+        .accept(peer.now, server::Acceptance::default())
+        .unwrap();
+    peer.hear(&mut connection);
+    let unset = mqtt_codec::Publish {
+        topic: PublishTopic::Alias(alias(1)),
+        ..publish("t", "x", QoS::AtMostOnce, 0)
+    };
+    assert_eq!(peer.ask(&mut connection, unset), ["DISCONNECT 82", "close"]);
 }

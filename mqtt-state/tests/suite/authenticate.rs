@@ -69,7 +69,7 @@ fn closed(client: &mut Client) -> CloseCause {
 
 #[test]
 fn a_dialogue_goes_on_until_the_server_accepts() {
-    // [5:MQTT-4.12.0-2] [5:MQTT-4.12.0-3] [5:MQTT-4.12.0-5]
+    // Client: [5:MQTT-4.12.0-2] [5:MQTT-4.12.0-3] [5:MQTT-4.12.0-5]
     let (mut client, peer) = offering(Config::default());
     let early = client.authenticate(peer.now, None);
     assert_eq!(early, Err(AuthenticateError::NotAsked));
@@ -267,7 +267,7 @@ fn rounds_and_time_have_an_end() {
     let error = ProtocolError::TooManyAuthenticationRounds { maximum: 2 };
     assert_eq!(closed(&mut client), CloseCause::ProtocolError(error));
 
-    // [5:MQTT-4.12.1-2]
+    // Client: [5:MQTT-4.12.1-2]
     let (mut client, peer) = authenticated(config);
     client.reauthenticate(peer.now, None).unwrap();
     peer.hear(&mut client);

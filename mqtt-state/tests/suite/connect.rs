@@ -785,3 +785,269 @@ fn a_client_announces_its_limits() {
         assert_eq!(properties.packet_size_max, NonZeroU32::new(5000));
     }
 }
+
+#[test]
+fn session_present_tells_whether_there_was_a_session() {
+    // [5:MQTT-3.2.2-2] [5:MQTT-3.2.2-3] [3:MQTT-3.2.2-1] [3:MQTT-3.2.2-2] [3:MQTT-3.2.2-3]
+    for version in [V3_1_1, V5_0] {
+        let mut broker = Broker::new(broker::Config::default());
+        let peer = Peer::new(version);
+        for (clean_start, expected) in [
+            (false, "CONNACK 00"),
+            (false, "CONNACK 00 present"),
+            (true, "CONNACK 00"),
+            (true, "CONNACK 00"),
+        ] {
+            let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
+            let mut packet = connect(version, "c");
+            packet.clean_start = clean_start;
+            if version == V5_0 {
+                packet.properties.session_expiry_secs = Some(100);
+            }
+            let heard = peer.ask(&mut (&mut broker, connection), packet);
+            assert_eq!(heard, [expected], "{version} {clean_start}");
+            broker.handle_close(peer.now, connection);
+        }
+    }
+}
+
+#[test]
+fn clean_start_decides_what_becomes_of_the_session() {
+    // [5:MQTT-3.1.2-6] [5:MQTT-3.1.4-4] [3:MQTT-3.1.4-3]
+    for version in [V3_1_1, V5_0] {
+        let mut world = World::new();
+        let who = world.client("c");
+        world.resume(who, version);
+        assert_eq!(world.broker.stats().sessions, 1, "{version}: a new one");
+        world.subscribe(who, &[want("t", QoS::AtLeastOnce)]);
+        world.cut(who);
+        world.resume(who, version);
+        assert_eq!(
+            world.broker.stats().subscriptions,
+            1,
+            "{version}: as it was"
+        );
+        world.cut(who);
+        world.join(who, version);
+        let stats = world.broker.stats();
+        assert_eq!((stats.sessions, stats.subscriptions), (1, 0), "{version}");
+    }
+}
+
+#[test]
+fn a_session_belongs_to_its_client_identifier() {
+    // Server: [5:MQTT-3.1.3-2] [3:MQTT-3.1.3-2]
+    for version in [V3_1_1, V5_0] {
+        let mut world = World::new();
+        let (a, b) = (world.client("a"), world.client("A"));
+        world.resume(a, version);
+        world.subscribe(a, &[want("t", QoS::AtLeastOnce)]);
+        world.cut(a);
+        world.resume(b, version);
+        let fresh = Event::Connected {
+            session_present: false,
+        };
+        assert_eq!(world.events(b), [fresh], "{version}: not that of another");
+        world.events(a);
+        world.resume(a, version);
+        let known = Event::Connected {
+            session_present: true,
+        };
+        assert_eq!(world.events(a), [known], "{version}");
+    }
+}
+
+#[test]
+fn a_client_that_takes_another_identifier_leaves_its_session_behind() {
+    // Client: [5:MQTT-3.1.3-2] [3:MQTT-3.1.3-2]
+    for version in [V3_1_1, V5_0] {
+        let (mut client, mut peer) = client();
+        peer.version = version;
+        let named = |client_id| {
+            let mut packet = Connect {
+                clean_start: false,
+                ..Connect::new(version, text(client_id))
+            };
+            if version == V5_0 {
+                packet.properties.session_expiry_secs = Some(100);
+            }
+            packet
+        };
+        client.connect(peer.now, &named("a")).unwrap();
+        peer.hear(&mut client);
+        peer.say(&mut client, connack(false));
+        let message = mqtt_codec::Message::new("t", "x").unwrap();
+        let message = message.with_qos(QoS::AtLeastOnce);
+        client.publish(peer.now, message).unwrap();
+        assert_eq!(peer.hear(&mut client), ["PUBLISH t=x q1 id1"]);
+        client.handle_close(peer.now);
+        client.connect(peer.now, &named("a")).unwrap();
+        peer.hear(&mut client);
+        let heard = peer.ask(&mut client, connack(true));
+        assert_eq!(heard, ["PUBLISH t=x q1 id1 dup"], "{version}: its own");
+        client.handle_close(peer.now);
+        events(&mut client);
+        client.connect(peer.now, &named("b")).unwrap();
+        assert_eq!(client.in_flight_len(), 0, "{version}");
+        let told = events(&mut client);
+        let cause = client::LostCause::SessionLost;
+        assert!(
+            matches!(&told[..], [Event::PublishLost { cause: found, .. }] if *found == cause),
+            "{version}: {told:?}"
+        );
+        peer.hear(&mut client);
+        peer.say(&mut client, connack(false));
+        assert_eq!(peer.hear(&mut client), [""; 0], "{version}");
+    }
+}
+
+#[test]
+fn every_plain_identifier_is_accepted() {
+    // [5:MQTT-3.1.3-5] [3:MQTT-3.1.3-5]
+    const ALL: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    for version in [V3_1_1, V5_0] {
+        let mut broker = Broker::new(broker::Config::default());
+        let peer = Peer::new(version);
+        for len in 1..=23 {
+            for start in 0..=ALL.len() - len {
+                let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
+                let packet = connect(version, &ALL[start..start + len]);
+                let heard = peer.ask(&mut (&mut broker, connection), packet);
+                assert_eq!(heard, ["CONNACK 00"], "{version} {start} {len}");
+                broker.handle_close(peer.now, connection);
+                while broker.poll_event().is_some() {}
+            }
+        }
+    }
+}
+
+#[test]
+fn an_identifier_that_is_not_wanted_is_refused() {
+    // [5:MQTT-3.1.3-8] [3:MQTT-3.1.3-9]
+    for version in [V3_1_1, V5_0] {
+        let peer = Peer::new(version);
+        let mut broker = Broker::new(broker::Config {
+            ask: broker::Ask {
+                connect: true,
+                ..broker::Ask::default()
+            },
+            ..broker::Config::default()
+        });
+        let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
+        peer.say(&mut (&mut broker, connection), connect(version, "bad name"));
+        let Some(broker::Event::Authenticate { decision, .. }) = broker.poll_event() else {
+            panic!("nobody is asked");
+        };
+        let no = broker::ConnectAnswer::Refuse(ConnectReason::ClientIdNotValid);
+        broker.decide_connect(peer.now, decision, no).unwrap();
+        let (bytes, closed) = peer.hear_bytes(&mut (&mut broker, connection));
+        let expected: &[u8] = match version {
+            V5_0 => &[0x20, 3, 0, 0x85, 0],
+            V3_1_1 => &[0x20, 2, 0, 2],
+        };
+        assert_eq!((&bytes[..], closed), (expected, true), "{version}");
+    }
+}
+
+#[test]
+fn a_client_without_a_name_has_a_session_of_its_own_in_3_1_1() {
+    // [3:MQTT-3.1.3-6]
+    let mut broker = Broker::new(broker::Config::default());
+    let peer = Peer::new(V3_1_1);
+    let connections = [(); 3].map(|()| {
+        let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
+        let heard = peer.ask(&mut (&mut broker, connection), connect(V3_1_1, ""));
+        assert_eq!(heard, ["CONNACK 00"]);
+        connection
+    });
+    assert_eq!(broker.stats().sessions, 3);
+    for connection in connections {
+        let pong = peer.ask(&mut (&mut broker, connection), Packet::PingReq);
+        assert_eq!(pong, ["PINGRESP"], "none takes the place of another");
+    }
+}
+
+#[test]
+fn a_refusal_is_a_connack_and_then_the_end() {
+    // [5:MQTT-3.1.4-2] [5:MQTT-3.2.2-7] [3:MQTT-3.2.2-5] [5:MQTT-3.2.0-2]
+    for version in [V3_1_1, V5_0] {
+        let peer = Peer::new(version);
+        let mut connection = server::Connection::new(peer.now, server::Config::default());
+        peer.say(&mut connection, connect(version, "c"));
+        let no = ConnectReason::NotAuthorized;
+        connection.reject(peer.now, no).unwrap();
+        assert!(connection.reject(peer.now, no).is_err());
+        let acceptance = server::Acceptance::default();
+        assert!(connection.accept(peer.now, acceptance).is_err());
+        // Whatever comes now.
+        let _rest = connection.handle_input(peer.now, &[0xC0, 0x00]);
+        assert_eq!(
+            peer.hear(&mut connection),
+            ["CONNACK 87", "close"],
+            "{version}"
+        );
+
+        let mut connection = server::Connection::new(peer.now, server::Config::default());
+        peer.say(&mut connection, connect(version, "c"));
+        for attempt in 0..3 {
+            let accepted = connection.accept(peer.now, server::Acceptance::default());
+            assert_eq!(accepted.is_ok(), attempt == 0, "once");
+        }
+        assert!(connection.reject(peer.now, no).is_err());
+        assert_eq!(peer.hear(&mut connection), ["CONNACK 00"], "{version}");
+    }
+}
+
+#[test]
+fn before_connack_a_server_has_no_disconnect_to_say() {
+    // [5:MQTT-3.14.0-1]
+    let peer = Peer::new(V5_0);
+    let mut connection = server::Connection::new(peer.now, server::Config::default());
+    peer.say(&mut connection, connect(V5_0, "c"));
+    connection.disconnect(peer.now, DisconnectReason::ServerBusy);
+    assert_eq!(peer.hear(&mut connection), ["CONNACK 89", "close"]);
+    let mut connection = server::Connection::new(peer.now, server::Config::default());
+    connection.disconnect(peer.now, DisconnectReason::ServerBusy);
+    assert_eq!(
+        peer.hear(&mut connection),
+        ["close"],
+        "nor after nothing at all"
+    );
+}
+
+#[test]
+fn a_clean_start_of_a_client_leaves_nothing_of_the_session_before() {
+    // Client: [5:MQTT-3.1.2-4] [3:MQTT-3.1.2-6]
+    for version in [V3_1_1, V5_0] {
+        let (mut client, mut peer) = client();
+        peer.version = version;
+        let mut resuming = connect(version, "c");
+        resuming.clean_start = false;
+        if version == V5_0 {
+            resuming.properties.session_expiry_secs = Some(100);
+        }
+        client.connect(peer.now, &resuming).unwrap();
+        peer.hear(&mut client);
+        peer.say(&mut client, connack(false));
+        let message = mqtt_codec::Message::new("t", "x").unwrap();
+        let message = message.with_qos(QoS::AtLeastOnce);
+        client.publish(peer.now, message).unwrap();
+        peer.hear(&mut client);
+        peer.say(&mut client, publish("t", "in", QoS::ExactlyOnce, 9));
+        client.handle_close(peer.now);
+        events(&mut client);
+        client.connect(peer.now, &connect(version, "c")).unwrap();
+        peer.hear(&mut client);
+        let told = events(&mut client);
+        assert!(
+            matches!(&told[..], [Event::PublishLost { .. }]),
+            "{version}: {told:?}"
+        );
+        assert_eq!(peer.ask(&mut client, connack(false)), [""; 0], "{version}");
+        let again = peer.ask(&mut client, publish("t", "in", QoS::ExactlyOnce, 9));
+        assert_eq!(again, ["PUBREC 9 00"]);
+        let new = events(&mut client).into_iter();
+        let new = new.filter(|event| matches!(event, Event::Message { .. }));
+        assert_eq!(new.count(), 1, "{version}: a new message");
+    }
+}

@@ -677,3 +677,30 @@ fn without_a_method_in_connect_there_is_no_auth() {
     let heard = hall.ask(id, step(AuthReason::ReAuthenticate, "SCRAM", b"x"));
     assert_eq!(heard, ["DISCONNECT 82", "close"]);
 }
+
+#[test]
+fn a_publish_that_is_not_allowed_is_acknowledged_as_usual_in_3_1_1() {
+    // [3:MQTT-3.3.5-2]
+    let ask = Ask {
+        publish: true,
+        ..Ask::default()
+    };
+    for (qos, expected) in [
+        (QoS::AtMostOnce, &[][..]),
+        (QoS::AtLeastOnce, &["PUBACK 7 00"]),
+        (QoS::ExactlyOnce, &["PUBREC 7 00"]),
+    ] {
+        let mut hall = Hall::new(V3_1_1, ask);
+        let subscriber = hall.joined("subscriber");
+        hall.subscribe(subscriber, &[want("t", QoS::ExactlyOnce)]);
+        hall.hear(subscriber);
+        let publisher = hall.joined("publisher");
+        hall.say(publisher, publish("t", "x", qos, 7));
+        let decision = only(&hall.publishes());
+        let no = PublishAnswer::Refuse(PublishReason::NotAuthorized);
+        let given = hall.broker.decide_publish(hall.peer.now, decision, no);
+        assert_eq!(given, Ok(()));
+        assert_eq!(hall.hear(publisher), expected, "{qos}");
+        assert_eq!(hall.hear(subscriber), [""; 0], "{qos}");
+    }
+}

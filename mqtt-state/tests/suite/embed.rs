@@ -326,7 +326,7 @@ fn a_group_shares_by_its_policy() {
 
 #[test]
 fn what_a_member_did_not_get_goes_to_another_when_its_session_ends() {
-    // [5:MQTT-4.8.2-4] [5:MQTT-4.8.2-5]
+    // [5:MQTT-4.8.2-5]
     let mut hall = Hall::new(V5_0, Config::default());
     let first = hall.subscribed("a", "$share/g/t", QoS::ExactlyOnce);
     for (value, qos) in [(1, QoS::AtLeastOnce), (2, QoS::ExactlyOnce)] {

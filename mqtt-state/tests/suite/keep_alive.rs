@@ -47,7 +47,7 @@ fn pass(broker: &mut Broker, peer: &mut Peer, now: Timestamp) {
 
 #[test]
 fn silence_of_one_and_a_half_intervals_ends_the_connection() {
-    // [5:MQTT-3.1.2-22] [3:MQTT-3.1.2-24]
+    // [5:MQTT-3.1.2-22] [3:MQTT-3.1.2-24] [5:MQTT-3.2.2-22]
     for (version, expected) in [
         (V5_0, &["DISCONNECT 8D", "close"][..]),
         (V3_1_1, &["close"]),

@@ -18,6 +18,7 @@ mod alias;
 mod attacks;
 mod authenticate;
 mod backlog;
+mod both_roles;
 mod broker_model;
 mod cases;
 mod connect;

@@ -43,7 +43,7 @@ fn message(qos: QoS) -> Message {
 
 #[test]
 fn a_client_publishes_at_each_qos() {
-    // [5:MQTT-4.3.1-1] [5:MQTT-4.3.2-1] [5:MQTT-4.3.3-1] and their namesakes in 3.1.1
+    // Client: [5:MQTT-4.3.1-1] [5:MQTT-4.3.2-1] [5:MQTT-4.3.3-1]
     for version in VERSIONS {
         let (mut client, peer) = connected(version);
         let tokens = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]
@@ -328,7 +328,7 @@ fn identifiers_rest_before_they_are_used_again() {
 
 #[test]
 fn order_is_kept_for_each_topic_and_qos() {
-    // [5:MQTT-4.6.0-5] [3:MQTT-4.6.0-6]
+    // [5:MQTT-4.6.0-5] [5:MQTT-4.6.0-6] [3:MQTT-4.6.0-5] [3:MQTT-4.6.0-6]
     for version in VERSIONS {
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
             let mut world = World::new();
@@ -378,4 +378,98 @@ fn a_peer_that_breaks_the_rules_does_not_hurt_the_others() {
     world.publish(publisher, "t", "x", QoS::AtLeastOnce);
     world.settle();
     assert_eq!(world.got(subscriber), ["t=x q1"]);
+}
+
+#[test]
+fn dup_on_the_way_in_says_nothing_about_the_way_out() {
+    // [5:MQTT-3.3.1-3] [3:MQTT-3.3.1-3]
+    for version in VERSIONS {
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let (mut broker, connection, peer) = served(version, qos);
+            let mut line = (&mut broker, connection);
+            let mut packet = publish("t", "x", qos, 5);
+            match &mut packet.delivery {
+                mqtt_codec::Delivery::AtLeastOnce { dup, .. }
+                | mqtt_codec::Delivery::ExactlyOnce { dup, .. } => *dup = true,
+                mqtt_codec::Delivery::AtMostOnce => panic!("no DUP"),
+            }
+            let heard = peer.ask(&mut line, packet);
+            let expected = format!("PUBLISH t=x q{} id1", u8::from(qos));
+            assert_eq!(heard[1], expected, "{version}");
+        }
+    }
+}
+
+#[test]
+fn a_client_acknowledges_whether_or_not_anybody_looks_at_the_message() {
+    // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2]
+    for version in VERSIONS {
+        let (mut client, peer) = connected(version);
+        // No event is fetched, and nobody has subscribed.
+        assert_eq!(
+            peer.ask(&mut client, publish("strange", "1", QoS::AtLeastOnce, 7)),
+            ["PUBACK 7 00"]
+        );
+        assert_eq!(
+            peer.ask(&mut client, publish("strange", "2", QoS::ExactlyOnce, 8)),
+            ["PUBREC 8 00"]
+        );
+        assert_eq!(
+            peer.ask(&mut client, pubrel(8)),
+            ["PUBCOMP 8 00"],
+            "{version}"
+        );
+    }
+}
+
+#[test]
+fn an_identifier_of_a_client_is_free_again_after_its_answer() {
+    // [3:MQTT-2.3.1-3]
+    let peer = Peer::new(V3_1_1);
+    let mut client = Client::new(client::Config::default());
+    let mut resuming = connect(V3_1_1, "c");
+    resuming.clean_start = false;
+    client.connect(peer.now, &resuming).unwrap();
+    peer.hear(&mut client);
+    peer.say(&mut client, connack(false));
+    client.publish(peer.now, message(QoS::AtLeastOnce)).unwrap();
+    client.publish(peer.now, message(QoS::ExactlyOnce)).unwrap();
+    client.subscribe(&[want("t", QoS::AtMostOnce)]).unwrap();
+    client.unsubscribe(&[crate::wire::filter("t")]).unwrap();
+    assert_eq!(
+        peer.hear(&mut client),
+        [
+            "SUBSCRIBE 1",
+            "UNSUBSCRIBE 2",
+            "PUBLISH t=x q1 id3",
+            "PUBLISH t=x q2 id4"
+        ]
+    );
+    peer.say(&mut client, puback(3));
+    peer.say(&mut client, pubrec(4));
+    peer.say(&mut client, pubcomp(4));
+    peer.say_bytes(&mut client, &[0x90, 3, 0, 1, 0]);
+    peer.say_bytes(&mut client, &[0xB0, 2, 0, 2]);
+    peer.hear(&mut client);
+    // All are free: each comes again in time.
+    let mut used = std::collections::BTreeSet::new();
+    for _ in 0..1000 {
+        client.publish(peer.now, message(QoS::AtLeastOnce)).unwrap();
+        let heard = peer.hear(&mut client);
+        let value: u16 = heard[0].rsplit("id").next().unwrap().parse().unwrap();
+        used.insert(value);
+        peer.say(&mut client, puback(value));
+        while client.poll_event().is_some() {}
+    }
+    assert!([1, 2, 3, 4].iter().all(|id| used.contains(id)), "{used:?}");
+    // One that is sent again keeps what it has.
+    client.publish(peer.now, message(QoS::AtLeastOnce)).unwrap();
+    let first = peer.hear(&mut client);
+    client.handle_close(peer.now);
+    client.connect(peer.now, &resuming).unwrap();
+    peer.hear(&mut client);
+    assert_eq!(
+        peer.ask(&mut client, connack(true)),
+        [format!("{} dup", first[0])]
+    );
 }

@@ -127,7 +127,7 @@ fn qos_2_survives_a_cut_of_the_subscriber_at_every_packet() {
 
 #[test]
 fn a_subscriber_that_comes_back_gets_what_it_missed() {
-    // [5:MQTT-3.1.2-5] [3:MQTT-3.1.2-5]
+    // [5:MQTT-3.1.2-5] [3:MQTT-3.1.2-5] [5:MQTT-4.5.0-1] [3:MQTT-4.5.0-1]
     for version in [V3_1_1, V5_0] {
         let mut world = World::new();
         let (publisher, subscriber) = (
@@ -204,7 +204,8 @@ fn resuming(version: ProtocolVersion) -> Connect<'static> {
 
 #[test]
 fn redelivery_has_the_order_of_the_standard() {
-    // [5:MQTT-4.4.0-1] [3:MQTT-4.4.0-1] [5:MQTT-3.3.1-1] [5:MQTT-4.6.0-1] [5:MQTT-4.6.0-4]
+    // [5:MQTT-4.6.0-1] [3:MQTT-4.6.0-1] [5:MQTT-4.6.0-4] [3:MQTT-4.6.0-4]
+    // Client: [5:MQTT-4.4.0-1]
     for version in [V3_1_1, V5_0] {
         let (mut client, peer) = interrupted(version);
         client.connect(peer.now, &resuming(version)).unwrap();

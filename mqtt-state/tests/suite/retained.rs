@@ -106,7 +106,7 @@ fn retain_as_published_keeps_the_flag() {
 
 #[test]
 fn shared_subscriptions_are_never_greeted() {
-    // [5:MQTT-4.8.2-4] by way of 3.8.4: no retained messages on a shared subscription.
+    // Section 3.8.4: no retained messages on a shared subscription.
     let mut world = World::new();
     let publisher = world.joined("publisher", V5_0);
     world.publish_retained(publisher, "t", "x", QoS::AtMostOnce);
@@ -342,4 +342,37 @@ fn what_is_retained_while_a_replay_waits_comes_live_and_only_once() {
     world.settle();
     assert_eq!(world.got(subscriber), ["new=2 q2", "old=1 q0 retain"]);
     assert_eq!(world.broker.stats().messages, 2, "the retained ones");
+}
+
+#[test]
+fn without_retain_nothing_is_kept_replaced_or_removed() {
+    // [5:MQTT-3.3.1-8] [3:MQTT-3.3.1-12]
+    for version in [V3_1_1, V5_0] {
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let mut world = World::new();
+            let publisher = world.joined("publisher", version);
+            world.publish(publisher, "none", "x", qos);
+            world.publish_retained(publisher, "kept", "x", qos);
+            world.publish(publisher, "kept", "y", qos);
+            world.publish(publisher, "kept", "", qos);
+            world.settle();
+            let late = world.subscribed("late", version, "none", qos);
+            world.subscribe(late, &[want("kept", qos)]);
+            let expected = format!("kept=x q{} retain", u8::from(qos));
+            assert_eq!(world.got(late), [expected], "{version}");
+            assert_eq!(world.broker.stats().retained, 1, "{version}");
+        }
+    }
+}
+
+#[test]
+fn a_retained_message_at_qos_0_replaces_the_one_before() {
+    // [3:MQTT-3.3.1-7]
+    let mut world = World::new();
+    let publisher = world.joined("publisher", V3_1_1);
+    world.publish_retained(publisher, "t", "old", QoS::ExactlyOnce);
+    world.publish_retained(publisher, "t", "new", QoS::AtMostOnce);
+    let late = world.joined("late", V3_1_1);
+    world.subscribe(late, &[want("t", QoS::ExactlyOnce)]);
+    assert_eq!(world.got(late), ["t=new q0 retain"]);
 }

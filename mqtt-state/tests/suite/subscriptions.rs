@@ -1,13 +1,14 @@
 //! Who gets what: filters, options, identifiers, overlaps and shared subscriptions.
 
 use mqtt_codec::{
-    QoS, ReasonCode, SubscribeFilter, SubscriptionId, UnsubscribeReason, UserProperties,
+    Ack, Packet, PublishReason, QoS, ReasonCode, SubscribeFilter, SubscriptionId,
+    UnsubscribeReason, UserProperties,
 };
 use mqtt_state::broker;
 use mqtt_state::client::{Client, Config, Event, RequestError};
 use mqtt_state::{Diagnostics, Timestamp, server};
 
-use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, filter, want};
+use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, filter, id, want, with_subscribe};
 use crate::world::{Who, World};
 
 fn publish_all(world: &mut World, publisher: Who, topics: &[&str]) {
@@ -27,6 +28,7 @@ fn topics(world: &mut World, who: Who) -> Vec<String> {
 
 #[test]
 fn filters_of_the_tutorials() {
+    // [5:MQTT-3.3.2-3] [3:MQTT-3.3.2-3]
     const HOME: [&str; 4] = [
         "home/bedroom/temperature",
         "home/kitchen/temperature",
@@ -342,7 +344,6 @@ fn what_the_server_announced_not_to_serve_ends_the_connection() {
             b"\x82\x10\x00\x01\x00\x00\x0A$share/g/a\x00",
             "DISCONNECT 9E",
         ),
-        // [5:MQTT-3.2.2-11]
         ("QoS 2", b"\x34\x06\x00\x01t\x00\x01\x00", "DISCONNECT 9B"),
     ];
     for (row, bytes, expected) in rows {
@@ -375,7 +376,7 @@ fn subscription_identifiers_come_from_the_server_only() {
 
 #[test]
 fn one_member_of_a_group_gets_each_message() {
-    // [5:MQTT-4.8.2-4]
+    // The paragraphs before [5:MQTT-4.8.2-3]: one of each group.
     for version in [V3_1_1, V5_0] {
         let mut world = World::new();
         let members: Vec<_> = ["a", "b", "c"]
@@ -401,7 +402,7 @@ fn one_member_of_a_group_gets_each_message() {
 
 #[test]
 fn a_member_that_is_also_subscribed_by_itself_gets_both() {
-    // [5:MQTT-4.8.2-4] [5:MQTT-3.3.4-3]
+    // [5:MQTT-3.3.4-5] [5:MQTT-3.3.4-3]
     let mut world = World::new();
     let who = world.joined("c", V5_0);
     for (text, id) in [("$share/g/t", 1), ("t", 2)] {
@@ -528,4 +529,259 @@ fn an_answer_to_nothing_ends_the_connection() {
         peer.say_bytes(&mut client, bytes);
         assert_eq!(peer.hear(&mut client), ["DISCONNECT 82", "close"], "{row}");
     }
+}
+
+/// A broker that grants two filters to each session, and a client of it.
+fn two_filters(
+    version: mqtt_codec::ProtocolVersion,
+) -> (broker::Broker, broker::ConnectionId, Peer) {
+    let peer = Peer::new(version);
+    let mut broker = broker::Broker::new(broker::Config {
+        subscriptions_per_session_max: 2,
+        ..broker::Config::default()
+    });
+    let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
+    let heard = peer.ask(&mut (&mut broker, connection), connect(version, "c"));
+    assert_eq!(heard, ["CONNACK 00"]);
+    (broker, connection, peer)
+}
+
+fn unsubscribe(id: u16, filters: &[&str]) -> Vec<u8> {
+    let mut body = id.to_be_bytes().to_vec();
+    for filter in filters {
+        body.extend(u16::try_from(filter.len()).unwrap().to_be_bytes());
+        body.extend(filter.as_bytes());
+    }
+    body
+}
+
+#[test]
+fn suback_has_a_code_for_each_filter_in_its_place() {
+    // [5:MQTT-3.8.4-6] [5:MQTT-3.8.4-7] [5:MQTT-3.9.3-1] [3:MQTT-3.8.4-5] [3:MQTT-3.9.3-1]
+    let filters = [
+        want("a", QoS::ExactlyOnce),
+        want("b", QoS::AtMostOnce),
+        want("c", QoS::AtMostOnce),
+        want("a", QoS::AtLeastOnce),
+    ];
+    // The third is one too many.
+    for (version, expected) in [
+        (V5_0, "SUBACK 9 02 00 97 01"),
+        (V3_1_1, "SUBACK 9 02 00 80 01"),
+    ] {
+        let (mut broker, connection, peer) = two_filters(version);
+        let heard = with_subscribe(9, &filters, |packet| {
+            peer.ask(&mut (&mut broker, connection), packet)
+        });
+        assert_eq!(heard, [expected]);
+    }
+}
+
+#[test]
+fn several_filters_are_several_requests_with_one_answer() {
+    // [5:MQTT-3.8.4-5] [3:MQTT-3.8.4-4] [5:MQTT-3.10.4-6] [3:MQTT-3.10.4-6]
+    for version in [V3_1_1, V5_0] {
+        let (mut broker, connection, peer) = two_filters(version);
+        let filters = [want("a", QoS::AtMostOnce), want("b", QoS::AtMostOnce)];
+        let heard = with_subscribe(9, &filters, |packet| {
+            peer.ask(&mut (&mut broker, connection), packet)
+        });
+        assert_eq!(heard.len(), 1);
+        assert_eq!(broker.stats().subscriptions, 2, "as two packets");
+        let mut body = unsubscribe(10, &["a", "none", "b"]);
+        if version == V5_0 {
+            body.insert(2, 0);
+        }
+        let bytes = [&[0xA2, u8::try_from(body.len()).unwrap()][..], &body].concat();
+        peer.say_bytes(&mut (&mut broker, connection), &bytes);
+        let heard = peer.hear(&mut (&mut broker, connection));
+        let expected = match version {
+            V5_0 => "UNSUBACK 10 00 11 00",
+            V3_1_1 => "UNSUBACK 10",
+        };
+        assert_eq!(heard, [expected]);
+        assert_eq!(broker.stats().subscriptions, 0, "as three packets");
+    }
+}
+
+#[test]
+fn every_request_is_answered_with_its_own_identifier() {
+    // [5:MQTT-2.2.1-6] [3:MQTT-2.3.1-7] [5:MQTT-3.8.4-2] [3:MQTT-3.8.4-2] [3:MQTT-3.10.4-4]
+    for version in [V3_1_1, V5_0] {
+        let (mut broker, connection, peer) = two_filters(version);
+        for id in [1, 300, u16::MAX, 1] {
+            let heard = with_subscribe(id, &[want("a", QoS::AtMostOnce)], |packet| {
+                peer.ask(&mut (&mut broker, connection), packet)
+            });
+            assert_eq!(heard, [format!("SUBACK {id} 00")]);
+            let mut body = unsubscribe(id, &["a"]);
+            if version == V5_0 {
+                body.insert(2, 0);
+            }
+            let bytes = [&[0xA2, u8::try_from(body.len()).unwrap()][..], &body].concat();
+            peer.say_bytes(&mut (&mut broker, connection), &bytes);
+            let heard = peer.hear(&mut (&mut broker, connection));
+            assert!(heard[0].starts_with(&format!("UNSUBACK {id}")), "{heard:?}");
+        }
+    }
+}
+
+#[test]
+fn after_unsubscribe_nothing_new_is_queued() {
+    // [5:MQTT-3.10.4-2] [3:MQTT-3.10.4-2]
+    for version in [V3_1_1, V5_0] {
+        let mut world = World::new();
+        let publisher = world.joined("publisher", version);
+        let subscriber = world.subscribed("subscriber", version, "t", QoS::ExactlyOnce);
+        world.of(subscriber).unsubscribe(&[filter("t")]).unwrap();
+        world.settle();
+        world.publish(publisher, "t", "x", QoS::ExactlyOnce);
+        world.settle();
+        assert_eq!(world.broker.stats().messages, 0, "{version}");
+        assert_eq!(world.got(subscriber), [""; 0], "{version}");
+    }
+}
+
+#[test]
+fn replacing_a_subscription_greets_again_and_loses_nothing() {
+    // [5:MQTT-3.8.4-4] [3:MQTT-3.8.4-3]
+    for version in [V3_1_1, V5_0] {
+        let mut world = World::new();
+        let publisher = world.joined("publisher", version);
+        world.publish_retained(publisher, "t", "old", QoS::AtLeastOnce);
+        let subscriber = world.subscribed("subscriber", version, "t", QoS::AtLeastOnce);
+        // Accepted and not yet sent when the subscription is replaced.
+        world.publish(publisher, "t", "new", QoS::AtLeastOnce);
+        world
+            .of(subscriber)
+            .subscribe(&[want("t", QoS::AtLeastOnce)])
+            .unwrap();
+        world.settle();
+        let got = world.got(subscriber);
+        let count = |payload: &str| got.iter().filter(|it| it.as_str() == payload).count();
+        assert_eq!(count("t=new q1"), 1, "{version}: {got:?}");
+        assert_eq!(count("t=old q1 retain"), 1, "{version}: {got:?}");
+    }
+}
+
+#[test]
+fn any_qos_may_be_asked_for_whatever_may_be_published() {
+    // [5:MQTT-3.2.2-10]
+    let peer = Peer::new(V5_0);
+    let mut broker = broker::Broker::new(broker::Config {
+        server: server::Config {
+            maximum_qos: QoS::AtMostOnce,
+            ..server::Config::default()
+        },
+        ..broker::Config::default()
+    });
+    let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
+    let mut line = (&mut broker, connection);
+    peer.ask(&mut line, connect(V5_0, "c"));
+    let all = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+    let filters = all.map(|qos| want(["a", "b", "c"][usize::from(u8::from(qos))], qos));
+    let heard = with_subscribe(1, &filters, |packet| peer.ask(&mut line, packet));
+    assert_eq!(heard, ["SUBACK 1 00 00 00"], "taken, whatever is granted");
+}
+
+#[test]
+fn a_broker_without_wildcards_refuses_each_in_3_1_1() {
+    // [3:MQTT-3.8.3-2]
+    let peer = Peer::new(V3_1_1);
+    let mut broker = broker::Broker::new(broker::Config {
+        server: server::Config {
+            wildcard_subscription_available: false,
+            ..server::Config::default()
+        },
+        ..broker::Config::default()
+    });
+    let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
+    let mut line = (&mut broker, connection);
+    peer.ask(&mut line, connect(V3_1_1, "c"));
+    let filters = ["a/+", "a", "#", "$share/g/a/#"].map(|text| want(text, QoS::AtMostOnce));
+    let heard = with_subscribe(1, &filters, |packet| peer.ask(&mut line, packet));
+    assert_eq!(heard, ["SUBACK 1 80 00 80 80"]);
+}
+
+#[test]
+fn each_member_of_a_group_has_the_qos_that_it_was_granted() {
+    // [5:MQTT-4.8.2-3]
+    let mut world = World::new();
+    let members = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+    let members = members.map(|granted| {
+        let name = ["a", "b", "c"][usize::from(u8::from(granted))];
+        (world.subscribed(name, V5_0, "$share/g/t", granted), granted)
+    });
+    let publisher = world.joined("publisher", V5_0);
+    for _ in 0..6 {
+        world.publish(publisher, "t", "x", QoS::ExactlyOnce);
+    }
+    world.settle();
+    for (who, granted) in members {
+        let expected = format!("t=x q{}", u8::from(granted));
+        assert_eq!(world.got(who), [expected.clone(), expected]);
+    }
+}
+
+#[test]
+fn what_one_member_refuses_goes_to_no_other() {
+    // [5:MQTT-4.8.2-6]
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let peer = Peer::new(V5_0);
+        let mut broker = broker::Broker::new(broker::Config::default());
+        let members = ["a", "b"].map(|name| {
+            let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
+            peer.ask(&mut (&mut broker, connection), connect(V5_0, name));
+            with_subscribe(1, &[want("$share/g/t", qos)], |packet| {
+                peer.ask(&mut (&mut broker, connection), packet)
+            });
+            connection
+        });
+        let message = mqtt_codec::Message::new("t", "x").unwrap().with_qos(qos);
+        broker.publish(peer.now, message);
+        let [first, second] = members.map(|it| peer.hear(&mut (&mut broker, it)).len());
+        assert_eq!(first + second, 1);
+        let (chosen, other) = match first {
+            1 => (members[0], members[1]),
+            _ => (members[1], members[0]),
+        };
+        let refusal = Ack::new(id(1), PublishReason::QuotaExceeded);
+        let refusal = match qos {
+            QoS::ExactlyOnce => Packet::PubRec(refusal),
+            _ => Packet::PubAck(refusal),
+        };
+        assert_eq!(peer.ask(&mut (&mut broker, chosen), refusal), [""; 0]);
+        // Nor when its session ends afterwards.
+        broker.handle_close(peer.now, chosen);
+        assert_eq!(peer.hear(&mut (&mut broker, other)), [""; 0], "{qos}");
+        assert_eq!(broker.stats().messages, 0, "{qos}");
+    }
+}
+
+#[test]
+fn a_member_that_comes_back_gets_what_it_was_chosen_for() {
+    // [5:MQTT-4.8.2-4]
+    let mut world = World::new();
+    let chosen = world.client("chosen");
+    world.resume(chosen, V5_0);
+    world.subscribe(chosen, &[want("$share/g/t", QoS::ExactlyOnce)]);
+    world.events(chosen);
+    let message = mqtt_codec::Message::new("t", "x").unwrap();
+    let now = world.now;
+    world
+        .broker
+        .publish(now, message.with_qos(QoS::ExactlyOnce));
+    // Sent, and lost on its way.
+    let connection = world.connection(chosen).unwrap();
+    let mut lost = Vec::new();
+    let _transmit = world.broker.poll_transmit(now, connection, 4096, &mut lost);
+    assert!(!lost.is_empty());
+    world.cut(chosen);
+    let other = world.subscribed("other", V5_0, "$share/g/t", QoS::ExactlyOnce);
+    world.pass_secs(10);
+    assert_eq!(world.got(other), [""; 0]);
+    world.resume(chosen, V5_0);
+    assert_eq!(world.got(chosen), ["t=x q2"]);
+    assert_eq!(world.got(other), [""; 0]);
+    assert_eq!(world.broker.stats().messages, 0, "completed");
 }

@@ -1,6 +1,9 @@
 //! Wills, take-over, and the end of sessions: everything that happens when somebody is gone.
 
-use mqtt_codec::{Binary, Connect, DisconnectReason, ProtocolVersion, QoS, Will, WillProperties};
+use mqtt_codec::{
+    Binary, Connect, DisconnectReason, ProtocolVersion, QoS, UserProperties, UserProperty, Will,
+    WillProperties,
+};
 use mqtt_state::CloseCause;
 use mqtt_state::broker;
 use mqtt_state::client::Event;
@@ -341,5 +344,55 @@ fn a_session_that_has_ended_is_not_resumed_however_late_the_time_is_told() {
         Event::Connected {
             session_present: false
         }
+    );
+}
+
+#[test]
+fn without_a_will_nobody_is_told() {
+    // [3:MQTT-3.1.2-12]
+    for version in [V3_1_1, V5_0] {
+        let (mut world, observer, who) = with_observer(version);
+        let everything = world.subscribed("everything", version, "#", QoS::AtMostOnce);
+        let without = Connect {
+            will: None,
+            ..mortal(version, true, 0, 0)
+        };
+        world.connect(who, &without);
+        world.settle();
+        world.cut(who);
+        world.pass_secs(1000);
+        assert_eq!(world.got(observer), [""; 0], "{version}");
+        assert_eq!(world.got(everything), [""; 0], "{version}");
+    }
+}
+
+#[test]
+fn a_will_keeps_its_user_properties_in_their_order() {
+    // [5:MQTT-3.1.3-10]
+    let (mut world, observer, who) = with_observer(V5_0);
+    let pairs = [("b", "1"), ("a", "2"), ("b", "0")].map(|(name, value)| UserProperty {
+        name: text(name),
+        value: text(value),
+    });
+    let mut connect = mortal(V5_0, true, 0, 0);
+    let will = connect.will.as_mut().unwrap();
+    will.properties.user_properties = UserProperties::new(&pairs);
+    world.connect(who, &connect);
+    world.settle();
+    world.cut(who);
+    world.settle();
+    let messages = world.messages(observer);
+    let got: Vec<_> = { messages[0].properties().user_properties.iter() }
+        .map(|pair| {
+            (
+                pair.name.as_str().to_owned(),
+                pair.value.as_str().to_owned(),
+            )
+        })
+        .collect();
+    let expected = [("b", "1"), ("a", "2"), ("b", "0")];
+    assert_eq!(
+        got,
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
     );
 }

@@ -16,11 +16,8 @@ use TopicErrorKind::{
 type Fault = (TopicErrorKind, usize);
 
 /// Filter, name, whether the filter matches the name.
-///
-/// [5:MQTT-4.7.1-1] [5:MQTT-4.7.1-2] [3:MQTT-4.7.1-2] [3:MQTT-4.7.1-3] wildcards
-/// [5:MQTT-4.7.2-1] [3:MQTT-4.7.2-1] names that begin with '$'
-/// [5:MQTT-4.7.3-4] [3:MQTT-4.7.3-4] byte by byte, no normalization
 const MATCHES: &[(&str, &str, bool)] = &[
+    // [5:MQTT-4.7.1-1] [3:MQTT-4.7.1-2]
     ("sport/tennis/player1/#", "sport/tennis/player1", true),
     (
         "sport/tennis/player1/#",
@@ -39,13 +36,14 @@ const MATCHES: &[(&str, &str, bool)] = &[
     ("#", "a/b/c", true),
     ("#", "/", true),
     ("#", "/finance", true),
-    ("#", "$SYS/x", false),
+    ("#", "$SYS/x", false), // [5:MQTT-4.7.2-1] [3:MQTT-4.7.2-1]
     ("#", "$x", false),
     ("/#", "/", true),
     ("/#", "/a", true),
     ("/#", "/a/b", true),
     ("/#", "a", false),
     ("/#", "a/b", false),
+    // [5:MQTT-4.7.1-2] [3:MQTT-4.7.1-3]
     ("sport/tennis/+", "sport/tennis/player1", true),
     ("sport/tennis/+", "sport/tennis/player1/ranking", false),
     ("sport/+", "sport", false),
@@ -69,7 +67,7 @@ const MATCHES: &[(&str, &str, bool)] = &[
     ("a/+/c", "a//c", true),
     ("a/b", "a/b/", false),
     ("a/b", "/a/b", false),
-    ("a/b", "A/b", false),
+    ("a/b", "A/b", false), // [5:MQTT-4.7.3-4] [3:MQTT-4.7.3-4] byte by byte, no normalization
     ("a//b", "a/b", false),
     ("+/b/#", "a/b", true),
     ("+/b/#", "a/b/c/d", true),
@@ -147,7 +145,6 @@ fn the_retained_index_finds_what_matches() {
     }
 }
 
-/// [5:MQTT-4.7.3-1] [5:MQTT-4.7.3-2] [5:MQTT-4.7.3-3] and their namesakes in 3.1.1
 #[test]
 fn filters_are_taken_or_refused_with_the_place_of_the_fault() {
     let longest = "x".repeat(65_535);
@@ -167,20 +164,20 @@ fn filters_are_taken_or_refused_with_the_place_of_the_fault() {
         ("$SYS/#", Ok(())),
         (" ", Ok(())),
         (&longest, Ok(())),
-        ("", Err((Empty, 0))),
-        ("sport/tennis#", Err((HashNotAlone, 12))),
+        ("", Err((Empty, 0))), // [5:MQTT-4.7.3-1] [3:MQTT-4.7.3-1]
+        ("sport/tennis#", Err((HashNotAlone, 12))), // [5:MQTT-4.7.1-1] [3:MQTT-4.7.1-2]
         ("sport/tennis/#/ranking", Err((HashNotLast, 14))),
         ("school/#/group-1/#", Err((HashNotLast, 8))),
         ("#/a", Err((HashNotLast, 1))),
         ("##", Err((HashNotAlone, 0))),
-        ("sport+", Err((PlusNotAlone, 5))),
+        ("sport+", Err((PlusNotAlone, 5))), // [5:MQTT-4.7.1-2] [3:MQTT-4.7.1-3]
         ("+sport", Err((PlusNotAlone, 0))),
         ("a/b+/c", Err((PlusNotAlone, 3))),
         ("a/+b", Err((PlusNotAlone, 2))),
         ("a/#b", Err((HashNotAlone, 2))),
         ("$+/x", Err((PlusNotAlone, 1))),
-        ("a/b\0", Err((NullCharacter, 3))),
-        (&too_long, Err((TooLong, 65_535))),
+        ("a/b\0", Err((NullCharacter, 3))), // [5:MQTT-4.7.3-2] [3:MQTT-4.7.3-2]
+        (&too_long, Err((TooLong, 65_535))), // [5:MQTT-4.7.3-3] [3:MQTT-4.7.3-3]
     ];
     for (filter, expected) in rows {
         let row = filter.get(..20).unwrap_or(filter);
@@ -192,7 +189,7 @@ fn filters_are_taken_or_refused_with_the_place_of_the_fault() {
     }
 }
 
-/// [5:MQTT-3.3.2-2] [3:MQTT-3.3.2-2] no wildcards in the topic of a PUBLISH
+/// [5:MQTT-3.3.2-2] [3:MQTT-3.3.2-2] [5:MQTT-4.7.0-1] [3:MQTT-4.7.1-1] no wildcards in a topic
 #[test]
 fn names_are_taken_or_refused_with_the_place_of_the_fault() {
     let longest = "x".repeat(65_535);

@@ -115,6 +115,7 @@ impl Broker {
         is_empty: bool,
         forwarded: Option<&Forwarded<'_>>,
     ) -> Retains {
+        // [5:MQTT-3.3.1-8] [3:MQTT-3.3.1-12]
         if !retain {
             return Retains::Nothing;
         }
