@@ -18,6 +18,8 @@ fn broker(count: usize) -> Broker {
         sessions_max: count + 10,
         retained_len_max: count + 10,
         retained_bytes_max: usize::MAX,
+        messages_len_max: count + 10,
+        total_bytes_max: usize::MAX,
         work_per_call: STEPS,
         events_max: 2 * STEPS + 10,
         ..Config::default()
