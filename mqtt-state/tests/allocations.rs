@@ -3,10 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use allocation_counter::{AllocationInfo, measure};
+use bytes::Buf as _;
 use mqtt_codec::{Ack, Delivery, PacketId, Parsed, PublishReason, ReleaseReason, TopicName};
 use mqtt_codec::{Connect, Message, Packet, ProtocolVersion, Publish, QoS, Str, decode};
-use mqtt_state::Timestamp;
 use mqtt_state::client::{Acknowledge, Client, Config, Event};
+use mqtt_state::{Pieces, Timestamp, Transmit};
 
 const NOW: Timestamp = Timestamp::ZERO;
 const WARM_UP: usize = 2_000;
@@ -124,6 +125,49 @@ fn publishing_allocates_nothing() {
                 assert_eq!(allocated.count_total, 0, "{version} {qos} {len} bytes");
             }
         }
+    }
+}
+
+#[test]
+fn publishing_in_one_call_allocates_nothing() {
+    for version in VERSIONS {
+        for qos in ALL_QOS {
+            let mut line = Line::new(version, Config::default());
+            let message = Message::new("site/7/room/12", vec![0x55; 1024]).unwrap();
+            let message = message.with_qos(qos);
+            let mut published = 0;
+            let allocated = steady(|| {
+                let (client, out) = (&mut line.client, &mut line.out);
+                let taken = client.publish_into(NOW, &message, 16 * 1024, out);
+                assert_eq!(taken.unwrap().1, Transmit::Idle);
+                line.answer();
+                line.give();
+                line.turn();
+                while let Some(event) = line.client.poll_event() {
+                    published += usize::from(matches!(event, Event::Published { .. }));
+                }
+            });
+            assert_eq!(published, WARM_UP + MESSAGES);
+            assert_eq!(allocated.count_total, 0, "{version} {qos}");
+        }
+    }
+}
+
+#[test]
+fn handing_a_payload_out_as_it_is_allocates_nothing() {
+    for version in VERSIONS {
+        let mut line = Line::new(version, Config::default());
+        let message = Message::new("site/7/picture", vec![0x55; 100_000]).unwrap();
+        let mut pieces = Pieces::new();
+        let allocated = steady(|| {
+            line.client.publish(NOW, message.clone()).unwrap();
+            let client = &mut line.client;
+            let transmit = client.poll_transmit_vectored(NOW, 16 * 1024, &mut pieces);
+            assert_eq!((transmit, pieces.chunks().count()), (Transmit::Idle, 2));
+            pieces.advance(pieces.len());
+            while line.client.poll_event().is_some() {}
+        });
+        assert_eq!(allocated.count_total, 0, "{version}");
     }
 }
 

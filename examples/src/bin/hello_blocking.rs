@@ -15,11 +15,9 @@ fn main() -> anyhow::Result<()> {
     let origin = Instant::now();
     let now = || Timestamp::ZERO + origin.elapsed();
     let mut client = Client::new(Config::default());
-    client.connect(
-        now(),
-        &Connect::new(ProtocolVersion::V5_0, Str::new("hello")?),
-    )?;
-    let (mut input, mut output) = (Vec::new(), Vec::new());
+    let connect = Connect::new(ProtocolVersion::V5_0, Str::new("hello")?);
+    client.connect(now(), &connect)?;
+    let (mut input, mut output, mut piece) = (Vec::new(), Vec::new(), [0; 4096]);
     loop {
         while let Some(event) = client.poll_event() {
             match event {
@@ -45,11 +43,9 @@ fn main() -> anyhow::Result<()> {
             Transmit::Close => return Ok(()),
             Transmit::Idle => {}
         }
-        let due = client
-            .poll_timeout()
-            .map(|timeout| timeout.at.saturating_since(now()));
+        let timeout = client.poll_timeout();
+        let due = timeout.map(|timeout| timeout.at.saturating_since(now()));
         stream.set_read_timeout(due.map(|due| due.max(Duration::from_millis(1))))?;
-        let mut piece = [0; 4096];
         match stream.read(&mut piece) {
             Ok(0) => return Ok(()),
             Ok(len) => {

@@ -330,6 +330,23 @@ impl Client {
     #[inline]
     fn transmit<O: Output>(&mut self, now: Timestamp, max_bytes: usize, out: &mut O) -> Transmit {
         let now = self.clock.advance(now);
+        // Drivers ask after everything they do, and mostly there is nothing.
+        if let (Phase::Connected { .. }, Some(link)) = (&self.phase, &self.link)
+            && link.is_idle(&self.session)
+        {
+            self.note_quota();
+            return Transmit::Idle;
+        }
+        self.transmit_something(now, max_bytes, out)
+    }
+
+    #[inline(never)]
+    fn transmit_something<O: Output>(
+        &mut self,
+        now: Timestamp,
+        max_bytes: usize,
+        out: &mut O,
+    ) -> Transmit {
         if let (Phase::Ending { deadline }, Some(link)) = (&self.phase, &mut self.link)
             && now >= *deadline
         {

@@ -139,6 +139,12 @@ impl Link {
         }
     }
 
+    /// Whether [`transmit`](Self::transmit) has nothing to do, whatever may go.
+    #[inline]
+    pub(crate) fn is_idle<M>(&self, session: &Session<M>) -> bool {
+        self.outbox.is_empty() && self.phase == Phase::Open && session.outbound.is_idle()
+    }
+
     /// Whether [`transmit`](Self::transmit) would find a PUBLISH to send.
     pub(crate) fn has_publish<M>(&self, session: &Session<M>) -> bool {
         self.phase == Phase::Open
