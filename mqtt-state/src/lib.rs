@@ -76,7 +76,8 @@
 //! # Features
 //!
 //! `std` (default) forwards to the crates below; the code is the same. Without it the crate needs
-//! `alloc`.
+//! `alloc`. `serde` makes what is kept of sessions storable. `sim` adds a simulation of whole systems,
+//! for tests, and changes nothing else.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -89,6 +90,8 @@ pub mod broker;
 pub mod client;
 pub mod server;
 pub mod session;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 mod authentication;
 mod diagnostics;

@@ -260,7 +260,7 @@ impl Client {
             self.session_of = Some(assigned.as_str().into());
         }
         self.session_survives = negotiated.session_expiry_secs > 0;
-        self.keep_alive = KeepAlive::new(now, negotiated.keep_alive_secs);
+        self.keep_alive.begin(now, negotiated.keep_alive_secs);
         if let Some(link) = &mut self.link {
             link.open(LinkLimits {
                 version: offer.version,

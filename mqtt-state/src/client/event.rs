@@ -12,7 +12,7 @@ use crate::{CloseCause, Diagnostics};
 /// [`restore`](super::Client::restore) as well; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct PublishToken(pub(super) u64);
+pub struct PublishToken(pub(crate) u64);
 
 /// Names one `subscribe` or `unsubscribe`; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

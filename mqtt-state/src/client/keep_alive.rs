@@ -33,6 +33,14 @@ impl KeepAlive {
         }
     }
 
+    /// CONNACK has come: from now on there is an interval. It counts from CONNECT, as it does at the
+    /// server.
+    pub(super) fn begin(&mut self, now: Timestamp, interval_secs: u16) {
+        self.interval_secs = interval_secs;
+        self.last_received = now;
+        self.unanswered_since = None;
+    }
+
     /// Bytes were handed to the transport.
     pub(super) fn note_sent(&mut self, now: Timestamp) {
         self.last_sent = now;

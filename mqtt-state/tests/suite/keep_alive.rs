@@ -283,3 +283,21 @@ fn early_and_repeated_timeouts_do_nothing() {
     world.settle();
     assert_eq!(world.packets, packets);
 }
+
+/// Found by a simulation: a slow CONNACK was taken for the beginning, and the server cut the client off.
+#[test]
+fn the_interval_of_a_client_counts_from_connect_however_late_connack_comes() {
+    // [5:MQTT-3.1.2-20] [3:MQTT-3.1.2-23]
+    for version in [V3_1_1, V5_0] {
+        let mut peer = Peer::new(version);
+        let mut client = Client::new(Config::default());
+        let start = peer.now;
+        client.connect(start, &connect_for(version, 10)).unwrap();
+        peer.hear(&mut client);
+        peer.now = start + Duration::from_secs(9);
+        assert_eq!(peer.ask(&mut client, connack(false)), [""; 0]);
+        peer.now = start + Duration::from_secs(10);
+        client.handle_timeout(peer.now);
+        assert_eq!(peer.hear(&mut client), ["PINGREQ"]);
+    }
+}

@@ -618,3 +618,33 @@ fn what_a_session_that_ends_with_the_program_was_to_get_goes_to_others() {
     world.resume(two, V5_0);
     assert_eq!(world.got(two), ["t=job q1"]);
 }
+
+/// Found by a simulation: what was given up filled the journal, and what came behind it waited for ever.
+#[test]
+fn what_is_given_up_while_the_journal_is_full_holds_nothing_back() {
+    let mut world = World::with(Config {
+        journal_len_max: 2,
+        server: server::Config {
+            in_flight_max: 1,
+            ..server::Config::default()
+        },
+        ..config()
+    });
+    let reader = away(&mut world, "reader", V5_0, "t");
+    let writer = world.joined("writer", V5_0);
+    let properties = PublishProperties {
+        message_expiry_secs: Some(10),
+        ..PublishProperties::default()
+    };
+    let late = Message::new("t", "late").unwrap();
+    let late = late.with_qos(QoS::AtLeastOnce);
+    world.send(writer, late.with_properties(&properties).unwrap());
+    world.settle();
+    for payload in ["one", "two"] {
+        world.publish(writer, "t", payload, QoS::AtLeastOnce);
+        world.settle();
+    }
+    world.pass_secs(30);
+    world.resume(reader, V5_0);
+    assert_eq!(world.got(reader), ["t=one q1", "t=two q1"]);
+}

@@ -380,9 +380,10 @@ impl Broker {
         }
     }
 
-    /// Whether more messages of a connection could get their identifiers now.
-    pub(super) fn may_assign(&self, id: ConnectionId) -> bool {
-        if !self.store.journal.is_on() || self.journal_is_full() {
+    /// Whether more messages of a connection could get their identifiers now. When only the journal is
+    /// too full for that, they get them as soon as the store has fetched what there is.
+    pub(super) fn may_assign(&mut self, id: ConnectionId) -> bool {
+        if !self.store.journal.is_on() {
             return false;
         }
         let Some(connection) = self.connections.get(id) else {
@@ -390,7 +391,14 @@ impl Broker {
         };
         let entry = connection.session.and_then(|key| self.sessions.get(key));
         let quota = connection.link.send_quota();
-        entry.is_some_and(|entry| entry.session.outbound.may_assign(quota))
+        if !entry.is_some_and(|entry| entry.session.outbound.may_assign(quota)) {
+            return false;
+        }
+        let is_full = self.journal_is_full();
+        if is_full {
+            self.store.journal.refused.insert(id);
+        }
+        !is_full
     }
 
     /// Whether the connection has output that waits for the store; if so, it is named when it

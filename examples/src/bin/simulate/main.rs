@@ -1,0 +1,211 @@
+//! Runs simulations of whole systems, each decided by its seed, and says what they have met.
+//!
+//! ```text
+//! simulate --seeds 10000
+//! simulate --seed 7 --shrink --trace
+//! simulate --self-test
+//! ```
+
+mod self_test;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use clap::Parser;
+use mqtt_examples::clock::Clock;
+use mqtt_state::sim::{self, Coverage, Failure, Fault, Plain, Plan};
+
+/// The fewest steps and faults of the run in the middle.
+const STEPS_MIN: u64 = 200;
+const FAULTS_MIN: u64 = 5;
+
+#[derive(Parser)]
+#[command(about = "Runs simulations of whole systems, each decided by its seed.")]
+struct Options {
+    /// How many seeds to run; 10,000 at most for each bug of a self-test
+    #[arg(long, default_value_t = 10_000, conflicts_with = "seed")]
+    seeds: u64,
+    /// The first of them
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Run this one seed
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print what happens, line by line (with --seed)
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// Leave out steps that a failure does not need (with --seed)
+    #[arg(long, requires = "seed")]
+    shrink: bool,
+    /// Put known bugs into a copy of the libraries, each by itself, and print the first seed that finds
+    /// it; needs the sources, git and cargo
+    #[arg(long, conflicts_with = "seed")]
+    self_test: bool,
+    /// How many threads; as many as there are processors without
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+/// What all runs have met.
+#[derive(Default)]
+struct Sum {
+    coverage: Coverage,
+    /// Of each run.
+    steps: Vec<u64>,
+    faults: Vec<u64>,
+    failures: Vec<(u64, Failure)>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let result = match options.seed {
+        Some(seed) => run_one(seed, &options),
+        None if options.self_test => self_test::run(options.seeds, &mut io::stdout().lock()),
+        None => run_many(&options),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // Whoever reads has gone, or something cannot be run.
+        Err(error) => {
+            let _gone = writeln!(io::stderr(), "simulate: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_one(seed: u64, options: &Options) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
+    let embedder = &mut Plain::default();
+    let mut plan = Plan::new(seed);
+    if options.shrink {
+        plan = sim::shrink(&plan, embedder);
+        writeln!(out, "{} steps are enough", plan.len())?;
+    }
+    let report = match options.trace {
+        true => sim::trace(&plan, embedder),
+        false => sim::run_plan(&plan, embedder),
+    };
+    for line in &report.trace {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(out, "seed {seed}: digest {:016x}", report.digest)?;
+    match &report.failure {
+        Some(failure) => writeln!(out, "seed {seed}: {failure}")?,
+        None => writeln!(out, "seed {seed}: nothing is broken")?,
+    }
+    Ok(report.failure.is_none())
+}
+
+fn run_many(options: &Options) -> io::Result<bool> {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let threads = options.threads.unwrap_or(processors).max(1);
+    let next = AtomicU64::new(0);
+    let sum = Mutex::new(Sum::default());
+    let clock = Clock::new();
+    let started = clock.now();
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| work(options, &next, &sum));
+        }
+    });
+    let elapsed = clock.now().saturating_since(started).as_secs_f64();
+    let mut sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report(&mut sum, elapsed, &mut io::stdout().lock())
+}
+
+fn work(options: &Options, next: &AtomicU64, sum: &Mutex<Sum>) {
+    let mut own = Sum::default();
+    let mut embedder = Plain::default();
+    loop {
+        let place = next.fetch_add(1, Ordering::Relaxed);
+        if place >= options.seeds {
+            break;
+        }
+        let seed = options.from.saturating_add(place);
+        let report = sim::run(seed, &mut embedder);
+        own.steps.push(report.coverage.steps);
+        own.faults.push(report.coverage.faults_len());
+        own.coverage.add(&report.coverage);
+        if let Some(failure) = report.failure {
+            own.failures.push((seed, failure));
+        }
+    }
+    let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+    sum.coverage.add(&own.coverage);
+    sum.steps.append(&mut own.steps);
+    sum.faults.append(&mut own.faults);
+    sum.failures.append(&mut own.failures);
+}
+
+/// The value in the middle.
+fn median(values: &mut [u64]) -> u64 {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+fn report(sum: &mut Sum, elapsed: f64, out: &mut impl Write) -> io::Result<bool> {
+    let coverage = &sum.coverage;
+    let runs = coverage.runs;
+    #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+    let per_second = runs as f64 / elapsed.max(1e-9);
+    writeln!(
+        out,
+        "{runs} seeds in {elapsed:.1} s, {per_second:.0} per second"
+    )?;
+    let (steps, faults) = (median(&mut sum.steps), median(&mut sum.faults));
+    writeln!(out, "{} steps, {steps} in the median", coverage.steps)?;
+    writeln!(
+        out,
+        "{} faults, {faults} in the median:",
+        coverage.faults_len()
+    )?;
+    for (fault, count) in Fault::ALL.iter().zip(coverage.faults) {
+        writeln!(out, "  {count:>10} {}", fault.name())?;
+    }
+    writeln!(
+        out,
+        "{} messages published, {} delivered, {} PUBLISH packets sent again",
+        coverage.published, coverage.delivered, coverage.repeated
+    )?;
+    writeln!(
+        out,
+        "{} packets, {} bytes",
+        coverage.packets, coverage.bytes
+    )?;
+    writeln!(
+        out,
+        "{} sessions resumed, {} take-overs, {} restores, {} wills",
+        coverage.resumes, coverage.take_overs, coverage.restores, coverage.wills
+    )?;
+    sum.failures.sort_by_key(|(seed, _)| *seed);
+    for (seed, failure) in sum.failures.iter().take(10) {
+        writeln!(out, "seed {seed}: {failure}")?;
+    }
+    let missing = coverage.missing();
+    for name in &missing {
+        writeln!(out, "never met: {name}")?;
+    }
+    let is_deep = steps >= STEPS_MIN && faults >= FAULTS_MIN;
+    if !is_deep {
+        writeln!(
+            out,
+            "the runs are too short: {STEPS_MIN} steps and {FAULTS_MIN} faults are the least"
+        )?;
+    }
+    let failures = sum.failures.len();
+    let verdict = failures == 0 && missing.is_empty() && is_deep;
+    if verdict {
+        writeln!(out, "verdict: nothing is broken")?;
+    } else {
+        writeln!(
+            out,
+            "verdict: {failures} seeds fail, {} never met",
+            missing.len()
+        )?;
+    }
+    Ok(verdict)
+}

@@ -1,0 +1,393 @@
+//! Carrying out one step.
+
+use alloc::format;
+use core::time::Duration;
+
+use mqtt_codec::{
+    Binary, Connect, DisconnectReason, Message, ProtocolVersion, RetainHandling, Str,
+    SubscribeFilter, TopicFilter, TopicName, Will,
+};
+
+use super::coverage::Fault;
+use super::oracle::From;
+use super::packets::QOS;
+use super::plan::{Action, Kind};
+use super::random::Random;
+use super::world::World;
+use crate::Timestamp;
+use crate::client::State;
+
+/// Topics at which anything may be published.
+const TOPICS: [&str; 6] = ["t/0", "t/1", "t/0", "s/a", "s/b", "no/0"];
+/// Topics at which everything is retained, with the one QoS that is used there.
+const RETAINED: [&str; 3] = ["r/0", "r/1", "r/2"];
+const FILTERS: [&str; 10] = [
+    "t/#",
+    "t/+",
+    "t/0",
+    "t/1",
+    "+/0",
+    "r/#",
+    "r/+",
+    "w/#",
+    "$share/g/s/#",
+    "no/#",
+];
+
+impl World<'_> {
+    /// Carries out one step.
+    pub(super) fn act(&mut self, action: Action) {
+        self.coverage.steps += 1;
+        let mut random = Random::new(action.arg);
+        let random = &mut random;
+        let client = random.below(self.actors.len());
+        self.trace
+            .note(|| format!("{:?} by c{client}", action.kind));
+        match action.kind {
+            Kind::Publish => self.publish(client, random),
+            Kind::Subscribe => self.subscribe(client, random),
+            Kind::Unsubscribe => self.unsubscribe(client, random),
+            Kind::Connect => self.connect(client, random, true),
+            Kind::Disconnect => self.disconnect(client, random),
+            Kind::Move => self.move_some(random),
+            Kind::Round => {
+                for _ in 0..1 + random.below(3) {
+                    self.round();
+                    let answers = random.below(3);
+                    self.decide(answers);
+                }
+            }
+            Kind::Cut => self.cut(random),
+            Kind::HalfOpenClient => self.half_open(random, true),
+            Kind::HalfOpenBroker => self.half_open(random, false),
+            Kind::Delay => self.delay(random),
+            Kind::SlowReader => {
+                let actor = &mut self.actors[client];
+                actor.reads_slowly = !actor.reads_slowly;
+                if actor.reads_slowly {
+                    self.coverage.fault(Fault::SlowReader);
+                }
+            }
+            Kind::SlowStore => {
+                self.coverage.fault(Fault::SlowStore);
+                if random.chance(50) {
+                    self.is_store_slow = !self.is_store_slow;
+                } else {
+                    let actor = &mut self.actors[client];
+                    actor.is_store_slow = !actor.is_store_slow;
+                }
+            }
+            Kind::Store => {
+                let len = 1 + random.below(5);
+                self.store(len);
+                self.actors[client].store(len);
+                self.decide(len);
+            }
+            Kind::CrashBroker => self.crash_broker(),
+            Kind::CrashClient => self.crash_client(client, true),
+            Kind::RestartClient => self.crash_client(client, false),
+            Kind::Pass => self.pass(Duration::from_millis(
+                1 + random.next() % random.pick(&[1000, 1000, 15_000]),
+            )),
+            Kind::ClockJump => {
+                self.coverage.fault(Fault::ClockJump);
+                self.now = self.now + Duration::from_secs(random.next() % 10_000);
+            }
+            Kind::ClockBack => {
+                self.coverage.fault(Fault::ClockBack);
+                let earlier = Timestamp::from_secs(random.next() % 1000);
+                self.broker.handle_timeout(earlier);
+                self.drain_broker();
+                self.actors[client].client.handle_timeout(earlier);
+                self.drain_client(client);
+            }
+            Kind::Kick => {
+                self.coverage.fault(Fault::Kick);
+                let name = format!("c{client}");
+                let reason = DisconnectReason::AdministrativeAction;
+                self.broker.disconnect_client(self.now, &name, reason, None);
+                self.drain_broker();
+            }
+            Kind::PublishByBroker => {
+                let topic = random.pick(&["t/0", "t/1"]);
+                let qos = random.pick(&QOS);
+                let number = self.oracle.add(From::Broker, topic, qos, false);
+                let payload = format!("{number} ");
+                if let Ok(message) = Message::new(topic, payload) {
+                    self.oracle.route(number, &self.sessions);
+                    self.broker.publish(self.now, message.with_qos(qos));
+                    self.drain_broker();
+                }
+            }
+            Kind::StrangeClient => self.strange_client(random),
+            Kind::StrangeServer => self.strange_server(random),
+        }
+        self.look();
+    }
+
+    fn publish(&mut self, client: usize, random: &mut Random) {
+        let (topic, qos, retain) = if random.chance(15) {
+            let place = random.below(3);
+            (RETAINED[place], QOS[place], true)
+        } else {
+            (random.pick(&TOPICS), random.pick(&QOS), false)
+        };
+        let number = self.oracle.add(From::Client(client), topic, qos, retain);
+        let pad = random.pick(&[0, 0, 0, 10, 60]);
+        let payload = format!("{number} {}", "x".repeat(pad));
+        let Ok(message) = Message::new(topic, payload) else {
+            return;
+        };
+        let message = message.with_qos(qos).with_retain(retain);
+        let actor = &mut self.actors[client];
+        match actor.client.publish(self.now, message) {
+            Ok(token) => {
+                self.coverage.published += 1;
+                self.trace
+                    .note(|| format!("c{client} {token:?} is {number} on {topic} at {qos:?}"));
+                let result = actor.note_token(token, number);
+                self.check(result);
+            }
+            Err(error) => self.trace.note(|| format!("c{client} {error}")),
+        }
+        self.drain_client(client);
+    }
+
+    fn subscribe(&mut self, client: usize, random: &mut Random) {
+        let mut filters = alloc::vec::Vec::new();
+        for _ in 0..1 + random.below(2) {
+            let text = random.pick(&FILTERS);
+            let Ok(mut filter) = SubscribeFilter::new(text, random.pick(&QOS)) else {
+                return;
+            };
+            if self.actors[client].plan.version == ProtocolVersion::V5_0 {
+                filter.options.no_local = random.chance(10) && !text.starts_with('$');
+                filter.options.retain_handling = random.pick(&[
+                    RetainHandling::Send,
+                    RetainHandling::SendIfNew,
+                    RetainHandling::DoNotSend,
+                ]);
+            }
+            // The same twice in one packet is one subscription, with the later options.
+            if !filters
+                .iter()
+                .any(|it: &SubscribeFilter<'_>| it.filter == filter.filter)
+            {
+                filters.push(filter);
+            }
+        }
+        let _not_now = self.actors[client].client.subscribe(&filters);
+        self.drain_client(client);
+    }
+
+    fn unsubscribe(&mut self, client: usize, random: &mut Random) {
+        if let Ok(filter) = TopicFilter::new(random.pick(&FILTERS)) {
+            let _not_now = self.actors[client].client.unsubscribe(&[filter]);
+        }
+        self.drain_client(client);
+    }
+
+    pub(super) fn connect(&mut self, client: usize, random: &mut Random, may_clean: bool) {
+        let line = self.next_line();
+        let actor = &mut self.actors[client];
+        if actor.client.state() != State::Disconnected {
+            return;
+        }
+        let takes_over = self.sessions[client].line.is_some();
+        let plan = actor.plan.clone();
+        let clean_start = actor.is_fresh
+            || (plan.version == ProtocolVersion::V3_1_1 && plan.expiry_secs == 0)
+            || (may_clean && random.chance(plan.clean));
+        // In 3.1.1 a clean session is one that ends with its connection.
+        let expiry_secs = match plan.version {
+            ProtocolVersion::V3_1_1 if clean_start => 0,
+            _ => plan.expiry_secs,
+        };
+        let Ok(name) = Str::new(&actor.name) else {
+            return;
+        };
+        let mut connect = Connect::new(plan.version, name);
+        connect.clean_start = clean_start;
+        connect.keep_alive_secs = plan.keep_alive_secs;
+        if plan.version == ProtocolVersion::V5_0 {
+            connect.properties.session_expiry_secs = Some(expiry_secs);
+        }
+        let topic = format!("w/c{client}/{line}");
+        let payload;
+        if let (Some(will), Ok(topic)) = (plan.will, TopicName::new(&topic)) {
+            let number = self.oracle.add(From::Will, topic.as_str(), will.qos, false);
+            payload = format!("{number} ");
+            let Ok(payload) = Binary::new(payload.as_bytes()) else {
+                return;
+            };
+            let mut left = Will::new(topic, payload);
+            left.qos = will.qos;
+            if will.delay_secs > 0 {
+                left.properties.delay_secs = Some(will.delay_secs);
+            }
+            connect.will = Some(left);
+        }
+        actor.may_lose = clean_start;
+        // From here on it knows of no session, whatever the broker knows.
+        actor.is_fresh = clean_start;
+        actor.ends_with_connection = expiry_secs == 0;
+        let result = actor.client.connect(self.now, &connect);
+        self.drain_client(client);
+        if let Err(error) = result {
+            self.trace.note(|| format!("c{client} {error}"));
+            return;
+        }
+        if takes_over {
+            self.coverage.fault(Fault::TakeOver);
+            self.coverage.take_overs += 1;
+        }
+        self.open(client, clean_start, expiry_secs);
+    }
+
+    fn disconnect(&mut self, client: usize, random: &mut Random) {
+        let actor = &mut self.actors[client];
+        let reason = match actor.plan.version {
+            ProtocolVersion::V5_0 if random.chance(40) => DisconnectReason::DisconnectWithWill,
+            _ => DisconnectReason::NormalDisconnection,
+        };
+        let _not_now = actor.client.disconnect(self.now, reason);
+        self.drain_client(client);
+    }
+
+    fn move_some(&mut self, random: &mut Random) {
+        for _ in 0..1 + random.below(8) {
+            if self.lines.is_empty() {
+                return;
+            }
+            let place = random.below(self.lines.len());
+            let len = random.pick(&[1, 2, 5, 30, 100_000]);
+            match random.below(4) {
+                0 => self.send_up(place),
+                1 => self.arrive_up(place, len),
+                2 => self.send_down(place),
+                _ => self.arrive_down(place, len),
+            };
+        }
+    }
+
+    /// Everything goes on by one piece. Answers whether something did.
+    pub(super) fn round(&mut self) -> bool {
+        let mut some = false;
+        for place in 0..self.lines.len() {
+            some |= self.send_up(place);
+            some |= self.arrive_up(place, usize::MAX);
+            some |= self.send_down(place);
+            some |= self.arrive_down(place, usize::MAX);
+        }
+        self.fire();
+        self.sweep();
+        some
+    }
+
+    fn cut(&mut self, random: &mut Random) {
+        if self.lines.is_empty() {
+            return;
+        }
+        let place = random.below(self.lines.len());
+        let line = &mut self.lines[place];
+        let in_packet = !line.up.transit.is_empty() || !line.down.transit.is_empty();
+        let fault = match in_packet {
+            true => Fault::CutInPacket,
+            false => Fault::Cut,
+        };
+        // Some of what was on its way arrives.
+        for len in [random.below(20), 0] {
+            if len > 0 && random.chance(50) {
+                self.arrive_up(place, len);
+                self.arrive_down(place, len);
+            }
+        }
+        self.coverage.fault(fault);
+        let line = &mut self.lines[place];
+        line.up.transit.clear();
+        line.down.transit.clear();
+        let broker_first = random.chance(50);
+        if broker_first {
+            self.broker_loses(place);
+        }
+        self.client_loses(place);
+        self.broker_loses(place);
+    }
+
+    fn half_open(&mut self, random: &mut Random, client_goes: bool) {
+        if self.lines.is_empty() {
+            return;
+        }
+        let place = random.below(self.lines.len());
+        let line = &mut self.lines[place];
+        if random.chance(50) {
+            line.up.transit.clear();
+            line.down.transit.clear();
+        }
+        if client_goes && !line.client_gone {
+            self.coverage.fault(Fault::HalfOpenClient);
+            self.client_loses(place);
+        } else if !client_goes && !line.broker_gone {
+            self.coverage.fault(Fault::HalfOpenBroker);
+            self.broker_loses(place);
+        }
+    }
+
+    fn delay(&mut self, random: &mut Random) {
+        if self.lines.is_empty() {
+            return;
+        }
+        let place = random.below(self.lines.len());
+        let until = self.now + Duration::from_millis(random.next() % 8_000);
+        let line = &mut self.lines[place];
+        let half = match random.chance(50) {
+            true => &mut line.up,
+            false => &mut line.down,
+        };
+        half.not_before = until;
+        self.coverage.fault(Fault::Delay);
+    }
+
+    fn crash_client(&mut self, client: usize, without_warning: bool) {
+        if let Some(place) = self.line_of(client) {
+            self.client_loses(place);
+        }
+        let (now, actor) = (self.now, &mut self.actors[client]);
+        if without_warning {
+            let fault = match actor.has_store() {
+                true => Fault::CrashClient,
+                false => Fault::CrashClientWithoutStore,
+            };
+            self.coverage.fault(fault);
+            self.coverage.restores += u64::from(actor.has_store());
+            let result = actor.crash(now, &mut self.sessions[client]);
+            self.check(result);
+        } else {
+            self.coverage.restores += 1;
+            // Whoever ends in order stores all of it first.
+            let all = actor.behind_len();
+            actor.store(all);
+            let result = actor.restart(now);
+            self.check(result);
+        }
+        self.drain_client(client);
+    }
+
+    /// Time passes, and everything that is due on the way is done when it is due.
+    pub(super) fn pass(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        for _ in 0..10_000 {
+            let clients = self.actors.iter();
+            let due = clients
+                .filter_map(|actor| actor.client.poll_timeout())
+                .chain(self.broker.poll_timeout())
+                .map(|due| due.at)
+                .filter(|at| *at <= end && *at > self.now)
+                .min();
+            let Some(due) = due else { break };
+            self.now = due;
+            self.fire();
+        }
+        self.now = end;
+    }
+}

@@ -1,0 +1,260 @@
+//! One client, its application and its store.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+use super::oracle::Inbox;
+use super::plan::ClientPlan;
+use super::watch::{Broken, Flights};
+use crate::Timestamp;
+use crate::client::{Client, Config, Event, LostCause, PublishToken, State};
+use crate::session::{JournalEntry, Record, SessionSnapshot};
+
+/// What became of a message that was taken by `publish`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Open,
+    Told,
+    /// A crash: it has never been taken, as far as anybody knows.
+    Undone,
+}
+
+/// What has been stored of a client.
+#[derive(Debug)]
+struct Store {
+    snapshot: SessionSnapshot,
+    behind: VecDeque<JournalEntry>,
+}
+
+#[derive(Debug)]
+pub(super) struct Actor {
+    pub(super) name: String,
+    pub(super) plan: ClientPlan,
+    pub(super) client: Client,
+    /// The connection that the client knows of.
+    pub(super) line: Option<u64>,
+    pub(super) inbox: Inbox,
+    /// Identifiers of the client.
+    pub(super) flights: Flights,
+    /// The broker must not find a session that this client does not know.
+    pub(super) is_fresh: bool,
+    /// Which of its sessions in the broker it knows of.
+    pub(super) epoch: u32,
+    store: Option<Store>,
+    tokens: BTreeMap<PublishToken, (u32, Outcome)>,
+    /// The store writes nothing by itself.
+    pub(super) is_store_slow: bool,
+    pub(super) reads_slowly: bool,
+    /// It has to be ready to lose what is in flight.
+    pub(super) may_lose: bool,
+    /// The session is as long as the connection.
+    pub(super) ends_with_connection: bool,
+}
+
+impl Actor {
+    pub(super) fn new(name: String, plan: ClientPlan, now: Timestamp) -> Self {
+        let client = Client::new(plan.config.clone());
+        let mut actor = Self {
+            name,
+            client,
+            line: None,
+            inbox: Inbox::default(),
+            flights: Flights::default(),
+            is_fresh: true,
+            epoch: 0,
+            store: None,
+            tokens: BTreeMap::new(),
+            is_store_slow: false,
+            reads_slowly: false,
+            may_lose: false,
+            ends_with_connection: false,
+            plan,
+        };
+        actor.begin_store(now);
+        actor
+    }
+
+    /// A connection is over for the client.
+    pub(super) fn end_line(&mut self, line: u64) {
+        self.flights.end_line(line);
+        if self.line == Some(line) {
+            self.line = None;
+            if self.ends_with_connection {
+                self.flights.forget_all();
+            }
+        }
+    }
+
+    fn config(&self) -> Config {
+        self.plan.config.clone()
+    }
+
+    fn begin_store(&mut self, now: Timestamp) {
+        self.store = self.plan.config.journal.then(|| Store {
+            snapshot: self.client.snapshot(now),
+            behind: VecDeque::new(),
+        });
+    }
+
+    pub(super) fn has_store(&self) -> bool {
+        self.store.is_some()
+    }
+
+    pub(super) fn note_token(&mut self, token: PublishToken, number: u32) -> Result<(), Broken> {
+        match self.tokens.insert(token, (number, Outcome::Open)) {
+            // What was not stored has never been named.
+            None | Some((_, Outcome::Undone)) => Ok(()),
+            Some(before) => Err(("a token twice", format!("{token:?} was {before:?}"))),
+        }
+    }
+
+    /// What became of a message. [5:MQTT-4.3.3-1] [3:MQTT-4.3.3-1]
+    pub(super) fn note_outcome(&mut self, event: &Event) -> Result<(), Broken> {
+        let token = match event {
+            Event::Published { token, .. } => token,
+            Event::PublishLost { token, cause, .. } => {
+                let has_ended = self.ends_with_connection
+                    && matches!(self.client.state(), State::Disconnected | State::Ending);
+                if *cause == LostCause::SessionLost && !self.may_lose && !has_ended {
+                    return Err((
+                        "nothing is lost while the session lives",
+                        format!("{event:?}"),
+                    ));
+                }
+                token
+            }
+            _ => return Ok(()),
+        };
+        match self.tokens.get_mut(token) {
+            Some((_, outcome @ Outcome::Open)) => {
+                *outcome = Outcome::Told;
+                Ok(())
+            }
+            other => Err((
+                "one outcome for each message",
+                format!("{event:?} of {other:?}"),
+            )),
+        }
+    }
+
+    /// Messages without an outcome.
+    pub(super) fn open_len(&self) -> usize {
+        let open = self.tokens.values();
+        open.filter(|(_, outcome)| *outcome == Outcome::Open)
+            .count()
+    }
+
+    /// Takes what the client has to say to its store. The QoS 2 messages that the application has got
+    /// before are stored with what comes of them.
+    pub(super) fn follow(&mut self) {
+        let Some(store) = &mut self.store else { return };
+        while let Some(entry) = self.client.poll_journal() {
+            if matches!(entry.record, Record::Received { .. }) {
+                self.inbox.bind(entry.position());
+            }
+            store.behind.push_back(entry);
+        }
+        self.inbox.keep_unbound();
+    }
+
+    /// Entries that are not stored.
+    pub(super) fn behind_len(&self) -> usize {
+        self.store.as_ref().map_or(0, |store| store.behind.len())
+    }
+
+    pub(super) fn store(&mut self, len: usize) -> usize {
+        let Some(store) = &mut self.store else {
+            return 0;
+        };
+        let len = len.min(store.behind.len());
+        for entry in store.behind.drain(..len) {
+            let position = entry.position();
+            store.snapshot.apply(entry);
+            self.client.handle_stored(position);
+            self.inbox.keep(position);
+        }
+        len
+    }
+
+    /// What is in the store is what the client says, once the store has all of it.
+    pub(super) fn check_store(&self, now: Timestamp) -> Result<(), Broken> {
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
+        let mut followed = store.snapshot.clone();
+        for entry in store.behind.iter().cloned() {
+            followed.apply(entry);
+        }
+        let mut snapshot = self.client.snapshot(now);
+        // The time of the last entry is not the time of the snapshot.
+        snapshot.at = followed.at;
+        match followed == snapshot {
+            true => Ok(()),
+            false => Err((
+                "the journal of a client says all",
+                format!("{followed:?} is not {snapshot:?}"),
+            )),
+        }
+    }
+
+    /// The program ends, and another one goes on.
+    pub(super) fn restart(&mut self, now: Timestamp) -> Result<(), Broken> {
+        let snapshot = self.client.snapshot(now);
+        // With a journal QoS 0 messages are nowhere.
+        self.go_on_with(now, snapshot)
+    }
+
+    /// The program ends without a warning.
+    pub(super) fn crash(
+        &mut self,
+        now: Timestamp,
+        session: &mut super::sessions::Session,
+    ) -> Result<(), Broken> {
+        let Some(store) = self.store.take() else {
+            self.client = Client::new(self.config());
+            self.is_fresh = true;
+            self.flights.forget_all();
+            for (_, outcome) in self.tokens.values_mut() {
+                if *outcome == Outcome::Open {
+                    *outcome = Outcome::Undone;
+                }
+            }
+            // Names begin anew.
+            self.tokens.clear();
+            return Ok(());
+        };
+        self.inbox.crash(session);
+        // What was named since is not known to the store, and named again.
+        let next = store.snapshot.next_token;
+        self.tokens.retain(|token, _| token.0 < next);
+        self.go_on_with(now, store.snapshot)
+    }
+
+    fn go_on_with(&mut self, now: Timestamp, snapshot: SessionSnapshot) -> Result<(), Broken> {
+        let elapsed = now.saturating_since(snapshot.at);
+        let is_known = snapshot.is_known;
+        let restored = Client::restore(now, elapsed.max(Duration::ZERO), self.config(), snapshot);
+        self.client =
+            restored.map_err(|error| ("what was stored can be restored", format!("{error:?}")))?;
+        self.flights.is_restored = true;
+        if !is_known {
+            self.is_fresh = true;
+        }
+        let open: alloc::collections::BTreeSet<_> = self
+            .client
+            .open_publishes()
+            .map(|(token, _)| token)
+            .collect();
+        for (token, (_, outcome)) in &mut self.tokens {
+            *outcome = match (open.contains(token), *outcome) {
+                (true, _) => Outcome::Open,
+                (false, Outcome::Open) => Outcome::Undone,
+                (false, told) => told,
+            };
+        }
+        self.begin_store(now);
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! What a simulation has met, so that one that meets nothing is not taken for a proof.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use mqtt_codec::{PacketType, ProtocolVersion, QoS};
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// Something that goes wrong on purpose.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Fault {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Fault {
+            /// All of them.
+            pub const ALL: [Self; [$($text),*].len()] = [$(Self::$name),*];
+
+            /// In words.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    /// Bytes arrive in pieces that break a packet.
+    Split = "split",
+    /// Bytes arrive later than they could.
+    Delay = "delay",
+    /// A connection is cut, and both sides are told.
+    Cut = "cut",
+    /// A connection is cut in the middle of a packet.
+    CutInPacket = "cut in a packet",
+    /// A client loses its connection, and the broker is not told.
+    HalfOpenClient = "half open, client gone",
+    /// The broker loses a connection, and the client is not told.
+    HalfOpenBroker = "half open, broker gone",
+    /// The broker's program ends without a warning, and another goes on with what was stored.
+    CrashBroker = "crash of the broker",
+    /// The same with a broker that has no store.
+    CrashBrokerWithoutStore = "crash of a broker without a store",
+    /// A client's program ends without a warning, and another goes on with what was stored.
+    CrashClient = "crash of a client",
+    /// The same with a client that has no store: its session is forgotten on its side.
+    CrashClientWithoutStore = "crash of a client without a store",
+    /// Hours pass at once.
+    ClockJump = "clock jumps ahead",
+    /// A machine is told an earlier time than before.
+    ClockBack = "clock goes back",
+    /// A side does not read for a while.
+    SlowReader = "slow reader",
+    /// A store falls behind.
+    SlowStore = "slow store",
+    /// A client connects while its older connection is open.
+    TakeOver = "take-over",
+    /// The broker ends a connection for a reason of its embedder's.
+    Kick = "kicked by the broker",
+    /// A stranger sends the broker a packet, in whatever state its connection is.
+    StrangeClient = "strange client",
+    /// A stranger sends the broker bytes that are no packet.
+    StrangeBytes = "strange bytes",
+    /// A server sends a client a packet, in whatever state that is.
+    StrangeServer = "strange server",
+}
+
+/// Where a connection is when a packet comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Before the CONNECT, or the CONNACK, that begins it.
+    Connecting,
+    Connected,
+    /// It is over, and its last bytes are not gone.
+    Ending,
+}
+
+const STAGES: [&str; 3] = ["connecting", "connected", "ending"];
+const ROLES: [&str; 2] = ["broker", "client"];
+
+/// Counts over one run or many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Coverage {
+    /// Runs.
+    pub runs: u64,
+    /// Actions carried out.
+    pub steps: u64,
+    /// Packets that a machine has taken.
+    pub packets: u64,
+    /// Bytes, likewise.
+    pub bytes: u64,
+    /// Messages that clients have taken from their applications.
+    pub published: u64,
+    /// Messages that clients have handed to their applications.
+    pub delivered: u64,
+    /// Connections that found their session.
+    pub resumes: u64,
+    /// Connections that ended an older one of the same client.
+    pub take_overs: u64,
+    /// Machines made from what was stored.
+    pub restores: u64,
+    /// Wills that were published.
+    pub wills: u64,
+    /// PUBLISH packets sent again.
+    pub repeated: u64,
+    /// Faults by kind, in the order of [`Fault::ALL`].
+    pub faults: [u64; Fault::ALL.len()],
+    /// Packets taken: by the broker or a client, by stage, by type.
+    cells: [[[u64; 15]; 3]; 2],
+    /// Messages delivered by version and QoS.
+    deliveries: [[u64; 3]; 2],
+}
+
+impl Coverage {
+    pub(super) fn of_one_run() -> Self {
+        Self {
+            runs: 1,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn fault(&mut self, fault: Fault) {
+        self.faults[fault as usize] += 1;
+    }
+
+    pub(super) fn packet(&mut self, at_client: bool, stage: Stage, first_byte: u8) {
+        if let Ok(packet_type) = PacketType::try_from(first_byte >> 4) {
+            let place = usize::from(packet_type.value()) - 1;
+            self.cells[usize::from(at_client)][stage as usize][place] += 1;
+        }
+    }
+
+    pub(super) fn delivery(&mut self, version: ProtocolVersion, qos: QoS) {
+        let version = usize::from(version == ProtocolVersion::V5_0);
+        self.deliveries[version][usize::from(u8::from(qos))] += 1;
+        self.delivered += 1;
+    }
+
+    /// Adds what another run has met.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.runs, other.runs),
+            (&mut self.steps, other.steps),
+            (&mut self.packets, other.packets),
+            (&mut self.bytes, other.bytes),
+            (&mut self.published, other.published),
+            (&mut self.delivered, other.delivered),
+            (&mut self.resumes, other.resumes),
+            (&mut self.take_overs, other.take_overs),
+            (&mut self.restores, other.restores),
+            (&mut self.wills, other.wills),
+            (&mut self.repeated, other.repeated),
+        ];
+        for (sum, more) in pairs {
+            *sum += more;
+        }
+        for (sum, more) in self.faults.iter_mut().zip(other.faults) {
+            *sum += more;
+        }
+        let cells = self.cells.as_flattened_mut().as_flattened_mut();
+        for (sum, more) in cells
+            .iter_mut()
+            .zip(other.cells.as_flattened().as_flattened())
+        {
+            *sum += more;
+        }
+        let deliveries = self.deliveries.as_flattened_mut();
+        for (sum, more) in deliveries.iter_mut().zip(other.deliveries.as_flattened()) {
+            *sum += more;
+        }
+    }
+
+    /// Faults of all kinds.
+    #[must_use]
+    pub fn faults_len(&self) -> u64 {
+        self.faults.iter().sum()
+    }
+
+    /// What was not met at all.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        for fault in Fault::ALL {
+            if self.faults[fault as usize] == 0 {
+                missing.push(String::from(fault.name()));
+            }
+        }
+        for (role, stages) in ROLES.iter().zip(&self.cells) {
+            for (stage, types) in STAGES.iter().zip(stages) {
+                for (packet_type, count) in PacketType::ALL.iter().zip(types) {
+                    if *count == 0 {
+                        missing.push(format!("{packet_type} at a {role} that is {stage}"));
+                    }
+                }
+            }
+        }
+        for (version, counts) in ["3.1.1", "5.0"].iter().zip(&self.deliveries) {
+            for (qos, count) in counts.iter().enumerate() {
+                if *count == 0 {
+                    missing.push(format!("a message at QoS {qos} in {version}"));
+                }
+            }
+        }
+        let others = [
+            (self.resumes, "a session resumed"),
+            (self.take_overs, "a take-over"),
+            (self.restores, "a restore"),
+            (self.wills, "a will"),
+            (self.repeated, "a PUBLISH sent again"),
+        ];
+        let none = others.iter().filter(|(count, _)| *count == 0);
+        missing.extend(none.map(|(_, name)| String::from(*name)));
+        missing
+    }
+}

@@ -1,0 +1,149 @@
+//! When nothing goes wrong any more: everything comes to an end, and nothing is left.
+
+use alloc::format;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::random::Random;
+use super::world::World;
+use crate::client::State;
+
+/// Rounds in which all of it has to be done.
+const ROUNDS: usize = 20_000;
+
+impl World<'_> {
+    /// Faults stop. Everything that was accepted completes or is reported lost, and all queues are empty.
+    pub(super) fn finish(&mut self) {
+        self.trace.note(|| "faults stop".into());
+        self.is_store_slow = false;
+        self.plan.lag = 0;
+        self.plan.capacity = usize::MAX;
+        for actor in &mut self.actors {
+            actor.is_store_slow = false;
+            actor.reads_slowly = false;
+        }
+        self.close_strangers();
+        for line in &mut self.lines {
+            line.up.not_before = self.now;
+            line.down.not_before = self.now;
+        }
+        self.settle();
+        if self.failure.is_some() {
+            return;
+        }
+        // Half-open connections end by themselves, or by the client that comes back.
+        for round in 0..100 {
+            let all = self.actors.iter();
+            let mut states = all.map(|actor| actor.client.state());
+            if round > 1 && states.all(|state| state == State::Connected) {
+                break;
+            }
+            for place in (0..self.lines.len()).rev() {
+                let line = &self.lines[place];
+                if line.client_gone || line.broker_gone {
+                    self.client_loses(place);
+                    self.broker_loses(place);
+                }
+            }
+            self.sweep();
+            let mut random = Random::new(self.plan.seed);
+            for client in 0..self.actors.len() {
+                self.connect(client, &mut random, false);
+            }
+            self.settle();
+        }
+        self.look();
+        self.check_end();
+        self.rest();
+    }
+
+    /// All goes on until nothing does.
+    fn settle(&mut self) {
+        // What one side has stored in a round lets the other go on in the next.
+        let mut idle = 0;
+        for _ in 0..ROUNDS {
+            let stored = self.stored;
+            let mut some = self.round();
+            some |= self.decide(usize::MAX);
+            let all = self.behind_len();
+            some |= self.store(all);
+            for client in 0..self.actors.len() {
+                let all = self.actors[client].behind_len();
+                some |= self.actors[client].store(all) > 0;
+            }
+            some |= self.stored > stored;
+            idle = if some { 0 } else { idle + 1 };
+            if self.failure.is_some() || idle > 2 {
+                return;
+            }
+        }
+        self.fail(
+            "all comes to an end",
+            format!("{ROUNDS} rounds were not enough"),
+        );
+    }
+
+    fn check_end(&mut self) {
+        for client in 0..self.actors.len() {
+            let result = self.actors[client].check_store(self.now);
+            self.check(result);
+            let actor = &self.actors[client];
+            let machine = &actor.client;
+            let text = format!(
+                "c{client} {:?}: {}; {} open, must get {:?}",
+                machine.state(),
+                machine.explain(),
+                actor.open_len(),
+                self.sessions[client].must,
+            );
+            if machine.state() != State::Connected {
+                self.fail("everybody is connected in the end", text);
+            } else if actor.open_len() > 0 || machine.waiting_len() + machine.in_flight_len() > 0 {
+                self.fail("everything taken has an outcome", text);
+            } else if !self.sessions[client].must.is_empty() {
+                self.fail("nothing acknowledged is lost", text);
+            }
+        }
+        let retained = self.broker.stats().retained;
+        let messages = self.broker.stats().messages;
+        if messages != retained {
+            let sessions: Vec<_> = self.broker.sessions().collect();
+            let lines = self.lines.iter();
+            let waits: Vec<_> = lines.map(|line| self.broker.explain(line.id)).collect();
+            let text = format!(
+                "{messages} messages, {retained} of them retained: {sessions:?} {waits:?}, ready {:?}",
+                self.ready
+            );
+            self.fail("nothing is kept for nobody", text);
+        }
+    }
+
+    /// Whoever does nothing stays connected.
+    fn rest(&mut self) {
+        if self.failure.is_some() {
+            return;
+        }
+        let end = self.now + Duration::from_secs(300);
+        for _ in 0..1_000 {
+            let clients = self.actors.iter();
+            let due = clients
+                .filter_map(|actor| actor.client.poll_timeout())
+                .chain(self.broker.poll_timeout())
+                .map(|due| due.at)
+                .min();
+            let Some(due) = due.filter(|due| *due <= end) else {
+                break;
+            };
+            self.now = self.now.max(due);
+            self.fire();
+            self.settle();
+        }
+        for client in 0..self.actors.len() {
+            let state = self.actors[client].client.state();
+            if state != State::Connected {
+                let text = format!("c{client} is {state:?}");
+                self.fail("who does nothing stays connected", text);
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! A simulation of whole systems, for tests: any number of clients and a broker, with everything that
+//! can go wrong between them, and with an embedder's own store and policy.
+//!
+//! A seed decides all of it: settings, steps, faults. [`run`] carries out one, looks after every step
+//! whether something is broken that must not be, lets faults stop, and looks whether everything comes
+//! to an end.
+//!
+//! ```
+//! use mqtt_state::sim::{self, Plain};
+//!
+//! let report = sim::run(7, &mut Plain::default());
+//! assert_eq!(report.failure, None);
+//! assert!(report.coverage.faults_len() > 0);
+//! // The same seed, the same bytes.
+//! assert_eq!(sim::run(7, &mut Plain::default()).digest, report.digest);
+//! ```
+//!
+//! What is broken is a [`Failure`], and [`shrink`] finds a shorter list of steps with the same one.
+//! An embedder's own store or policy goes in as an [`Embedder`].
+//!
+//! # What is looked at
+//!
+//! After every step: QoS 0 at most once, QoS 1 at least once, QoS 2 exactly once; the order of each
+//! publisher, topic and QoS; packet identifiers, DUP, Receive Maximum, Maximum Packet Size and topic
+//! aliases in every packet that leaves a machine; nothing after the last packet; wills exactly when they
+//! are due; session present is the truth; sessions that end when they have to and not before;
+//! subscriptions that were granted stay; nobody gets what he has not subscribed to. In the end: nothing
+//! that was acknowledged is lost, every message that was taken has one outcome, no queue holds
+//! anything, and who does nothing stays connected.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "nobody's input comes here, and a simulation that is wrong had better stop"
+)]
+
+mod actions;
+mod actor;
+mod coverage;
+mod embed;
+mod finish;
+mod oracle;
+mod packets;
+mod plan;
+mod random;
+mod sessions;
+mod strangers;
+mod watch;
+mod world;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+pub use coverage::{Coverage, Fault};
+pub use embed::{Embedder, Plain};
+pub use plan::Plan;
+
+use world::World;
+
+/// What is broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failure {
+    /// After this step, counted from 0.
+    pub step: usize,
+    /// What has to be so.
+    pub rule: &'static str,
+    /// What is so.
+    pub text: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, rule, text } = self;
+        write!(f, "step {step}: \"{rule}\" is broken: {text}")
+    }
+}
+
+/// What became of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// What it has met.
+    pub coverage: Coverage,
+    /// What is broken, if something is.
+    pub failure: Option<Failure>,
+    /// Of all bytes that went over a connection.
+    pub digest: u64,
+    /// What happened, line by line, from [`trace`].
+    pub trace: Vec<String>,
+}
+
+/// What happened: always as a digest, in words where that is asked for.
+#[derive(Debug)]
+struct Trace {
+    digest: u64,
+    lines: Option<Vec<String>>,
+}
+
+impl Trace {
+    const fn new(in_words: bool) -> Self {
+        Self {
+            digest: 0xcbf2_9ce4_8422_2325,
+            lines: match in_words {
+                true => Some(Vec::new()),
+                false => None,
+            },
+        }
+    }
+
+    /// FNV-1a.
+    fn bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.digest ^= u64::from(*byte);
+            self.digest = self.digest.wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(lines) = &mut self.lines {
+            lines.push(line());
+        }
+    }
+}
+
+/// Carries out what a seed decides.
+pub fn run(seed: u64, embedder: &mut dyn Embedder) -> Report {
+    run_plan(&Plan::new(seed), embedder)
+}
+
+/// Carries out a plan.
+pub fn run_plan(plan: &Plan, embedder: &mut dyn Embedder) -> Report {
+    carry_out(plan, embedder, false)
+}
+
+/// Carries out a plan, and says what happens.
+pub fn trace(plan: &Plan, embedder: &mut dyn Embedder) -> Report {
+    carry_out(plan, embedder, true)
+}
+
+fn carry_out(plan: &Plan, embedder: &mut dyn Embedder, in_words: bool) -> Report {
+    let mut world = World::new(plan.clone(), embedder, Trace::new(in_words));
+    for (step, action) in plan.actions.iter().enumerate() {
+        world.step = step;
+        world.trace.note(|| alloc::format!("--- {step}"));
+        world.act(*action);
+        if world.failure.is_some() {
+            break;
+        }
+    }
+    if world.failure.is_none() {
+        world.step = plan.actions.len();
+        world.finish();
+    }
+    Report {
+        coverage: world.coverage,
+        failure: world.failure,
+        digest: world.trace.digest,
+        trace: world.trace.lines.unwrap_or_default(),
+    }
+}
+
+/// A plan with fewer steps in which the same rule is broken.
+#[must_use]
+pub fn shrink(plan: &Plan, embedder: &mut dyn Embedder) -> Plan {
+    let mut plan = plan.clone();
+    let Some(failure) = run_plan(&plan, embedder).failure else {
+        return plan;
+    };
+    let mut fails = |plan: &Plan| {
+        let report = run_plan(plan, embedder);
+        report.failure.filter(|it| it.rule == failure.rule)
+    };
+    let mut len = plan.len().div_ceil(2);
+    while len > 0 {
+        let mut from = 0;
+        while from < plan.len() {
+            let shorter = plan.without(from, len);
+            if fails(&shorter).is_some() {
+                plan = shorter;
+            } else {
+                from += len;
+            }
+        }
+        len /= 2;
+    }
+    plan
+}

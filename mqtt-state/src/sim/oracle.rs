@@ -1,0 +1,267 @@
+//! What has to become of every message.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use mqtt_codec::{Message, QoS};
+
+use super::packets::number_of;
+use super::sessions::Session;
+use super::watch::Broken;
+
+/// Who has published a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum From {
+    Client(usize),
+    Broker,
+    Will,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) from: From,
+    pub(super) topic: String,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    /// The broker has taken it.
+    is_routed: bool,
+    /// It has forgotten that, or not.
+    is_uncertain: bool,
+    /// It may come twice, or late.
+    may_repeat: bool,
+    /// It has come to the broker once more, behind others.
+    was_repeated: bool,
+    /// Whoever was subscribed at some time when it may have been routed.
+    possible: BTreeSet<usize>,
+    /// Whose sessions have to get it once its publisher knows that the broker has it.
+    due: Vec<(usize, u32)>,
+    is_acknowledged: bool,
+}
+
+/// What is kept in order: publisher, topic, and the QoS at which it was published and delivered.
+type Lane = (From, String, QoS, QoS);
+
+/// All messages, by number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Oracle {
+    pub(super) messages: Vec<Known>,
+}
+
+/// What one application has got.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inbox {
+    /// Numbers, and in which of its sessions.
+    seen: BTreeMap<u32, u32>,
+    /// The last that was new, by publisher, topic and QoS.
+    last: BTreeMap<Lane, u32>,
+    /// What a crash would undo: the position that makes it safe, and what was before.
+    undo: Vec<(u64, u32, Lane, Option<u32>, bool)>,
+}
+
+impl Inbox {
+    /// The store has come so far.
+    pub(super) fn keep(&mut self, position: u64) {
+        self.undo.retain(|(at, ..)| *at > position);
+    }
+
+    /// The last QoS 2 message that is not bound to a position yet waits for this one.
+    pub(super) fn bind(&mut self, position: u64) {
+        if let Some(entry) = self.undo.iter_mut().find(|(at, ..)| *at == u64::MAX) {
+            entry.0 = position;
+        }
+    }
+
+    /// Whatever is bound to no position is safe.
+    pub(super) fn keep_unbound(&mut self) {
+        self.undo.retain(|(at, ..)| *at != u64::MAX);
+    }
+
+    /// What was not stored has never happened.
+    pub(super) fn crash(&mut self, session: &mut Session) {
+        while let Some((_, number, key, before, was_due)) = self.undo.pop() {
+            self.seen.remove(&number);
+            match before {
+                Some(before) => self.last.insert(key, before),
+                None => self.last.remove(&key),
+            };
+            if was_due {
+                session.must.insert(number);
+            }
+        }
+    }
+}
+
+impl Oracle {
+    /// A new message; answers its number.
+    pub(super) fn add(&mut self, from: From, topic: &str, qos: QoS, retain: bool) -> u32 {
+        let number = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
+        self.messages.push(Known {
+            from,
+            topic: topic.to_string(),
+            qos,
+            retain,
+            is_routed: false,
+            is_uncertain: false,
+            may_repeat: qos == QoS::AtLeastOnce,
+            was_repeated: false,
+            possible: BTreeSet::new(),
+            due: Vec::new(),
+            is_acknowledged: false,
+        });
+        number
+    }
+
+    pub(super) fn get(&self, number: u32) -> Option<&Known> {
+        self.messages.get(usize::try_from(number).ok()?)
+    }
+
+    /// The broker takes a message, or decides that it goes on.
+    pub(super) fn route(&mut self, number: u32, sessions: &[Session]) {
+        let Some(known) = self.messages.get_mut(number as usize) else {
+            return;
+        };
+        // [5:MQTT-4.3.3-10] [3:MQTT-4.3.3-2] Once, however often it is sent.
+        if known.is_routed && !known.may_repeat {
+            return;
+        }
+        let is_again = known.is_routed;
+        known.was_repeated |= is_again;
+        known.is_routed = true;
+        for (client, session) in sessions.iter().enumerate() {
+            if session.may_get(&known.topic) {
+                known.possible.insert(client);
+            }
+            let is_own = known.from == From::Client(client);
+            let has_to = session.has_to_get(&known.topic, is_own);
+            let qos = has_to.map_or(QoS::AtMostOnce, |qos| qos.min(known.qos));
+            let due = (client, session.epoch);
+            // At QoS 2 a repetition goes to nobody.
+            let is_repetition = is_again && known.qos == QoS::ExactlyOnce;
+            let is_sure = !known.is_uncertain && !is_repetition;
+            if qos > QoS::AtMostOnce && is_sure && !known.due.contains(&due) {
+                known.due.push(due);
+            }
+        }
+    }
+
+    /// The broker says that it has a message.
+    pub(super) fn acknowledge(
+        &mut self,
+        number: u32,
+        sessions: &mut [Session],
+        inboxes: &[Inbox],
+        none_matched: bool,
+    ) -> Result<(), Broken> {
+        let Some(known) = self.messages.get_mut(number as usize) else {
+            return Ok(());
+        };
+        known.is_acknowledged = true;
+        for (client, epoch) in core::mem::take(&mut known.due) {
+            let session = &mut sessions[client];
+            let is_there = session.epoch == epoch
+                && !inboxes[client].seen.contains_key(&number)
+                && !session.is_waived(&known.topic, number);
+            if is_there {
+                if none_matched {
+                    let text = format!("{number} on {}: {session:?}", known.topic);
+                    return Err(("no matching subscribers is the truth", text));
+                }
+                session.must.insert(number);
+            }
+        }
+        Ok(())
+    }
+
+    /// A message belongs to a session that its publisher does not know.
+    pub(super) fn doubt(&mut self, number: u32) {
+        if let Some(known) = self.messages.get_mut(number as usize) {
+            known.may_repeat = true;
+        }
+    }
+
+    /// The broker has refused a message.
+    pub(super) fn refuse(&mut self, number: u32) {
+        if let Some(known) = self.messages.get_mut(number as usize) {
+            known.due.clear();
+        }
+    }
+
+    /// What the broker has not acknowledged it may have forgotten.
+    pub(super) fn crash(&mut self) {
+        for known in &mut self.messages {
+            if !known.is_acknowledged {
+                // At QoS 2 it need not come again.
+                known.is_uncertain |= known.is_routed && known.qos == QoS::ExactlyOnce;
+                known.is_routed = false;
+                known.due.clear();
+            }
+        }
+    }
+
+    /// An application gets a message.
+    pub(super) fn deliver(
+        &self,
+        client: usize,
+        message: &Message,
+        dup: bool,
+        session: &mut Session,
+        inbox: &mut Inbox,
+        has_store: bool,
+    ) -> Result<(), Broken> {
+        let (topic, qos) = (message.topic().as_str(), message.qos());
+        let number = number_of(message.payload());
+        let known = number.and_then(|number| Some((number, self.get(number)?)));
+        let Some((number, known)) = known else {
+            return Err(("a message that nobody published", format!("{message:?}")));
+        };
+        let text = format!("{number} on {topic} at {qos:?} for {client}, dup {dup}: {known:?}");
+        if known.topic != topic {
+            return Err(("a message keeps its topic", text));
+        }
+        if qos > known.qos {
+            return Err(("no QoS above that of the publisher", text));
+        }
+        let due = session.must.remove(&number);
+        if message.retain() {
+            // What was kept may come with each subscription.
+            return match known.retain {
+                true => Ok(()),
+                false => Err(("only what is to be retained is", text)),
+            };
+        }
+        // What one member of a group leaves behind goes to another, whenever that came.
+        let is_shared = topic.starts_with("s/");
+        if known.from != From::Will && !is_shared && !known.possible.contains(&client) {
+            return Err(("only to subscribers", text));
+        }
+        let before = inbox.seen.insert(number, session.epoch);
+        let is_again = match before {
+            Some(epoch) => !is_shared || epoch == session.epoch,
+            None => false,
+        };
+        let may_repeat = known.may_repeat || qos == QoS::AtLeastOnce;
+        // [5:MQTT-4.3.1-1] [5:MQTT-4.3.3-1]
+        if is_again && !may_repeat {
+            return Err(("at most once, or exactly once", text));
+        }
+        let key = (known.from, known.topic.clone(), known.qos, qos);
+        let last = inbox.last.get(&key).copied();
+        // What was dropped once may come late, when its publisher had to send it again.
+        // So may what came to others before somebody had subscribed.
+        let may_be_late = session.is_waived(topic, number) || known.was_repeated;
+        if before.is_none() && !is_shared && !may_be_late {
+            // [5:MQTT-4.6.0-5] [3:MQTT-4.6.0-6]
+            if last.is_some_and(|last| last > number) {
+                let text = format!("after {last:?}: {text}");
+                return Err(("in the order published", text));
+            }
+            inbox.last.insert(key.clone(), number);
+        }
+        if has_store && qos == QoS::ExactlyOnce && before.is_none() {
+            inbox.undo.push((u64::MAX, number, key, last, due));
+        }
+        Ok(())
+    }
+}

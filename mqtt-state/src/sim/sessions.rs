@@ -1,0 +1,456 @@
+//! What has to be so of every session in the broker: whether it is there, what it is subscribed to, and
+//! which messages it must still get.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use mqtt_codec::QoS;
+use mqtt_topic::{SharedFilter, TopicFilter, TopicName};
+
+use super::watch::Broken;
+use crate::Timestamp;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exists {
+    No,
+    Yes,
+    /// A crash has left that open.
+    Perhaps,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Subscription {
+    qos: QoS,
+    no_local: bool,
+    /// The last SUBACK was sent, and no UNSUBSCRIBE has come.
+    is_sure: bool,
+    /// SUBSCRIBE packets without their SUBACK.
+    pending: u32,
+}
+
+/// The session of one client, as the standard has it.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    exists: Exists,
+    /// The connection that uses it.
+    pub(super) line: Option<u64>,
+    /// Of the last connection, in seconds.
+    expiry_secs: u32,
+    /// While nobody is connected.
+    expires: Option<Timestamp>,
+    /// The store knows all of it.
+    is_stored: bool,
+    /// Sessions of this client so far.
+    pub(super) epoch: u32,
+    subscriptions: BTreeMap<String, Subscription>,
+    /// What may be subscribed to all the same, as a crash may bring it back.
+    ghosts: BTreeSet<String>,
+    /// Acknowledged towards their publishers, and not delivered.
+    pub(super) must: BTreeSet<u32>,
+    /// Ended before its time, for a reason that has to follow at once.
+    unexplained: bool,
+    /// Its client takes it for an older one, and keeps that one's identifiers: nobody has told it, as
+    /// the CONNACK was lost. MQTT has no help for that.
+    pub(super) is_mixed: bool,
+    /// In a topic all messages up to this one may be missing.
+    waived: BTreeMap<String, u32>,
+}
+
+impl Session {
+    pub(super) const fn new() -> Self {
+        Self {
+            exists: Exists::No,
+            line: None,
+            expiry_secs: 0,
+            expires: None,
+            is_stored: true,
+            epoch: 0,
+            subscriptions: BTreeMap::new(),
+            ghosts: BTreeSet::new(),
+            must: BTreeSet::new(),
+            unexplained: false,
+            is_mixed: false,
+            waived: BTreeMap::new(),
+        }
+    }
+
+    fn reset(&mut self, now_there: Exists) {
+        let filters = core::mem::take(&mut self.subscriptions);
+        self.ghosts.extend(filters.into_keys());
+        self.must.clear();
+        self.waived.clear();
+        self.expires = None;
+        self.is_mixed = false;
+        self.exists = now_there;
+        self.is_stored = false;
+        self.epoch += 1;
+    }
+
+    /// The broker has accepted a CONNECT.
+    // [5:MQTT-3.2.2-2] [5:MQTT-3.2.2-3] [3:MQTT-3.2.2-1] [3:MQTT-3.2.2-2] [3:MQTT-3.2.2-3]
+    pub(super) fn connect(
+        &mut self,
+        now: Timestamp,
+        line: u64,
+        clean_start: bool,
+        expiry_secs: u32,
+        present: bool,
+    ) -> Result<(), Broken> {
+        let has_expired = self.expires.is_some_and(|at| at <= now);
+        let expected = match self.exists {
+            _ if clean_start => Some(false),
+            Exists::No => Some(false),
+            Exists::Yes => Some(!has_expired),
+            Exists::Perhaps => None,
+        };
+        let is_wrong = expected.is_some_and(|expected| expected != present);
+        let text = format!("{present}, with a clean start {clean_start}: {self:?}");
+        if self.unexplained && !clean_start {
+            return Err(("a session lives as long as it has to", text));
+        }
+        self.unexplained = false;
+        if is_wrong {
+            return Err(("session present is the truth", text));
+        }
+        if !present {
+            self.reset(Exists::Yes);
+        }
+        self.exists = Exists::Yes;
+        self.line = Some(line);
+        self.expiry_secs = expiry_secs;
+        self.expires = None;
+        self.is_stored = false;
+        Ok(())
+    }
+
+    /// The client goes on with a session that it does not know.
+    pub(super) fn mix(&mut self) {
+        self.is_mixed = true;
+        self.must.clear();
+    }
+
+    /// CONNACK has been sent, so that the store knows of this session.
+    pub(super) fn connack(&mut self, line: u64, present: bool) {
+        if self.line == Some(line) {
+            self.is_stored = true;
+            if !present {
+                self.ghosts.clear();
+            }
+        }
+    }
+
+    /// Its connection is over.
+    pub(super) fn close(&mut self, now: Timestamp, line: u64) {
+        if self.line == Some(line) {
+            self.line = None;
+            self.is_stored = false;
+            for subscription in self.subscriptions.values_mut() {
+                subscription.pending = 0;
+            }
+            self.expires = match self.expiry_secs {
+                u32::MAX => None,
+                secs => Some(now.plus_secs(secs)),
+            };
+        }
+    }
+
+    /// The broker says that it has ended.
+    pub(super) fn end(&mut self, now: Timestamp) {
+        let is_due = self.line.is_none() && self.expires.is_some_and(|at| at <= now);
+        self.unexplained = self.exists == Exists::Yes && !is_due;
+        self.reset(Exists::No);
+        self.line = None;
+    }
+
+    /// All that has happened in one call is known.
+    pub(super) fn settle(&self) -> Result<(), Broken> {
+        match self.unexplained {
+            true => Err(("a session lives as long as it has to", format!("{self:?}"))),
+            false => Ok(()),
+        }
+    }
+
+    /// The store knows everything.
+    pub(super) fn note_stored(&mut self) {
+        self.is_stored = true;
+    }
+
+    pub(super) fn crash(&mut self, has_store: bool) {
+        let was_connected = self.line.take().is_some();
+        if !has_store || (self.is_stored && self.expiry_secs == 0) {
+            self.reset(Exists::No);
+            if !has_store {
+                self.ghosts.clear();
+            }
+        } else if !self.is_stored {
+            self.reset(Exists::Perhaps);
+        } else if was_connected && self.expiry_secs != u32::MAX {
+            // Its clients count as gone since the last entry of the store.
+            self.exists = Exists::Perhaps;
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, filter: &str, qos: QoS, no_local: bool) {
+        let before = self.subscriptions.get(filter);
+        let subscription = Subscription {
+            qos,
+            no_local,
+            is_sure: false,
+            pending: before.map_or(0, |before| before.pending) + 1,
+        };
+        self.subscriptions
+            .insert(String::from(filter), subscription);
+        self.is_stored = false;
+    }
+
+    pub(super) fn suback(&mut self, filter: &str, granted: Option<QoS>) {
+        match (self.subscriptions.get_mut(filter), granted) {
+            (Some(subscription), Some(qos)) => {
+                subscription.pending = subscription.pending.saturating_sub(1);
+                if subscription.pending == 0 {
+                    subscription.qos = qos;
+                    subscription.is_sure = true;
+                }
+            }
+            // Refused: what was there before is still there, perhaps.
+            (Some(_), None) => {
+                self.subscriptions.remove(filter);
+                self.ghosts.insert(String::from(filter));
+            }
+            (None, _) => {}
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, filter: &str) {
+        if self.subscriptions.remove(filter).is_some() {
+            self.ghosts.insert(String::from(filter));
+            self.is_stored = false;
+        }
+    }
+
+    /// UNSUBACK has been sent. What was refused before may have been granted still earlier, so only
+    /// this end is certain.
+    pub(super) fn unsuback(&mut self, filter: &str) {
+        self.ghosts.remove(filter);
+    }
+
+    /// Whether a message may come of one of its subscriptions.
+    pub(super) fn may_get(&self, topic: &str) -> bool {
+        let mut filters = self.subscriptions.keys().chain(&self.ghosts);
+        filters.any(|filter| is_match(filter, topic))
+    }
+
+    /// The highest QoS at which a message has to come, and has to come at all.
+    pub(super) fn has_to_get(&self, topic: &str, is_own: bool) -> Option<QoS> {
+        if self.is_mixed {
+            return None;
+        }
+        let sure = self.subscriptions.iter().filter(|(filter, subscription)| {
+            let is_kept_back = is_own && subscription.no_local;
+            let is_shared = filter.starts_with("$share/");
+            subscription.is_sure && !is_kept_back && !is_shared && is_match(filter, topic)
+        });
+        sure.map(|(_, subscription)| subscription.qos).max()
+    }
+
+    /// The broker has said that messages of this topic are dropped, up to this one.
+    pub(super) fn waive(&mut self, topic: &str, number: u32, of: impl Fn(u32) -> bool) {
+        self.must.retain(|number| !of(*number));
+        self.waived.insert(String::from(topic), number);
+    }
+
+    pub(super) fn is_waived(&self, topic: &str, number: u32) -> bool {
+        self.waived.get(topic).is_some_and(|last| number <= *last)
+    }
+
+    /// What it is subscribed to for certain, in order.
+    pub(super) fn sure(&self) -> Vec<&str> {
+        let sure = self.subscriptions.iter().filter(|(_, it)| it.is_sure);
+        sure.map(|(filter, _)| filter.as_str()).collect()
+    }
+}
+
+pub(super) fn is_match(filter: &str, topic: &str) -> bool {
+    let Ok(name) = TopicName::new(topic) else {
+        return false;
+    };
+    let Ok(filter) = TopicFilter::new(filter) else {
+        return false;
+    };
+    match SharedFilter::new(filter.as_str()) {
+        Ok(shared) => shared.filter().matches(name),
+        Err(_) => filter.matches(name),
+    }
+}
+
+/// What has to become of a will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Its connection is open.
+    Armed,
+    /// To be published then, unless its client is back before.
+    Due(Timestamp),
+    Published,
+    /// Never to be published.
+    Cancelled,
+    /// A crash has left it open; at most once all the same.
+    Perhaps,
+}
+
+#[derive(Clone, Debug)]
+struct Will {
+    client: usize,
+    line: u64,
+    topic: String,
+    delay_secs: u32,
+    expiry_secs: u32,
+    fate: Fate,
+    is_stored: bool,
+}
+
+/// All wills that were ever left.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wills {
+    all: Vec<Will>,
+    /// Published before their time, for a reason that has to follow at once.
+    early: BTreeSet<usize>,
+}
+
+impl Wills {
+    pub(super) fn leave(
+        &mut self,
+        client: usize,
+        line: u64,
+        topic: String,
+        delay_secs: u32,
+        expiry_secs: u32,
+    ) {
+        self.all.push(Will {
+            client,
+            line,
+            topic,
+            delay_secs,
+            expiry_secs,
+            fate: Fate::Armed,
+            is_stored: false,
+        });
+    }
+
+    /// A client is connected: a will of before that was not due is not published.
+    // [5:MQTT-3.1.3-9]
+    pub(super) fn connect(
+        &mut self,
+        now: Timestamp,
+        client: usize,
+        present: bool,
+    ) -> Result<(), Broken> {
+        for will in self.all.iter_mut().filter(|will| will.client == client) {
+            match will.fate {
+                Fate::Due(at) if at > now && present => {
+                    will.fate = Fate::Cancelled;
+                    will.is_stored = false;
+                }
+                Fate::Due(_) => {
+                    return Err(("a will that is due is published", format!("{will:?}")));
+                }
+                // Whatever became of it is over by now.
+                Fate::Perhaps if present => {}
+                Fate::Perhaps | Fate::Armed | Fate::Published | Fate::Cancelled => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection is over. [5:MQTT-3.1.2-8] [5:MQTT-3.1.2-10] [3:MQTT-3.1.2-8] [3:MQTT-3.1.2-10]
+    pub(super) fn close(&mut self, now: Timestamp, line: u64, normally: bool) {
+        for will in self.all.iter_mut().filter(|will| will.line == line) {
+            if will.fate == Fate::Armed {
+                will.is_stored = false;
+                let wait = will.delay_secs.min(will.expiry_secs);
+                will.fate = match normally {
+                    true => Fate::Cancelled,
+                    false => Fate::Due(now.plus_secs(wait)),
+                };
+            }
+        }
+    }
+
+    /// The broker has published one.
+    pub(super) fn publish(&mut self, now: Timestamp, topic: &str) -> Result<(), Broken> {
+        let found = self.all.iter_mut().enumerate();
+        let mut found = found.filter(|(_, will)| will.topic == topic);
+        let Some((place, will)) = found.next() else {
+            return Err(("a will that nobody left", String::from(topic)));
+        };
+        match will.fate {
+            Fate::Due(at) if at <= now => {}
+            Fate::Due(_) => {
+                self.early.insert(place);
+            }
+            Fate::Perhaps => {}
+            Fate::Armed | Fate::Published | Fate::Cancelled => {
+                return Err(("a will that was not to be published", format!("{will:?}")));
+            }
+        }
+        will.fate = Fate::Published;
+        will.is_stored = false;
+        Ok(())
+    }
+
+    /// The session of a client has ended, so that its will could not wait.
+    pub(super) fn end_session(&mut self, client: usize) -> Result<(), Broken> {
+        let all = &self.all;
+        self.early.retain(|place| all[*place].client != client);
+        let left = all
+            .iter()
+            .find(|will| will.client == client && matches!(will.fate, Fate::Due(_)));
+        match left {
+            Some(will) => Err(("a will does not outlive its session", format!("{will:?}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// All that has happened is known, and all that is due was done.
+    pub(super) fn settle(&self, now: Timestamp) -> Result<(), Broken> {
+        if let Some(place) = self.early.first() {
+            return Err((
+                "a will waits for its delay",
+                format!("{:?}", self.all[*place]),
+            ));
+        }
+        let late = self
+            .all
+            .iter()
+            .find(|will| matches!(will.fate, Fate::Due(at) if at <= now));
+        match late {
+            Some(will) => Err(("a will that is due is published", format!("{will:?}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The store knows everything.
+    pub(super) fn note_stored(&mut self) {
+        for will in &mut self.all {
+            will.is_stored = true;
+        }
+    }
+
+    pub(super) fn connack(&mut self, line: u64) {
+        for will in self.all.iter_mut().filter(|will| will.line == line) {
+            will.is_stored |= will.fate == Fate::Armed;
+        }
+    }
+
+    pub(super) fn crash(&mut self, has_store: bool) {
+        for will in &mut self.all {
+            will.fate = match will.fate {
+                Fate::Published | Fate::Cancelled if will.is_stored => will.fate,
+                Fate::Armed | Fate::Due(_) if !has_store => Fate::Cancelled,
+                Fate::Published | Fate::Cancelled if !has_store => will.fate,
+                _ => Fate::Perhaps,
+            };
+        }
+    }
+}

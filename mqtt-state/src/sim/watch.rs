@@ -1,0 +1,284 @@
+//! Looks at every packet of a connection, on both sides: what the standard forbids whatever happens.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use mqtt_codec::{PacketId, Parsed, ProtocolVersion, QoS, ReasonCode, decode};
+
+use super::packets::{AckKind, Limits, Seen};
+
+/// What a packet identifier stands for at its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flight {
+    Publish {
+        number: u32,
+        qos: QoS,
+        /// The connection that it was last sent on.
+        line: u64,
+    },
+    /// PUBREC has come.
+    Release { number: u32 },
+    /// SUBSCRIBE or UNSUBSCRIBE; dies with its connection.
+    Request { line: u64 },
+}
+
+/// The identifiers that one side has in use: one space for all, for the life of the session.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flights {
+    in_use: BTreeMap<PacketId, Flight>,
+    /// The sender has been made from what was stored: it may not know what it has sent.
+    pub(super) is_restored: bool,
+}
+
+impl Flights {
+    pub(super) fn forget_all(&mut self) {
+        self.in_use.clear();
+    }
+
+    /// What dies with a connection.
+    pub(super) fn end_line(&mut self, line: u64) {
+        self.in_use
+            .retain(|_, flight| *flight != Flight::Request { line });
+    }
+}
+
+/// A rule that was broken, and how.
+pub(super) type Broken = (&'static str, String);
+
+/// One direction of a connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Way {
+    /// Handed out, and no whole packet yet.
+    partial: Vec<u8>,
+    packets: usize,
+    /// PUBLISH packets above QoS 0 that are not acknowledged, as its sender knows.
+    unacknowledged: BTreeSet<PacketId>,
+    /// What the other side takes.
+    pub(super) limits: Limits,
+    aliases: BTreeMap<u16, String>,
+    /// No packet may follow.
+    has_ended: bool,
+}
+
+impl Way {
+    /// Splits what a machine handed out into packets.
+    pub(super) fn packets(
+        &mut self,
+        version: ProtocolVersion,
+        bytes: &[u8],
+    ) -> Result<Vec<(Seen, usize)>, Broken> {
+        self.partial.extend_from_slice(bytes);
+        let mut seen = Vec::new();
+        let mut at = 0;
+        loop {
+            let rest = self.partial.get(at..).unwrap_or_default();
+            match decode(rest, version, u32::MAX) {
+                Ok(Parsed::Complete((packet, size))) => {
+                    seen.push((Seen::of(&packet), size));
+                    at += size;
+                }
+                Ok(Parsed::Partial { .. }) => break,
+                Err(error) => return Err(("a packet that is none", format!("{error:?}"))),
+            }
+        }
+        self.partial.drain(..at);
+        Ok(seen)
+    }
+
+    /// The sender hands out a packet.
+    pub(super) fn send(
+        &mut self,
+        line: u64,
+        seen: &Seen,
+        size: usize,
+        flights: &mut Flights,
+        own_in_flight_max: u16,
+    ) -> Result<(), Broken> {
+        if self.has_ended {
+            return Err(("nothing after the last packet", format!("{seen:?}")));
+        }
+        let is_first = self.packets == 0;
+        self.packets += 1;
+        let begins = matches!(seen, Seen::Connect { .. } | Seen::ConnAck { .. });
+        // [5:MQTT-3.1.0-1] [3:MQTT-3.1.0-1] [5:MQTT-3.2.0-1] [3:MQTT-3.2.0-1] [5:MQTT-3.1.0-2] [3:MQTT-3.1.0-2] [5:MQTT-3.2.0-2]
+        if is_first != begins {
+            return Err((
+                "CONNECT and CONNACK come first, and once",
+                format!("{seen:?}"),
+            ));
+        }
+        // [5:MQTT-3.1.2-24] [5:MQTT-3.2.2-15]
+        if u64::try_from(size).unwrap_or(u64::MAX) > u64::from(self.limits.packet_size_max) {
+            let maximum = self.limits.packet_size_max;
+            return Err((
+                "no packet above the maximum size",
+                format!("{size} > {maximum}: {seen:?}"),
+            ));
+        }
+        match seen {
+            Seen::Publish {
+                id,
+                qos,
+                dup,
+                topic,
+                alias,
+                number,
+            } => {
+                self.check_alias(topic.as_deref(), *alias)?;
+                let Some(number) = *number else {
+                    return Err(("a payload that nobody published", format!("{seen:?}")));
+                };
+                if let Some(id) = *id {
+                    self.send_publish(line, id, *qos, *dup, number, flights)?;
+                    let len = self.unacknowledged.len();
+                    let maximum = self.limits.receive_maximum.min(own_in_flight_max);
+                    // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9]
+                    if len > usize::from(maximum) {
+                        return Err(("Receive Maximum", format!("{len} > {maximum}: {seen:?}")));
+                    }
+                }
+            }
+            Seen::Ack {
+                kind: AckKind::PubRel,
+                id,
+                reason: ReasonCode::Success,
+            } => match flights.in_use.get(id).copied() {
+                Some(Flight::Release { .. }) => {}
+                // It was stored that PUBREC has come, and what came of it was not.
+                None if flights.is_restored => {}
+                other => {
+                    return Err(("PUBREL after PUBREC", format!("{id} is {other:?}")));
+                }
+            },
+            Seen::Subscribe { id, .. } | Seen::Unsubscribe { id, .. } => {
+                // [5:MQTT-2.2.1-3] [3:MQTT-2.3.1-2]
+                if let Some(flight) = flights.in_use.insert(*id, Flight::Request { line }) {
+                    return Err((
+                        "an identifier in use",
+                        format!("{id} is {flight:?}: {seen:?}"),
+                    ));
+                }
+            }
+            Seen::Disconnect => self.has_ended = true,
+            Seen::ConnAck { is_accepted, .. } => self.has_ended = !is_accepted,
+            Seen::Connect { .. }
+            | Seen::Ack { .. }
+            | Seen::SubAck { .. }
+            | Seen::UnsubAck { .. }
+            | Seen::Other => {}
+        }
+        Ok(())
+    }
+
+    fn check_alias(&mut self, topic: Option<&str>, alias: Option<u16>) -> Result<(), Broken> {
+        let Some(alias) = alias else {
+            return Ok(());
+        };
+        // [5:MQTT-3.1.2-26] [5:MQTT-3.2.2-17]
+        if alias > self.limits.topic_alias_maximum {
+            return Err(("Topic Alias Maximum", format!("{alias}")));
+        }
+        match topic {
+            Some(topic) => {
+                self.aliases.insert(alias, String::from(topic));
+            }
+            None if self.aliases.contains_key(&alias) => {}
+            // [5:MQTT-3.3.2-7]
+            None => return Err(("an alias of an earlier connection", format!("{alias}"))),
+        }
+        Ok(())
+    }
+
+    // [5:MQTT-2.2.1-4] [3:MQTT-2.3.1-4] [5:MQTT-3.3.1-1] [3:MQTT-3.3.1-1] [5:MQTT-4.3.3-2] [3:MQTT-4.3.3-1]
+    fn send_publish(
+        &mut self,
+        line: u64,
+        id: PacketId,
+        qos: QoS,
+        dup: bool,
+        number: u32,
+        flights: &mut Flights,
+    ) -> Result<(), Broken> {
+        let flight = flights.in_use.get(&id).copied();
+        let text = format!("{id} for {number} is {flight:?}, dup {dup}");
+        match flight {
+            None if dup && !flights.is_restored => {
+                return Err(("DUP without a first sending", text));
+            }
+            None => {}
+            Some(Flight::Publish {
+                number: of,
+                qos: sent_at,
+                line: sent_on,
+            }) => {
+                let is_again = of == number && sent_at == qos && sent_on != line;
+                if !is_again {
+                    return Err(("an identifier in use", text));
+                }
+                if !dup {
+                    return Err(("DUP when it is sent again", text));
+                }
+            }
+            // It was stored that it was sent, and not what came of it.
+            Some(Flight::Release { number: of }) if flights.is_restored && of == number && dup => {}
+            Some(Flight::Release { .. } | Flight::Request { .. }) => {
+                return Err(("an identifier in use", text));
+            }
+        }
+        flights
+            .in_use
+            .insert(id, Flight::Publish { number, qos, line });
+        self.unacknowledged.insert(id);
+        Ok(())
+    }
+
+    /// The sender has taken a packet that came the other way.
+    pub(super) fn hear(&mut self, seen: &Seen, flights: &mut Flights) {
+        match seen {
+            Seen::Ack { kind, id, reason } => {
+                let has_failed = reason.value() >= 0x80;
+                let flight = flights.in_use.get(id).copied();
+                match (kind, flight) {
+                    (
+                        AckKind::PubAck,
+                        Some(Flight::Publish {
+                            qos: QoS::AtLeastOnce,
+                            ..
+                        }),
+                    )
+                    | (AckKind::PubComp, Some(Flight::Release { .. })) => {
+                        flights.in_use.remove(id);
+                        self.unacknowledged.remove(id);
+                    }
+                    (
+                        AckKind::PubRec,
+                        Some(Flight::Publish {
+                            number,
+                            qos: QoS::ExactlyOnce,
+                            ..
+                        }),
+                    ) => {
+                        if has_failed {
+                            flights.in_use.remove(id);
+                            self.unacknowledged.remove(id);
+                        } else {
+                            flights.in_use.insert(*id, Flight::Release { number });
+                        }
+                    }
+                    (AckKind::PubComp, None) => {
+                        self.unacknowledged.remove(id);
+                    }
+                    _ => {}
+                }
+            }
+            Seen::SubAck { id, .. } | Seen::UnsubAck { id } => {
+                if matches!(flights.in_use.get(id), Some(Flight::Request { .. })) {
+                    flights.in_use.remove(id);
+                }
+            }
+            _ => {}
+        }
+    }
+}

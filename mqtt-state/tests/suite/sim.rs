@@ -1,0 +1,144 @@
+//! The simulation: nothing is broken, it says so when something is, and it is nobody's but its seed's.
+
+use std::fs;
+use std::path::Path;
+
+use mqtt_state::broker::{JournalEntry, PublishAnswer, StoreKey, StoreValue};
+use mqtt_state::sim::{self, Coverage, Embedder, Plain, Plan};
+
+#[test]
+fn whatever_goes_wrong_nothing_is_broken() {
+    let mut coverage = Coverage::default();
+    for seed in 0..200 {
+        let report = sim::run(seed, &mut Plain::default());
+        if let Some(failure) = report.failure {
+            panic!("seed {seed}: {failure}");
+        }
+        coverage.add(&report.coverage);
+    }
+    assert_eq!(coverage.missing(), [""; 0], "all of it was met");
+    assert!(coverage.delivered > 1000 && coverage.repeated > 100);
+}
+
+#[test]
+fn one_seed_is_one_run_byte_by_byte() {
+    for seed in 0..20 {
+        let run = || sim::trace(&Plan::new(seed), &mut Plain::default());
+        let (first, second) = (run(), run());
+        assert_eq!(first, second, "seed {seed}");
+        assert_eq!(sim::run(seed, &mut Plain::default()).digest, first.digest);
+        assert_ne!(
+            sim::run(seed + 1, &mut Plain::default()).digest,
+            first.digest
+        );
+    }
+}
+
+/// A store that forgets every third entry.
+#[derive(Default)]
+struct Forgetful {
+    table: Plain,
+    entries: usize,
+}
+
+impl Embedder for Forgetful {
+    fn write(&mut self, entry: &JournalEntry) {
+        self.entries += 1;
+        if !self.entries.is_multiple_of(3) {
+            self.table.write(entry);
+        }
+    }
+
+    fn read(&self, put: &mut dyn FnMut(StoreKey, StoreValue)) {
+        self.table.read(put);
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[test]
+fn a_store_that_forgets_is_found_out_and_fewer_steps_show_it() {
+    let mut store = Forgetful::default();
+    let fails = |seed: &u64| sim::run(*seed, &mut Forgetful::default()).failure.is_some();
+    let seed = (0..100).find(fails).unwrap();
+    let plan = Plan::new(seed);
+    let rule = sim::run_plan(&plan, &mut store).failure.unwrap().rule;
+    let short = sim::shrink(&plan, &mut store);
+    assert!(short.len() * 4 < plan.len(), "{} steps", short.len());
+    assert_eq!(
+        sim::run_plan(&short, &mut store).failure.unwrap().rule,
+        rule
+    );
+}
+
+/// A policy that lets nobody publish, and says so.
+#[derive(Default)]
+struct Closed(Plain);
+
+impl Embedder for Closed {
+    fn write(&mut self, entry: &JournalEntry) {
+        self.0.write(entry);
+    }
+
+    fn read(&self, put: &mut dyn FnMut(StoreKey, StoreValue)) {
+        self.0.read(put);
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn broker_config(&self, mut chosen: mqtt_state::broker::Config) -> mqtt_state::broker::Config {
+        chosen.ask.publish = true;
+        chosen
+    }
+
+    fn decide_publish(&mut self, _: &str, _: &mqtt_codec::Message) -> PublishAnswer {
+        PublishAnswer::Drop
+    }
+}
+
+#[test]
+fn a_policy_of_the_embedder_is_asked() {
+    let mut with_local = 0;
+    for seed in 0..20 {
+        let report = sim::run(seed, &mut Closed::default());
+        assert_eq!(report.failure, None, "seed {seed}");
+        // What the broker itself publishes is not asked for.
+        with_local += report.coverage.delivered;
+    }
+    let open: u64 = (0..20)
+        .map(|seed| sim::run(seed, &mut Plain::default()).coverage.delivered)
+        .sum();
+    assert!(with_local * 2 < open, "{with_local} of {open}");
+}
+
+/// The machines are the same with the feature and without: it adds one module, and nothing else is
+/// compiled otherwise.
+#[test]
+fn the_feature_adds_one_module_and_changes_no_machine() {
+    fn search(folder: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                search(&path, found);
+            } else {
+                let text = fs::read_to_string(&path).unwrap();
+                let lines = text.lines().collect::<Vec<_>>();
+                for pair in lines.windows(2) {
+                    if pair[0].contains("feature = \"sim\"") {
+                        found.push(format!("{} {}", pair[0].trim(), pair[1].trim()));
+                    }
+                }
+            }
+        }
+    }
+    let mut found = Vec::new();
+    search(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut found,
+    );
+    assert_eq!(found, ["#[cfg(feature = \"sim\")] pub mod sim;"]);
+}
