@@ -92,23 +92,19 @@ impl Line {
     /// Carries bytes to and fro until all are silent.
     fn settle(&mut self) -> Told {
         let mut told = Told::default();
-        loop {
-            let mut moved = self.publisher.send(&mut self.broker, &mut told);
-            moved |= self.subscriber.send(&mut self.broker, &mut told);
-            while self.broker.poll_event().is_some() {}
-            while let Some(ready) = self.broker.poll_ready() {
-                let end = if ready == self.publisher.connection {
-                    &mut self.publisher
-                } else {
-                    &mut self.subscriber
-                };
-                end.receive(&mut self.broker, &mut told);
-                moved = true;
-            }
-            if !moved {
-                return told;
-            }
+        self.publisher.send(&mut self.broker, &mut told);
+        self.subscriber.send(&mut self.broker, &mut told);
+        while let Some(ready) = self.broker.poll_ready() {
+            let end = if ready == self.publisher.connection {
+                &mut self.publisher
+            } else {
+                &mut self.subscriber
+            };
+            end.receive(&mut self.broker, &mut told);
+            end.send(&mut self.broker, &mut told);
         }
+        while self.broker.poll_event().is_some() {}
+        told
     }
 }
 
@@ -131,17 +127,16 @@ impl End {
         }
     }
 
-    /// From the client to the broker; answers whether there was anything.
-    fn send(&mut self, broker: &mut Broker, told: &mut Told) -> bool {
+    /// From the client to the broker.
+    fn send(&mut self, broker: &mut Broker, told: &mut Told) {
         self.up.clear();
         while self.client.poll_transmit(NOW, MAX_BYTES, &mut self.up) == Transmit::More {}
         told.hear(&mut self.client);
         if self.up.is_empty() {
-            return false;
+            return;
         }
         let taken = broker.handle_input(NOW, self.connection, &self.up);
         assert_eq!(taken.bytes, self.up.len(), "nothing holds the broker back");
-        true
     }
 
     /// From the broker to the client.

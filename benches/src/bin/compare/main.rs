@@ -81,6 +81,12 @@ fn main() -> ExitCode {
             suite.cases().iter_mut().filter(named).for_each(measure);
             ExitCode::SUCCESS
         }
+        // What runs for each number of sessions.
+        ["--sessions", sessions, subscriptions] if suite.name == "session" => {
+            let number = |text: &str| text.parse().expect("a number");
+            session::sessions::run(number(sessions), number(subscriptions));
+            ExitCode::SUCCESS
+        }
         ["--list"] => {
             for case in suite.cases() {
                 println!("{:<12} {}", case.workload, case.subject);
@@ -146,7 +152,17 @@ fn compare(suite: &Suite) -> ExitCode {
     let allocations = time::allocations(&mut cases);
     let rows = table::rows(&cases, &instructions, &times, &allocations);
     table::print(&rows);
-    if bars::check(&rows, suite.bars) {
+    let mut holds = bars::check(&rows, suite.bars);
+    if suite.name == "session" {
+        match session::sessions::compare() {
+            Ok(of_sessions) => holds &= of_sessions,
+            Err(error) => {
+                eprintln!("compare: {error}");
+                holds = false;
+            }
+        }
+    }
+    if holds {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

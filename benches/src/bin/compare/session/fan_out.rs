@@ -9,10 +9,10 @@ use mqtt_state::{Timestamp, Transmit};
 
 use crate::case::{Case, Kind};
 
-const NOW: Timestamp = Timestamp::ZERO;
+pub(super) const NOW: Timestamp = Timestamp::ZERO;
 const TOPIC: &str = "site/7/building/3/alarm";
 const PAYLOAD: [u8; 64] = [0x55; 64];
-const MAX_BYTES: usize = 16 * 1024;
+pub(super) const MAX_BYTES: usize = 16 * 1024;
 
 /// A broker with its clients, of which only the bytes are there.
 struct Fan {
@@ -25,7 +25,12 @@ struct Fan {
 }
 
 /// Sends a packet to a broker, and throws away what it answers.
-fn say(broker: &mut Broker, id: ConnectionId, version: ProtocolVersion, packet: &Packet<'_>) {
+pub(super) fn say(
+    broker: &mut Broker,
+    id: ConnectionId,
+    version: ProtocolVersion,
+    packet: &Packet<'_>,
+) {
     let mut bytes = Vec::new();
     packet.encode_to(version, &mut bytes).expect("a packet");
     assert_eq!(broker.handle_input(NOW, id, &bytes).bytes, bytes.len());
@@ -35,7 +40,11 @@ fn say(broker: &mut Broker, id: ConnectionId, version: ProtocolVersion, packet: 
     while broker.poll_event().is_some() {}
 }
 
-fn connect(broker: &mut Broker, version: ProtocolVersion, client_id: &str) -> ConnectionId {
+pub(super) fn connect(
+    broker: &mut Broker,
+    version: ProtocolVersion,
+    client_id: &str,
+) -> ConnectionId {
     let id = broker.accept(NOW, Peer::default()).expect("room for it");
     let connect = Connect::new(version, Str::new(client_id).expect("a short text"));
     say(broker, id, version, &Packet::Connect(connect));

@@ -1,10 +1,12 @@
 //! A broker at work. S1: one message after the other from a publisher through a broker to a
 //! subscriber, all of them machines that see only bytes, everything acknowledged. F: one message to
-//! many subscribers of both versions, each drained and acknowledged at once.
+//! many subscribers of both versions, each drained and acknowledged at once. And
+//! up to a million connected sessions.
 
 mod fan_out;
 #[cfg(feature = "peers")]
 mod peers;
+pub(crate) mod sessions;
 
 use mqtt_benches::Line;
 use mqtt_codec::{ProtocolVersion, QoS};
