@@ -107,6 +107,14 @@ pub struct Config {
     pub seed: u64,
 }
 
+impl Config {
+    /// Whether clients may be too fast.
+    #[inline]
+    pub(super) const fn has_rates(&self) -> bool {
+        self.packets_per_sec_max.is_some() || self.bytes_per_sec_max.is_some()
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

@@ -139,7 +139,7 @@ impl Broker {
         entry.connection = Some(id);
         entry.expiry_secs = expiry_secs;
         // [5:MQTT-3.1.2-7] [3:MQTT-3.1.2-8] [3:MQTT-3.1.2-12] A new CONNECT brings its own will, or none.
-        entry.will = connect.will.map(|will| *will);
+        entry.will = connect.will;
         let asks = self.config.ask.publish && entry.will.is_some();
         entry.will_peer = asks.then(|| Arc::clone(&connection.peer));
         connection.session = Some(key);

@@ -51,6 +51,26 @@ pub(super) struct Connection {
     ready: Ready,
 }
 
+impl Connection {
+    /// Whether its timer is set early enough.
+    #[inline]
+    pub(super) fn is_armed(&self) -> bool {
+        match (self.timer_at, self.link.deadline()) {
+            (Some(at), Some(deadline)) => at <= deadline.at,
+            (None, Some(_)) => false,
+            (_, None) => true,
+        }
+    }
+
+    /// It has been drained.
+    #[inline]
+    pub(super) fn note_drained(&mut self) {
+        if self.ready == Ready::HandedOut {
+            self.ready = Ready::No;
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ready {
     No,
@@ -107,6 +127,7 @@ impl Connections {
     }
 
     /// The connection has output: it is handed out once until it is drained.
+    #[inline]
     pub(super) fn mark_ready(&mut self, id: ConnectionId) {
         if let Some(connection) = self.entries.get_mut(id.0)
             && connection.ready == Ready::No
@@ -118,10 +139,8 @@ impl Connections {
 
     /// The connection has been drained.
     pub(super) fn mark_drained(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.entries.get_mut(id.0)
-            && connection.ready == Ready::HandedOut
-        {
-            connection.ready = Ready::No;
+        if let Some(connection) = self.entries.get_mut(id.0) {
+            connection.note_drained();
         }
     }
 

@@ -72,6 +72,7 @@ impl Broker {
     ) -> Result<LocalSubscription, IndexError> {
         let subscription = LocalSubscription(self.next_local);
         self.local.insert(filter, subscription, ())?;
+        self.weigh_indexes();
         self.next_local = self.next_local.saturating_add(1);
         self.note_local_interest(filter, true);
         Ok(subscription)
@@ -80,7 +81,9 @@ impl Broker {
     /// Ends a subscription of the embedder's own. Answers whether there was one.
     pub fn unsubscribe_local(&mut self, subscription: LocalSubscription) -> bool {
         self.note_local_gone(subscription);
-        self.local.remove_subscriber(subscription) > 0
+        let removed = self.local.remove_subscriber(subscription);
+        self.weigh_indexes();
+        removed > 0
     }
 
     /// The retained message of a topic.

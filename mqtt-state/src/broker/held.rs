@@ -17,9 +17,12 @@ use super::sessions::SessionKey;
 use super::{Broker, ConnectionId};
 use crate::{CloseCause, Timestamp};
 
-/// The packets of one connection that wait, in their order.
+/// The packets of one connection that wait, in their order. Mostly there are none.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct Held(Option<Box<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
     packets: VecDeque<Packet>,
     /// Of all of them.
     bytes: usize,
@@ -85,30 +88,39 @@ impl Packet {
 }
 
 impl Held {
+    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.packets.len()
+        self.0.as_ref().map_or(0, |waiting| waiting.packets.len())
     }
 
     fn push(&mut self, packet: Packet) {
-        self.bytes = self.bytes.saturating_add(packet.len_held());
-        self.packets.push_back(packet);
+        let waiting = self.0.get_or_insert_default();
+        waiting.bytes = waiting.bytes.saturating_add(packet.len_held());
+        waiting.packets.push_back(packet);
     }
 
     /// Bytes of the packets that wait.
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
+    pub(super) fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |waiting| waiting.bytes)
+    }
+
+    fn packets(&self) -> impl Iterator<Item = &Packet> {
+        { self.0.iter() }.flat_map(|waiting| &waiting.packets)
+    }
+
+    fn packets_mut(&mut self) -> impl Iterator<Item = &mut Packet> {
+        { self.0.iter_mut() }.flat_map(|waiting| &mut waiting.packets)
     }
 
     fn take_decided(&mut self) -> Option<Packet> {
-        let is_decided = self.packets.front().is_some_and(Packet::is_decided);
-        let packet = if is_decided {
-            self.packets.pop_front()
-        } else {
-            None
-        }?;
-        self.bytes = self.bytes.saturating_sub(packet.len_held());
-        if self.packets.is_empty() {
-            self.packets = VecDeque::new();
+        let waiting = self.0.as_mut()?;
+        if !waiting.packets.front().is_some_and(Packet::is_decided) {
+            return None;
+        }
+        let packet = waiting.packets.pop_front()?;
+        waiting.bytes = waiting.bytes.saturating_sub(packet.len_held());
+        if waiting.packets.is_empty() {
+            self.0 = None;
         }
         Some(packet)
     }
@@ -233,7 +245,7 @@ impl Broker {
     pub(super) fn holds_publish(&self, id: ConnectionId, wanted: PublishDecision) -> bool {
         let packets = self.connections.get(id).into_iter();
         { packets }
-            .flat_map(|connection| &connection.held.packets)
+            .flat_map(|connection| connection.held.packets())
             .any(|packet| matches!(packet, Packet::Publish { decision, .. } if *decision == Some(wanted)))
     }
 
@@ -245,7 +257,7 @@ impl Broker {
         given: PublishAnswer,
     ) {
         let packets = self.connections.get_mut(id).into_iter();
-        for packet in { packets }.flat_map(|connection| &mut connection.held.packets) {
+        for packet in { packets }.flat_map(|connection| connection.held.packets_mut()) {
             if let Packet::Publish {
                 decision, answer, ..
             } = packet
@@ -266,7 +278,7 @@ impl Broker {
         given: SubscribeAnswer,
     ) {
         let packets = self.connections.get_mut(id).into_iter();
-        let packets = { packets }.flat_map(|connection| &mut connection.held.packets);
+        let packets = { packets }.flat_map(|connection| connection.held.packets_mut());
         let filters = packets.filter_map(|packet| match packet {
             Packet::Subscribe { filters, .. } => Some(filters),
             Packet::Publish { .. } | Packet::Unsubscribe { .. } | Packet::Disconnect { .. } => None,
@@ -403,7 +415,7 @@ impl Broker {
         connection.request = None;
         let held = core::mem::take(&mut connection.held);
         self.decisions.note_done(held.bytes());
-        let packets = held.packets;
+        let packets = held.0.map_or_else(VecDeque::new, |waiting| waiting.packets);
         if let Some(question) = connection.question.take() {
             self.forget_question(question);
         }

@@ -26,15 +26,24 @@ impl Broker {
 
     /// The same beside messages and sessions.
     pub(super) fn kept_elsewhere(&self) -> usize {
+        { self.indexes_bytes }
+            .saturating_add(self.router.groups_len().saturating_mul(MAP_ENTRY))
+            .saturating_sub(self.empty_bytes)
+    }
+
+    /// Subscriptions or retained messages have come or gone: they are weighed anew.
+    pub(super) fn weigh_indexes(&mut self) {
+        self.indexes_bytes = self.weight_of_indexes();
+    }
+
+    pub(super) fn weight_of_indexes(&self) -> usize {
         [
             self.subscriptions.memory(),
-            self.router.groups_len().saturating_mul(MAP_ENTRY),
             self.local.memory(),
             self.retained.memory(),
         ]
         .into_iter()
         .fold(0, usize::saturating_add)
-        .saturating_sub(self.empty_bytes)
     }
 
     /// Whether so many bytes more may be kept.

@@ -130,6 +130,8 @@ pub struct Broker {
     counts: Counts,
     /// What the tables hold that nobody has put anything in.
     empty_bytes: usize,
+    /// Of the indexes of subscriptions and retained messages.
+    indexes_bytes: usize,
     /// Client identifiers assigned so far.
     assigned: u64,
 }
@@ -258,9 +260,11 @@ impl Broker {
             traffic: Traffic::default(),
             counts: Counts::default(),
             empty_bytes: 0,
+            indexes_bytes: 0,
             assigned: 0,
             config,
         };
+        broker.weigh_indexes();
         broker.empty_bytes = broker.kept_bytes();
         broker
     }
@@ -419,9 +423,9 @@ impl Broker {
                 return Transmit::Close;
             };
             let key = connection.session;
-            let entry = key.and_then(|key| self.sessions.get_mut(key));
+            let mut entry = key.and_then(|key| self.sessions.get_mut(key));
             let kept_as = entry.as_ref().and_then(|entry| entry.kept_as());
-            let (client_id, session) = match entry {
+            let (client_id, session) = match &mut entry {
                 Some(entry) => (&*entry.client_id, Some(&mut entry.session)),
                 None => ("", None),
             };
@@ -437,6 +441,12 @@ impl Broker {
                 .link
                 .transmit(now, room, out, session, &mut deliveries);
             self.traffic.note_sent(out.len().saturating_sub(before));
+            // Mostly that is all.
+            let rests = entry.is_none_or(|entry| entry.rests());
+            if transmit == Transmit::Idle && rests && !self.store.journal.is_on() {
+                connection.note_drained();
+                return transmit;
+            }
             // Retained messages that a new subscription still has to get follow in slices.
             let replays = match key {
                 Some(key) if transmit == Transmit::Idle => self.advance_replays(now, key),
@@ -564,13 +574,14 @@ impl Broker {
 
     /// A call begins: time goes on, and some work may be done.
     fn begin(&mut self, now: Timestamp) -> Timestamp {
+        debug_assert_eq!(self.indexes_bytes, self.weight_of_indexes());
         self.work.begin(self.config.work_per_call);
         self.clock.advance(now)
     }
 
     fn is_too_fast(&self, connection: &connections::Connection) -> bool {
-        let until = connection.rates.blocked_until(self.clock.latest());
-        until.is_some()
+        let has_rates = self.config.has_rates();
+        has_rates && { connection.rates.blocked_until(self.clock.latest()) }.is_some()
     }
 
     fn note_input(&mut self, now: Timestamp, id: ConnectionId, len: usize) -> Timestamp {
@@ -685,14 +696,18 @@ impl Broker {
         let entry = key.and_then(|key| self.sessions.get(key));
         let session = entry.map(|entry| &entry.session);
         let replays = entry.is_some_and(|entry| !entry.replays.is_empty());
+        let is_oversized = session.is_some_and(|session| session.outbound.is_oversized());
+        let is_armed = connection.is_armed();
         if replays || connection.link.has_output(session) {
             self.connections.mark_ready(id);
         }
-        if let Some(key) = key {
+        if is_oversized && let Some(key) = key {
             self.give_back(key);
         }
         self.wait_for_store(id);
-        self.arm(id);
+        if !is_armed {
+            self.arm(id);
+        }
     }
 
     fn forget(&mut self, id: ConnectionId) {
@@ -753,11 +768,12 @@ impl Intake for Input<'_> {
         let Some(connection) = broker.connections.get_mut(self.id) else {
             return;
         };
-        connection
-            .rates
-            .note(self.now, frame.size(), &broker.config);
-        if let Some(at) = connection.rates.blocked_until(self.now) {
-            broker.timers.set(at, Timer::Rate(self.id));
+        if broker.config.has_rates() {
+            let rates = &mut connection.rates;
+            rates.note(self.now, frame.size(), &broker.config);
+            if let Some(at) = rates.blocked_until(self.now) {
+                broker.timers.set(at, Timer::Rate(self.id));
+            }
         }
         let (cause, text) = match connection.link.decode(frame) {
             Ok(packet) => {

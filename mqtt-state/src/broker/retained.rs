@@ -1,6 +1,5 @@
 //! Retained messages: keeping them, and greeting new subscriptions with them.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
@@ -56,6 +55,7 @@ impl Broker {
                 self.not_retained(name);
             }
         }
+        self.weigh_indexes();
     }
 
     /// Forgets the retained message of a topic, as a newer one has come. A replay of it that still
@@ -75,6 +75,7 @@ impl Broker {
             }
             self.store.record_not_retained(&removed);
             self.store.release(removed);
+            self.weigh_indexes();
         }
     }
 
@@ -173,12 +174,10 @@ impl Broker {
                 queued |= self.deliver(key, &reference, copy);
                 self.store.release(reference);
             }
-            if let Some(entry) = self.sessions.get_mut(key) {
-                if progress == QueryProgress::More {
-                    entry.replays.push_front(replay);
-                } else if entry.replays.is_empty() {
-                    entry.replays = VecDeque::new();
-                }
+            if progress == QueryProgress::More
+                && let Some(entry) = self.sessions.get_mut(key)
+            {
+                entry.replays.push_front(replay);
             }
             self.sessions.weigh(key);
         }

@@ -29,7 +29,7 @@ pub(super) struct SessionEntry {
     pub(super) expiry_secs: u32,
     /// When the session ends, while its client is away.
     pub(super) expires_at: Option<Timestamp>,
-    pub(super) will: Option<WillRequest>,
+    pub(super) will: Option<Box<WillRequest>>,
     /// Who left the will, where somebody has to be asked about it.
     pub(super) will_peer: Option<Arc<Peer>>,
     /// Its name in the store, if anything of it is kept there.
@@ -43,7 +43,7 @@ pub(super) struct SessionEntry {
     /// Bytes that it has been counted for.
     counted: usize,
     /// Retained messages that new subscriptions still have to get.
-    pub(super) replays: VecDeque<Replay>,
+    pub(super) replays: Replays,
     /// When it was begun or came from another broker, by the count that joined brokers share.
     pub(super) since: u64,
 }
@@ -57,10 +57,18 @@ impl SessionEntry {
 }
 
 impl SessionEntry {
+    /// Whether nothing of it is to be done when its messages are sent.
+    #[inline]
+    pub(super) fn rests(&self) -> bool {
+        self.replays.is_empty() && !self.session.outbound.is_oversized()
+    }
+
     /// Bytes of what it holds outside of itself, messages apart: these are in the store.
     fn weight(&self) -> usize {
         let names = self.client_id.len().saturating_mul(2);
-        let will = self.will.as_ref().map_or(0, |will| will.message.len_held());
+        let will = self.will.as_ref().map_or(0, |will| {
+            { will.message.len_held() }.saturating_add(size_of::<WillRequest>())
+        });
         let peer = self.will_peer.as_ref().map_or(0, |peer| peer.len_held());
         let replays = { self.replays.iter() }.map(|replay| {
             let cursor = replay.cursor.memory();
@@ -76,6 +84,59 @@ impl SessionEntry {
                 self.session.outbound.places_bytes(),
             ])
             .fold(0, usize::saturating_add)
+    }
+}
+
+/// Replays of one session, in the order of their subscriptions. Mostly there are none.
+#[derive(Debug, Default)]
+pub(super) struct Replays(Option<Box<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting(VecDeque<Replay>);
+
+impl Replays {
+    #[inline]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |waiting| waiting.0.len())
+    }
+
+    fn capacity(&self) -> usize {
+        self.0.as_ref().map_or(0, |waiting| waiting.0.capacity())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Replay> {
+        { self.0.iter() }.flat_map(|waiting| &waiting.0)
+    }
+
+    pub(super) fn push_back(&mut self, replay: Replay) {
+        self.0.get_or_insert_default().0.push_back(replay);
+    }
+
+    pub(super) fn push_front(&mut self, replay: Replay) {
+        self.0.get_or_insert_default().0.push_front(replay);
+    }
+
+    /// The last one takes the memory with it.
+    pub(super) fn pop_front(&mut self) -> Option<Replay> {
+        let waiting = &mut self.0.as_mut()?.0;
+        let replay = waiting.pop_front();
+        if waiting.is_empty() {
+            self.0 = None;
+        }
+        replay
+    }
+
+    pub(super) fn retain(&mut self, keep: impl FnMut(&Replay) -> bool) {
+        if let Some(waiting) = &mut self.0 {
+            waiting.0.retain(keep);
+            if waiting.0.is_empty() {
+                self.0 = None;
+            }
+        }
     }
 }
 
@@ -126,7 +187,7 @@ impl Sessions {
             fan_outs: 0,
             is_full: false,
             counted: 0,
-            replays: VecDeque::new(),
+            replays: Replays::default(),
             since: 0,
         })?;
         self.by_client_id.insert(client_id.into(), key);

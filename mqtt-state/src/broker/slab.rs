@@ -20,11 +20,19 @@ impl Key {
 }
 
 /// Values found by [`Key`]. A key that outlived its value finds nothing.
+///
+/// They stand in pieces, so that one more never moves all of them, and little is held in advance.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
-    slots: Vec<Slot<T>>,
+    pieces: Vec<Vec<Slot<T>>>,
+    /// Places that were used before and are empty.
     free: Vec<u32>,
+    /// Places, in use or free again.
+    len: usize,
 }
+
+/// Places of one piece.
+const PIECE: usize = 64;
 
 #[derive(Debug)]
 struct Slot<T> {
@@ -36,34 +44,46 @@ impl<T> Slab<T> {
     /// Bytes of one place.
     pub(super) const PLACE_SIZE: usize = size_of::<Slot<T>>();
 
-    pub(super) fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
-            slots: Vec::new(),
+            pieces: Vec::new(),
             free: Vec::new(),
+            len: 0,
         }
     }
 
     /// `None` when there are as many values as a key can name.
+    #[inline]
     pub(super) fn insert(&mut self, value: T) -> Option<Key> {
-        if let Some(slot) = self.free.pop() {
-            let place = self.slots.get_mut(usize::try_from(slot).ok()?)?;
-            place.value = Some(value);
-            return Some(Key {
-                slot,
-                generation: place.generation,
-            });
+        let Some(slot) = self.free.pop() else {
+            return self.push(value);
+        };
+        let place = self.slot_mut(slot)?;
+        place.value = Some(value);
+        Some(Key {
+            slot,
+            generation: place.generation,
+        })
+    }
+
+    #[inline(never)]
+    fn push(&mut self, value: T) -> Option<Key> {
+        let slot = u32::try_from(self.len).ok()?;
+        if self.len.is_multiple_of(PIECE) {
+            self.pieces.push(Vec::new());
         }
-        let slot = u32::try_from(self.slots.len()).ok()?;
-        self.slots.push(Slot {
+        self.pieces.last_mut()?.push(Slot {
             generation: 0,
             value: Some(value),
         });
+        self.len = self.len.saturating_add(1);
         Some(Key {
             slot,
             generation: 0,
         })
     }
 
+    #[inline]
     pub(super) fn remove(&mut self, key: Key) -> Option<T> {
         let place = self.place_mut(key)?;
         let value = place.value.take()?;
@@ -72,8 +92,9 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    #[inline]
     pub(super) fn get(&self, key: Key) -> Option<&T> {
-        let place = self.slots.get(usize::try_from(key.slot).ok()?)?;
+        let place = self.slot(key.slot)?;
         if place.generation == key.generation {
             place.value.as_ref()
         } else {
@@ -81,32 +102,47 @@ impl<T> Slab<T> {
         }
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         self.place_mut(key)?.value.as_mut()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.slots.len().saturating_sub(self.free.len())
+        self.len.saturating_sub(self.free.len())
     }
 
     /// Places, in use or free again.
-    pub(super) fn places_len(&self) -> usize {
-        self.slots.len()
+    pub(super) const fn places_len(&self) -> usize {
+        self.len
     }
 
     /// The key of the value in a place, if there is one.
     pub(super) fn key_at(&self, place: usize) -> Option<Key> {
-        let found = self.slots.get(place)?;
+        let slot = u32::try_from(place).ok()?;
+        let found = self.slot(slot)?;
         found.value.as_ref()?;
         Some(Key {
-            slot: u32::try_from(place).ok()?,
+            slot,
             generation: found.generation,
         })
     }
 
+    #[inline]
     fn place_mut(&mut self, key: Key) -> Option<&mut Slot<T>> {
-        let place = self.slots.get_mut(usize::try_from(key.slot).ok()?)?;
+        let place = self.slot_mut(key.slot)?;
         (place.generation == key.generation).then_some(place)
+    }
+
+    #[inline]
+    fn slot(&self, slot: u32) -> Option<&Slot<T>> {
+        let slot = usize::try_from(slot).ok()?;
+        self.pieces.get(slot / PIECE)?.get(slot % PIECE)
+    }
+
+    #[inline]
+    fn slot_mut(&mut self, slot: u32) -> Option<&mut Slot<T>> {
+        let slot = usize::try_from(slot).ok()?;
+        self.pieces.get_mut(slot / PIECE)?.get_mut(slot % PIECE)
     }
 }
 
@@ -125,5 +161,29 @@ mod tests {
         assert_eq!(slab.remove(first), None);
         assert_eq!(slab.get(second), Some(&'b'));
         assert_eq!(slab.len(), 1);
+    }
+
+    #[test]
+    fn values_stay_where_they_are_as_more_come() {
+        let mut slab = Slab::new();
+        let keys: Vec<_> = (0..1000).map(|n| slab.insert(n).unwrap()).collect();
+        let first = core::ptr::from_ref(slab.get(keys[PIECE - 1]).unwrap());
+        for key in keys.iter().step_by(3) {
+            slab.remove(*key);
+        }
+        let more: Vec<_> = (1000..2000).map(|n| slab.insert(n).unwrap()).collect();
+        assert_eq!(slab.len(), 1666);
+        for (n, key) in keys.iter().enumerate() {
+            let expected = (n % 3 != 0).then_some(n);
+            assert_eq!(slab.get(*key).copied(), expected);
+        }
+        for (n, key) in (1000..).zip(&more) {
+            assert_eq!(slab.get_mut(*key).copied(), Some(n));
+            assert_eq!(slab.key_at(key.slot().try_into().unwrap()), Some(*key));
+        }
+        assert_eq!(PIECE % 3, 1, "the last of the first piece was taken out");
+        let again = core::ptr::from_ref(slab.slot(63).unwrap().value.as_ref().unwrap());
+        assert_eq!(again, first);
+        assert_eq!(slab.key_at(slab.places_len()), None);
     }
 }

@@ -134,6 +134,7 @@ impl Broker {
             Some(shared) => self.subscriptions.insert_shared(shared, key, subscription),
             None => self.subscriptions.insert(filter, key, subscription),
         };
+        self.weigh_indexes();
         if inserted.is_err() {
             return SubscribeReason::TopicFilterInvalid;
         }
@@ -267,6 +268,7 @@ impl Broker {
             }
         };
         if existed {
+            self.weigh_indexes();
             self.record_unsubscribed(key, filter.as_str());
             self.note_interest(key, filter, shared.is_some(), false);
         }
@@ -292,6 +294,7 @@ impl Broker {
     fn remove_plain(&mut self, key: SessionKey, filter: TopicFilter<'_>) -> bool {
         let existed = self.subscriptions.remove(filter, key).is_some();
         if existed {
+            self.weigh_indexes();
             self.record_unsubscribed(key, filter.as_str());
             self.note_interest(key, filter, false, false);
         }
@@ -378,6 +381,7 @@ impl Broker {
         let groups: Vec<_> = groups.into_iter().map(|group| group.id()).collect();
         self.note_no_interest(key);
         self.subscriptions.remove_subscriber(key);
+        self.weigh_indexes();
         for group in groups {
             self.router.forget_group(group);
         }

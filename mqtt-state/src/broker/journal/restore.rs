@@ -1,5 +1,6 @@
 //! A broker from what was stored. Nothing in it is believed.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
@@ -271,9 +272,11 @@ impl Restore {
         entry.stored_as = Some(stored_as);
         entry.expiry_secs = expiry_secs;
         entry.expires_at = ends_at;
-        entry.will = will.map(|will| WillRequest {
-            message: will.message,
-            delay_secs: will.delay_secs,
+        entry.will = will.map(|will| {
+            Box::new(WillRequest {
+                message: will.message,
+                delay_secs: will.delay_secs,
+            })
         });
         entry.will_at = will_at;
         // One that ends at once, too: if it was kept, others of its groups get what it did not.
@@ -323,6 +326,7 @@ impl Restore {
         } else {
             broker.subscriptions.insert(filter, key, subscription)
         };
+        broker.weigh_indexes();
         match inserted {
             Ok(_) => {
                 broker.note_interest(key, filter, is_shared, true);
