@@ -254,7 +254,8 @@ fn idle_connections_stay_within_the_formula() {
             receive_maximum_v3: 20,
             topic_alias_maximum: 0,
             outbound_topic_aliases_max: 0,
-            answers_bytes_max: 256,
+            answers_bytes_max: 64,
+            in_flight_max: 4,
             connect_packet_size_max: 1_000,
             packet_size_max: 10_000,
             ..server::Config::default()
@@ -265,7 +266,7 @@ fn idle_connections_stay_within_the_formula() {
         subscriptions_per_session_max: 1,
         messages_len_max: 1_000,
         retained_len_max: 1_000,
-        total_bytes_max: 8_000_000,
+        total_bytes_max: 4_000_000,
         events_max: 100,
         events_bytes_max: 10_000,
         decisions_max: 100,

@@ -8,6 +8,7 @@ use super::connections::Connections;
 use super::decision::Decisions;
 use super::fan_out::FanOut;
 use super::sessions::{SessionKey, Sessions};
+use super::slab::PIECE;
 use super::store::{Delivery, MessageStore};
 use super::{Broker, Change, Config, ConnectionId, Event, Peer};
 use crate::session::Outbound;
@@ -99,9 +100,9 @@ impl Config {
     /// | what | bytes |
     /// |---|---|
     /// | everything that [`total_bytes_max`](Self::total_bytes_max) counts | twice that, as a message may share a buffer of twice its size; one packet more |
-    /// | messages | `messages_len_max` × (4 places + 192) |
-    /// | sessions | `sessions_max` × (2 places + 128; identifiers: 16 × (`in_flight_max` + 16) and 4 × the larger Receive Maximum) |
-    /// | connections | `connections_max` × (2 places + 16; 2 × what `answers_bytes_max` allows; 65,663 for each topic alias in and twice that out; 4 × the larger Receive Maximum; `identity_len_max` + 128) |
+    /// | messages | `messages_len_max` × (3 places + 192) |
+    /// | sessions | `sessions_max` × (1 place + 144; identifiers: 16 × (`in_flight_max` + 16) and 4 × the larger Receive Maximum) |
+    /// | connections | `connections_max` × (1 place + 32; 2 × what `answers_bytes_max` allows; 65,663 for each topic alias in and twice that out; 4 × the larger Receive Maximum; `identity_len_max` + 128) |
     /// | enhanced authentication, where it is on | `connections_max` × 4 × `connect_packet_size_max` |
     /// | deadlines | 64 × (3 × `connections_max` + 2 × `sessions_max` + `retained_len_max` + `decisions_max`) |
     /// | events | 2 places × (`events_max` + `decisions_max`), 2 × `events_bytes_max` and 64 for each |
@@ -109,7 +110,8 @@ impl Config {
     /// | routing | 48 for each subscription that there can be; 256 KiB |
     /// | the journal, where there is one | 2 places × (`journal_len_max` + what one call adds), 2 × `journal_bytes_max`, and 8 × `answers_bytes_max` + 128 for each connection |
     ///
-    /// A place is the `size_of` an entry of a table; tables grow by factors of two.
+    /// A place is the `size_of` an entry of a table; tables of messages, sessions and connections grow by
+    /// pieces of 64, others by factors of two.
     ///
     /// ```
     /// use mqtt_state::{broker, server};
@@ -252,7 +254,12 @@ const fn vec(len: usize, size: usize) -> usize {
     len.saturating_mul(2).saturating_mul(size)
 }
 
-/// A table whose places are used again, and the list of those that are free.
+/// A table whose places are used again, in pieces, with the list of these and of the places that are
+/// free. Two pieces may be there beside those that are full: the last one, before and after it grows.
 const fn table(len: usize, size: usize) -> usize {
-    vec(len, size.saturating_add(size_of::<u32>()))
+    let places = len.saturating_add(2 * PIECE).saturating_mul(size);
+    let pieces = vec(len / PIECE, size_of::<[usize; 3]>());
+    places
+        .saturating_add(pieces)
+        .saturating_add(vec(len, size_of::<u32>()))
 }

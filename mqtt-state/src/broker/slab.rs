@@ -32,7 +32,7 @@ pub(super) struct Slab<T> {
 }
 
 /// Places of one piece.
-const PIECE: usize = 64;
+pub(super) const PIECE: usize = 64;
 
 #[derive(Debug)]
 struct Slot<T> {
