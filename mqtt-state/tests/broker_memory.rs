@@ -266,7 +266,7 @@ fn idle_connections_stay_within_the_formula() {
         subscriptions_per_session_max: 1,
         messages_len_max: 1_000,
         retained_len_max: 1_000,
-        total_bytes_max: 4_000_000,
+        total_bytes_max: 3_800_000,
         events_max: 100,
         events_bytes_max: 10_000,
         decisions_max: 100,

@@ -261,6 +261,7 @@ impl Broker {
                 .insert(filter, key, subscription)
                 .is_ok_and(|before| before.is_none()),
         };
+        self.weigh_indexes();
         if inserted {
             self.record_subscribed(key, filter, is_shared, &recorded);
             self.note_interest(key, filter, is_shared, true);

@@ -217,6 +217,7 @@ impl Restore {
         let set = broker
             .retained
             .set(message.topic(), kept, message.len_held());
+        broker.weigh_indexes();
         match set {
             Ok(_nothing) => {
                 if let Some(at) = expires_at {
