@@ -219,6 +219,17 @@ fn check_that_it_is_a_table(place: &str, item: &Item<'_>, faults: &mut Vec<Strin
     if all.len() <= CITATIONS_MAX {
         return;
     }
+    // Each method by itself.
+    let is_impl = |line: &&str| line.starts_with("impl") && line.ends_with('{');
+    if let Some(head) = item.lines.iter().position(is_impl) {
+        let mut methods = Vec::new();
+        let end = item.lines.len() - 1;
+        items(&item.lines[head + 1..end], 4, &item.path, &mut methods);
+        for method in &methods {
+            check_that_it_is_a_table(place, method, faults);
+        }
+        return;
+    }
     for (number, line) in item.lines.iter().enumerate() {
         let cited = citations(line);
         if cited.is_empty() {
