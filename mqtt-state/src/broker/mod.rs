@@ -779,7 +779,13 @@ impl Intake for Input<'_> {
             Ok(packet) => {
                 let action =
                     |broker: &mut Broker| broker.carry_out(self.now, self.id, &packet, origin);
-                match broker.answering(self.id, action) {
+                // CONNACK says that no older session is there, so the end of that has to be stored,
+                // whichever connection brought it about.
+                let answered = match packet {
+                    Packet::Connect(_) => broker.answering_for_all(self.id, action),
+                    _ => broker.answering(self.id, action),
+                };
+                match answered {
                     Ok(()) => return,
                     Err(cause) => (cause, None),
                 }

@@ -648,3 +648,20 @@ fn what_is_given_up_while_the_journal_is_full_holds_nothing_back() {
     world.resume(reader, V5_0);
     assert_eq!(world.got(reader), ["t=one q1", "t=two q1"]);
 }
+
+/// Found by a simulation: CONNACK changed nothing itself, and was sent before the end of the session
+/// that an earlier clean start had brought about was stored.
+#[test]
+fn connack_waits_for_the_end_of_an_older_session() {
+    let mut world = World::with(config());
+    let who = away(&mut world, "c", V3_1_1, "t");
+    world.disk.lag = 1000;
+    world.join(who, V3_1_1);
+    world.cut(who);
+    world.join(who, V3_1_1);
+    let told = world.events(who);
+    let told = told
+        .iter()
+        .any(|event| matches!(event, Event::Connected { .. }));
+    assert!(!told, "nothing of it is stored");
+}
