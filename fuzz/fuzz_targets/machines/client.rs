@@ -92,9 +92,10 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
             }
             5 if !receipts.is_empty() => {
                 let receipt = receipts.swap_remove(u.choose_index(receipts.len())?);
-                let _late = held.during(|| match receipt.clone() {
-                    receipt if now.as_nanos() % 2 == 0 => client.ack(now, receipt).is_ok(),
-                    receipt => client
+                let accepts = u.arbitrary()?;
+                let _late = held.during(|| match accepts {
+                    true => client.ack(now, receipt).is_ok(),
+                    false => client
                         .reject(
                             now,
                             receipt,

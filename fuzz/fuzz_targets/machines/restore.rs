@@ -95,8 +95,7 @@ fn broker(u: &mut Unstructured<'_>) -> Result<()> {
         }
     }
     for (key, value) in &table {
-        let put = restore.put(key.clone(), value.clone());
-        assert!(put.is_ok() || value == value, "{key:?}");
+        let _left_out = restore.put(key.clone(), value.clone()).is_ok();
     }
     works(restore.finish());
     Ok(())
