@@ -335,7 +335,7 @@ impl Broker {
         let client_id = entry.client_id.clone();
         let topic = String::from(will.message.topic().as_str());
         // [5:MQTT-3.1.2-14] [5:MQTT-3.1.2-15] [3:MQTT-3.1.2-16] [3:MQTT-3.1.2-17] With its own RETAIN flag.
-        self.route_message(now, Some(key), will.message, None);
+        self.depending(|broker| broker.route_message(now, Some(key), will.message, None));
         self.events.push(Event::WillPublished { client_id, topic });
     }
 

@@ -305,7 +305,8 @@ impl Broker {
                 if is_will {
                     self.tell_will(publisher, message.topic());
                 }
-                self.route_message(now, publisher, message, None);
+                // That a will is gone may not be stored yet.
+                self.depending(|broker| broker.route_message(now, publisher, message, None));
             }
             Question::Connect { .. } | Question::Reauthenticate { .. } | Question::Again { .. } => {
             }

@@ -381,12 +381,16 @@ impl Broker {
                 forwarded: None,
             };
             let mut making: Making<fn(Option<BytesMut>) -> Message> = Making::Made(fan_out.message);
+            // It may be a will; others lose nothing by waiting a little.
+            let may_depend = fan_out.answer.is_none();
+            self.store.journal.set_dependent(may_depend);
             let has_more = self.serve(
                 fan_out.publisher,
                 &summary,
                 &mut making,
                 &mut fan_out.progress,
             );
+            self.store.journal.set_dependent(false);
             let Making::Made(reference) = making else {
                 continue;
             };

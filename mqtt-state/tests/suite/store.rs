@@ -348,6 +348,31 @@ fn a_will_is_published_when_the_broker_is_back_and_its_delay_is_over() {
 }
 
 #[test]
+fn a_will_goes_out_when_it_is_stored_that_it_is_gone() {
+    for version in VERSIONS {
+        let mut world = World::with(config());
+        let watcher = world.subscribed("watcher", version, "will", QoS::AtMostOnce);
+        let who = world.client("ill");
+        let payload = Binary::new(b"gone").unwrap();
+        let mut connect = Connect::new(version, text("ill"));
+        connect.will = Some(Will::new(TopicName::new("will").unwrap(), payload));
+        world.connect(who, &connect);
+        world.settle();
+        world.disk.lag = usize::MAX;
+        world.cut(who);
+        world.settle();
+        assert!(world.got(watcher).is_empty(), "{version}: not yet");
+        // The program ends before anything was written: it is published afterwards, and once.
+        world.crash(Duration::ZERO);
+        world.disk.lag = 0;
+        world.join(watcher, version);
+        world.subscribe(watcher, &[want("will", QoS::AtMostOnce)]);
+        world.pass_secs(1);
+        assert_eq!(world.got(watcher), ["will=gone q0"], "{version}");
+    }
+}
+
+#[test]
 fn a_disk_that_is_too_slow_holds_the_input_up_and_nothing_is_lost() {
     let mut world = World::with(Config {
         journal_len_max: 4,

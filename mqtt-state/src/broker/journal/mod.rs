@@ -137,6 +137,8 @@ pub(super) struct Journal {
     next_number: u64,
     /// The same moment by the clock of this broker and in the time of the store.
     origin: (Timestamp, Timestamp),
+    /// What is routed now depends on what has been changed, whatever its QoS.
+    is_dependent: bool,
     /// Connections whose output waits, and for which position.
     waiting: BTreeSet<(u64, ConnectionId)>,
     /// Connections whose input was not taken because too many changes wait.
@@ -153,6 +155,7 @@ impl Journal {
             stored: 0,
             next_number: 1,
             origin: (Timestamp::ZERO, Timestamp::ZERO),
+            is_dependent: false,
             waiting: BTreeSet::new(),
             refused: BTreeSet::new(),
         }
@@ -175,6 +178,11 @@ impl Journal {
         } else {
             self.open_position()
         }
+    }
+
+    /// Whether what is routed from here on waits for what has been changed.
+    pub(super) const fn set_dependent(&mut self, is_dependent: bool) {
+        self.is_dependent = is_dependent;
     }
 
     /// Changes that nobody has fetched.
@@ -275,7 +283,7 @@ impl Broker {
     ///
     /// CONNACK, SUBACK, UNSUBACK, PUBACK, PUBREC, PUBREL and PUBCOMP wait until what they say is
     /// stored, a QoS 1 or 2 message to a session that is kept until it and its packet identifier are,
-    /// and whatever comes of a QoS 2 message until it cannot come again.
+    /// and whatever comes of a QoS 2 message or a will until it cannot come again.
     pub fn handle_stored(&mut self, position: u64) {
         let journal = &mut self.store.journal;
         journal.stored = journal.stored.max(position.min(journal.handed_out));
@@ -285,6 +293,14 @@ impl Broker {
             journal.waiting.pop_first();
             self.connections.mark_ready(id);
         }
+    }
+
+    /// Routes what depends on what has been changed: nothing of it goes out before that is stored.
+    pub(super) fn depending<T>(&mut self, route: impl FnOnce(&mut Self) -> T) -> T {
+        self.store.journal.set_dependent(true);
+        let routed = route(self);
+        self.store.journal.set_dependent(false);
+        routed
     }
 
     /// Whether so many changes wait for the store that nothing more is taken.

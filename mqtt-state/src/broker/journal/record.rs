@@ -48,16 +48,17 @@ impl MessageStore {
 
     /// A message waits for the client of a session. Answers the number of the delivery, and the
     /// position that has to be stored before it is sent: whatever comes of a QoS 2 message, once it is
-    /// known that this message has come.
+    /// known that this message has come, and of a will, once it is known to be gone.
     pub(in crate::broker) fn record_delivery(
         &mut self,
         session: StoredAs,
         delivery: &Delivery,
     ) -> (u64, u64) {
         let published = self.message(&delivery.message).map(Message::qos);
-        let position = match published {
-            Some(QoS::ExactlyOnce) => self.journal.position(),
-            _ => 0,
+        let is_dependent = self.journal.is_dependent || published == Some(QoS::ExactlyOnce);
+        let position = match is_dependent {
+            true => self.journal.position(),
+            false => 0,
         };
         let (Some(session), true) = (session, delivery.qos != QoS::AtMostOnce) else {
             return (0, position);
