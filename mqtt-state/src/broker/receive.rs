@@ -1,0 +1,217 @@
+//! Packets as they arrive in a broker.
+
+use alloc::string::String;
+
+use mqtt_codec::{DecodeError, Frame, Packet, Parsed};
+
+use super::store::Deliveries;
+use super::timers::Timer;
+use super::{Broker, ConnectionId};
+use crate::intake::{Intake, Origin, Step};
+use crate::server::Action;
+use crate::{AuthenticationData, CloseCause, Timestamp};
+
+impl Broker {
+    pub(super) fn note_input(&mut self, now: Timestamp, id: ConnectionId, len: usize) -> Timestamp {
+        let now = self.begin(now);
+        if len > 0
+            && let Some(connection) = self.connections.get_mut(id)
+        {
+            connection.link.note_input(now);
+        }
+        now
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        packet: &Packet<'_>,
+        origin: Origin<'_>,
+    ) -> Result<(), CloseCause> {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Ok(());
+        };
+        let entry = connection
+            .session
+            .and_then(|key| self.sessions.get_mut(key));
+        let kept_as = entry.as_ref().and_then(|entry| entry.kept_as());
+        let (client_id, session) = match entry {
+            Some(entry) => (&*entry.client_id, Some(&mut entry.session)),
+            None => ("", None),
+        };
+        let mut deliveries = Deliveries {
+            store: &mut self.store,
+            events: &mut self.events,
+            traffic: &mut self.traffic,
+            client_id,
+            kept_as,
+        };
+        let config = &self.config.server;
+        match connection
+            .link
+            .receive(now, packet, session, &mut deliveries, config)?
+        {
+            Action::Nothing => {
+                if let Packet::PubRel(ack) = packet {
+                    self.store.record_released(kept_as, ack.id);
+                }
+                Ok(())
+            }
+            // What else it means has been heard by the store.
+            Action::Delivery(effect) => {
+                if let Packet::PubAck(ack) | Packet::PubRec(ack) = packet {
+                    self.store.record_effect(kept_as, ack.id, effect);
+                } else if let Packet::PubComp(ack) = packet {
+                    self.store.record_effect(kept_as, ack.id, effect);
+                }
+                Ok(())
+            }
+            Action::Connect(connect) => self.connect(now, id, &connect),
+            Action::Authenticate { data, .. } => {
+                self.ask_step(now, id, data.map(AuthenticationData::from))
+            }
+            Action::Publish(publish, topic) => {
+                self.counts.note_publish(publish.delivery.qos());
+                if self.config.ask.publish || self.is_holding(id) {
+                    let message = origin.message(&publish, topic.name());
+                    self.hold_publish(now, id, publish.delivery, message);
+                    return Ok(());
+                }
+                self.publish_from(now, id, &publish, &topic, origin)
+            }
+            Action::Subscribe(subscribe) => {
+                if self.config.ask.subscribe || self.is_holding(id) {
+                    self.hold_subscribe(now, id, &subscribe);
+                    return Ok(());
+                }
+                self.subscribe(now, id, &subscribe)
+            }
+            Action::Unsubscribe(unsubscribe) => {
+                if self.is_holding(id) {
+                    self.hold_unsubscribe(id, &unsubscribe);
+                    return Ok(());
+                }
+                self.unsubscribe(id, &unsubscribe)
+            }
+            Action::Disconnect(disconnect) => {
+                let expiry = disconnect.properties.session_expiry_secs;
+                if self.is_holding(id) {
+                    self.hold_disconnect(id, disconnect.reason, expiry);
+                } else {
+                    self.client_disconnects(now, id, disconnect.reason, expiry);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// After input: is there output, and when is the connection due?
+    pub(super) fn settle(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let key = connection.session;
+        let entry = key.and_then(|key| self.sessions.get(key));
+        let session = entry.map(|entry| &entry.session);
+        let replays = entry.is_some_and(|entry| !entry.replays.is_empty());
+        let is_oversized = session.is_some_and(|session| session.outbound.is_oversized());
+        let is_armed = connection.is_armed();
+        if replays || connection.link.has_output(session) {
+            self.connections.mark_ready(id);
+        }
+        if is_oversized && let Some(key) = key {
+            self.give_back(key);
+        }
+        self.wait_for_store(id);
+        if !is_armed {
+            self.arm(id);
+        }
+    }
+}
+
+/// A broker, as the owner of one connection's input.
+pub(super) struct Input<'b> {
+    pub(super) broker: &'b mut Broker,
+    pub(super) id: ConnectionId,
+    pub(super) now: Timestamp,
+}
+
+impl Intake for Input<'_> {
+    fn next_frame<'p>(&mut self, input: &'p [u8]) -> Step<'p> {
+        let broker = &mut *self.broker;
+        let Some(connection) = broker.connections.get(self.id) else {
+            return Step::Ignore;
+        };
+        // [5:MQTT-3.1.4-6] [3:MQTT-3.1.4-5] Also after a refusal.
+        if connection.link.is_ended() {
+            return Step::Ignore;
+        }
+        if broker.work.left() == 0 {
+            // The next call has steps again.
+            broker.connections.mark_ready(self.id);
+            return Step::Need(0);
+        }
+        if !broker.wants_input(self.id) {
+            // It is told when that is over.
+            if broker.journal_is_full() {
+                broker.note_refused(self.id);
+            }
+            if broker.asks_too_much() {
+                broker.decisions.note_refused(self.id);
+            }
+            return Step::Need(0);
+        }
+        match connection.link.parse(input) {
+            Ok(Parsed::Complete(frame)) => Step::Frame(frame),
+            Ok(Parsed::Partial { needed }) => Step::Need(needed),
+            Err(error) => {
+                let cause = CloseCause::ProtocolError(error);
+                broker.end_connection(self.now, self.id, cause, None);
+                Step::Ignore
+            }
+        }
+    }
+
+    fn handle_frame(&mut self, frame: &Frame<'_>, origin: Origin<'_>) {
+        let broker = &mut *self.broker;
+        broker.traffic.note_received(frame.size());
+        let Some(connection) = broker.connections.get_mut(self.id) else {
+            return;
+        };
+        if broker.config.has_rates() {
+            let rates = &mut connection.rates;
+            rates.note(self.now, frame.size(), &broker.config);
+            if let Some(at) = rates.blocked_until(self.now) {
+                broker.timers.set(at, Timer::Rate(self.id));
+            }
+        }
+        let (cause, text) = match connection.link.decode(frame) {
+            Ok(packet) => {
+                let action =
+                    |broker: &mut Broker| broker.carry_out(self.now, self.id, &packet, origin);
+                // CONNACK says that no older session is there, so the end of that has to be stored,
+                // whichever connection brought it about.
+                let answered = match packet {
+                    Packet::Connect(_) => broker.answering_for_all(self.id, action),
+                    _ => broker.answering(self.id, action),
+                };
+                match answered {
+                    Ok(()) => return,
+                    Err(cause) => (cause, None),
+                }
+            }
+            Err(error) => {
+                let text = text_at_fault(&error, frame);
+                (CloseCause::ProtocolError(error.into()), text)
+            }
+        };
+        broker.end_connection(self.now, self.id, cause, text);
+    }
+}
+
+/// The topic name or filter that a decoder refused, for the log.
+fn text_at_fault(error: &DecodeError, frame: &Frame<'_>) -> Option<String> {
+    error.topic_error()?;
+    error.text_in(frame).map(String::from)
+}

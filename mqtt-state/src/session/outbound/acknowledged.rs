@@ -1,0 +1,141 @@
+//! Acknowledgements as they arrive, of messages and of requests.
+
+use alloc::vec::Vec;
+
+use mqtt_codec::{PacketId, QoS};
+
+use super::flows::{Flow, Links, Size, State};
+use super::{Ended, Mismatch, Outbound, Received, RequestKind};
+
+impl<M> Outbound<M> {
+    /// PUBACK has come.
+    #[inline]
+    pub(crate) fn handle_puback(
+        &mut self,
+        id: PacketId,
+        release: impl FnOnce(&mut Option<M>),
+    ) -> Result<Ended, Mismatch> {
+        let place = self.ids.get(id).ok_or(Mismatch::Unknown)?;
+        let flow = self.flows.get_mut(place).ok_or(Mismatch::Unknown)?;
+        if flow.state != State::Published || flow.qos != QoS::AtLeastOnce {
+            return Err(Mismatch::OtherFlow);
+        }
+        let (ended, size) = (flow.ended(self.connection), flow.size);
+        release(&mut flow.message);
+        self.messages_bytes = self.messages_bytes.saturating_sub(size.get());
+        self.pass(place);
+        self.flows.remove_from(&mut self.publishes, place);
+        self.ids.rest(id);
+        Ok(ended)
+    }
+
+    /// PUBREC has come; `refused` when its reason is 0x80 or above.
+    #[inline]
+    pub(crate) fn handle_pubrec(
+        &mut self,
+        id: PacketId,
+        refused: bool,
+        release: impl FnOnce(&mut Option<M>),
+    ) -> Result<Received, Mismatch> {
+        let place = self.ids.get(id).ok_or(Mismatch::Unknown)?;
+        let flow = self.flows.get_mut(place).ok_or(Mismatch::Unknown)?;
+        let tag = flow.tag;
+        match flow.state {
+            State::Published if flow.qos == QoS::ExactlyOnce => {}
+            // A release is not undone by a late refusal: the receiver had taken the message.
+            State::Released => return Ok(Received::Before),
+            State::Published | State::Request(_) | State::Waiting | State::Free => {
+                return Err(Mismatch::OtherFlow);
+            }
+        }
+        if refused {
+            let ended = flow.ended(self.connection);
+            self.finish(place, |_, message| release(message));
+            return Ok(Received::Refused(ended));
+        }
+        // [5:MQTT-4.3.3-5] PUBREL counts as unacknowledged until PUBCOMP.
+        // [5:MQTT-4.3.3-6] [3:MQTT-4.3.3-1] The message is gone from here, so PUBLISH cannot follow PUBREL.
+        flow.state = State::Released;
+        self.messages_bytes = self.messages_bytes.saturating_sub(flow.size.get());
+        flow.size = Size::default();
+        release(&mut flow.message);
+        flow.message = None;
+        self.pass(place);
+        self.flows.unlink(&mut self.publishes, place);
+        self.flows.push_back(&mut self.releases, place);
+        Ok(Received::Now(tag))
+    }
+
+    /// PUBCOMP has come: the identifier is free.
+    // [3:MQTT-2.3.1-3]
+    #[inline]
+    pub(crate) fn handle_pubcomp(&mut self, id: PacketId) -> Result<Ended, Mismatch> {
+        let place = self.ids.get(id).ok_or(Mismatch::Unknown)?;
+        let flow = self.flows.get(place).ok_or(Mismatch::Unknown)?;
+        if flow.state != State::Released {
+            return Err(Mismatch::OtherFlow);
+        }
+        let ended = flow.ended(self.connection);
+        self.flows.remove_from(&mut self.releases, place);
+        self.ids.rest(id);
+        Ok(ended)
+    }
+
+    /// Takes an identifier for a SUBSCRIBE or UNSUBSCRIBE; `None` when none is free.
+    pub(crate) fn start_request(
+        &mut self,
+        kind: RequestKind,
+        tag: u64,
+        filters_len: usize,
+    ) -> Option<PacketId> {
+        let id = self.ids.next_id()?;
+        let place = self.flows.insert(Flow {
+            message: None,
+            tag,
+            position: 0,
+            size: Size::new(filters_len),
+            sequence: 0,
+            sent_on: 0,
+            id: Some(id),
+            qos: QoS::AtMostOnce,
+            state: State::Request(kind),
+            links: Links::default(),
+        })?;
+        self.ids.insert(place)
+    }
+
+    /// SUBACK or UNSUBACK has come: the request's tag and how many filters it had.
+    pub(crate) fn finish_request(
+        &mut self,
+        kind: RequestKind,
+        id: PacketId,
+    ) -> Result<(u64, usize), Mismatch> {
+        let place = self.ids.get(id).ok_or(Mismatch::Unknown)?;
+        let flow = self.flows.get(place).ok_or(Mismatch::Unknown)?;
+        if flow.state != State::Request(kind) {
+            return Err(Mismatch::OtherFlow);
+        }
+        let (tag, filters_len) = (flow.tag, flow.size.get());
+        self.finish(place, |_, _| {});
+        Ok((tag, filters_len))
+    }
+
+    /// Requests end with their connection; answers their tags, oldest first.
+    pub(crate) fn take_requests(&mut self) -> Vec<u64> {
+        let mut open: Vec<_> = self
+            .ids
+            .values()
+            .filter_map(|place| {
+                let flow = self.flows.get(place)?;
+                matches!(flow.state, State::Request(_)).then_some((flow.tag, place))
+            })
+            .collect();
+        open.sort_unstable_by_key(|(tag, _)| *tag);
+        open.into_iter()
+            .map(|(tag, place)| {
+                self.finish(place, |_, _| {});
+                tag
+            })
+            .collect()
+    }
+}
