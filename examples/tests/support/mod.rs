@@ -8,6 +8,7 @@
     reason = "a test that cannot start its programs fails"
 )]
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -211,10 +212,16 @@ pub fn file(folder: &Path, name: &str, text: &str) -> String {
     path.to_str().expect("a readable path").to_owned()
 }
 
-/// A port that nobody uses, for programs that cannot find one themselves.
+/// A port that nobody uses, for programs that cannot find one themselves. Below those that the system
+/// gives to whoever connects: while a program that is started again is away, a client that tries its
+/// port could get that very port, and keep it.
 pub fn free_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port().to_string()
+    let random = RandomState::new();
+    (0..1000_u64)
+        .map(|attempt| 10_000 + random.hash_one(attempt) % 20_000)
+        .map(|port| port.to_string())
+        .find(|port| TcpListener::bind(format!("127.0.0.1:{port}")).is_ok())
+        .expect("a free port")
 }
 
 /// Our `publish`.
