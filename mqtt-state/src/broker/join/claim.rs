@@ -277,6 +277,17 @@ impl Broker {
             }
             return;
         }
+        let key = self.sessions.find(client_id);
+        if let Some(leaving) = key.and_then(|key| self.leaving(key)) {
+            // Who has claimed it before answers for it: to a later claim, as it cannot have answered
+            // that one before it made its own. It may have answered an older one, which is void.
+            let what = if leaving.stamp > stamp {
+                ClaimNote::Superseded
+            } else {
+                ClaimNote::Unclaimed
+            };
+            return self.say_claim(from, client_id, stamp, what);
+        }
         if let Some(key) = self.take_over(now, client_id, clean_start) {
             return self.begin_leaving(key, from, stamp);
         }
@@ -292,10 +303,6 @@ impl Broker {
     ) -> Option<SessionKey> {
         let key = self.sessions.find(client_id)?;
         let entry = self.sessions.get(key)?;
-        if self.is_leaving(key) {
-            // Who has claimed it before will answer for it.
-            return None;
-        }
         if let Some(older) = entry.connection {
             // [5:MQTT-3.1.4-3] [3:MQTT-3.1.4-2] The older connection of the same client ends.
             let cause = CloseCause::Disconnected(DisconnectReason::SessionTakenOver);
@@ -318,9 +325,8 @@ impl Broker {
         Some(key)
     }
 
-    fn is_leaving(&self, key: SessionKey) -> bool {
-        let joined = self.joined.as_ref();
-        joined.is_some_and(|joined| joined.claims.leaving.contains_key(&key))
+    fn leaving(&self, key: SessionKey) -> Option<&Leaving> {
+        self.joined.as_ref()?.claims.leaving.get(&key)
     }
 
     /// One of those whose answers are waited for has nothing more to say.
@@ -375,7 +381,7 @@ impl Broker {
         }
         // It may be on its way to another broker, and none of this one's.
         let held = self.sessions.find(&client_id);
-        let is_leaving = held.is_some_and(|key| self.is_leaving(key));
+        let is_leaving = held.is_some_and(|key| self.leaving(key).is_some());
         let waiter = if is_leaving {
             self.refuse_waiter(now, waiter);
             None

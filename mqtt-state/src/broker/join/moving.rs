@@ -24,7 +24,7 @@ use crate::broker::{Broker, Event};
 #[derive(Debug)]
 pub(super) struct Leaving {
     pub(super) to: BrokerId,
-    stamp: Stamp,
+    pub(super) stamp: Stamp,
     /// Turns of shared subscriptions may be its own until no message is on its way.
     has_turns: bool,
     /// Whose messages it gets no more, behind this many that this broker has taken.

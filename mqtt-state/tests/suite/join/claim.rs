@@ -352,3 +352,38 @@ fn who_need_not_be_looked_for() {
     assert_eq!(names.len(), 2);
     assert_ne!(names[0], names[1]);
 }
+
+/// A client goes to a second broker and on to a third one, and the third one's claim comes before the
+/// second one's to where the session is, and behind its answer at the second one. Nobody takes the older
+/// claim for one of a client that has no session.
+#[test]
+fn an_older_claim_finds_no_room_for_a_session_of_its_own() {
+    let mut mesh = Mesh::new(3);
+    let first = Line::open(&mut mesh, 0, &resuming(V5_0, 100));
+    first.hear(&mut mesh);
+    with_subscribe(1, &[want("t", QoS::AtLeastOnce)], |packet| {
+        first.say(&mut mesh, packet);
+    });
+    first.hear(&mut mesh);
+    let world = &mut mesh.worlds[0];
+    world.broker.handle_close(world.now, first.connection);
+    mesh.publish(0, "t", "waits", QoS::AtLeastOnce);
+    mesh.settle();
+    let second = Line::open(&mut mesh, 1, &resuming(V5_0, 100));
+    while mesh.carry_from(1, 2) {}
+    while mesh.carry_from(2, 1) {}
+    let third = Line::open(&mut mesh, 2, &resuming(V5_0, 100));
+    while mesh.carry_from(2, 0) {}
+    while mesh.carry_from(1, 0) {}
+    while mesh.carry_from(0, 1) {}
+    // Now the second broker has the answers of all, and hears of the third one.
+    while mesh.carry_from(2, 1) {}
+    while mesh.carry_from(1, 2) {}
+    let heard = third.hear(&mut mesh);
+    assert!(heard[0].contains("present"), "{heard:?}");
+    assert!(heard[1].contains("waits"), "{heard:?}");
+    assert_eq!(second.hear(&mut mesh), ["CONNACK 89", "close"]);
+    for at in 0..2 {
+        assert!(mesh.worlds[at].broker.session("x").is_none(), "{at}");
+    }
+}
