@@ -41,7 +41,11 @@ pub(super) struct Actor {
     /// The broker must not find a session that this client does not know.
     pub(super) is_fresh: bool,
     /// Which of its sessions in the broker it knows of.
-    pub(super) epoch: u32,
+    epoch: u32,
+    /// The one that it knows of when it is made from its store.
+    stored_epoch: u32,
+    /// Where its journal says that an older one is over.
+    epochs: VecDeque<(u64, u32)>,
     store: Option<Store>,
     tokens: BTreeMap<PublishToken, (u32, Outcome)>,
     /// The store writes nothing by itself.
@@ -64,6 +68,8 @@ impl Actor {
             flights: Flights::default(),
             is_fresh: true,
             epoch: 0,
+            stored_epoch: 0,
+            epochs: VecDeque::new(),
             store: None,
             tokens: BTreeMap::new(),
             is_store_slow: false,
@@ -85,6 +91,16 @@ impl Actor {
                 self.flights.forget_all();
             }
         }
+    }
+
+    /// Which of its sessions in the broker it takes the one there for.
+    pub(super) const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The broker has said that it has none of the older ones.
+    pub(super) fn begin_epoch(&mut self, epoch: u32) {
+        self.epoch = epoch;
     }
 
     fn config(&self) -> Config {
@@ -151,8 +167,10 @@ impl Actor {
     pub(super) fn follow(&mut self) {
         let Some(store) = &mut self.store else { return };
         while let Some(entry) = self.client.poll_journal() {
-            if matches!(entry.record, Record::Received { .. }) {
-                self.inbox.bind(entry.position());
+            match entry.record {
+                Record::Received { .. } => self.inbox.bind(entry.position()),
+                Record::Lost => self.epochs.push_back((entry.position(), self.epoch)),
+                _ => {}
             }
             store.behind.push_back(entry);
         }
@@ -174,6 +192,10 @@ impl Actor {
             store.snapshot.apply(entry);
             self.client.handle_stored(position);
             self.inbox.keep(position);
+            while let Some((_, epoch)) = self.epochs.front().filter(|(at, _)| *at <= position) {
+                self.stored_epoch = *epoch;
+                self.epochs.pop_front();
+            }
         }
         len
     }
@@ -226,6 +248,9 @@ impl Actor {
             return Ok(());
         };
         self.inbox.crash(session);
+        // That a session is lost may have been noted nowhere: it takes the next one for it.
+        self.epoch = self.stored_epoch;
+        self.epochs.clear();
         // What was named since is not known to the store, and named again.
         let next = store.snapshot.next_token;
         self.tokens.retain(|token, _| token.0 < next);
@@ -256,5 +281,44 @@ impl Actor {
         }
         self.begin_store(now);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mqtt_codec::{Connect, ProtocolVersion, Str};
+
+    use super::*;
+    use crate::sim::sessions::Session;
+
+    #[test]
+    fn a_crash_before_it_is_stored_that_a_session_is_lost_leaves_the_older_one() {
+        let now = Timestamp::from_secs(1);
+        for is_stored in [false, true] {
+            let plan = ClientPlan {
+                version: ProtocolVersion::V5_0,
+                config: Config {
+                    journal: true,
+                    ..Config::default()
+                },
+                keep_alive_secs: 0,
+                expiry_secs: u32::MAX,
+                clean: 0,
+                will: None,
+            };
+            let mut actor = Actor::new("c0".into(), plan, now);
+            let connect = Connect::new(ProtocolVersion::V5_0, Str::new("c0").unwrap());
+            actor.client.connect(now, &connect).unwrap();
+            let _close = actor.client.poll_transmit(now, 1000, &mut alloc::vec![]);
+            // CONNACK, without a session.
+            let connack = [0x20, 3, 0, 0, 0];
+            assert_eq!(actor.client.handle_input(now, &connack).bytes, 5);
+            actor.begin_epoch(1);
+            actor.follow();
+            let all = actor.behind_len();
+            actor.store(if is_stored { all } else { 0 });
+            actor.crash(now, &mut Session::new()).unwrap();
+            assert_eq!(actor.epoch(), u32::from(is_stored));
+        }
     }
 }

@@ -106,14 +106,14 @@ impl Session {
             Exists::Perhaps => None,
         };
         let is_wrong = expected.is_some_and(|expected| expected != present);
-        let text = format!("{present}, with a clean start {clean_start}: {self:?}");
+        let text = || format!("{present}, with a clean start {clean_start}: {self:?}");
         if self.unexplained && !clean_start {
-            return Err(("a session lives as long as it has to", text));
+            return Err(("a session lives as long as it has to", text()));
+        }
+        if is_wrong {
+            return Err(("session present is the truth", text()));
         }
         self.unexplained = false;
-        if is_wrong {
-            return Err(("session present is the truth", text));
-        }
         if !present {
             self.reset(Exists::Yes);
         }
@@ -266,9 +266,9 @@ impl Session {
     }
 
     /// What it is subscribed to for certain, in order.
-    pub(super) fn sure(&self) -> Vec<&str> {
+    pub(super) fn sure(&self) -> impl Iterator<Item = &str> {
         let sure = self.subscriptions.iter().filter(|(_, it)| it.is_sure);
-        sure.map(|(filter, _)| filter.as_str()).collect()
+        sure.map(|(filter, _)| filter.as_str())
     }
 }
 

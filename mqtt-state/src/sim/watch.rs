@@ -202,10 +202,10 @@ impl Way {
         flights: &mut Flights,
     ) -> Result<(), Broken> {
         let flight = flights.in_use.get(&id).copied();
-        let text = format!("{id} for {number} is {flight:?}, dup {dup}");
+        let text = || format!("{id} for {number} is {flight:?}, dup {dup}");
         match flight {
             None if dup && !flights.is_restored => {
-                return Err(("DUP without a first sending", text));
+                return Err(("DUP without a first sending", text()));
             }
             None => {}
             Some(Flight::Publish {
@@ -215,16 +215,16 @@ impl Way {
             }) => {
                 let is_again = of == number && sent_at == qos && sent_on != line;
                 if !is_again {
-                    return Err(("an identifier in use", text));
+                    return Err(("an identifier in use", text()));
                 }
                 if !dup {
-                    return Err(("DUP when it is sent again", text));
+                    return Err(("DUP when it is sent again", text()));
                 }
             }
             // It was stored that it was sent, and not what came of it.
             Some(Flight::Release { number: of }) if flights.is_restored && of == number && dup => {}
             Some(Flight::Release { .. } | Flight::Request { .. }) => {
-                return Err(("an identifier in use", text));
+                return Err(("an identifier in use", text()));
             }
         }
         flights

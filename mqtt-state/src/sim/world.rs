@@ -285,9 +285,9 @@ impl<'e> World<'e> {
         }
         let taken: Vec<u8> = self.lines[place].up.arrived.drain(..bytes).collect();
         let took = !taken.is_empty();
-        let stage = self.lines[place].stage;
-        self.hear_up(place, &taken, stage);
         if took {
+            let stage = self.lines[place].stage;
+            self.hear_up(place, &taken, stage);
             self.drain_broker();
         }
         let line = &self.lines[place];
@@ -483,14 +483,9 @@ impl<'e> World<'e> {
                     return;
                 }
                 let none_matched = reason.value() == 0x10;
-                let inboxes: Vec<_> = self
-                    .actors
-                    .iter()
-                    .map(|actor| actor.inbox.clone())
-                    .collect();
                 let result =
                     self.oracle
-                        .acknowledge(number, &mut self.sessions, &inboxes, none_matched);
+                        .acknowledge(number, &mut self.sessions, &self.actors, none_matched);
                 self.check(result);
             }
             Seen::SubAck { id, granted } => {
@@ -602,7 +597,7 @@ impl<'e> World<'e> {
                 }
                 actor.is_fresh = false;
                 if !session_present {
-                    actor.epoch = line.epoch;
+                    actor.begin_epoch(line.epoch);
                 }
             }
         }
@@ -797,7 +792,7 @@ impl<'e> World<'e> {
         self.check(result);
         if !present {
             self.flights[client].forget_all();
-        } else if self.actors[client].epoch != self.sessions[client].epoch {
+        } else if self.actors[client].epoch() != self.sessions[client].epoch {
             self.sessions[client].mix();
         }
         let epoch = self.sessions[client].epoch;
@@ -949,18 +944,20 @@ impl<'e> World<'e> {
         let result = self.wills.settle(self.now);
         self.check(result);
         for client in 0..self.actors.len() {
-            let name = self.actors[client].name.as_str();
-            let there = self.broker.subscriptions(name);
-            let lacks = self.sessions[client]
-                .sure()
-                .into_iter()
-                .find(|filter| !there.iter().any(|(it, _)| it == filter))
-                .map(String::from);
-            if let Some(filter) = lacks {
+            if let Some(filter) = self.lacks(client) {
                 let text = format!("c{client} has no {filter}: {:?}", self.sessions[client]);
                 self.fail("a subscription that was granted stays", text);
             }
         }
+    }
+
+    /// A filter that a client is subscribed to for certain, and the broker knows nothing of.
+    fn lacks(&self, client: usize) -> Option<String> {
+        let mut sure = self.sessions[client].sure().peekable();
+        sure.peek()?;
+        let there = self.broker.subscriptions(&self.actors[client].name);
+        let is_there = |filter: &&str| there.iter().any(|(it, _)| it == filter);
+        sure.find(|filter| !is_there(filter)).map(String::from)
     }
 
     /// The number that the next connection gets.

@@ -20,6 +20,23 @@ fn whatever_goes_wrong_nothing_is_broken() {
     assert!(coverage.delivered > 1000 && coverage.repeated > 100);
 }
 
+/// What they found is in the tests that are named there, should a seed come to mean another run.
+#[test]
+fn seeds_that_have_failed_fail_no_more() {
+    let seeds = [
+        // Took a session for an older one, whose end was not stored when its program ended:
+        // `a_crash_before_it_is_stored_that_a_session_is_lost_leaves_the_older_one`.
+        46_164,
+        // Came behind a later message after a crash, as nobody had subscribed when it first came:
+        // `a_message_from_before_a_subscription_comes_late_when_it_is_sent_again`.
+        52_859,
+    ];
+    for seed in seeds {
+        let failure = sim::run(seed, &mut Plain::default()).failure;
+        assert_eq!(failure, None, "seed {seed}");
+    }
+}
+
 #[test]
 fn one_seed_is_one_run_byte_by_byte() {
     for seed in 0..20 {
