@@ -58,7 +58,8 @@ pub enum TimeoutReason {
     KeepAlive,
     /// PINGRESP has to be there by then.
     PingResponse,
-    /// A re-authentication has to end by then.
+    /// A re-authentication has to end by then (at a client), or the next step of an authentication be
+    /// there (at a server).
     Authentication,
     /// The last bytes of a connection that is ending have to be gone by then.
     Close,

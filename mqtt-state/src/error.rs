@@ -271,7 +271,7 @@ pub enum CloseCause {
     ProtocolError(ProtocolError),
     /// CONNECT, or CONNACK, did not come in time.
     ConnectTimeout,
-    /// A re-authentication took too long.
+    /// A re-authentication took too long: at a client all of it, at a server an answer of the client's.
     AuthenticationTimeout,
     /// PINGRESP did not come in time.
     PingTimeout,

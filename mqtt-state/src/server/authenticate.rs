@@ -28,7 +28,8 @@ enum Turn {
     Nobody,
     /// Whoever decides has to answer.
     Server,
-    Client,
+    /// By then.
+    Client { deadline: Timestamp },
 }
 
 impl Dialogue {
@@ -39,6 +40,14 @@ impl Dialogue {
             turn: Turn::Server,
             rounds: 0,
         })
+    }
+
+    /// By when the client has to answer, if it has been asked.
+    pub(super) const fn deadline(&self) -> Option<Timestamp> {
+        match self.turn {
+            Turn::Client { deadline } => Some(deadline),
+            Turn::Nobody | Turn::Server => None,
+        }
     }
 }
 
@@ -61,7 +70,7 @@ impl ServerLink {
             return Err(ProtocolError::OtherAuthenticationMethod);
         }
         let is_new = match (auth.reason, dialogue.turn) {
-            (AuthReason::ContinueAuthentication, Turn::Client) => false,
+            (AuthReason::ContinueAuthentication, Turn::Client { .. }) => false,
             (AuthReason::ReAuthenticate, Turn::Nobody) => true,
             _out_of_turn => return Err(ProtocolError::UnexpectedAuthentication),
         };
@@ -73,7 +82,7 @@ impl ServerLink {
                 maximum: config.authentication_rounds_max,
             });
         }
-        if let Phase::AwaitAuthentication { offer, .. } = self.phase {
+        if let Phase::AwaitAuthentication(offer) = self.phase {
             self.phase = Phase::AwaitDecision(offer);
         }
         Ok(Action::Authenticate {
@@ -92,14 +101,13 @@ impl ServerLink {
     ) -> Result<(), EncodeError> {
         self.send_auth(AuthReason::ContinueAuthentication, data)?;
         if let Some(dialogue) = &mut self.dialogue {
-            dialogue.turn = Turn::Client;
+            dialogue.turn = Turn::Client {
+                deadline: now + config.connect_timeout,
+            };
             dialogue.rounds = dialogue.rounds.saturating_add(1);
         }
         if let Phase::AwaitDecision(offer) = self.phase {
-            self.phase = Phase::AwaitAuthentication {
-                offer,
-                deadline: now + config.connect_timeout,
-            };
+            self.phase = Phase::AwaitAuthentication(offer);
         }
         Ok(())
     }

@@ -69,7 +69,8 @@ pub struct Config {
     pub acknowledge: Acknowledge,
     /// Times that a client may be asked in one authentication. 10.
     pub authentication_rounds_max: u16,
-    /// CONNECT has to be there so long after the connection was opened. 10 s.
+    /// CONNECT has to be there so long after the connection was opened, and the client's answer so long
+    /// after each time that it is asked in an authentication, also in a new one on a live connection. 10 s.
     pub connect_timeout: Duration,
     /// The last bytes of a connection that ends have to be gone after so long. 5 s.
     pub close_timeout: Duration,

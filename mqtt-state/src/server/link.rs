@@ -42,10 +42,7 @@ pub(super) enum Phase {
     /// CONNECT is there; nothing is taken before it is accepted or rejected.
     AwaitDecision(Offer),
     /// The client was asked for more: nothing but AUTH and DISCONNECT is taken.
-    AwaitAuthentication {
-        offer: Offer,
-        deadline: Timestamp,
-    },
+    AwaitAuthentication(Offer),
     Connected(Terms),
     /// Ended by this side or by the peer; the last bytes may still wait.
     Ended {
@@ -115,7 +112,7 @@ impl ServerLink {
                 None
             }
             Phase::AwaitDecision(_)
-            | Phase::AwaitAuthentication { .. }
+            | Phase::AwaitAuthentication(_)
             | Phase::Connected(_)
             | Phase::Ended { .. } => Some(self.link.version()),
         };
@@ -127,7 +124,7 @@ impl ServerLink {
         match self.phase {
             Phase::AwaitConnect { .. } => self.decoder.decode_connect(frame).map(Packet::Connect),
             Phase::AwaitDecision(_)
-            | Phase::AwaitAuthentication { .. }
+            | Phase::AwaitAuthentication(_)
             | Phase::Connected(_)
             | Phase::Ended { .. } => self.decoder.decode(frame, self.link.version()),
         }
@@ -156,7 +153,7 @@ impl ServerLink {
             }
             (Phase::Connected(terms), Some(session)) => (terms, session),
             // [5:MQTT-3.1.2-30] Until CONNACK a client sends nothing but AUTH and DISCONNECT.
-            (Phase::AwaitAuthentication { .. }, _) => {
+            (Phase::AwaitAuthentication(_), _) => {
                 return match packet {
                     Packet::Auth(auth) => Ok(self.receive_auth(auth, config)?),
                     Packet::Disconnect(disconnect) => Ok(Action::Disconnect(*disconnect)),
@@ -285,12 +282,16 @@ impl ServerLink {
             }
             // [5:MQTT-3.14.0-1] CONNACK answers CONNECT, and nothing answers what has not come.
             (Phase::AwaitConnect { .. }, _without_packet) => self.link.close(),
-            (Phase::AwaitDecision(_) | Phase::AwaitAuthentication { .. }, cause) => {
+            (Phase::AwaitDecision(_) | Phase::AwaitAuthentication(_), cause) => {
                 self.refuse(cause);
             }
             (Phase::Connected(_), CloseCause::ProtocolError(error)) => self.link.fail(&error),
             (Phase::Connected(_), CloseCause::KeepAliveTimeout) => {
                 self.disconnect(DisconnectReason::KeepAliveTimeout)
+            }
+            // [5:MQTT-4.12.1-2] A new authentication that comes to no end has failed.
+            (Phase::Connected(_), CloseCause::AuthenticationTimeout) => {
+                self.disconnect(DisconnectReason::NotAuthorized)
             }
             (Phase::Connected(_), CloseCause::AnswerTooLarge) => {
                 self.disconnect(DisconnectReason::PacketTooLarge)
@@ -345,9 +346,9 @@ impl ServerLink {
     pub(crate) fn wants_input(&self) -> bool {
         match self.phase {
             Phase::AwaitDecision(_) => false,
-            Phase::AwaitConnect { .. }
-            | Phase::AwaitAuthentication { .. }
-            | Phase::Connected(_) => !self.link.is_blocked(),
+            Phase::AwaitConnect { .. } | Phase::AwaitAuthentication(_) | Phase::Connected(_) => {
+                !self.link.is_blocked()
+            }
             Phase::Ended { .. } => true,
         }
     }
@@ -378,7 +379,7 @@ impl ServerLink {
         let input = match self.phase {
             Phase::AwaitDecision(_) => Some(InputWaits::ForDecision),
             Phase::AwaitConnect { .. }
-            | Phase::AwaitAuthentication { .. }
+            | Phase::AwaitAuthentication(_)
             | Phase::Connected(_)
             | Phase::Ended { .. } => (!self.wants_input()).then_some(InputWaits::ForAnswers),
         };
@@ -396,28 +397,31 @@ impl ServerLink {
 
     /// When something has to happen without input.
     pub(crate) fn deadline(&self) -> Option<Timeout> {
+        let due = |at, reason| Some(Timeout { at, reason });
         match self.phase {
-            Phase::AwaitConnect { deadline } => Some(Timeout {
-                at: deadline,
-                reason: TimeoutReason::Connect,
-            }),
+            Phase::AwaitConnect { deadline } => due(deadline, TimeoutReason::Connect),
             Phase::AwaitDecision(_) => None,
-            Phase::AwaitAuthentication { deadline, .. } => Some(Timeout {
-                at: deadline,
-                reason: TimeoutReason::Authentication,
-            }),
-            Phase::Connected(terms) => {
-                let at = super::keep_alive::deadline(self.last_received, terms.keep_alive_secs)?;
-                Some(Timeout {
-                    at,
-                    reason: TimeoutReason::KeepAlive,
-                })
+            Phase::AwaitAuthentication(_) => {
+                due(self.answer_deadline()?, TimeoutReason::Authentication)
             }
-            Phase::Ended { deadline } => Some(Timeout {
-                at: deadline,
-                reason: TimeoutReason::Close,
-            }),
+            Phase::Connected(terms) => {
+                let silence =
+                    super::keep_alive::deadline(self.last_received, terms.keep_alive_secs);
+                match (self.answer_deadline(), silence) {
+                    (Some(at), None) => due(at, TimeoutReason::Authentication),
+                    (Some(at), Some(silence)) if at <= silence => {
+                        due(at, TimeoutReason::Authentication)
+                    }
+                    (_, silence) => due(silence?, TimeoutReason::KeepAlive),
+                }
+            }
+            Phase::Ended { deadline } => due(deadline, TimeoutReason::Close),
         }
+    }
+
+    /// By when the client has to answer what it was asked in an authentication.
+    fn answer_deadline(&self) -> Option<Timestamp> {
+        self.dialogue.as_ref()?.deadline()
     }
 
     /// Why the connection has to end now, if a deadline has passed.
@@ -426,16 +430,19 @@ impl ServerLink {
         if due.at > now {
             return None;
         }
-        match self.phase {
-            Phase::AwaitConnect { .. } | Phase::AwaitAuthentication { .. } => {
+        match (self.phase, due.reason) {
+            (Phase::AwaitConnect { .. } | Phase::AwaitAuthentication(_), _) => {
                 Some(CloseCause::ConnectTimeout)
             }
-            Phase::Connected(_) => Some(CloseCause::KeepAliveTimeout),
-            Phase::AwaitDecision(_) | Phase::Ended { .. } => None,
+            (Phase::Connected(_), TimeoutReason::Authentication) => {
+                Some(CloseCause::AuthenticationTimeout)
+            }
+            (Phase::Connected(_), _) => Some(CloseCause::KeepAliveTimeout),
+            (Phase::AwaitDecision(_) | Phase::Ended { .. }, _) => None,
         }
     }
 
-    /// Bytes that arrive count as a sign of life, whole packet or not.
+    /// Bytes that arrive count as a sign of life, whole packet or not; once.
     pub(crate) fn note_input(&mut self, now: Timestamp) {
         self.last_received = now;
     }

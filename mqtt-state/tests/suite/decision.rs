@@ -669,6 +669,36 @@ fn a_client_may_authenticate_again_while_it_works() {
     }
 }
 
+/// [5:MQTT-4.12.1-2] It has as long as for a step of its first one, whatever else it sends.
+#[test]
+fn a_new_authentication_that_is_not_answered_fails() {
+    let (mut hall, id) = asked();
+    let now = hall.peer.now;
+    hall.say(id, step(NEXT, "SCRAM", b"answer"));
+    let decision = only(&hall.connects());
+    let allowed = hall
+        .broker
+        .decide_connect(now, decision, ConnectAnswer::Allow);
+    assert_eq!(allowed, Ok(()));
+    hall.hear(id);
+    hall.say(id, step(AuthReason::ReAuthenticate, "SCRAM", b"again"));
+    let decision = only(&hall.connects());
+    let more = ConnectAnswer::Ask(Some(data(b"challenge")));
+    assert_eq!(hall.broker.decide_connect(now, decision, more), Ok(()));
+    assert_eq!(hall.hear(id), ["AUTH"]);
+    hall.pass(9);
+    assert_eq!(hall.ask(id, Packet::PingReq), ["PINGRESP"]);
+    hall.pass(1);
+    assert_eq!(hall.hear(id), ["DISCONNECT 87", "close"]);
+    let events = hall.events();
+    let causes = events.iter().filter_map(|event| match event {
+        Event::Closed { cause, .. } => Some(*cause),
+        _ => None,
+    });
+    let causes: Vec<_> = causes.collect();
+    assert_eq!(causes, [CloseCause::AuthenticationTimeout]);
+}
+
 #[test]
 fn without_a_method_in_connect_there_is_no_auth() {
     // [5:MQTT-4.12.0-6] [5:MQTT-4.12.0-7]

@@ -6,6 +6,8 @@ mod cuts;
 mod garbage;
 mod stored;
 
+use core::time::Duration;
+
 use mqtt_codec::{
     Ack, Connect, DisconnectReason, Message, Packet, PublishReason, QoS, ReasonCode,
     SubscribeReason, UnsubscribeReason,
@@ -13,7 +15,7 @@ use mqtt_codec::{
 use mqtt_state::server::{
     Acceptance, CommandError, Config, Connection, DeliverErrorKind, Event, Session,
 };
-use mqtt_state::{CloseCause, Diagnostics, Timestamp};
+use mqtt_state::{CloseCause, Diagnostics, TimeoutReason, Timestamp};
 
 use crate::wire::{
     Peer, V3_1_1, V5_0, connect, id, puback, publish, pubrec, text, want, with_subscribe,
@@ -505,4 +507,43 @@ fn an_authentication_that_fails_ends_the_connection() {
     peer.say(&mut connection, next_step());
     let heard = peer.hear(&mut connection);
     assert_eq!(heard.last().map(String::as_str), Some("close"));
+}
+
+/// [5:MQTT-4.12.1-2] Whichever comes first: the silence of its keep alive, or its next step missing.
+#[test]
+fn a_new_authentication_has_a_deadline_of_its_own() {
+    for (keep_alive_secs, secs, reason, heard) in [
+        (0, 10, TimeoutReason::Authentication, "DISCONNECT 87"),
+        (60, 10, TimeoutReason::Authentication, "DISCONNECT 87"),
+        (4, 6, TimeoutReason::KeepAlive, "DISCONNECT 8D"),
+    ] {
+        let (mut peer, mut connection) = asked_again(keep_alive_secs);
+        let due = connection.poll_timeout().unwrap();
+        let at = peer.now + Duration::from_secs(secs);
+        assert_eq!((due.at, due.reason), (at, reason), "{keep_alive_secs}");
+        peer.now = at;
+        connection.handle_timeout(at);
+        assert_eq!(peer.hear(&mut connection), [heard, "close"]);
+    }
+    let (mut peer, mut connection) = asked_again(0);
+    peer.now = peer.now + Duration::from_secs(9);
+    peer.say(&mut connection, next_step());
+    assert_eq!(connection.poll_timeout(), None, "this side decides");
+}
+
+/// A client that is to go on with its new authentication.
+fn asked_again(keep_alive_secs: u16) -> (Peer, Connection) {
+    let peer = Peer::new(V5_0);
+    let mut connection = asked_for_more(&peer);
+    peer.say(&mut connection, next_step());
+    let acceptance = Acceptance {
+        keep_alive_secs: Some(keep_alive_secs),
+        ..Acceptance::default()
+    };
+    connection.accept(peer.now, acceptance).unwrap();
+    let again = mqtt_codec::Auth::new(mqtt_codec::AuthReason::ReAuthenticate, scram(b"again"));
+    peer.say(&mut connection, again);
+    connection.ask(peer.now, Some(binary(b"more"))).unwrap();
+    peer.hear(&mut connection);
+    (peer, connection)
 }
