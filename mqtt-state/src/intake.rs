@@ -57,16 +57,31 @@ impl Origin<'_> {
     }
 }
 
-/// The largest read buffer that one connection has shown: as much memory may stand behind any
-/// part of it that is split off.
+/// What one connection has shown of its input.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct BufferSeen {
+pub(crate) struct InputSeen {
+    /// Of its largest read buffer: as much memory may stand behind any part of it that is split off.
     capacity: usize,
+    /// Bytes that were not taken, and are offered again.
+    left: usize,
 }
 
-impl BufferSeen {
-    pub(crate) fn note(&mut self, input: &BytesMut) {
+impl InputSeen {
+    /// The buffer that input is in.
+    pub(crate) fn note_buffer(&mut self, input: &BytesMut) {
         self.capacity = self.capacity.max(input.capacity());
+    }
+
+    /// Input is offered, of so many bytes. Answers whether some of them were not there before.
+    #[inline]
+    pub(crate) fn note_offered(&mut self, len: usize) -> bool {
+        len > core::mem::take(&mut self.left)
+    }
+
+    /// So much of it is left, as far as this call has come.
+    #[inline]
+    pub(crate) fn note_left(&mut self, len: usize) {
+        self.left = len;
     }
 
     /// A packet that is less than half of its buffer is copied when kept, so that it never pins
@@ -101,7 +116,7 @@ pub(crate) fn take(intake: &mut impl Intake, input: &[u8]) -> Consumed {
 /// Takes whole packets out of `input`; what is kept of a large one shares its memory.
 pub(crate) fn take_shared(
     intake: &mut impl Intake,
-    seen: BufferSeen,
+    seen: InputSeen,
     input: &mut BytesMut,
 ) -> Consumed {
     let mut bytes = 0_usize;
@@ -190,8 +205,8 @@ mod tests {
             assert_eq!(take(&mut borrowing, &input), expected, "{row}");
             let mut sharing = notes(packets_max);
             let mut buffer = BytesMut::from(&*input);
-            let mut seen = BufferSeen::default();
-            seen.note(&buffer);
+            let mut seen = InputSeen::default();
+            seen.note_buffer(&buffer);
             let consumed = take_shared(&mut sharing, seen, &mut buffer);
             assert_eq!(consumed, expected, "{row}");
             assert_eq!(buffer, input[expected.bytes..], "{row}: the rest stays");
@@ -205,7 +220,7 @@ mod tests {
         let all = Consumed { bytes: 13, need: 0 };
         assert_eq!(take(&mut notes(9), &input), all);
         let mut buffer = BytesMut::from(&*input);
-        let consumed = take_shared(&mut notes(9), BufferSeen::default(), &mut buffer);
+        let consumed = take_shared(&mut notes(9), InputSeen::default(), &mut buffer);
         assert_eq!(consumed, all);
         assert!(buffer.is_empty());
     }
@@ -213,12 +228,12 @@ mod tests {
     #[test]
     fn a_small_packet_never_pins_a_large_buffer() {
         let mut buffer = BytesMut::with_capacity(150);
-        let mut seen = BufferSeen::default();
+        let mut seen = InputSeen::default();
         let mut notes = notes(9);
         // The first call shows the whole buffer; later ones only what is left of it.
         for size in [120, 30] {
             buffer.extend_from_slice(&publish(size));
-            seen.note(&buffer);
+            seen.note_buffer(&buffer);
             let _consumed = take_shared(&mut notes, seen, &mut buffer);
         }
         assert_eq!(notes.sizes, [(120, true), (30, false)]);

@@ -11,7 +11,7 @@ use super::rate::Rates;
 use super::sessions::SessionKey;
 use super::slab::{Key, Slab};
 use crate::Timestamp;
-use crate::intake::BufferSeen;
+use crate::intake::InputSeen;
 use crate::server::{ConnectRequest, ServerLink};
 
 /// Names one connection; never a later one in the same place, so that a late call about a
@@ -40,7 +40,7 @@ pub(super) struct Connection {
     pub(super) session: Option<SessionKey>,
     /// When its timer fires.
     pub(super) timer_at: Option<Timestamp>,
-    pub(super) buffer_seen: BufferSeen,
+    pub(super) input_seen: InputSeen,
     pub(super) rates: Rates,
     /// Packets that wait for a decision about one before.
     pub(super) held: Held,
@@ -104,7 +104,7 @@ impl Connections {
                 peer,
                 session: None,
                 timer_at: None,
-                buffer_seen: BufferSeen::default(),
+                input_seen: InputSeen::default(),
                 rates: Rates::default(),
                 held: Held::default(),
                 request: None,

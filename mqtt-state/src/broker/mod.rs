@@ -316,8 +316,8 @@ impl Broker {
     ) -> Consumed {
         let now = self.note_input(now, id, input.len());
         let seen = self.connections.get_mut(id).map(|connection| {
-            connection.buffer_seen.note(input);
-            connection.buffer_seen
+            connection.input_seen.note_buffer(input);
+            connection.input_seen
         });
         let broker = &mut *self;
         let consumed = take_shared(

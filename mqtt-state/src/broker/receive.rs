@@ -14,8 +14,8 @@ use crate::{AuthenticationData, CloseCause, Timestamp};
 impl Broker {
     pub(super) fn note_input(&mut self, now: Timestamp, id: ConnectionId, len: usize) -> Timestamp {
         let now = self.begin(now);
-        if len > 0
-            && let Some(connection) = self.connections.get_mut(id)
+        if let Some(connection) = self.connections.get_mut(id)
+            && connection.input_seen.note_offered(len)
         {
             connection.link.note_input(now);
         }
@@ -137,6 +137,16 @@ pub(super) struct Input<'b> {
     pub(super) now: Timestamp,
 }
 
+impl Input<'_> {
+    /// Nothing more is taken now: it is to be offered again, with so many bytes more.
+    fn leave<'p>(&mut self, input: &[u8], needed: usize) -> Step<'p> {
+        if let Some(connection) = self.broker.connections.get_mut(self.id) {
+            connection.input_seen.note_left(input.len());
+        }
+        Step::Need(needed)
+    }
+}
+
 impl Intake for Input<'_> {
     fn next_frame<'p>(&mut self, input: &'p [u8]) -> Step<'p> {
         let broker = &mut *self.broker;
@@ -150,7 +160,7 @@ impl Intake for Input<'_> {
         if broker.work.left() == 0 {
             // The next call has steps again.
             broker.connections.mark_ready(self.id);
-            return Step::Need(0);
+            return self.leave(input, 0);
         }
         if !broker.wants_input(self.id) {
             // It is told when that is over.
@@ -160,11 +170,11 @@ impl Intake for Input<'_> {
             if broker.asks_too_much() {
                 broker.decisions.note_refused(self.id);
             }
-            return Step::Need(0);
+            return self.leave(input, 0);
         }
         match connection.link.parse(input) {
             Ok(Parsed::Complete(frame)) => Step::Frame(frame),
-            Ok(Parsed::Partial { needed }) => Step::Need(needed),
+            Ok(Parsed::Partial { needed }) => self.leave(input, needed),
             Err(error) => {
                 let cause = CloseCause::ProtocolError(error);
                 broker.end_connection(self.now, self.id, cause, None);

@@ -46,7 +46,8 @@ impl KeepAlive {
         self.last_sent = now;
     }
 
-    /// Bytes came. A large packet on a slow link is a sign of life before it is whole.
+    /// Bytes came, or a packet that waited was taken. A large packet on a slow link is a sign of life
+    /// before it is whole.
     pub(super) fn note_received(&mut self, now: Timestamp) {
         self.last_received = now;
     }

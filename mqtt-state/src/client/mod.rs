@@ -91,7 +91,7 @@ use keep_alive::{Due, KeepAlive};
 use receive::Input;
 use subscriptions::Subscriptions;
 
-use crate::intake::{BufferSeen, take, take_shared};
+use crate::intake::{InputSeen, take, take_shared};
 use crate::link::Link;
 use crate::pieces::Output;
 use crate::session::{OwnMessage, Receipts, Session};
@@ -132,7 +132,7 @@ pub struct Client {
     /// Messages had to wait for acknowledgements.
     quota_exhausted: bool,
     events: Events,
-    buffer_seen: BufferSeen,
+    input_seen: InputSeen,
     decoder: Decoder,
     next_token: u64,
     /// Below this one all have been given out, as far as the journal says.
@@ -202,7 +202,7 @@ impl Client {
             quota_exhausted: false,
             events: Events::new(config.journal),
             config,
-            buffer_seen: BufferSeen::default(),
+            input_seen: InputSeen::default(),
             next_token: 1,
             recorded_token: 1,
         }
@@ -251,8 +251,8 @@ impl Client {
     /// whole one, not a part split off another.
     pub fn handle_input_shared(&mut self, now: Timestamp, input: &mut BytesMut) -> Consumed {
         let now = self.note_input(now, input.len());
-        self.buffer_seen.note(input);
-        let seen = self.buffer_seen;
+        self.input_seen.note_buffer(input);
+        let seen = self.input_seen;
         take_shared(&mut Input { client: self, now }, seen, input)
     }
 
@@ -541,7 +541,7 @@ impl Client {
 
     fn note_input(&mut self, now: Timestamp, len: usize) -> Timestamp {
         let now = self.clock.advance(now);
-        if len > 0 {
+        if self.input_seen.note_offered(len) {
             self.keep_alive.note_received(now);
         }
         now

@@ -156,6 +156,9 @@ impl Client {
             taken = taken.wrapping_add(size);
             rest = behind;
         }
+        if taken > 0 {
+            self.keep_alive.note_received(now);
+        }
         taken
     }
 
@@ -177,6 +180,7 @@ pub(super) struct Input<'c> {
 impl Intake for Input<'_> {
     fn next_frame<'p>(&mut self, input: &'p [u8]) -> Step<'p> {
         let client = &mut *self.client;
+        client.input_seen.note_left(input.len());
         let version = match (&client.phase, &client.link) {
             (Phase::Connecting { .. } | Phase::Connected { .. }, Some(link)) => link.version(),
             _ => return Step::Ignore,
@@ -197,6 +201,7 @@ impl Intake for Input<'_> {
     fn handle_frame(&mut self, frame: &Frame<'_>, origin: Origin<'_>) {
         let client = &mut *self.client;
         client.events.traffic.note_received(frame.size());
+        client.keep_alive.note_received(self.now);
         let Some(version) = client.link.as_ref().map(Link::version) else {
             return;
         };

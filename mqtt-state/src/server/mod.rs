@@ -135,7 +135,7 @@ pub(crate) use link::{Action, ServerLink};
 use event_queue::Events;
 use receive::Input;
 
-use crate::intake::{BufferSeen, take, take_shared};
+use crate::intake::{InputSeen, take, take_shared};
 use crate::pieces::Output;
 use crate::session::IdSet;
 use crate::time::Clock;
@@ -164,7 +164,7 @@ pub struct Connection {
     /// Identifiers of SUBSCRIBE and UNSUBSCRIBE packets that the owner has not answered.
     requests: IdSet,
     events: Events,
-    buffer_seen: BufferSeen,
+    input_seen: InputSeen,
 }
 
 impl Connection {
@@ -185,7 +185,7 @@ impl Connection {
             version: None,
             requests: IdSet::new(),
             events: Events::default(),
-            buffer_seen: BufferSeen::default(),
+            input_seen: InputSeen::default(),
         }
     }
 
@@ -221,8 +221,8 @@ impl Connection {
     /// whole one, not a part split off another.
     pub fn handle_input_shared(&mut self, now: Timestamp, input: &mut BytesMut) -> Consumed {
         let now = self.note_input(now, input.len());
-        self.buffer_seen.note(input);
-        let (seen, connection) = (self.buffer_seen, self);
+        self.input_seen.note_buffer(input);
+        let (seen, connection) = (self.input_seen, self);
         take_shared(&mut Input { connection, now }, seen, input)
     }
 
@@ -363,7 +363,7 @@ impl Connection {
 
     fn note_input(&mut self, now: Timestamp, len: usize) -> Timestamp {
         let now = self.clock.advance(now);
-        if len > 0 {
+        if self.input_seen.note_offered(len) {
             self.link.note_input(now);
         }
         now

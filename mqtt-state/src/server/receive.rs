@@ -214,6 +214,7 @@ pub(super) struct Input<'c> {
 impl Intake for Input<'_> {
     fn next_frame<'p>(&mut self, input: &'p [u8]) -> Step<'p> {
         let connection = &mut *self.connection;
+        connection.input_seen.note_left(input.len());
         // [5:MQTT-3.1.4-6] [3:MQTT-3.1.4-5] Also after a refusal.
         if connection.link.is_ended() {
             return Step::Ignore;

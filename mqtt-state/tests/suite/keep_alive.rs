@@ -2,10 +2,12 @@
 
 use core::time::Duration;
 
+use bytes::BytesMut;
 use mqtt_codec::{Connect, Packet, ProtocolVersion, QoS};
 use mqtt_state::broker::{self, Broker, ConnectionId};
 use mqtt_state::client::{Client, Config, Event};
-use mqtt_state::{CloseCause, TimeoutReason, Timestamp, server};
+use mqtt_state::server::{self, Acceptance, Connection};
+use mqtt_state::{CloseCause, TimeoutReason, Timestamp};
 
 use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, publish, text};
 use crate::world::World;
@@ -89,6 +91,102 @@ fn silence_of_one_and_a_half_intervals_ends_the_connection() {
             )
         });
         assert!(timed_out, "{version}");
+    }
+}
+
+/// Input, and the second at which it is offered.
+type Offers = [(u64, &'static [u8])];
+
+/// What a driver offers again, as it was not taken, is no sign of life a second time.
+#[test]
+fn only_what_is_new_breaks_the_silence() {
+    // [5:MQTT-3.1.2-22] [3:MQTT-3.1.2-24]
+    let rows: [(&str, &Offers, u64); 4] = [
+        ("half a packet", &[(0, &[0x30]), (7, &[0x30])], 15),
+        (
+            "the same bytes",
+            &[(0, &[0x30]), (7, &[0x30]), (14, &[0x30])],
+            15,
+        ),
+        (
+            "more of it",
+            &[(0, &[0x30]), (7, &[0x30]), (14, &[0x30, 4])],
+            29,
+        ),
+        (
+            "behind a whole packet",
+            &[
+                (0, &[0x30]),
+                (7, &[0x30, 3, 0, 1, b't', 0xc0]),
+                (14, &[0xc0]),
+            ],
+            22,
+        ),
+    ];
+    for (row, offers, ends_after) in rows {
+        for shared in [false, true] {
+            let (mut broker, connection, mut peer) = served(V3_1_1, 10, server::Config::default());
+            let mut alone = Connection::new(peer.now, server::Config::default());
+            peer.say(&mut alone, connect_for(V3_1_1, 10));
+            alone.accept(peer.now, Acceptance::default()).unwrap();
+            let start = peer.now;
+            for (at, input) in offers {
+                let now = start + Duration::from_secs(*at);
+                if shared {
+                    let mut buffer = BytesMut::from(*input);
+                    alone.handle_input_shared(now, &mut buffer.clone());
+                    broker.handle_input_shared(now, connection, &mut buffer);
+                } else {
+                    alone.handle_input(now, input);
+                    broker.handle_input(now, connection, input);
+                }
+            }
+            let end = start + Duration::from_secs(ends_after);
+            assert_eq!(alone.poll_timeout().map(|due| due.at), Some(end), "{row}");
+            pass(
+                &mut broker,
+                &mut peer,
+                Timestamp::from_nanos(end.as_nanos() - 1),
+            );
+            let heard = peer.hear(&mut (&mut broker, connection));
+            assert_eq!(heard, [""; 0], "{row}");
+            pass(&mut broker, &mut peer, end);
+            let heard = peer.hear(&mut (&mut broker, connection));
+            assert_eq!(heard, ["close"], "{row}");
+        }
+    }
+}
+
+/// The same at a client that waits for PINGRESP.
+#[test]
+fn a_server_is_alive_only_by_what_is_new() {
+    let rows: [(&str, &Offers, u64); 3] = [
+        ("the same bytes", &[(31, &[0x30]), (35, &[0x30])], 41),
+        ("more of it", &[(31, &[0x30]), (35, &[0x30, 4])], 45),
+        (
+            "behind a whole packet",
+            &[
+                (31, &[0x30]),
+                (34, &[0x30, 3, 0, 1, b't', 0x30]),
+                (38, &[0x30]),
+            ],
+            44,
+        ),
+    ];
+    for (row, offers, left_after) in rows {
+        let mut peer = Peer::new(V3_1_1);
+        let mut client = Client::new(Config::default());
+        client.connect(peer.now, &connect_for(V3_1_1, 30)).unwrap();
+        peer.hear(&mut client);
+        peer.say(&mut client, connack(false));
+        peer.now = Timestamp::from_secs(31);
+        client.handle_timeout(peer.now);
+        assert_eq!(peer.hear(&mut client), ["PINGREQ"]);
+        for (at, input) in offers {
+            client.handle_input(Timestamp::from_secs(*at), input);
+        }
+        let due = client.poll_timeout().map(|due| due.at);
+        assert_eq!(due, Some(Timestamp::from_secs(left_after)), "{row}");
     }
 }
 
