@@ -134,11 +134,11 @@ fn only_what_is_new_breaks_the_silence() {
                 let now = start + Duration::from_secs(*at);
                 if shared {
                     let mut buffer = BytesMut::from(*input);
-                    alone.handle_input_shared(now, &mut buffer.clone());
-                    broker.handle_input_shared(now, connection, &mut buffer);
+                    let _left = alone.handle_input_shared(now, &mut buffer.clone());
+                    let _left = broker.handle_input_shared(now, connection, &mut buffer);
                 } else {
-                    alone.handle_input(now, input);
-                    broker.handle_input(now, connection, input);
+                    let _left = alone.handle_input(now, input);
+                    let _left = broker.handle_input(now, connection, input);
                 }
             }
             let end = start + Duration::from_secs(ends_after);
@@ -183,7 +183,7 @@ fn a_server_is_alive_only_by_what_is_new() {
         client.handle_timeout(peer.now);
         assert_eq!(peer.hear(&mut client), ["PINGREQ"]);
         for (at, input) in offers {
-            client.handle_input(Timestamp::from_secs(*at), input);
+            let _left = client.handle_input(Timestamp::from_secs(*at), input);
         }
         let due = client.poll_timeout().map(|due| due.at);
         assert_eq!(due, Some(Timestamp::from_secs(left_after)), "{row}");
