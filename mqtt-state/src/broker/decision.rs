@@ -262,7 +262,8 @@ impl Broker {
                 request,
             } => {
                 self.note_question(connection, None);
-                self.answering(connection, |broker| {
+                // CONNACK says that no older session is there, as when it is not asked about.
+                self.answering_for_all(connection, |broker| {
                     broker.answer_connect(now, connection, request, answer);
                 });
             }

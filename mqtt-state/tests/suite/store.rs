@@ -5,7 +5,9 @@ use core::time::Duration;
 use mqtt_codec::{
     Binary, Connect, Message, ProtocolVersion, PublishProperties, QoS, TopicName, Will,
 };
-use mqtt_state::broker::{Config, Idle, Restore, RestoreError, StoreKey, StoreValue};
+use mqtt_state::broker::{
+    self, Config, ConnectAnswer, Idle, Restore, RestoreError, StoreKey, StoreValue,
+};
 use mqtt_state::client::Event;
 use mqtt_state::{InputWaits, OutputWaits, Timestamp, server};
 
@@ -675,18 +677,52 @@ fn what_is_given_up_while_the_journal_is_full_holds_nothing_back() {
 }
 
 /// Found by a simulation: CONNACK changed nothing itself, and was sent before the end of the session
-/// that an earlier clean start had brought about was stored.
+/// that an earlier clean start had brought about was stored. Whether or not somebody is asked who may
+/// connect.
 #[test]
 fn connack_waits_for_the_end_of_an_older_session() {
-    let mut world = World::with(config());
-    let who = away(&mut world, "c", V3_1_1, "t");
-    world.disk.lag = 1000;
-    world.join(who, V3_1_1);
-    world.cut(who);
-    world.join(who, V3_1_1);
-    let told = world.events(who);
-    let told = told
-        .iter()
-        .any(|event| matches!(event, Event::Connected { .. }));
-    assert!(!told, "nothing of it is stored");
+    for is_asked in [false, true] {
+        let mut config = config();
+        config.ask.connect = is_asked;
+        let mut world = World::with(config);
+        let who = world.client("c");
+        world.begin_resume(who, V3_1_1);
+        allow(&mut world, is_asked);
+        world.subscribe(who, &[want("t", QoS::ExactlyOnce)]);
+        world.cut(who);
+        world.events(who);
+        world.disk.lag = 1000;
+        for is_second in [false, true] {
+            world.join(who, V3_1_1);
+            allow(&mut world, is_asked);
+            if !is_second {
+                world.cut(who);
+            }
+        }
+        let told = world.events(who);
+        let told = { told.iter() }.any(|event| matches!(event, Event::Connected { .. }));
+        assert!(!told, "nothing of it is stored: {is_asked}");
+        world.disk.lag = 0;
+        world.settle();
+        assert!(!session_present(&mut world, who));
+    }
+}
+
+/// Whoever wants to connect may.
+fn allow(world: &mut World, is_asked: bool) {
+    world.settle();
+    let events = world.broker_events();
+    let asked = events.iter().filter_map(|event| match event {
+        broker::Event::Authenticate { decision, .. } => Some(*decision),
+        _ => None,
+    });
+    let asked: Vec<_> = asked.collect();
+    assert_eq!(asked.len(), usize::from(is_asked));
+    for decision in asked {
+        let decided = world
+            .broker
+            .decide_connect(world.now, decision, ConnectAnswer::Allow);
+        assert_eq!(decided, Ok(()));
+    }
+    world.settle();
 }
