@@ -161,6 +161,8 @@ pub(super) enum Question {
         publisher: Option<SessionKey>,
         message: Message,
         is_will: bool,
+        /// When it came, or a will was due: its expiry counts from then.
+        at: Timestamp,
     },
     /// A subscription that there is already.
     Again {
@@ -297,6 +299,7 @@ impl Broker {
                 publisher,
                 message,
                 is_will,
+                at,
             } => {
                 let message = match answer {
                     PublishAnswer::Allow => message,
@@ -307,7 +310,7 @@ impl Broker {
                     self.tell_will(publisher, message.topic());
                 }
                 // That a will is gone may not be stored yet.
-                self.depending(|broker| broker.route_message(now, publisher, message, None));
+                self.depending(|broker| broker.route_message(at, publisher, message, None));
             }
             Question::Connect { .. } | Question::Reauthenticate { .. } | Question::Again { .. } => {
             }
@@ -449,6 +452,7 @@ impl Broker {
             publisher,
             message,
             is_will,
+            at: now,
         };
         if let Some(decision) = self.open_question(now, question) {
             self.events.ask(Event::AuthorizePublish {
@@ -471,11 +475,13 @@ impl Broker {
         decision: PublishDecision,
         publisher: Option<SessionKey>,
         message: Message,
+        at: Timestamp,
     ) {
         let question = Question::Detached {
             publisher,
             message,
             is_will: false,
+            at,
         };
         self.decisions.replace(decision.0, question);
     }

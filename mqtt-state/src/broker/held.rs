@@ -430,7 +430,9 @@ impl Broker {
                 } => {
                     let open = decision.filter(|_| answer.is_none());
                     match (delivery.qos(), open) {
-                        (QoS::AtMostOnce, Some(decision)) => self.detach(decision, key, message),
+                        (QoS::AtMostOnce, Some(decision)) => {
+                            self.detach(decision, key, message, at);
+                        }
                         (QoS::AtMostOnce, None) => {
                             self.publish_decided(at, key, message, answer, None);
                         }

@@ -4,8 +4,8 @@ use alloc::format;
 use core::time::Duration;
 
 use mqtt_codec::{
-    Binary, Connect, DisconnectReason, Message, ProtocolVersion, RetainHandling, Str,
-    SubscribeFilter, TopicFilter, TopicName, Will,
+    Binary, Connect, DisconnectReason, Message, ProtocolVersion, PublishProperties, RetainHandling,
+    Str, SubscribeFilter, TopicFilter, TopicName, Will,
 };
 
 use super::coverage::Fault;
@@ -114,8 +114,13 @@ impl World<'_> {
                 let number = self.oracle.add(From::Broker, topic, qos, false);
                 let payload = format!("{number} ");
                 if let Ok(message) = Message::new(topic, payload) {
+                    let message = self.with_expiry(message.with_qos(qos), number, random);
+                    if let Some(secs) = message.properties().message_expiry_secs {
+                        let ends = self.now.plus_secs(secs);
+                        self.oracle.limit_at_broker(number, ends);
+                    }
                     self.oracle.route(number, &self.sessions);
-                    self.broker.publish(self.now, message.with_qos(qos));
+                    self.broker.publish(self.now, message);
                     self.drain_broker();
                 }
             }
@@ -138,7 +143,10 @@ impl World<'_> {
         let Ok(message) = Message::new(topic, payload) else {
             return;
         };
-        let message = message.with_qos(qos).with_retain(retain);
+        let mut message = message.with_qos(qos).with_retain(retain);
+        if self.actors[client].plan.version == ProtocolVersion::V5_0 {
+            message = self.with_expiry(message, number, random);
+        }
         let actor = &mut self.actors[client];
         match actor.client.publish(self.now, message) {
             Ok(token) => {
@@ -151,6 +159,23 @@ impl World<'_> {
             Err(error) => self.trace.note(|| format!("c{client} {error}")),
         }
         self.drain_client(client);
+    }
+
+    /// Some messages live for a while only.
+    fn with_expiry(&mut self, message: Message, number: u32, random: &mut Random) -> Message {
+        if !random.chance(20) {
+            return message;
+        }
+        let secs = random.pick(&[1, 2, 10, 1000]);
+        self.oracle.limit(number, self.now, secs);
+        let properties = PublishProperties {
+            message_expiry_secs: Some(secs),
+            ..PublishProperties::default()
+        };
+        message
+            .clone()
+            .with_properties(&properties)
+            .unwrap_or(message)
     }
 
     fn subscribe(&mut self, client: usize, random: &mut Random) {

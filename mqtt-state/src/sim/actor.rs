@@ -155,6 +155,11 @@ impl Actor {
         }
     }
 
+    /// The number of the message that this names.
+    pub(super) fn number_of(&self, token: PublishToken) -> Option<u32> {
+        self.tokens.get(&token).map(|(number, _)| *number)
+    }
+
     /// Messages without an outcome.
     pub(super) fn open_len(&self) -> usize {
         let open = self.tokens.values();

@@ -110,6 +110,12 @@ pub struct Coverage {
     pub wills: u64,
     /// PUBLISH packets sent again.
     pub repeated: u64,
+    /// Messages that a client has given up, as their time was over.
+    pub expired_at_client: u64,
+    /// Messages that the broker has given up for one of its clients.
+    pub expired_at_broker: u64,
+    /// Messages that were sent with less time than they had at first.
+    pub counted_down: u64,
     /// Faults by kind, in the order of [`Fault::ALL`].
     pub faults: [u64; Fault::ALL.len()],
     /// Packets taken: by the broker or a client, by stage, by type.
@@ -157,6 +163,9 @@ impl Coverage {
             (&mut self.restores, other.restores),
             (&mut self.wills, other.wills),
             (&mut self.repeated, other.repeated),
+            (&mut self.expired_at_client, other.expired_at_client),
+            (&mut self.expired_at_broker, other.expired_at_broker),
+            (&mut self.counted_down, other.counted_down),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -214,6 +223,9 @@ impl Coverage {
             (self.restores, "a restore"),
             (self.wills, "a will"),
             (self.repeated, "a PUBLISH sent again"),
+            (self.expired_at_client, "a message that expires at a client"),
+            (self.expired_at_broker, "a message that expires at a broker"),
+            (self.counted_down, "a message with less time than at first"),
         ];
         let none = others.iter().filter(|(count, _)| *count == 0);
         missing.extend(none.map(|(_, name)| String::from(*name)));

@@ -85,6 +85,9 @@ impl World<'_> {
 
     fn check_end(&mut self) {
         for client in 0..self.actors.len() {
+            let (oracle, now) = (&self.oracle, self.now);
+            let must = &mut self.sessions[client].must;
+            must.retain(|number| !oracle.has_expired(*number, now));
             let result = self.actors[client].check_store(self.now);
             self.check(result);
             let actor = &self.actors[client];

@@ -38,8 +38,11 @@
 mod actions;
 mod actor;
 mod coverage;
+mod drain;
 mod embed;
 mod finish;
+mod hear;
+mod line;
 mod oracle;
 mod packets;
 mod plan;

@@ -61,6 +61,7 @@ pub(super) enum Seen {
         topic: Option<String>,
         alias: Option<u16>,
         number: Option<u32>,
+        expiry_secs: Option<u32>,
     },
     Ack {
         kind: AckKind,
@@ -133,6 +134,7 @@ impl Seen {
                 topic: publish.topic.name().map(|name| name.as_str().to_string()),
                 alias: publish.topic.alias().map(TopicAlias::get),
                 number: number_of(publish.payload),
+                expiry_secs: publish.properties.message_expiry_secs,
             },
             Packet::PubAck(it) => ack(AckKind::PubAck, it.id, it.reason),
             Packet::PubRec(it) => ack(AckKind::PubRec, it.id, it.reason),

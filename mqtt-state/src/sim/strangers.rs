@@ -7,10 +7,12 @@ use alloc::vec::Vec;
 use mqtt_codec::{PacketType, Parsed, ProtocolVersion, Str, decode};
 
 use super::coverage::{Coverage, Fault, Stage};
+use super::hear::count_packets;
+use super::line::stage_of;
 use super::packets::any_packet;
 use super::random::Random;
 use super::watch::Broken;
-use super::world::{World, count_packets, stage_of};
+use super::world::World;
 use crate::broker::{ConnectionId, Peer};
 use crate::client::{Client, Config, State};
 use crate::{Timestamp, Transmit};

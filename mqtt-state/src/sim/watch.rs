@@ -125,6 +125,7 @@ impl Way {
                 topic,
                 alias,
                 number,
+                ..
             } => {
                 self.check_alias(topic.as_deref(), *alias)?;
                 let Some(number) = *number else {

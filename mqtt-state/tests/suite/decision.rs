@@ -434,6 +434,33 @@ fn a_will_is_asked_about_when_it_is_due() {
 }
 
 #[test]
+fn what_waits_for_an_answer_is_no_younger_when_its_connection_is_gone() {
+    // [5:MQTT-3.3.2-5]
+    let ask = Ask {
+        publish: true,
+        ..Ask::default()
+    };
+    for (secs, heard) in [(9, "PUBLISH t=x q0"), (10, "")] {
+        let mut hall = Hall::new(V5_0, ask);
+        let subscriber = hall.joined("subscriber");
+        hall.subscribe(subscriber, &[want("t", QoS::AtMostOnce)]);
+        hall.hear(subscriber);
+        let id = hall.joined("c");
+        let mut message = publish("t", "x", QoS::AtMostOnce, 0);
+        message.properties.message_expiry_secs = Some(10);
+        hall.say(id, message);
+        let decision = only(&hall.publishes());
+        hall.broker.handle_close(hall.peer.now, id);
+        hall.pass(secs);
+        let given = hall
+            .broker
+            .decide_publish(hall.peer.now, decision, PublishAnswer::Allow);
+        assert_eq!(given, Ok(()));
+        assert_eq!(hall.hear(subscriber).join(" "), heard, "after {secs} s");
+    }
+}
+
+#[test]
 fn each_filter_has_its_own_answer() {
     let ask = Ask {
         subscribe: true,

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use clap::Parser;
 use mqtt_examples::clock::Clock;
@@ -31,6 +32,9 @@ struct Options {
     /// The first of them
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Begin no other seed after so many minutes
+    #[arg(long, conflicts_with = "seed")]
+    minutes: Option<u64>,
     /// Run this one seed
     #[arg(long)]
     seed: Option<u64>,
@@ -109,7 +113,7 @@ fn run_many(options: &Options) -> io::Result<bool> {
     let started = clock.now();
     thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| work(options, &next, &sum));
+            scope.spawn(|| work(options, &clock, &next, &sum));
         }
     });
     let elapsed = clock.now().saturating_since(started).as_secs_f64();
@@ -117,10 +121,17 @@ fn run_many(options: &Options) -> io::Result<bool> {
     report(&mut sum, elapsed, &mut io::stdout().lock())
 }
 
-fn work(options: &Options, next: &AtomicU64, sum: &Mutex<Sum>) {
+fn work(options: &Options, clock: &Clock, next: &AtomicU64, sum: &Mutex<Sum>) {
+    let until = options.minutes.map(|minutes| {
+        let minutes = Duration::from_secs(minutes.saturating_mul(60));
+        clock.now() + minutes
+    });
     let mut own = Sum::default();
     let mut embedder = Plain::default();
     loop {
+        if until.is_some_and(|until| clock.now() >= until) {
+            break;
+        }
         let place = next.fetch_add(1, Ordering::Relaxed);
         if place >= options.seeds {
             break;
@@ -131,6 +142,8 @@ fn work(options: &Options, next: &AtomicU64, sum: &Mutex<Sum>) {
         own.faults.push(report.coverage.faults_len());
         own.coverage.add(&report.coverage);
         if let Some(failure) = report.failure {
+            // Not only in the end, which may be hours from here.
+            let _gone = writeln!(io::stderr(), "seed {seed}: {failure}");
             own.failures.push((seed, failure));
         }
     }
@@ -170,6 +183,11 @@ fn report(sum: &mut Sum, elapsed: f64, out: &mut impl Write) -> io::Result<bool>
         out,
         "{} messages published, {} delivered, {} PUBLISH packets sent again",
         coverage.published, coverage.delivered, coverage.repeated
+    )?;
+    writeln!(
+        out,
+        "{} messages expired at clients, {} at the broker, {} sent with less time than at first",
+        coverage.expired_at_client, coverage.expired_at_broker, coverage.counted_down
     )?;
     writeln!(
         out,

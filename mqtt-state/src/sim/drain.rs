@@ -1,0 +1,296 @@
+//! What the machines have to say, beside what they send: events, questions and entries of journals.
+
+use alloc::format;
+use alloc::string::String;
+
+use super::coverage::Stage;
+use super::sessions::Session;
+use super::world::World;
+use crate::CloseCause;
+use crate::broker::{self, ConnectionId};
+use crate::client::{Event, LostCause};
+
+impl World<'_> {
+    /// Takes what a client has to say.
+    pub(super) fn drain_client(&mut self, client: usize) {
+        while let Some(event) = self.actors[client].client.poll_event() {
+            self.trace.note(|| format!("c{client} {event:?}"));
+            let result = self.actors[client].note_outcome(&event);
+            self.check(result);
+            match &event {
+                Event::Message { message, dup, .. } => {
+                    let version = self.actors[client].plan.version;
+                    self.coverage.delivery(version, message.qos());
+                    let actor = &mut self.actors[client];
+                    let has_store = actor.has_store();
+                    let result = self.oracle.deliver(
+                        client,
+                        message,
+                        *dup,
+                        &mut self.sessions[client],
+                        &mut actor.inbox,
+                        has_store,
+                    );
+                    self.check(result);
+                }
+                Event::PublishLost {
+                    token,
+                    cause: LostCause::Expired,
+                    ..
+                } => {
+                    self.coverage.expired_at_client += 1;
+                    if let Some(number) = self.actors[client].number_of(*token) {
+                        let result = self.oracle.give_up(number, self.now);
+                        self.check(result);
+                    }
+                }
+                Event::Closed {
+                    cause: CloseCause::ProtocolError(error),
+                    ..
+                } => {
+                    self.fail("the broker breaks no rule", format!("c{client}: {error:?}"));
+                }
+                _ => {}
+            }
+        }
+        let actor = &mut self.actors[client];
+        actor.may_lose = false;
+        actor.follow();
+        let lag = match actor.is_store_slow {
+            true => usize::MAX,
+            false => self.plan.lag,
+        };
+        let behind = actor.behind_len();
+        self.stored += actor.store(behind.saturating_sub(lag));
+    }
+
+    /// Takes what the broker has to say.
+    pub(super) fn drain_broker(&mut self) {
+        while let Some(event) = self.broker.poll_event() {
+            self.trace.note(|| format!("broker {event:?}"));
+            self.handle_event(event);
+        }
+        for place in 0..self.sessions.len() {
+            let result = self.sessions[place].settle();
+            self.check(result);
+        }
+        while let Some(entry) = self.broker.poll_journal() {
+            self.behind.push_back(entry);
+        }
+        let lag = match self.is_store_slow {
+            true => usize::MAX,
+            false => self.plan.lag,
+        };
+        let behind = self.behind.len();
+        self.store(behind.saturating_sub(lag));
+        if self.behind.is_empty() {
+            self.sessions.iter_mut().for_each(Session::note_stored);
+            self.wills.note_stored();
+        }
+        while let Some(id) = self.broker.poll_ready() {
+            if !self.ready.insert(id) {
+                self.fail("named once until it is drained", format!("{id:?}"));
+            }
+        }
+    }
+
+    /// So many entries of the broker's journal are written.
+    pub(super) fn store(&mut self, len: usize) -> bool {
+        let len = len.min(self.behind.len());
+        self.stored += len;
+        for entry in self.behind.drain(..len) {
+            self.embedder.write(&entry);
+            self.stored_at = entry.at();
+            self.broker.handle_stored(entry.position());
+        }
+        if len > 0 {
+            while let Some(id) = self.broker.poll_ready() {
+                if !self.ready.insert(id) {
+                    self.fail("named once until it is drained", format!("{id:?}"));
+                }
+            }
+        }
+        len > 0
+    }
+
+    pub(super) fn behind_len(&self) -> usize {
+        self.behind.len()
+    }
+
+    fn client_named(&self, client_id: &str) -> Option<usize> {
+        self.actors.iter().position(|actor| actor.name == client_id)
+    }
+
+    fn handle_event(&mut self, event: broker::Event) {
+        use broker::Event;
+        match event {
+            Event::Authenticate { .. }
+            | Event::AuthenticateStep { .. }
+            | Event::AuthorizeSubscribe { .. } => self.questions.push_back(event),
+            Event::AuthorizePublish {
+                is_will,
+                ref message,
+                ..
+            } => {
+                if is_will {
+                    let topic = String::from(message.topic().as_str());
+                    self.will_published(&topic);
+                }
+                self.questions.push_back(event);
+            }
+            Event::Connected {
+                connection,
+                session_present,
+                ..
+            } => self.connected(connection, session_present),
+            Event::Closed {
+                connection, cause, ..
+            } => {
+                self.strangers.note_closed(connection);
+                let line = self.lines.iter_mut().find(|line| line.id == connection);
+                let Some(line) = line else { return };
+                line.stage = Stage::Ending;
+                let (client, number) = (line.client, line.number);
+                self.sessions[client].close(self.now, number);
+                let normally = matches!(
+                    cause,
+                    CloseCause::DisconnectedByPeer(
+                        mqtt_codec::DisconnectReason::NormalDisconnection
+                    )
+                );
+                self.wills.close(self.now, number, normally);
+                if let CloseCause::ProtocolError(error) = cause {
+                    self.fail("a client breaks no rule", format!("c{client}: {error:?}"));
+                }
+            }
+            // When that is, is known.
+            Event::Dropped {
+                topic,
+                cause: broker::DropCause::Expired,
+                ..
+            } => {
+                self.coverage.expired_at_broker += 1;
+                let mut all = (0..).zip(&self.oracle.messages);
+                let is_it = all.any(|(number, known)| {
+                    known.topic == topic && self.oracle.has_expired(number, self.now)
+                });
+                if !is_it {
+                    self.fail("a message expires when it is time", topic);
+                }
+            }
+            Event::Dropped {
+                client_id, topic, ..
+            } => {
+                let Some(client) = self.client_named(&client_id) else {
+                    return;
+                };
+                let oracle = &self.oracle;
+                let last = oracle.messages.len() as u32;
+                let is_it = |number| oracle.get(number).is_some_and(|it| it.topic == topic);
+                self.sessions[client].waive(&topic, last, is_it);
+            }
+            // Where it was asked for, what counts is when.
+            Event::WillPublished { topic, .. } if !self.config.ask.publish => {
+                self.will_published(&topic);
+            }
+            Event::SessionEnded { client_id } => {
+                let Some(client) = self.client_named(&client_id) else {
+                    return;
+                };
+                self.sessions[client].end(self.now);
+                let result = self.wills.end_session(client);
+                self.check(result);
+            }
+            _ => {}
+        }
+    }
+
+    fn will_published(&mut self, topic: &str) {
+        if topic.starts_with("w/") {
+            self.coverage.wills += 1;
+            let result = self.wills.publish(self.now, topic);
+            self.check(result);
+        }
+    }
+
+    fn connected(&mut self, connection: ConnectionId, present: bool) {
+        self.strangers.note_connected(connection);
+        let line = self.lines.iter_mut().find(|line| line.id == connection);
+        let Some(line) = line else { return };
+        line.stage = Stage::Connected;
+        line.present = present;
+        let (client, number) = (line.client, line.number);
+        let (clean_start, expiry_secs) = (line.clean_start, line.expiry_secs);
+        let session = &mut self.sessions[client];
+        let result = session.connect(self.now, number, clean_start, expiry_secs, present);
+        self.check(result);
+        if !present {
+            self.flights[client].forget_all();
+        } else if self.actors[client].epoch() != self.sessions[client].epoch {
+            self.sessions[client].mix();
+        }
+        let epoch = self.sessions[client].epoch;
+        if let Some(line) = self.lines.iter_mut().find(|line| line.id == connection) {
+            line.epoch = epoch;
+        }
+        let result = self.wills.connect(self.now, client, present);
+        self.check(result);
+        if let Some(will) = self.actors[client].plan.will {
+            let connects = number;
+            let topic = format!("w/c{client}/{connects}");
+            self.wills
+                .leave(client, number, topic, will.delay_secs, expiry_secs);
+        }
+    }
+
+    /// Answers some questions. Answers whether there were some.
+    pub(super) fn decide(&mut self, len: usize) -> bool {
+        use broker::Event;
+        let mut some = false;
+        for _ in 0..len {
+            let Some(event) = self.questions.pop_front() else {
+                break;
+            };
+            some = true;
+            let now = self.now;
+            match event {
+                Event::Authenticate {
+                    decision, request, ..
+                } => {
+                    let answer = self.embedder.decide_connect(&request);
+                    let _stale = self.broker.decide_connect(now, decision, answer);
+                }
+                Event::AuthenticateStep { decision, .. } => {
+                    let answer = broker::ConnectAnswer::Allow;
+                    let _stale = self.broker.decide_connect(now, decision, answer);
+                }
+                Event::AuthorizePublish {
+                    decision,
+                    client_id,
+                    message,
+                    ..
+                } => {
+                    let answer = self.embedder.decide_publish(&client_id, &message);
+                    let number = super::packets::number_of(message.payload());
+                    let is_allowed = answer == broker::PublishAnswer::Allow;
+                    let is_taken = self.broker.decide_publish(now, decision, answer).is_ok();
+                    if let Some(number) = number.filter(|_| is_allowed && is_taken) {
+                        self.oracle.route(number, &self.sessions);
+                    }
+                }
+                Event::AuthorizeSubscribe {
+                    decision,
+                    client_id,
+                    filter,
+                    ..
+                } => {
+                    let answer = self.embedder.decide_subscribe(&client_id, &filter);
+                    let _stale = self.broker.decide_subscribe(now, decision, answer);
+                }
+                _ => {}
+            }
+            self.drain_broker();
+        }
+        some
+    }
+}

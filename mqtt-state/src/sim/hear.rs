@@ -1,0 +1,279 @@
+//! Packets as machines hand them out and take them: what they say of sessions and messages.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use mqtt_codec::ProtocolVersion;
+
+use super::coverage::{Coverage, Stage};
+use super::line::Direction;
+use super::packets::{AckKind, Seen};
+use super::watch::{Flights, Way};
+use super::world::World;
+
+impl World<'_> {
+    /// Looks at what a machine hands out.
+    pub(super) fn watch(&mut self, place: usize, direction: Direction, bytes: &[u8]) {
+        self.trace.bytes(bytes);
+        let line = &mut self.lines[place];
+        let half = match direction {
+            Direction::Up => &mut line.up,
+            Direction::Down => &mut line.down,
+        };
+        let packets = match half.way.packets(line.version, bytes) {
+            Ok(packets) => packets,
+            Err((rule, text)) => return self.fail(rule, text),
+        };
+        for (seen, size) in packets {
+            let line = &mut self.lines[place];
+            let client = line.client;
+            self.trace
+                .note(|| format!("line {} {direction:?} sends {seen:?}", line.number));
+            let result = match direction {
+                Direction::Up => {
+                    let actor = &mut self.actors[client];
+                    let own = match line.version {
+                        ProtocolVersion::V5_0 => actor.plan.config.in_flight_max,
+                        ProtocolVersion::V3_1_1 => actor
+                            .plan
+                            .config
+                            .in_flight_max_v3
+                            .min(actor.plan.config.in_flight_max),
+                    };
+                    if let Seen::Connect {
+                        clean_start: true, ..
+                    } = seen
+                    {
+                        actor.flights.forget_all();
+                    }
+                    let way = &mut line.up.way;
+                    way.send(line.number, &seen, size, &mut actor.flights, own)
+                }
+                Direction::Down => {
+                    let own = self.config.server.in_flight_max;
+                    if let Seen::ConnAck {
+                        session_present: false,
+                        ..
+                    } = seen
+                    {
+                        self.flights[client].forget_all();
+                    }
+                    // What was queued before the end says nothing about the session any more.
+                    let mut old = Flights::default();
+                    old.is_restored = true;
+                    let flights = match line.stage {
+                        Stage::Ending => &mut old,
+                        Stage::Connecting | Stage::Connected => &mut self.flights[client],
+                    };
+                    let way = &mut line.down.way;
+                    way.send(line.number, &seen, size, flights, own)
+                }
+            };
+            self.check(result);
+            if let Seen::Publish {
+                dup,
+                number: Some(number),
+                expiry_secs,
+                ..
+            } = seen
+            {
+                self.coverage.repeated += u64::from(dup);
+                let (now, version) = (self.now, self.lines[place].version);
+                let result = self
+                    .oracle
+                    .send(now, direction, number, dup, expiry_secs, version);
+                self.coverage.counted_down += u64::from(result == Ok(true));
+                self.check(result.map(|_| ()));
+            }
+            if direction == Direction::Down {
+                self.broker_has_sent(place, &seen);
+            }
+        }
+    }
+
+    /// What the broker has said is stored, and binds it.
+    fn broker_has_sent(&mut self, place: usize, seen: &Seen) {
+        let line = &mut self.lines[place];
+        let client = line.client;
+        match seen {
+            Seen::ConnAck {
+                is_accepted: true,
+                session_present,
+                ..
+            } => {
+                let (number, present) = (line.number, line.present);
+                self.sessions[client].connack(number, present);
+                self.wills.connack(number);
+                if present != *session_present {
+                    self.fail("session present is the truth", format!("{seen:?}"));
+                }
+            }
+            Seen::Ack {
+                kind: AckKind::PubAck | AckKind::PubRec,
+                id,
+                reason,
+            } => {
+                let Some(number) = line.taken.remove(id) else {
+                    return;
+                };
+                if reason.value() >= 0x80 {
+                    self.oracle.refuse(number);
+                    return;
+                }
+                let none_matched = reason.value() == 0x10;
+                let result = self.oracle.acknowledge(
+                    number,
+                    self.now,
+                    &mut self.sessions,
+                    &self.actors,
+                    none_matched,
+                );
+                self.check(result);
+            }
+            Seen::SubAck { id, granted } => {
+                let filters = line.subscribes.remove(id).unwrap_or_default();
+                for ((filter, ..), granted) in filters.iter().zip(granted) {
+                    self.sessions[client].suback(filter, *granted);
+                }
+            }
+            Seen::UnsubAck { id } => {
+                for filter in line.unsubscribes.remove(id).unwrap_or_default() {
+                    self.sessions[client].unsuback(&filter);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The packets that a machine has taken; those that it has ignored need not be whole.
+    fn split(&mut self, place: usize, bytes: &[u8], stage: Stage) -> Option<Vec<Seen>> {
+        let version = self.lines[place].version;
+        match Way::default().packets(version, bytes) {
+            Ok(packets) => Some(packets.into_iter().map(|(seen, _)| seen).collect()),
+            Err(_) if stage == Stage::Ending => None,
+            Err((rule, text)) => {
+                self.fail(rule, text);
+                None
+            }
+        }
+    }
+
+    /// Looks at what the broker has taken.
+    pub(super) fn hear_up(&mut self, place: usize, bytes: &[u8], stage: Stage) {
+        self.coverage.bytes += bytes.len() as u64;
+        let Some(packets) = self.split(place, bytes, stage) else {
+            return;
+        };
+        count_packets(&mut self.coverage, false, stage, bytes);
+        for seen in packets {
+            let line = &mut self.lines[place];
+            let client = line.client;
+            if stage == Stage::Ending {
+                continue;
+            }
+            self.trace
+                .note(|| format!("line {} broker takes {seen:?}", line.number));
+            line.down.way.hear(&seen, &mut self.flights[client]);
+            match seen {
+                Seen::Connect { limits, .. } => line.down.way.limits = limits,
+                Seen::Publish {
+                    id,
+                    number: Some(number),
+                    expiry_secs,
+                    ..
+                } => {
+                    if let Some(secs) = expiry_secs {
+                        let ends = self.now.plus_secs(secs);
+                        self.oracle.limit_at_broker(number, ends);
+                    }
+                    if let Some(id) = id {
+                        line.taken.insert(id, number);
+                    }
+                    if self.sessions[client].is_mixed {
+                        self.oracle.doubt(number);
+                    }
+                    if !self.config.ask.publish {
+                        self.oracle.route(number, &self.sessions);
+                    }
+                }
+                Seen::Subscribe { id, filters } => {
+                    for (filter, qos, no_local) in &filters {
+                        self.sessions[client].subscribe(filter, *qos, *no_local);
+                    }
+                    line.subscribes.insert(id, filters);
+                }
+                Seen::Unsubscribe { id, filters } => {
+                    for filter in &filters {
+                        self.sessions[client].unsubscribe(filter);
+                    }
+                    line.unsubscribes.insert(id, filters);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Looks at what a client has taken.
+    pub(super) fn hear_at(&mut self, place: usize, bytes: &[u8], stage: Stage) {
+        self.coverage.bytes += bytes.len() as u64;
+        let Some(packets) = self.split(place, bytes, stage) else {
+            return;
+        };
+        count_packets(&mut self.coverage, true, stage, bytes);
+        for seen in packets {
+            let line = &mut self.lines[place];
+            let actor = &mut self.actors[line.client];
+            self.trace
+                .note(|| format!("line {} {} takes {seen:?}", line.number, actor.name));
+            if stage == Stage::Ending {
+                continue;
+            }
+            line.up.way.hear(&seen, &mut actor.flights);
+            if let Seen::ConnAck {
+                is_accepted: true,
+                session_present,
+                limits,
+            } = seen
+            {
+                line.up.way.limits = limits;
+                if session_present {
+                    self.coverage.resumes += 1;
+                } else {
+                    actor.may_lose = true;
+                    actor.flights.forget_all();
+                }
+                actor.is_fresh = false;
+                if !session_present {
+                    actor.begin_epoch(line.epoch);
+                }
+            }
+        }
+    }
+}
+
+/// Counts whole packets by their first bytes.
+pub(super) fn count_packets(coverage: &mut Coverage, at_client: bool, stage: Stage, bytes: &[u8]) {
+    let mut rest = bytes;
+    let mut stage = stage;
+    while let Some(first) = rest.first() {
+        coverage.packet(at_client, stage, *first);
+        coverage.packets += 1;
+        // CONNACK opens what comes behind it in the same piece.
+        if stage == Stage::Connecting {
+            stage = Stage::Connected;
+        }
+        let mut remaining = 0_usize;
+        let mut len = 0;
+        for (place, byte) in rest.iter().skip(1).take(4).enumerate() {
+            remaining |= usize::from(byte & 0x7F) << (7 * place);
+            if byte & 0x80 == 0 {
+                len = remaining + place + 2;
+                break;
+            }
+        }
+        rest = match len {
+            0 => &[],
+            len => rest.get(len..).unwrap_or_default(),
+        };
+    }
+}
