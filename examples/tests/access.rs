@@ -82,3 +82,66 @@ fn one_quick_rule_refuses_a_subscription() {
         assert!(line.contains(code), "{line}");
     }
 }
+
+/// A will that is published by a later program is judged as that of the user who left it.
+#[test]
+fn whose_a_session_is_survives_the_program() {
+    let line = mqtt_examples::access::password::line("anna", "secret").unwrap();
+    let passwords = file("passwords-of-wills", &line);
+    let rules = file(
+        "rules-of-wills",
+        "anonymous\nallow both public/#\nuser anna\nallow both #\n",
+    );
+    let store = support::folder("wills").join("store.redb");
+    let options = [
+        "--password-file",
+        &passwords,
+        "--acl",
+        &rules,
+        "--store",
+        store.to_str().unwrap(),
+    ];
+    let anna = ["-u", "anna", "-P", "secret"];
+    let mut broker = OurBroker::with(&options);
+    let mut mortals = Vec::new();
+    for login in [&anna[..], &[]] {
+        let topic = format!("private/{}", login.len());
+        let will = [
+            "--will-topic",
+            &topic,
+            "--will-payload",
+            "gone",
+            "--will-retain",
+        ];
+        let place = ["-p", &broker.port, "-t", "public/x"];
+        mortals.push(subscribe(&[&place[..], &will, login].concat()));
+        broker.program.wait_for("public/x");
+    }
+    broker.program.kill();
+    for mortal in mortals {
+        mortal.kill();
+    }
+    let broker = OurBroker::with(&options);
+    let place = [
+        "-p",
+        &broker.port,
+        "-t",
+        "private/#",
+        "-t",
+        "public/end",
+        "-v",
+        "-C",
+        "2",
+    ];
+    let mut watcher = subscribe(&[&place[..], &anna].concat());
+    watcher.wait_for("message on private/4");
+    let (code, lines) = publishes(&broker, &["-t", "public/end"]);
+    assert_eq!(code, Some(0), "{lines:?}");
+    // Nothing of the one who had no name.
+    watcher.wait_for("message on public/end");
+    let lines = watcher.succeed();
+    assert!(
+        !lines.iter().any(|line| line.contains("private/0")),
+        "{lines:?}"
+    );
+}

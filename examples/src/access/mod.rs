@@ -4,7 +4,7 @@ pub mod acl;
 pub mod password;
 
 use mqtt_codec::{SubscribeReason, TopicFilter, TopicName};
-use mqtt_state::broker::Ask;
+use mqtt_state::broker::{Ask, Owner};
 
 use self::acl::{Acl, DenySubscribe};
 use self::password::Passwords;
@@ -42,9 +42,10 @@ impl Access {
         }
     }
 
-    /// Whether a name that was given counts: only one that was checked does.
-    pub fn knows_users(&self) -> bool {
-        self.passwords.is_some()
+    /// The user whose session it is. Only a name that was checked counts.
+    pub fn user<'o>(&self, owner: Option<&'o Owner>) -> Option<&'o str> {
+        let name = owner?.user_name.as_deref();
+        name.filter(|_| self.passwords.is_some())
     }
 
     /// Whether a client may publish to a topic.

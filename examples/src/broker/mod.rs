@@ -45,10 +45,6 @@ struct Shared {
 struct State {
     broker: Broker,
     peers: BTreeMap<ConnectionId, Arc<Peer>>,
-    /// As whom a connection was let in, until its session is known.
-    logins: BTreeMap<ConnectionId, String>,
-    /// Whose a session is, by client identifier.
-    users: BTreeMap<Box<str>, String>,
     /// Where the machine's journal goes, if it has one.
     outlet: Option<Outlet>,
     /// The journal ends when it is written.
@@ -90,8 +86,6 @@ impl Server {
         let state = Mutex::new(State {
             broker,
             peers: BTreeMap::new(),
-            logins: BTreeMap::new(),
-            users: BTreeMap::new(),
             outlet: None,
             is_ending: false,
         });

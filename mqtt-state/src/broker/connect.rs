@@ -11,7 +11,7 @@ use super::event::Event;
 use super::routing::is_reserved;
 use super::sessions::SessionKey;
 use super::timers::Timer;
-use super::{Broker, ConnectionId};
+use super::{Broker, ConnectionId, Owner};
 use crate::server::{ConnectRequest, Welcome, check_connect};
 use crate::session::Lost;
 use crate::{AuthenticationData, CloseCause, Timestamp};
@@ -142,6 +142,10 @@ impl Broker {
         entry.will = connect.will;
         let asks = self.config.ask.publish && entry.will.is_some();
         entry.will_peer = asks.then(|| Arc::clone(&connection.peer));
+        entry.owner = match self.config.ask.is_anything() {
+            true => Owner::known(connect.user_name.as_deref(), &connection.peer),
+            false => None,
+        };
         connection.session = Some(key);
         self.counts.clients = self.counts.clients.saturating_add(1);
         self.sessions.weigh(key);

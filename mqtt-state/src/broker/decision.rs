@@ -38,6 +38,13 @@ pub struct Ask {
     pub subscribe: bool,
 }
 
+impl Ask {
+    /// Whether anything is asked at all.
+    pub(super) const fn is_anything(self) -> bool {
+        self.connect || self.publish || self.subscribe
+    }
+}
+
 /// Names the question of one CONNECT, or of one step of an enhanced authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectDecision(Key);
@@ -361,7 +368,7 @@ impl Broker {
         };
         let held = self.subscriptions_of(key);
         let connection = self.sessions.get(key).and_then(|entry| entry.connection);
-        let peer = self.peer_of(connection);
+        let (peer, owner) = (self.peer_of(connection), self.owner_of(Some(key)));
         let mut asked = 0_usize;
         for (filter, options) in held {
             let question = Question::Again {
@@ -374,6 +381,7 @@ impl Broker {
                     decision: SubscribeDecision(decision),
                     connection,
                     peer: Arc::clone(&peer),
+                    owner: owner.clone(),
                     client_id: client_id.into(),
                     filter,
                     options,
@@ -447,6 +455,7 @@ impl Broker {
         let client_id = entry.map_or_else(Box::default, |entry| entry.client_id.clone());
         let peer = entry.and_then(|entry| entry.will_peer.clone());
         let peer = peer.unwrap_or_else(|| Arc::clone(&self.nobody));
+        let owner = self.owner_of(publisher);
         let shown = message.clone();
         let question = Question::Detached {
             publisher,
@@ -459,6 +468,7 @@ impl Broker {
                 decision: PublishDecision(decision),
                 connection: None,
                 peer,
+                owner,
                 client_id,
                 message: shown,
                 is_will,
@@ -507,6 +517,7 @@ impl Broker {
             decision,
             connection: Some(connection),
             peer: self.peer_of(Some(connection)),
+            owner: self.owner_of(self.session_key(connection)),
             client_id,
             message: message.clone(),
             is_will: false,
@@ -529,6 +540,7 @@ impl Broker {
             decision,
             connection: Some(connection),
             peer: self.peer_of(Some(connection)),
+            owner: self.owner_of(self.session_key(connection)),
             client_id,
             filter,
             options,

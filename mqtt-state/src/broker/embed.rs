@@ -11,7 +11,7 @@ use mqtt_topic::IndexError;
 
 use super::sessions::SessionEntry;
 use super::timers::Timer;
-use super::{Broker, ConnectionId, Event};
+use super::{Broker, ConnectionId, Event, Owner};
 use crate::{CloseCause, Timestamp};
 
 /// Names one subscription of the embedder's own; never a later one.
@@ -26,6 +26,8 @@ pub struct SessionInfo<'b> {
     pub client_id: &'b str,
     /// The connection that uses it; `None` while the client is away.
     pub connection: Option<ConnectionId>,
+    /// Whose it is, as far as that is kept.
+    pub owner: Option<&'b Owner>,
     /// When it ends, while its client is away; `None` is never, or not before the client is gone.
     pub expires_at: Option<Timestamp>,
     /// Messages that were never sent.
@@ -208,6 +210,7 @@ fn info(entry: &SessionEntry) -> SessionInfo<'_> {
     SessionInfo {
         client_id: &entry.client_id,
         connection: entry.connection,
+        owner: entry.owner.as_deref(),
         expires_at: entry.expires_at,
         waiting_len: entry.session.waiting_len(),
         in_flight_len: entry.session.in_flight_len(),

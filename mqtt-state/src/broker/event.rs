@@ -8,8 +8,8 @@ use alloc::sync::Arc;
 use mqtt_codec::{Message, ProtocolVersion, QoS, SubscribeReason, SubscriptionOptions};
 
 use super::{
-    BrokerId, Config, ConnectDecision, ConnectionId, LocalSubscription, Peer, PublishDecision,
-    SubscribeDecision,
+    BrokerId, Config, ConnectDecision, ConnectionId, LocalSubscription, Owner, Peer,
+    PublishDecision, SubscribeDecision,
 };
 use crate::server::ConnectRequest;
 use crate::{AuthenticationData, CloseCause};
@@ -49,8 +49,11 @@ pub enum Event {
         decision: PublishDecision,
         /// The connection; `None` when it is gone.
         connection: Option<ConnectionId>,
-        /// Who is at its other end, or was, when the will was left.
+        /// Who is at its other end, or was, when the will was left. Nobody, if the program was another
+        /// one then.
         peer: Arc<Peer>,
+        /// Whose the publisher's session is, whoever has restored it.
+        owner: Option<Arc<Owner>>,
         /// The publisher's client identifier.
         client_id: Box<str>,
         /// The message, with its QoS and RETAIN flag.
@@ -69,6 +72,8 @@ pub enum Event {
         connection: Option<ConnectionId>,
         /// Who is at its other end; nobody when the client is away.
         peer: Arc<Peer>,
+        /// Whose the session is, also when the client is away.
+        owner: Option<Arc<Owner>>,
         /// The client's identifier.
         client_id: Box<str>,
         /// As in the packet.

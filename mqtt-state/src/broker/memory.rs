@@ -148,7 +148,6 @@ impl Config {
             events_max,
             ..
         } = *self;
-        let asks = self.ask.connect || self.ask.publish || self.ask.subscribe;
         // Without questions only `reauthorize` has some.
         let packet_size_max = usize::try_from(self.server.packet_size_max).unwrap_or(usize::MAX);
         let kept = { self.total_bytes_max }.saturating_add(packet_size_max);
@@ -172,7 +171,11 @@ impl Config {
             vec(events_max.saturating_add(decisions_max), size_of::<Event>()),
             self.events_bytes_max.saturating_mul(2),
             events_max.saturating_mul(SHARED),
-            if asks { held.saturating_mul(4) } else { 0 },
+            if self.ask.is_anything() {
+                held.saturating_mul(4)
+            } else {
+                0
+            },
             table(decisions_max, Decisions::PLACE_SIZE),
             subscriptions_max.saturating_mul(MATCH),
             vec(messages_len_max, size_of::<FanOut>()),

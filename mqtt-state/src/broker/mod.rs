@@ -71,7 +71,7 @@ pub use embed::{Drain, LocalSubscription, SessionInfo};
 pub use event::{DropCause, Event};
 pub use join::{BrokerId, JoinConfig, JoinError, JoinMessage, JoinedBroker};
 pub use journal::{Change, Idle, JournalEntry, Restore, RestoreError, StoreKey, StoreValue};
-pub use peer::Peer;
+pub use peer::{Owner, Peer};
 
 use connections::Connections;
 use decision::Decisions;

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
 
+use super::sessions::SessionKey;
 use super::{AcceptError, Broker, ConnectionId};
 
 /// What the embedder knows of the other end of a connection, for its own use: every question about
@@ -37,6 +38,48 @@ pub struct Peer {
     pub identity: Option<Box<str>>,
 }
 
+/// Whose a session is: what was known of its client when it connected last. It is stored with the
+/// session, moves with it to another broker, and every question about the client carries it, also while
+/// the client is away: about its will, and about subscriptions that
+/// [`reauthorize`](Broker::reauthorize) asks about again.
+///
+/// It is kept where [`Ask`](super::Ask) says that something is asked, and where there is something to be
+/// known. The broker itself looks at none of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[non_exhaustive]
+pub struct Owner {
+    /// The user name of its CONNECT. That it is true is for those to check who allow the CONNECT.
+    pub user_name: Option<Box<str>>,
+    /// [`Peer::identity`] of its connection.
+    pub identity: Option<Box<str>>,
+}
+
+impl Owner {
+    /// What a CONNECT says, and what is known of who sent it; nothing is nobody.
+    pub(super) fn known(user_name: Option<&str>, peer: &Peer) -> Option<Arc<Self>> {
+        let owner = Self {
+            user_name: user_name.map(Box::from),
+            identity: peer.identity.clone(),
+        };
+        (owner != Self::default()).then(|| Arc::new(owner))
+    }
+
+    /// Bytes of its texts.
+    pub(super) fn text_len(&self) -> usize {
+        let len = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
+        len(&self.user_name).saturating_add(len(&self.identity))
+    }
+
+    /// Its own bytes and those of its texts, and what counts who shares it.
+    pub(super) fn len_held(&self) -> usize {
+        { self.text_len() }
+            .saturating_add(size_of::<Self>())
+            .saturating_add(size_of::<[usize; 2]>())
+    }
+}
+
 impl Peer {
     /// Its own bytes and those of its text.
     pub(super) fn len_held(&self) -> usize {
@@ -46,6 +89,11 @@ impl Peer {
 }
 
 impl Broker {
+    /// Whose a session is.
+    pub(super) fn owner_of(&self, key: Option<SessionKey>) -> Option<Arc<Owner>> {
+        self.sessions.get(key?)?.owner.clone()
+    }
+
     /// More is known now of the other end of a connection: a TLS handshake is over, a proxy has
     /// said for whom it speaks. What was known before is replaced; a connection that is gone is left
     /// alone. Meant for the time before CONNECT, as questions that were asked before carry what was

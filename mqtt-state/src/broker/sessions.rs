@@ -11,7 +11,7 @@ use mqtt_topic::Cursor;
 use super::journal::StoredAs;
 use super::slab::{Key, Slab};
 use super::store::Delivery;
-use super::{ConnectionId, Peer};
+use super::{ConnectionId, Owner, Peer};
 use crate::Timestamp;
 use crate::server::WillRequest;
 use crate::session::Session;
@@ -32,6 +32,8 @@ pub(super) struct SessionEntry {
     pub(super) will: Option<Box<WillRequest>>,
     /// Who left the will, where somebody has to be asked about it.
     pub(super) will_peer: Option<Arc<Peer>>,
+    /// Whose it is, where somebody is asked about anything.
+    pub(super) owner: Option<Arc<Owner>>,
     /// Its name in the store, if anything of it is kept there.
     pub(super) stored_as: StoredAs,
     /// When the will is published, while its client is away.
@@ -70,6 +72,7 @@ impl SessionEntry {
             { will.message.len_held() }.saturating_add(size_of::<WillRequest>())
         });
         let peer = self.will_peer.as_ref().map_or(0, |peer| peer.len_held());
+        let owner = self.owner.as_ref().map_or(0, |owner| owner.len_held());
         let replays = { self.replays.iter() }.map(|replay| {
             let cursor = replay.cursor.memory();
             replay.filter.len().saturating_add(cursor)
@@ -80,6 +83,7 @@ impl SessionEntry {
                 names,
                 will,
                 peer,
+                owner,
                 replay_places,
                 self.session.outbound.places_bytes(),
             ])
@@ -182,6 +186,7 @@ impl Sessions {
             expires_at: None,
             will: None,
             will_peer: None,
+            owner: None,
             stored_as: None,
             will_at: None,
             fan_outs: 0,

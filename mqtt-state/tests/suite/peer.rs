@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use mqtt_codec::{Binary, QoS, Will};
 use mqtt_state::broker::{
-    AcceptError, Ask, Broker, Config, ConnectAnswer, ConnectionId, Event, Peer, PublishAnswer,
-    SubscribeAnswer,
+    AcceptError, Ask, Broker, Config, ConnectAnswer, ConnectionId, Event, Owner, Peer,
+    PublishAnswer, SubscribeAnswer,
 };
 
+use crate::disk::Disk;
 use crate::wire::{self, V3_1_1, V5_0, connect, name, publish, want, with_subscribe};
 
 fn meter() -> Peer {
@@ -192,4 +193,130 @@ fn a_take_over_tells_both_apart() {
         ("connected", Some(1)),
     ];
     assert_eq!(told, expected);
+}
+
+/// Whose the sessions are that questions are about, and what the question is.
+fn owners(broker: &mut Broker, now: mqtt_state::Timestamp) -> Vec<(&'static str, Option<String>)> {
+    let mut told = Vec::new();
+    let shown = |owner: Option<Arc<Owner>>| {
+        let owner = owner?;
+        let user_name = owner.user_name.as_deref().unwrap_or("-");
+        let identity = owner.identity.as_deref().unwrap_or("-");
+        Some(format!("{user_name} {identity}"))
+    };
+    while let Some(event) = broker.poll_event() {
+        match event {
+            Event::Authenticate { decision, .. } => {
+                let answer = ConnectAnswer::Allow;
+                broker.decide_connect(now, decision, answer).unwrap();
+            }
+            Event::AuthorizePublish {
+                decision,
+                owner,
+                is_will,
+                ..
+            } => {
+                told.push((if is_will { "will" } else { "publish" }, shown(owner)));
+                let answer = PublishAnswer::Allow;
+                broker.decide_publish(now, decision, answer).unwrap();
+            }
+            Event::AuthorizeSubscribe {
+                decision, owner, ..
+            } => {
+                told.push(("subscribe", shown(owner)));
+                let answer = SubscribeAnswer::Allow;
+                broker.decide_subscribe(now, decision, answer).unwrap();
+            }
+            _ => {}
+        }
+    }
+    told
+}
+
+/// Whose a session is outlives its connection, and the program.
+#[test]
+fn a_session_has_an_owner_wherever_its_client_is() {
+    let ask = Ask {
+        connect: true,
+        publish: true,
+        subscribe: true,
+    };
+    let config = Config {
+        ask,
+        journal: true,
+        ..Config::default()
+    };
+    for (row, user_name, who, expected) in [
+        ("both", Some("anna"), meter(), Some("anna CN=meter-7")),
+        ("a name", Some("anna"), Peer::default(), Some("anna -")),
+        ("an identity", None, meter(), Some("- CN=meter-7")),
+        ("nobody", None, Peer::default(), None),
+    ] {
+        let expected = expected.map(str::to_owned);
+        let of = |what| (what, expected.clone());
+        let mut peer = wire::Peer::new(V5_0);
+        let mut broker = Broker::new(config.clone());
+        let mut disk = Disk::default();
+        let id = broker.accept(peer.now, who).unwrap();
+        let mut packet = connect(V5_0, "meter");
+        packet.user_name = user_name.map(wire::text);
+        packet.properties.session_expiry_secs = Some(100);
+        let mut will = Will::new(name("gone"), Binary::new(b"x").unwrap());
+        will.properties.delay_secs = Some(10);
+        packet.will = Some(will);
+        peer.say(&mut (&mut broker, id), packet);
+        assert_eq!(owners(&mut broker, peer.now), [], "{row}");
+        with_subscribe(1, &[want("a", QoS::AtMostOnce)], |packet| {
+            peer.say(&mut (&mut broker, id), packet);
+        });
+        peer.say(
+            &mut (&mut broker, id),
+            publish("a", "x", QoS::AtMostOnce, 0),
+        );
+        let told = owners(&mut broker, peer.now);
+        assert_eq!(told, [of("subscribe"), of("publish")], "{row}");
+        broker.handle_close(peer.now, id);
+        broker.reauthorize(peer.now, "meter");
+        assert_eq!(owners(&mut broker, peer.now), [of("subscribe")], "{row}");
+        disk.follow(&mut broker);
+        let elapsed = Duration::from_secs(5);
+        let mut broker = disk.restore(config.clone(), peer.now + elapsed, elapsed);
+        broker.reauthorize(peer.now, "meter");
+        assert_eq!(owners(&mut broker, peer.now), [of("subscribe")], "{row}");
+        peer.now = peer.now + Duration::from_secs(10);
+        broker.handle_timeout(peer.now);
+        assert_eq!(owners(&mut broker, peer.now), [of("will")], "{row}");
+    }
+}
+
+/// It is the one who was connected last; and nothing is kept where nobody is asked.
+#[test]
+fn the_last_one_to_connect_owns_a_session() {
+    let peer = wire::Peer::new(V3_1_1);
+    for (row, ask, expected) in [
+        (
+            "asked",
+            Ask {
+                subscribe: true,
+                ..Ask::default()
+            },
+            Some("bert"),
+        ),
+        ("not asked", Ask::default(), None),
+    ] {
+        let mut broker = Broker::new(Config {
+            ask,
+            ..Config::default()
+        });
+        for user_name in ["anna", "bert"] {
+            let id = broker.accept(peer.now, Peer::default()).unwrap();
+            let mut packet = connect(V3_1_1, "same");
+            packet.clean_start = false;
+            packet.user_name = Some(wire::text(user_name));
+            peer.say(&mut (&mut broker, id), packet);
+        }
+        let owner = broker.session("same").unwrap().owner;
+        let user_name = owner.and_then(|owner| owner.user_name.as_deref());
+        assert_eq!(user_name, expected, "{row}");
+    }
 }

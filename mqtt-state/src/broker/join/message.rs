@@ -7,6 +7,8 @@ use core::fmt;
 
 use mqtt_codec::{Message, PacketId, QoS, SubscriptionId};
 
+use crate::broker::Owner;
+
 /// Names one of the brokers that are joined; each has another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -213,6 +215,8 @@ pub(super) enum Piece {
     Subscribed {
         /// As for the session at the end of its connection.
         expiry_secs: u32,
+        /// Whose it is.
+        whose: Option<Owner>,
     },
     /// Sent, and not acknowledged.
     Published {

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use mqtt_codec::{Message, QoS, SubscriptionOptions, TopicFilter};
@@ -18,7 +19,7 @@ use crate::broker::backlog::queue_limits;
 use crate::broker::routing::Subscription;
 use crate::broker::sessions::{Replay, SessionKey};
 use crate::broker::store::Delivery;
-use crate::broker::{Broker, Event};
+use crate::broker::{Broker, Event, Owner};
 
 /// A session that another broker has claimed.
 #[derive(Debug)]
@@ -73,6 +74,7 @@ impl Broker {
             return;
         };
         let (client_id, expiry_secs) = (entry.client_id.clone(), entry.expiry_secs);
+        let whose = entry.owner.as_deref().cloned();
         let mut pieces = Vec::new();
         self.subscriptions.for_each_of(key, |filter, value| {
             pieces.extend(FilterKey::of(filter).map(|filter| {
@@ -91,7 +93,7 @@ impl Broker {
             _ => false,
         };
         let has_turns = pieces.iter().any(is_shared);
-        pieces.push(Piece::Subscribed { expiry_secs });
+        pieces.push(Piece::Subscribed { expiry_secs, whose });
         if let Some(joined) = &mut self.joined {
             let leaving = Leaving {
                 to,
@@ -172,8 +174,8 @@ impl Broker {
                 }
                 true
             }
-            (Piece::Subscribed { expiry_secs }, None) => {
-                self.begin_arriving(now, from, client_id, stamp, expiry_secs)
+            (Piece::Subscribed { expiry_secs, whose }, None) => {
+                self.begin_arriving(now, from, client_id, stamp, (expiry_secs, whose))
             }
             (Piece::Subscription(_) | Piece::Subscribed { .. }, Some(_)) | (_, None) => false,
             (piece, Some(key)) => {
@@ -190,7 +192,7 @@ impl Broker {
         owner: BrokerId,
         client_id: &str,
         stamp: Stamp,
-        expiry_secs: u32,
+        (expiry_secs, whose): (u32, Option<Owner>),
     ) -> bool {
         let has_room = self.sessions.len() < self.config.sessions_max
             && self.sessions.find(client_id).is_none();
@@ -207,8 +209,10 @@ impl Broker {
         };
         if let Some(entry) = self.sessions.get_mut(key) {
             entry.expiry_secs = expiry_secs;
+            entry.owner = whose.map(Arc::new);
             entry.since = stamp.count;
         }
+        self.sessions.weigh(key);
         self.begin_record(key);
         let claim = self.claim_of(client_id, stamp);
         let pieces = claim.map(|claim| {

@@ -220,6 +220,7 @@ impl Broker {
             expiry_secs: entry.expiry_secs,
             is_connected: entry.connection.is_some(),
             expires_at: entry.expires_at.map(|at| journal.to_store(at)),
+            owner: entry.owner.as_deref().cloned(),
             will,
             will_at: entry.will_at.map(|at| journal.to_store(at)),
         };

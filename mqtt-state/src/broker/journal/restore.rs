@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU64;
@@ -239,6 +240,7 @@ impl Restore {
             expiry_secs,
             is_connected,
             expires_at,
+            owner,
             will,
             will_at,
         } = stored;
@@ -273,6 +275,7 @@ impl Restore {
         entry.stored_as = Some(stored_as);
         entry.expiry_secs = expiry_secs;
         entry.expires_at = ends_at;
+        entry.owner = owner.map(Arc::new);
         entry.will = will.map(|will| {
             Box::new(WillRequest {
                 message: will.message,

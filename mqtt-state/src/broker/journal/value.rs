@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use mqtt_codec::{Message, PacketId, QoS, SubscriptionId};
 
 use crate::Timestamp;
+use crate::broker::Owner;
 
 /// One thing in a store. With the feature `serde` it can be written in any format; what comes back is
 /// checked by [`Restore`](crate::broker::Restore), whoever wrote it. `Debug` shows no payload.
@@ -44,6 +45,8 @@ pub(super) struct StoredSession {
     pub(super) is_connected: bool,
     /// When it ends, once its client is away.
     pub(super) expires_at: Option<Timestamp>,
+    /// Whose it is.
+    pub(super) owner: Option<Owner>,
     pub(super) will: Option<StoredWill>,
     /// When the will is published, once the client is away.
     pub(super) will_at: Option<Timestamp>,
@@ -102,7 +105,8 @@ impl Value {
             Self::Session(stored) => {
                 let will = stored.will.as_ref();
                 let will = will.map_or(0, |will| will.message.len_held());
-                will.saturating_add(stored.client_id.len())
+                let owner = stored.owner.as_ref().map_or(0, Owner::text_len);
+                { will.saturating_add(owner) }.saturating_add(stored.client_id.len())
             }
             Self::Subscription(stored) => {
                 { stored.deny.iter() }.fold(0, |sum, filter| sum.saturating_add(filter.len()))

@@ -2,10 +2,10 @@
 
 use mqtt_codec::{Connect, DisconnectReason, QoS};
 use mqtt_state::CloseCause;
-use mqtt_state::broker::{ConnectionId, Event, Peer as Who};
+use mqtt_state::broker::{self, ConnectionId, Event, Peer as Who};
 
 use super::mesh::Mesh;
-use crate::wire::{Peer, V3_1_1, V5_0, connect, want, with_subscribe};
+use crate::wire::{Peer, V3_1_1, V5_0, connect, text, want, with_subscribe};
 
 /// What a client hears that speaks to one of the brokers packet by packet.
 struct Line {
@@ -386,4 +386,29 @@ fn an_older_claim_finds_no_room_for_a_session_of_its_own() {
     for at in 0..2 {
         assert!(mesh.worlds[at].broker.session("x").is_none(), "{at}");
     }
+}
+
+/// Also one whose client has not waited for it.
+#[test]
+fn a_session_has_its_owner_where_it_goes() {
+    let base = broker::Config {
+        ask: broker::Ask {
+            subscribe: true,
+            ..broker::Ask::default()
+        },
+        ..broker::Config::default()
+    };
+    let mut mesh = Mesh::with(2, &base);
+    let mut first = resuming(V5_0, 100);
+    first.user_name = Some(text("anna"));
+    let first = Line::open(&mut mesh, 0, &first);
+    first.hear(&mut mesh);
+    let second = Line::open(&mut mesh, 1, &resuming(V5_0, 100));
+    let world = &mut mesh.worlds[1];
+    world.broker.handle_close(world.now, second.connection);
+    mesh.settle();
+    assert!(mesh.worlds[0].broker.session("x").is_none());
+    let owner = mesh.worlds[1].broker.session("x").unwrap().owner;
+    let user_name = owner.and_then(|owner| owner.user_name.as_deref());
+    assert_eq!(user_name, Some("anna"));
 }
