@@ -38,16 +38,40 @@ struct Told {
 }
 
 impl Line {
-    /// A line whose messages have a QoS and so many bytes of payload.
+    /// A line whose messages have a QoS and so many bytes of payload, and always their topic.
     ///
     /// # Panics
     ///
     /// When the machines do not agree with each other.
     #[must_use]
     pub fn new(version: ProtocolVersion, qos: QoS, payload_len: usize) -> Self {
+        let config = client::Config {
+            topic_alias_maximum: 0,
+            outbound_topic_aliases_max: 0,
+            ..client::Config::default()
+        };
+        Self::with_clients(config, version, qos, payload_len)
+    }
+
+    /// A line as the defaults make it: in 5.0 with aliases on both ways.
+    ///
+    /// # Panics
+    ///
+    /// When the machines do not agree with each other.
+    #[must_use]
+    pub fn with_aliases(version: ProtocolVersion, qos: QoS, payload_len: usize) -> Self {
+        Self::with_clients(client::Config::default(), version, qos, payload_len)
+    }
+
+    fn with_clients(
+        config: client::Config,
+        version: ProtocolVersion,
+        qos: QoS,
+        payload_len: usize,
+    ) -> Self {
         let mut broker = Broker::new(broker::Config::default());
-        let publisher = End::connect(&mut broker, version, "publisher");
-        let subscriber = End::connect(&mut broker, version, "subscriber");
+        let publisher = End::connect(&mut broker, config.clone(), version, "publisher");
+        let subscriber = End::connect(&mut broker, config, version, "subscriber");
         let message = Message::new(TOPIC, vec![0x55; payload_len])
             .expect("a valid topic")
             .with_qos(qos);
@@ -78,11 +102,18 @@ impl Line {
     pub fn pass(&mut self, messages: usize) -> usize {
         let mut arrived = 0;
         for _ in 0..messages {
-            self.publisher
+            let Self {
+                broker, publisher, ..
+            } = self;
+            let mut told = Told::default();
+            publisher.up.clear();
+            let (_, transmit) = publisher
                 .client
-                .publish(NOW, self.message.clone())
+                .publish_into(NOW, &self.message, MAX_BYTES, &mut publisher.up)
                 .expect("room for one message");
-            let told = self.settle();
+            assert_eq!(transmit, Transmit::Idle, "all of it is written");
+            publisher.hand_over(broker, &mut told);
+            self.carry(&mut told);
             assert_eq!(told.published, 1, "the publish is complete");
             arrived += told.arrived;
         }
@@ -94,26 +125,36 @@ impl Line {
         let mut told = Told::default();
         self.publisher.send(&mut self.broker, &mut told);
         self.subscriber.send(&mut self.broker, &mut told);
+        self.carry(&mut told);
+        told
+    }
+
+    /// Carries what the broker has, and what that brings about.
+    fn carry(&mut self, told: &mut Told) {
         while let Some(ready) = self.broker.poll_ready() {
             let end = if ready == self.publisher.connection {
                 &mut self.publisher
             } else {
                 &mut self.subscriber
             };
-            end.receive(&mut self.broker, &mut told);
-            end.send(&mut self.broker, &mut told);
+            end.receive(&mut self.broker, told);
+            end.send(&mut self.broker, told);
         }
         while self.broker.poll_event().is_some() {}
-        told
     }
 }
 
 impl End {
-    fn connect(broker: &mut Broker, version: ProtocolVersion, client_id: &str) -> Self {
+    fn connect(
+        broker: &mut Broker,
+        config: client::Config,
+        version: ProtocolVersion,
+        client_id: &str,
+    ) -> Self {
         let connection = broker
             .accept(NOW, Peer::default())
             .expect("room for two connections");
-        let mut client = Client::new(client::Config::default());
+        let mut client = Client::new(config);
         let client_id = Str::new(client_id).expect("a valid client identifier");
         client
             .connect(NOW, &Connect::new(version, client_id))
@@ -131,6 +172,11 @@ impl End {
     fn send(&mut self, broker: &mut Broker, told: &mut Told) {
         self.up.clear();
         while self.client.poll_transmit(NOW, MAX_BYTES, &mut self.up) == Transmit::More {}
+        self.hand_over(broker, told);
+    }
+
+    /// What the client has written.
+    fn hand_over(&mut self, broker: &mut Broker, told: &mut Told) {
         told.hear(&mut self.client);
         if self.up.is_empty() {
             return;
@@ -145,6 +191,7 @@ impl End {
         while broker.poll_transmit(NOW, self.connection, MAX_BYTES, &mut self.down)
             == Transmit::More
         {}
+        // As a transport would bring it.
         self.input.extend_from_slice(&self.down);
         let taken = self.client.handle_input_shared(NOW, &mut self.input);
         assert_eq!(

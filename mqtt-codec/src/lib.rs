@@ -100,6 +100,7 @@ pub use packet::connack::{ConnAck, ConnAckOutcome, ConnAckProperties, MaximumQoS
 pub use packet::connect::{Connect, ConnectProperties, Will, WillProperties};
 pub use packet::delivery::Delivery;
 pub use packet::disconnect::{Disconnect, DisconnectProperties};
+pub use packet::plain_publish::PlainPublish;
 pub use packet::publish::{PayloadFormat, Publish, PublishProperties, PublishTopic};
 pub use packet::suback::{SubAck, SubAckReasons};
 pub use packet::subscribe::{

@@ -12,7 +12,7 @@ use crate::packet::publish::{Plain, WithAlias};
 use crate::property::{Block5, block_len, next_property};
 use crate::wire::{BufWriter, VAR_INT_MAX};
 use crate::{
-    DecodeError, Delivery, EncodeError, Frame, PropertyId, ProtocolVersion, Publish,
+    DecodeError, Delivery, EncodeError, Frame, PlainPublish, PropertyId, ProtocolVersion, Publish,
     PublishProperties, PublishTopic, QoS, TopicAlias,
 };
 
@@ -174,6 +174,29 @@ impl Message {
         }
     }
 
+    /// The same for one that is plain.
+    #[must_use]
+    #[inline]
+    pub fn from_plain_in(memory: BytesMut, publish: &PlainPublish<'_>) -> Self {
+        let (topic, payload) = (publish.topic.as_bytes(), publish.payload);
+        let topic_end = topic.len();
+        let end = topic_end.saturating_add(payload.len());
+        let mut memory = with_room(memory, end);
+        memory.extend_from_slice(topic);
+        memory.extend_from_slice(payload);
+        Self {
+            bytes: memory.freeze(),
+            places: Places {
+                topic: Place::new(0, topic_end),
+                properties: Place::default(),
+                payload: Place::new(topic_end, end),
+            },
+            apart: None,
+            qos: publish.delivery.qos(),
+            retain: publish.retain,
+        }
+    }
+
     /// The memory of a message that is not needed any more, if nothing else uses it and it has no
     /// more than `bytes_max` bytes.
     #[must_use]
@@ -216,6 +239,39 @@ impl Message {
             qos: publish.delivery.qos(),
             retain: publish.retain,
         }
+    }
+
+    /// As [`from_frame`](Self::from_frame), for a PUBLISH with an alias in place of its topic, which
+    /// `topic` is: it is shared as well, where the packet has no other property.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError`] when `topic` is none.
+    pub fn from_frame_with_topic(
+        frame: &Bytes,
+        publish: &Publish<'_>,
+        topic: &Bytes,
+    ) -> Result<Self, TopicError> {
+        let name = TopicName::from_bytes(topic)?;
+        let others = WithAlias {
+            properties: &publish.properties,
+            alias: None,
+        };
+        let payload = place_in(frame, publish.payload).filter(|_| others.is_empty());
+        let Some(payload) = payload else {
+            return Ok(Self::from_frame(frame, publish, name));
+        };
+        Ok(Self {
+            bytes: topic.clone(),
+            places: Places {
+                topic: Place::new(0, topic.len()),
+                properties: Place::default(),
+                payload: Place::default(),
+            },
+            apart: Some(frame.slice(payload.range())),
+            qos: publish.delivery.qos(),
+            retain: publish.retain,
+        })
     }
 
     /// The message in the frame that these parts were decoded from: nothing is copied, allocated or
@@ -496,6 +552,37 @@ pub struct PublishParts {
     alias: Option<TopicAlias>,
 }
 
+impl PlainPublish<'_> {
+    /// Where its parts are: what [`Message::from_parts`] takes, with the whole packet.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use mqtt_codec::{Message, PlainPublish, ProtocolVersion};
+    ///
+    /// let frame = Bytes::from_static(&[0x30, 0x04, 0x00, 0x01, b't', b'x']);
+    /// let plain = PlainPublish::first_of(&frame, ProtocolVersion::V3_1_1, 1024);
+    /// let parts = plain.ok_or("another packet")?.parts();
+    /// assert_eq!(Message::from_parts(frame, parts).payload(), b"x");
+    /// # Ok::<(), &str>(())
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn parts(&self) -> PublishParts {
+        let topic_end = self.topic_start.wrapping_add(self.topic.as_bytes().len());
+        let payload_start = self.size.saturating_sub(self.payload.len());
+        PublishParts {
+            places: Places {
+                topic: Place::new(self.topic_start, topic_end),
+                properties: Place::default(),
+                payload: Place::new(payload_start, self.size),
+            },
+            delivery: self.delivery,
+            retain: self.retain,
+            alias: None,
+        }
+    }
+}
+
 impl PublishParts {
     /// Decodes a PUBLISH, and keeps nothing but the places: the shortest way to a [`Message`].
     /// `None` for one with an alias in place of the topic, which [`Frame::decode`] reads.
@@ -630,9 +717,22 @@ fn copy(
     (Bytes::from(bytes), places)
 }
 
+/// Empty memory for so many bytes: this one, where it fits.
+#[inline]
+fn with_room(memory: BytesMut, len: usize) -> BytesMut {
+    let capacity = memory.capacity();
+    if capacity >= len && capacity <= len.saturating_mul(2).saturating_add(128) {
+        return memory;
+    }
+    let mut memory = BytesMut::with_capacity(len);
+    // Counted from the start, so that it can be used again however long the next message is.
+    let _counted = memory.split_off(len);
+    memory
+}
+
 /// The same in memory that was used before, where it fits.
 fn copy_into(
-    mut memory: BytesMut,
+    memory: BytesMut,
     topic: TopicName<'_>,
     properties: &PublishProperties<'_>,
     payload: &[u8],
@@ -641,17 +741,12 @@ fn copy_into(
         properties,
         alias: None,
     };
-    let is_plain = *properties == PublishProperties::default();
+    let is_plain = block.is_empty();
     let block_len = if is_plain { 0 } else { block_size(&block) };
     let topic_end = topic.as_bytes().len();
     let properties_end = topic_end.saturating_add(block_len);
     let end = properties_end.saturating_add(payload.len());
-    let capacity = memory.capacity();
-    if capacity < end || capacity > end.saturating_mul(2).saturating_add(128) {
-        memory = BytesMut::with_capacity(end);
-        // Counted from the start, so that it can be used again however long the next message is.
-        let _counted = memory.split_off(end);
-    }
+    let mut memory = with_room(memory, end);
     memory.extend_from_slice(topic.as_bytes());
     if !is_plain {
         block.write(&mut BufWriter(&mut memory));

@@ -130,12 +130,18 @@ impl PacketBuf {
     }
 
     /// Gives room back, down to `capacity` bytes or what is needed for those that wait.
+    #[inline]
     pub fn shrink_to(&mut self, capacity: usize) {
         if self.bytes.capacity() > capacity {
-            self.move_to_front();
-            self.bytes.truncate(capacity.max(self.end));
-            self.bytes.shrink_to(capacity);
+            self.shrink(capacity);
         }
+    }
+
+    #[cold]
+    fn shrink(&mut self, capacity: usize) {
+        self.move_to_front();
+        self.bytes.truncate(capacity.max(self.end));
+        self.bytes.shrink_to(capacity);
     }
 
     fn move_to_front(&mut self) {

@@ -1,12 +1,19 @@
 //! The way in, the same for all machines: whole packets off the front of what has arrived.
 
 use bytes::{Buf, Bytes, BytesMut};
-use mqtt_codec::{Frame, Message, Publish, TopicName};
+use mqtt_codec::{Frame, Message, Publish};
 
 use crate::Consumed;
+use crate::link::Topic;
 
 /// A machine, as the owner of one connection's input.
 pub(crate) trait Intake {
+    /// The short way for what most packets are: takes plain ones off the front of `input`, and answers
+    /// how many bytes they were. Whatever has to be parsed and decoded to be known stays.
+    fn take_plain(&mut self, _input: &[u8]) -> usize {
+        0
+    }
+
     /// Looks at the front of the input.
     fn next_frame<'p>(&mut self, input: &'p [u8]) -> Step<'p>;
 
@@ -35,10 +42,15 @@ pub(crate) enum Origin<'a> {
 
 impl Origin<'_> {
     /// The owned form of a received PUBLISH.
-    pub(crate) fn message(self, publish: &Publish<'_>, topic: TopicName<'_>) -> Message {
-        match self {
-            Self::Shared(frame) => Message::from_frame(frame, publish, topic),
-            Self::Borrowed => Message::from_publish(publish, topic),
+    pub(crate) fn message(self, publish: &Publish<'_>, topic: &Topic<'_>) -> Message {
+        let name = topic.name();
+        match (self, topic) {
+            (Self::Shared(frame), Topic::Aliased(topic)) => {
+                Message::from_frame_with_topic(frame, publish, topic)
+                    .unwrap_or_else(|_| Message::from_publish(publish, name))
+            }
+            (Self::Shared(frame), Topic::Named(name)) => Message::from_frame(frame, publish, *name),
+            (Self::Borrowed, _) => Message::from_publish(publish, name),
         }
     }
 
@@ -48,11 +60,13 @@ impl Origin<'_> {
         self,
         memory: Option<BytesMut>,
         publish: &Publish<'_>,
-        topic: TopicName<'_>,
+        topic: &Topic<'_>,
     ) -> Message {
         match self {
             Self::Shared(_) => self.message(publish, topic),
-            Self::Borrowed => Message::from_publish_in(memory.unwrap_or_default(), publish, topic),
+            Self::Borrowed => {
+                Message::from_publish_in(memory.unwrap_or_default(), publish, topic.name())
+            }
         }
     }
 }
@@ -61,34 +75,39 @@ impl Origin<'_> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct InputSeen {
     /// Of its largest read buffer: as much memory may stand behind any part of it that is split off.
-    capacity: usize,
+    capacity: u32,
     /// Bytes that were not taken, and are offered again.
-    left: usize,
+    left: u32,
 }
 
 impl InputSeen {
     /// The buffer that input is in.
     pub(crate) fn note_buffer(&mut self, input: &BytesMut) {
-        self.capacity = self.capacity.max(input.capacity());
+        self.capacity = self.capacity.max(narrow(input.capacity()));
     }
 
     /// Input is offered, of so many bytes. Answers whether some of them were not there before.
     #[inline]
     pub(crate) fn note_offered(&mut self, len: usize) -> bool {
-        len > core::mem::take(&mut self.left)
+        narrow(len) > core::mem::take(&mut self.left)
     }
 
     /// So much of it is left, as far as this call has come.
     #[inline]
     pub(crate) fn note_left(&mut self, len: usize) {
-        self.left = len;
+        self.left = narrow(len);
     }
 
     /// A packet that is less than half of its buffer is copied when kept, so that it never pins
     /// more than twice its size.
-    fn may_share(self, size: usize) -> bool {
-        size.saturating_mul(2) >= self.capacity
+    pub(crate) fn may_share(self, size: usize) -> bool {
+        narrow(size.saturating_mul(2)) >= self.capacity
     }
+}
+
+/// There is one of these for each connection, and no packet has four billion bytes.
+fn narrow(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 /// Takes whole packets from the front of `input`.
@@ -97,6 +116,14 @@ pub(crate) fn take(intake: &mut impl Intake, input: &[u8]) -> Consumed {
     let mut bytes = 0_usize;
     loop {
         let rest = input.get(bytes..).unwrap_or_default();
+        let plain = intake.take_plain(rest);
+        if plain > 0 {
+            bytes = bytes.saturating_add(plain);
+            if bytes == input.len() {
+                return Consumed { bytes, need: 2 };
+            }
+            continue;
+        }
         match intake.next_frame(rest) {
             Step::Frame(frame) => {
                 intake.handle_frame(&frame, Origin::Borrowed);
@@ -121,6 +148,14 @@ pub(crate) fn take_shared(
 ) -> Consumed {
     let mut bytes = 0_usize;
     loop {
+        if !seen.may_share(input.len()) {
+            let plain = intake.take_plain(input);
+            input.advance(plain);
+            bytes = bytes.saturating_add(plain);
+            if input.is_empty() && plain > 0 {
+                return Consumed { bytes, need: 2 };
+            }
+        }
         let size = match intake.next_frame(input) {
             Step::Frame(frame) if seen.may_share(frame.size()) => frame.size(),
             Step::Frame(frame) => {

@@ -84,21 +84,33 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// When a message stops being worth its delivery, if ever. Half as large as an `Option`.
+/// When something is due, if ever. Half as large as an `Option`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Expiry(Timestamp);
+pub(crate) struct Deadline(Timestamp);
 
-impl Expiry {
-    // Sums stop at the end of time, so what would expire then never does.
-    const NEVER: Self = Self(Timestamp::MAX);
+impl Deadline {
+    // Sums stop at the end of time, so what would be due then never is.
+    pub(crate) const NEVER: Self = Self(Timestamp::MAX);
 
     #[inline]
     pub(crate) fn at(self) -> Option<Timestamp> {
         (self != Self::NEVER).then_some(self.0)
     }
+
+    /// It is not due any more.
+    pub(crate) fn take(&mut self) -> Option<Timestamp> {
+        core::mem::replace(self, Self::NEVER).at()
+    }
 }
 
-impl From<Option<Timestamp>> for Expiry {
+impl From<Timestamp> for Deadline {
+    #[inline]
+    fn from(at: Timestamp) -> Self {
+        Self(at)
+    }
+}
+
+impl From<Option<Timestamp>> for Deadline {
     #[inline]
     fn from(at: Option<Timestamp>) -> Self {
         at.map_or(Self::NEVER, Self)
@@ -136,11 +148,11 @@ mod tests {
     }
 
     #[test]
-    fn what_expires_at_the_end_of_time_never_does() {
+    fn what_is_due_at_the_end_of_time_never_is() {
         for at in [None, Some(Timestamp::ZERO), Some(Timestamp::from_secs(9))] {
-            assert_eq!(Expiry::from(at).at(), at);
+            assert_eq!(Deadline::from(at).at(), at);
         }
-        assert_eq!(Expiry::from(Some(Timestamp::MAX)).at(), None);
+        assert_eq!(Deadline::from(Some(Timestamp::MAX)).at(), None);
     }
 
     #[test]

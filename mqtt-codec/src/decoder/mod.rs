@@ -6,7 +6,7 @@ mod strictness;
 pub use limits::{Counts, Limits};
 pub use strictness::{Rule, RuleSet, Strictness};
 
-use crate::{Connect, DecodeError, Frame, Packet, Parsed, ProtocolVersion};
+use crate::{Connect, DecodeError, Frame, Packet, Parsed, PlainPublish, ProtocolVersion};
 
 /// What one decoder takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,6 +103,19 @@ impl Decoder {
         let packet = frame.decode_with(version, &self.config, &mut tolerated);
         self.note(tolerated);
         packet
+    }
+
+    /// The PUBLISH at the front of `input`, if it is a plain one. `None` for whatever has to be parsed
+    /// and decoded to be known.
+    #[must_use]
+    #[inline(always)]
+    pub fn plain_publish<'p>(
+        &self,
+        input: &'p [u8],
+        version: ProtocolVersion,
+    ) -> Option<PlainPublish<'p>> {
+        let size_max = self.config.limits.packet_size_max;
+        PlainPublish::first_of(input, version, usize::try_from(size_max).ok()?)
     }
 
     /// Reads a CONNECT, which says its version itself.

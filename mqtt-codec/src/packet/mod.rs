@@ -7,6 +7,7 @@ pub(crate) mod connect;
 pub(crate) mod delivery;
 pub(crate) mod disconnect;
 mod plain_properties;
+pub(crate) mod plain_publish;
 pub(crate) mod publish;
 pub(crate) mod suback;
 pub(crate) mod subscribe;

@@ -108,9 +108,9 @@ impl Broker {
             let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
             // [5:MQTT-3.1.2-4] [3:MQTT-3.1.2-6] A clean start ends the session that was there.
             // [5:MQTT-3.1.4-4] [3:MQTT-3.1.4-3]
-            if connect.clean_start || is_due(entry.expires_at) {
+            if connect.clean_start || is_due(entry.expires_at.at()) {
                 self.end_session(now, key);
-            } else if is_due(entry.will_at) {
+            } else if is_due(entry.will_at.at()) {
                 self.publish_will(now, key);
             }
         }
@@ -272,7 +272,7 @@ impl Broker {
             Some(delay_secs) if delay_secs > 0 && expiry_secs > 0 => {
                 let at = now.plus_secs(delay_secs.min(expiry_secs));
                 if let Some(entry) = self.sessions.get_mut(key) {
-                    entry.will_at = Some(at);
+                    entry.will_at = at.into();
                 }
                 self.timers.set(at, Timer::Will(key));
             }
@@ -295,7 +295,7 @@ impl Broker {
                 let at = now.plus_secs(secs);
                 self.timers.set(at, Timer::Session(key));
                 if let Some(entry) = self.sessions.get_mut(key) {
-                    entry.expires_at = Some(at);
+                    entry.expires_at = at.into();
                 }
             }
         }
@@ -349,7 +349,7 @@ impl Broker {
         if self.work.allows(self.cost_of_ending(key)) {
             self.end_session(now, key);
         } else if let Some(entry) = self.sessions.get_mut(key) {
-            entry.expires_at = Some(now);
+            entry.expires_at = now.into();
             self.timers.set(now, Timer::Session(key));
         }
     }

@@ -10,9 +10,9 @@ use super::peer::Peer;
 use super::rate::Rates;
 use super::sessions::SessionKey;
 use super::slab::{Key, Slab};
-use crate::Timestamp;
 use crate::intake::InputSeen;
 use crate::server::{ConnectRequest, ServerLink};
+use crate::time::Deadline;
 
 /// Names one connection; never a later one in the same place, so that a late call about a
 /// connection that is gone cannot hurt another.
@@ -39,7 +39,7 @@ pub(super) struct Connection {
     /// From CONNACK until the connection is over.
     pub(super) session: Option<SessionKey>,
     /// When its timer fires.
-    pub(super) timer_at: Option<Timestamp>,
+    pub(super) timer_at: Deadline,
     pub(super) input_seen: InputSeen,
     pub(super) rates: Rates,
     /// Packets that wait for a decision about one before.
@@ -55,7 +55,7 @@ impl Connection {
     /// Whether its timer is set early enough.
     #[inline]
     pub(super) fn is_armed(&self) -> bool {
-        match (self.timer_at, self.link.deadline()) {
+        match (self.timer_at.at(), self.link.deadline()) {
             (Some(at), Some(deadline)) => at <= deadline.at,
             (None, Some(_)) => false,
             (_, None) => true,
@@ -103,7 +103,7 @@ impl Connections {
                 link,
                 peer,
                 session: None,
-                timer_at: None,
+                timer_at: Deadline::NEVER,
                 input_seen: InputSeen::default(),
                 rates: Rates::default(),
                 held: Held::default(),

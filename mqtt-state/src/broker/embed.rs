@@ -211,7 +211,7 @@ fn info(entry: &SessionEntry) -> SessionInfo<'_> {
         client_id: &entry.client_id,
         connection: entry.connection,
         owner: entry.owner.as_deref(),
-        expires_at: entry.expires_at,
+        expires_at: entry.expires_at.at(),
         waiting_len: entry.session.waiting_len(),
         in_flight_len: entry.session.in_flight_len(),
         messages_bytes: entry.session.messages_bytes(),

@@ -49,6 +49,7 @@ mod slab;
 mod store;
 mod subscribe;
 mod timers;
+mod transmit;
 mod work;
 
 use alloc::boxed::Box;
@@ -79,16 +80,14 @@ use event::EventQueue;
 use join::Joined;
 use journal::Journal;
 use receive::Input;
-use retained::Replays;
 pub use routing::SharedPolicy;
 use routing::{Router, Subscription};
 use sessions::{SessionKey, Sessions};
-use store::{Deliveries, MessageRef, MessageStore};
+use store::{MessageRef, MessageStore};
 use timers::{Timer, Timers};
 use work::Work;
 
 use crate::intake::{take, take_shared};
-use crate::pieces::Output;
 use crate::server::ServerLink;
 use crate::time::Clock;
 use crate::{
@@ -298,9 +297,13 @@ impl Broker {
     /// everything and ignores it.
     pub fn handle_input(&mut self, now: Timestamp, id: ConnectionId, input: &[u8]) -> Consumed {
         let now = self.note_input(now, id, input.len());
-        let broker = &mut *self;
-        let consumed = take(&mut Input { broker, id, now }, input);
-        self.settle(id);
+        let mut intake = Input::new(self, id, now);
+        let consumed = take(&mut intake, input);
+        if intake.is_plain {
+            self.settle_plainly(id);
+        } else {
+            self.settle(id);
+        }
         consumed
     }
 
@@ -319,13 +322,13 @@ impl Broker {
             connection.input_seen.note_buffer(input);
             connection.input_seen
         });
-        let broker = &mut *self;
-        let consumed = take_shared(
-            &mut Input { broker, id, now },
-            seen.unwrap_or_default(),
-            input,
-        );
-        self.settle(id);
+        let mut intake = Input::new(self, id, now);
+        let consumed = take_shared(&mut intake, seen.unwrap_or_default(), input);
+        if intake.is_plain {
+            self.settle_plainly(id);
+        } else {
+            self.settle(id);
+        }
         consumed
     }
 
@@ -403,77 +406,6 @@ impl Broker {
         pieces: &mut Pieces,
     ) -> Transmit {
         self.transmit(now, id, max_bytes, pieces)
-    }
-
-    fn transmit<O: Output>(
-        &mut self,
-        now: Timestamp,
-        id: ConnectionId,
-        max_bytes: usize,
-        out: &mut O,
-    ) -> Transmit {
-        let now = self.begin(now);
-        let end = out.len().saturating_add(max_bytes.max(1));
-        let transmit = loop {
-            self.follow_store(id);
-            let room = end.saturating_sub(out.len());
-            if room == 0 {
-                break Transmit::More;
-            }
-            let Some(connection) = self.connections.get_mut(id) else {
-                return Transmit::Close;
-            };
-            let key = connection.session;
-            let mut entry = key.and_then(|key| self.sessions.get_mut(key));
-            let kept_as = entry.as_ref().and_then(|entry| entry.kept_as());
-            let (client_id, session) = match &mut entry {
-                Some(entry) => (&*entry.client_id, Some(&mut entry.session)),
-                None => ("", None),
-            };
-            let mut deliveries = Deliveries {
-                store: &mut self.store,
-                events: &mut self.events,
-                traffic: &mut self.traffic,
-                client_id,
-                kept_as,
-            };
-            let before = out.len();
-            let transmit = connection
-                .link
-                .transmit(now, room, out, session, &mut deliveries);
-            self.traffic.note_sent(out.len().saturating_sub(before));
-            // Mostly that is all.
-            let rests = entry.is_none_or(|entry| entry.rests());
-            if transmit == Transmit::Idle && rests && !self.store.journal.is_on() {
-                connection.note_drained();
-                return transmit;
-            }
-            // Retained messages that a new subscription still has to get follow in slices.
-            let replays = match key {
-                Some(key) if transmit == Transmit::Idle => self.advance_replays(now, key),
-                _ => Replays::Wait,
-            };
-            match replays {
-                Replays::Queued => {}
-                // Some were given up, and the next have no identifiers yet.
-                Replays::Wait if transmit == Transmit::Idle && self.may_assign(id) => {}
-                Replays::Wait => break transmit,
-                // The next call has steps again.
-                Replays::OutOfSteps => break Transmit::More,
-            }
-        };
-        match transmit {
-            Transmit::Idle => {
-                if let Some(key) = self.session_key(id) {
-                    self.give_back(key);
-                }
-                self.connections.mark_drained(id);
-                self.wait_for_store(id);
-            }
-            Transmit::More => {}
-            Transmit::Close => self.forget(id),
-        }
-        transmit
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before. May
@@ -596,7 +528,7 @@ impl Broker {
 
     fn forget(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.remove(id)
-            && let Some(at) = connection.timer_at
+            && let Some(at) = connection.timer_at.at()
         {
             self.timers.cancel(at, Timer::Connection(id));
         }

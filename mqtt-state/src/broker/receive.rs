@@ -2,8 +2,10 @@
 
 use alloc::string::String;
 
-use mqtt_codec::{DecodeError, Frame, Packet, Parsed};
+use bytes::BytesMut;
+use mqtt_codec::{DecodeError, Frame, Message, Packet, Parsed, PlainAck};
 
+use super::routing::Accepted;
 use super::store::Deliveries;
 use super::timers::Timer;
 use super::{Broker, ConnectionId};
@@ -74,11 +76,23 @@ impl Broker {
             Action::Publish(publish, topic) => {
                 self.counts.note_publish(publish.delivery.qos());
                 if self.config.ask.publish || self.is_holding(id) {
-                    let message = origin.message(&publish, topic.name());
+                    let message = origin.message(&publish, &topic);
                     self.hold_publish(now, id, publish.delivery, message);
                     return Ok(());
                 }
-                self.publish_from(now, id, &publish, &topic, origin)
+                let expiry_secs = publish.properties.message_expiry_secs;
+                let accepted = Accepted {
+                    delivery: publish.delivery,
+                    retain: publish.retain,
+                    name: topic.name(),
+                    expires_at: expiry_secs.map(|secs| now.plus_secs(secs)),
+                    payload: publish.payload,
+                };
+                let message = |memory| origin.message_in(memory, &publish, &topic);
+                let Some(key) = self.session_key(id) else {
+                    return Ok(());
+                };
+                self.publish_from(id, key, &accepted, message)
             }
             Action::Subscribe(subscribe) => {
                 if self.config.ask.subscribe || self.is_holding(id) {
@@ -104,6 +118,105 @@ impl Broker {
                 Ok(())
             }
         }
+    }
+
+    /// Whether packets can be taken in the short way: nothing has to be asked, counted or stored first.
+    #[inline]
+    fn takes_plain_packets(&self) -> bool {
+        !self.config.ask.publish && !self.config.has_rates() && !self.store.journal.is_on()
+    }
+
+    /// Takes the PUBLISH at the front of `input`, if it is a plain one; answers its size, or 0.
+    fn take_plain_publish(&mut self, now: Timestamp, id: ConnectionId, input: &[u8]) -> usize {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return 0;
+        };
+        let Some(key) = connection.session else {
+            return 0;
+        };
+        let Some(publish) = connection.link.plain_publish(input, &self.config.server) else {
+            return 0;
+        };
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return 0;
+        };
+        let (delivery, size) = (publish.delivery(), publish.size());
+        if connection.held.len() > 0
+            || entry.fan_outs > 0
+            || !connection.link.takes_at_once(delivery, &entry.session)
+        {
+            return 0;
+        }
+        self.traffic.note_received(size);
+        self.counts.note_publish(delivery.qos());
+        let accepted = Accepted {
+            delivery,
+            retain: publish.retain(),
+            name: publish.topic(),
+            expires_at: None,
+            payload: publish.payload(),
+        };
+        let message =
+            |memory: Option<BytesMut>| Message::from_plain_in(memory.unwrap_or_default(), &publish);
+        if let Err(cause) = self.publish_from(id, key, &accepted, message) {
+            self.end_connection(now, id, cause, None);
+        }
+        size
+    }
+
+    /// Takes a plain acknowledgement, if it can be; answers its size, or 0.
+    fn take_plain_ack(&mut self, now: Timestamp, id: ConnectionId, ack: PlainAck) -> usize {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return 0;
+        };
+        let Some(entry) = connection
+            .session
+            .and_then(|key| self.sessions.get_mut(key))
+        else {
+            return 0;
+        };
+        if connection.held.len() > 0 || entry.fan_outs > 0 {
+            return 0;
+        }
+        let mut deliveries = Deliveries {
+            store: &mut self.store,
+            events: &mut self.events,
+            traffic: &mut self.traffic,
+            client_id: &entry.client_id,
+            kept_as: None,
+        };
+        let link = &mut connection.link;
+        let Some(received) = link.receive_plain_ack(ack, &mut entry.session, &mut deliveries)
+        else {
+            return 0;
+        };
+        let size = ack.to_bytes().len();
+        self.traffic.note_received(size);
+        if let Err(error) = received {
+            self.end_connection(now, id, error.into(), None);
+        }
+        size
+    }
+
+    /// After plain packets: there may be answers, and room for what waited for acknowledgements.
+    /// Nothing else of the connection has changed.
+    #[inline]
+    pub(super) fn settle_plainly(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get(id)
+            && !connection.link.is_ended()
+            && let Some(key) = connection.session
+            && let Some(entry) = self.sessions.get(key)
+            && entry.rests()
+        {
+            let may_send = !entry.session.outbound.is_idle();
+            if connection.link.has_control_output()
+                || (may_send && connection.link.has_publish(&entry.session))
+            {
+                self.connections.mark_ready(id);
+            }
+            return;
+        }
+        self.settle(id);
     }
 
     /// After input: is there output, and when is the connection due?
@@ -135,6 +248,19 @@ pub(super) struct Input<'b> {
     pub(super) broker: &'b mut Broker,
     pub(super) id: ConnectionId,
     pub(super) now: Timestamp,
+    /// There was nothing but plain packets.
+    pub(super) is_plain: bool,
+}
+
+impl<'b> Input<'b> {
+    pub(super) fn new(broker: &'b mut Broker, id: ConnectionId, now: Timestamp) -> Self {
+        Self {
+            broker,
+            id,
+            now,
+            is_plain: true,
+        }
+    }
 }
 
 impl Input<'_> {
@@ -148,7 +274,30 @@ impl Input<'_> {
 }
 
 impl Intake for Input<'_> {
+    #[inline]
+    fn take_plain(&mut self, input: &[u8]) -> usize {
+        let broker = &mut *self.broker;
+        if !broker.takes_plain_packets() {
+            return 0;
+        }
+        let mut taken = 0_usize;
+        while broker.work.left() > 0
+            && let Some(rest @ [_, ..]) = input.get(taken..)
+        {
+            let size = match PlainAck::split(rest) {
+                Some((ack, _)) => broker.take_plain_ack(self.now, self.id, ack),
+                None => broker.take_plain_publish(self.now, self.id, rest),
+            };
+            if size == 0 {
+                break;
+            }
+            taken = taken.wrapping_add(size);
+        }
+        taken
+    }
+
     fn next_frame<'p>(&mut self, input: &'p [u8]) -> Step<'p> {
+        self.is_plain = false;
         let broker = &mut *self.broker;
         let Some(connection) = broker.connections.get(self.id) else {
             return Step::Ignore;

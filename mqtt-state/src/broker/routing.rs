@@ -6,19 +6,16 @@ use alloc::string::String;
 
 use bytes::BytesMut;
 use mqtt_codec::{
-    Message, Publish, PublishReason, QoS, SubscriptionId, SubscriptionOptions, TopicFilter,
-    TopicName,
+    Message, PublishReason, QoS, SubscriptionId, SubscriptionOptions, TopicFilter, TopicName,
 };
 use mqtt_topic::{Group, GroupId, MatchSlice, MergeScratch, Position, Scratch};
 
 use super::event::Event;
 use super::fan_out::{FanOut, Making, Progress};
-use super::join::{Forwarded, Retains};
+use super::join::{Forwarded, Part, Retains};
 use super::sessions::{SessionKey, Sessions};
 use super::store::{Delivery, Ids, MessageRef};
 use super::{Broker, ConnectionId};
-use crate::intake::Origin;
-use crate::link::Topic;
 use crate::{CloseCause, Timestamp};
 
 /// One subscription, as the index keeps it.
@@ -208,69 +205,62 @@ impl Turn<'_> {
 
 impl Broker {
     /// A client's PUBLISH.
+    #[inline]
     pub(super) fn publish_from(
         &mut self,
-        now: Timestamp,
         id: ConnectionId,
-        publish: &Publish<'_>,
-        topic: &Topic<'_>,
-        origin: Origin<'_>,
+        key: SessionKey,
+        accepted: &Accepted<'_>,
+        message: impl FnOnce(Option<BytesMut>) -> Message,
     ) -> Result<(), CloseCause> {
-        let Some(key) = self
-            .connections
-            .get(id)
-            .and_then(|connection| connection.session)
-        else {
-            return Ok(());
-        };
-        let name = topic.name();
-        let bytes = name.as_bytes().len().saturating_add(publish.payload.len());
+        let Accepted {
+            delivery,
+            name,
+            payload,
+            ..
+        } = *accepted;
+        let bytes = name.as_bytes().len().saturating_add(payload.len());
         let reason = if is_reserved(name) {
             // The broker speaks there, its clients do not.
             PublishReason::NotAuthorized
-        } else if !self.has_room_for(bytes, publish.payload.len())
-            && !self.makes_room(name, publish.retain, publish.payload)
+        } else if !self.has_room_for(bytes, payload.len())
+            && !self.makes_room(name, accepted.retain, payload)
         {
             self.refuse_message(key, name);
             PublishReason::QuotaExceeded
         } else {
-            let expires_at = publish
-                .properties
-                .message_expiry_secs
-                .map(|secs| now.plus_secs(secs));
             let summary = Summary {
                 name,
-                qos: publish.delivery.qos(),
-                retain: publish.retain,
-                expires_at,
+                qos: delivery.qos(),
+                retain: accepted.retain,
+                expires_at: accepted.expires_at,
                 forwarded: None,
             };
-            self.record_accepted(key, publish.delivery);
-            let answer = Some((id, publish.delivery));
-            let routed = self.route(Some(key), &summary, publish.payload, answer, |memory| {
-                origin.message_in(memory, publish, name)
-            });
-            match routed {
+            self.record_accepted(key, delivery);
+            let answer = Some((id, delivery));
+            match self.route(Some(key), &summary, payload, answer, message) {
                 Routed::ToAll(receivers) => reason_for(receivers),
                 // The answer follows, and until then nothing more is taken.
                 Routed::GoesOn(_) => {
                     if let Some(connection) = self.connections.get_mut(id) {
-                        connection.link.defer(publish.delivery);
+                        connection.link.defer(delivery);
                     }
                     return Ok(());
                 }
             }
         };
+        if delivery == mqtt_codec::Delivery::AtMostOnce {
+            return Ok(());
+        }
         let (Some(connection), Some(entry)) =
             (self.connections.get_mut(id), self.sessions.get_mut(key))
         else {
             return Ok(());
         };
-        let acknowledged =
-            connection
-                .link
-                .acknowledge(publish.delivery, reason, &mut entry.session);
-        self.record_answered(key, publish.delivery);
+        let acknowledged = connection
+            .link
+            .acknowledge(delivery, reason, &mut entry.session);
+        self.record_answered(key, delivery);
         acknowledged.map_err(|_| CloseCause::AnswerTooLarge)
     }
 
@@ -383,8 +373,11 @@ impl Broker {
     ) -> Routed {
         let (name, forwarded) = (summary.name, summary.forwarded);
         let retains = self.retains(name, summary.retain, payload.is_empty(), forwarded);
-        self.choose_brokers(publisher, name, forwarded, retains != Retains::Nothing);
-        let part = self.take_part();
+        let mut part = Part::default();
+        if self.joined.is_some() {
+            self.choose_brokers(publisher, name, forwarded, retains != Retains::Nothing);
+            part = self.take_part();
+        }
         let mut making = Making::Not(message);
         let keeps = matches!(retains, Retains::Sets(_));
         if let Retains::Clears(_) = retains {
@@ -538,6 +531,15 @@ pub(super) struct Copy {
     /// Its turn in a shared subscription.
     pub(super) group: Option<GroupId>,
     pub(super) subscription_ids: Ids,
+}
+
+/// A client's PUBLISH that has been received.
+pub(super) struct Accepted<'a> {
+    pub(super) delivery: mqtt_codec::Delivery,
+    pub(super) retain: bool,
+    pub(super) name: TopicName<'a>,
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) payload: &'a [u8],
 }
 
 /// What routing has to know of a message before there is one.

@@ -12,9 +12,9 @@ use super::journal::StoredAs;
 use super::slab::{Key, Slab};
 use super::store::Delivery;
 use super::{ConnectionId, Owner, Peer};
-use crate::Timestamp;
 use crate::server::WillRequest;
 use crate::session::Session;
+use crate::time::Deadline;
 
 /// Names a session; never a later one in the same place.
 pub(super) type SessionKey = Key;
@@ -28,7 +28,7 @@ pub(super) struct SessionEntry {
     /// In seconds from the end of the connection; `u32::MAX` is never.
     pub(super) expiry_secs: u32,
     /// When the session ends, while its client is away.
-    pub(super) expires_at: Option<Timestamp>,
+    pub(super) expires_at: Deadline,
     pub(super) will: Option<Box<WillRequest>>,
     /// Who left the will, where somebody has to be asked about it.
     pub(super) will_peer: Option<Arc<Peer>>,
@@ -37,7 +37,7 @@ pub(super) struct SessionEntry {
     /// Its name in the store, if anything of it is kept there.
     pub(super) stored_as: StoredAs,
     /// When the will is published, while its client is away.
-    pub(super) will_at: Option<Timestamp>,
+    pub(super) will_at: Deadline,
     /// Messages of its client that are still on their way to all who get them.
     pub(super) fan_outs: u32,
     /// As much waits for it as may, and that has been told.
@@ -183,12 +183,12 @@ impl Sessions {
             session: Session::new(),
             connection: None,
             expiry_secs: 0,
-            expires_at: None,
+            expires_at: Deadline::NEVER,
             will: None,
             will_peer: None,
             owner: None,
             stored_as: None,
-            will_at: None,
+            will_at: Deadline::NEVER,
             fan_outs: 0,
             is_full: false,
             counted: 0,

@@ -225,12 +225,21 @@ impl MessageStore {
     }
 
     /// Gives a reference back; the last one frees the message.
+    #[inline]
     pub(super) fn release(&mut self, reference: MessageRef) {
         let Some(stored) = self.messages.get_mut(reference.0) else {
             return;
         };
         stored.references = stored.references.saturating_sub(1);
         if stored.references == 0 {
+            self.free(reference);
+        }
+    }
+
+    /// Nobody refers to it any more.
+    #[inline(never)]
+    fn free(&mut self, reference: MessageRef) {
+        if let Some(stored) = self.messages.get_mut(reference.0) {
             self.bytes = self.bytes.saturating_sub(stored.message.len_held());
             let number = stored.number;
             if let Some(stored) = self.messages.remove(reference.0)
@@ -246,6 +255,7 @@ impl MessageStore {
     }
 
     /// Gives back what a delivery refers to, if there is one.
+    #[inline]
     pub(super) fn release_delivery(&mut self, delivery: Option<Delivery>) {
         if let Some(delivery) = delivery {
             self.bytes = self.bytes.saturating_sub(delivery.len_held());

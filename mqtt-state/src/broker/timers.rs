@@ -7,6 +7,7 @@ use super::slab::Key;
 use super::store::MessageName;
 use super::{Broker, ConnectionId};
 use crate::Timestamp;
+use crate::time::Deadline;
 
 /// Something that is due at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,21 +37,37 @@ pub(super) enum Timer {
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     order: BTreeSet<(Timestamp, Timer)>,
+    /// The first of them: known without a look at the tree, which is deep when there are many.
+    first: Option<(Timestamp, Timer)>,
     /// The last call had no time for all that was due.
     is_behind: bool,
 }
 
 impl Timers {
     pub(super) fn set(&mut self, at: Timestamp, timer: Timer) {
-        self.order.insert((at, timer));
+        // What is due at the end of time never is.
+        if at < Timestamp::MAX {
+            self.order.insert((at, timer));
+            if self.first.is_none_or(|first| (at, timer) < first) {
+                self.first = Some((at, timer));
+            }
+        }
     }
 
     pub(super) fn cancel(&mut self, at: Timestamp, timer: Timer) {
         self.order.remove(&(at, timer));
+        if self.first == Some((at, timer)) {
+            self.first = self.order.first().copied();
+        }
     }
 
     pub(super) fn next(&self) -> Option<(Timestamp, Timer)> {
-        self.order.first().copied()
+        self.first
+    }
+
+    fn pop_first(&mut self) {
+        self.order.pop_first();
+        self.first = self.order.first().copied();
     }
 
     /// The next timer that is due.
@@ -78,7 +95,7 @@ impl Broker {
                 self.timers.is_behind = true;
                 return;
             }
-            self.timers.order.pop_first();
+            self.timers.pop_first();
             // The end of a session takes its own.
             if !matches!(timer, Timer::Session(_)) {
                 self.work.spend(1);
@@ -95,13 +112,13 @@ impl Broker {
                 Timer::Connection(id) => self.connection_timer(now, id),
                 Timer::Will(key) => {
                     if let Some(entry) = self.sessions.get_mut(key) {
-                        entry.will_at = None;
+                        entry.will_at = Deadline::NEVER;
                     }
                     self.publish_will(now, key);
                 }
                 Timer::Session(key) => {
                     if let Some(entry) = self.sessions.get_mut(key) {
-                        entry.expires_at = None;
+                        entry.expires_at = Deadline::NEVER;
                     }
                     self.end_session_in_turn(now, key);
                 }
@@ -135,12 +152,12 @@ impl Broker {
         let Some(deadline) = connection.link.deadline() else {
             return;
         };
-        match connection.timer_at {
+        match connection.timer_at.at() {
             Some(at) if at <= deadline.at => return,
             Some(at) => self.timers.cancel(at, Timer::Connection(id)),
             None => {}
         }
-        connection.timer_at = Some(deadline.at);
+        connection.timer_at = deadline.at.into();
         self.timers.set(deadline.at, Timer::Connection(id));
     }
 
@@ -148,7 +165,7 @@ impl Broker {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        connection.timer_at = None;
+        connection.timer_at = Deadline::NEVER;
         if connection.link.is_ended() {
             // Its last bytes have had their time: the next poll answers `Close`.
             if connection

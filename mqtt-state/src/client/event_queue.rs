@@ -48,6 +48,18 @@ impl Events {
         self.queue.push_back(event);
     }
 
+    /// A message has come, and been answered.
+    #[inline]
+    pub(super) fn push_message(&mut self, message: Message, dup: bool) {
+        self.pushed = self.pushed.wrapping_add(1);
+        self.bytes = self.bytes.saturating_add(message.len_held());
+        self.queue.push_back(Event::Message {
+            message,
+            dup,
+            receipt: None,
+        });
+    }
+
     /// A publish is complete.
     #[inline]
     pub(super) fn complete(&mut self, tag: u64, reason: ReasonCode) {

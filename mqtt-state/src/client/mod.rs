@@ -69,7 +69,7 @@ mod subscriptions;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use mqtt_codec::{Decoder, Packet, Rule};
 
 pub use authenticate::AuthenticateError;
@@ -252,8 +252,33 @@ impl Client {
     pub fn handle_input_shared(&mut self, now: Timestamp, input: &mut BytesMut) -> Consumed {
         let now = self.note_input(now, input.len());
         self.input_seen.note_buffer(input);
+        let mut taken = 0_usize;
+        loop {
+            let acks = self.take_plain_acks(now, input);
+            input.advance(acks);
+            let size = acks.saturating_add(self.take_plain_publish(now, input));
+            taken = taken.saturating_add(size);
+            if input.is_empty() && taken > 0 {
+                return Consumed {
+                    bytes: taken,
+                    need: 2,
+                };
+            }
+            if size == 0 {
+                return self.share_packets(now, taken, input);
+            }
+        }
+    }
+
+    /// What is behind the first `taken` bytes, which are not there any more.
+    #[inline(never)]
+    fn share_packets(&mut self, now: Timestamp, taken: usize, input: &mut BytesMut) -> Consumed {
         let seen = self.input_seen;
-        take_shared(&mut Input { client: self, now }, seen, input)
+        let Consumed { bytes, need } = take_shared(&mut Input { client: self, now }, seen, input);
+        Consumed {
+            bytes: bytes.saturating_add(taken),
+            need,
+        }
     }
 
     /// A deadline of [`poll_timeout`](Self::poll_timeout) may have come. Early and repeated calls

@@ -369,7 +369,7 @@ impl Client {
             Arrival::New(topic) => topic,
             Arrival::Answered => return Ok(()),
         };
-        let message = origin.message(publish, topic.name());
+        let message = origin.message(publish, &topic);
         let receipt = match self.config.acknowledge {
             // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2] By its QoS, whatever the application does with it.
             Acknowledge::Automatic => {

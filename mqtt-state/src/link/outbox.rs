@@ -1,5 +1,6 @@
 //! Control packets on their way out, already encoded.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -19,7 +20,7 @@ pub(crate) struct Outbox {
     /// Bytes that were taken, over the whole connection.
     taken: u64,
     /// What must not be taken yet, in order. Without a journal there is nothing.
-    holds: VecDeque<Hold>,
+    holds: Holds,
     stored: u64,
 }
 
@@ -28,6 +29,31 @@ pub(crate) struct Outbox {
 struct Hold {
     from: u64,
     position: u64,
+}
+
+/// Apart, because most connections have none.
+#[derive(Debug, Default)]
+struct Holds(Option<Box<Held>>);
+
+#[derive(Debug, Default)]
+struct Held(VecDeque<Hold>);
+
+impl Holds {
+    #[inline]
+    fn first(&self) -> Option<&Hold> {
+        self.0.as_ref()?.0.front()
+    }
+
+    fn push(&mut self, hold: Hold) {
+        self.0.get_or_insert_default().0.push_back(hold);
+    }
+
+    /// The first of them, when it is over. The memory stays for the next ones.
+    fn pop_stored(&mut self, position: u64) -> Option<Hold> {
+        let held = &mut self.0.as_mut()?.0;
+        held.front().filter(|hold| hold.position <= position)?;
+        held.pop_front()
+    }
 }
 
 /// Room kept when everything is sent; more is given back, so that an idle connection is small.
@@ -40,7 +66,7 @@ impl Outbox {
             limit,
             pushed: 0,
             taken: 0,
-            holds: VecDeque::new(),
+            holds: Holds::default(),
             stored: 0,
         }
     }
@@ -81,25 +107,19 @@ impl Outbox {
     /// What was appended behind `from` goes out when the journal is stored up to `position`.
     pub(crate) fn hold(&mut self, from: u64, position: u64) {
         if position > self.stored && from < self.end() {
-            self.holds.push_back(Hold { from, position });
+            self.holds.push(Hold { from, position });
         }
     }
 
     /// So much of the journal is stored.
     pub(crate) fn note_stored(&mut self, position: u64) {
         self.stored = position;
-        while self
-            .holds
-            .front()
-            .is_some_and(|hold| hold.position <= position)
-        {
-            self.holds.pop_front();
-        }
+        while self.holds.pop_stored(position).is_some() {}
     }
 
     /// How far the journal has to be stored before more can be taken, if that is what it waits for.
     pub(crate) fn held_position(&self) -> Option<u64> {
-        Some(self.holds.front()?.position)
+        Some(self.holds.first()?.position)
     }
 
     /// Whether the first packet of the connection is still here: nothing goes before it.
@@ -112,7 +132,7 @@ impl Outbox {
 
     /// How many bytes may be taken now.
     fn free_len(&self) -> usize {
-        match self.holds.front() {
+        match self.holds.first() {
             None => self.bytes.len(),
             Some(hold) => {
                 let free = hold.from.saturating_sub(self.taken);
@@ -124,12 +144,19 @@ impl Outbox {
     /// Whether nothing may be taken now.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
-        self.bytes.is_empty() || (!self.holds.is_empty() && self.free_len() == 0)
+        self.bytes.is_empty() || (self.holds.first().is_some() && self.free_len() == 0)
     }
 
     /// Moves up to `max` bytes to the end of `buf`.
     pub(crate) fn take(&mut self, max: usize, buf: &mut Vec<u8>) {
         let waiting = self.bytes.as_bytes();
+        if waiting.len() <= max && self.holds.first().is_none() {
+            buf.extend_from_slice(waiting);
+            self.taken = self.taken.saturating_add(as_count(waiting.len()));
+            self.bytes.clear();
+            self.bytes.shrink_to(KEPT);
+            return;
+        }
         let taken = waiting.get(..max.min(self.free_len())).unwrap_or(waiting);
         buf.extend_from_slice(taken);
         self.taken = self.taken.saturating_add(as_count(taken.len()));
@@ -141,7 +168,7 @@ impl Outbox {
 
     pub(crate) fn clear(&mut self) {
         self.bytes = PacketBuf::new();
-        self.holds.clear();
+        self.holds = Holds::default();
     }
 
     /// Packets that were appended since the last call.

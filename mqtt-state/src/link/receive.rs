@@ -79,6 +79,20 @@ impl Link {
         Ok(Arrival::New(self.receive.aliases.resolve(publish.topic)?))
     }
 
+    /// Whether a PUBLISH is a new message for which there is room: nothing else has to be known of one
+    /// that sets no alias.
+    // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9]
+    #[inline]
+    pub(crate) fn takes_at_once(&self, delivery: Delivery, inbound: &Inbound) -> bool {
+        match delivery.id() {
+            None => true,
+            Some(id) => {
+                !inbound.is_known(id)
+                    && self.receive.open.len() < usize::from(self.receive.receive_maximum)
+            }
+        }
+    }
+
     /// A QoS 1 message has the identifier of a QoS 2 message that is not released.
     ///
     /// 3.1.1 has no answer to that. There the peer may have lost its session without a word, and a
@@ -144,8 +158,9 @@ impl Link {
         inbound: &mut Inbound,
     ) -> Result<(), EncodeError> {
         // 3.1.1 has no other answer.
-        let is_plain = reason == PublishReason::Success && properties == AckProperties::default();
-        if is_plain || self.version == ProtocolVersion::V3_1_1 {
+        let is_plain =
+            || reason == PublishReason::Success && properties == AckProperties::default();
+        if self.version == ProtocolVersion::V3_1_1 || is_plain() {
             return self.accept(delivery, inbound);
         }
         let answer = |id| Ack {

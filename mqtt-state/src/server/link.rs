@@ -8,8 +8,8 @@ use alloc::boxed::Box;
 
 use mqtt_codec::{
     AckProperties, Binary, Connect, DecodeError, Decoder, Delivery, Disconnect, DisconnectReason,
-    EncodeError, Frame, Packet, PacketType, Parsed, ProtocolVersion, Publish, PublishReason, Rule,
-    Subscribe, Unsubscribe,
+    EncodeError, Frame, Packet, PacketType, Parsed, PlainAck, PlainPublish, ProtocolVersion,
+    Publish, PublishReason, Rule, Subscribe, Unsubscribe,
 };
 
 use super::Config;
@@ -217,6 +217,56 @@ impl ServerLink {
         }
     }
 
+    /// The PUBLISH at the front of `input`, if it is a plain one that is routed as it is. `None` for
+    /// whatever has to be parsed and received to be known.
+    #[inline]
+    pub(crate) fn plain_publish<'p>(
+        &self,
+        input: &'p [u8],
+        config: &Config,
+    ) -> Option<PlainPublish<'p>> {
+        if !self.takes_plain_packets() {
+            return None;
+        }
+        let publish = self.decoder.plain_publish(input, self.link.version())?;
+        let is_allowed = publish.delivery().qos() <= config.maximum_qos
+            && (!publish.retain() || config.retain_available);
+        is_allowed.then_some(publish)
+    }
+
+    /// Whether there is nothing about this connection that has to be looked at first.
+    #[inline]
+    fn takes_plain_packets(&self) -> bool {
+        self.is_connected() && !self.link.is_blocked()
+    }
+
+    /// Whether a PUBLISH is a new message for which there is room.
+    #[inline]
+    pub(crate) fn takes_at_once<M>(&self, delivery: Delivery, session: &Session<M>) -> bool {
+        self.link.takes_at_once(delivery, &session.inbound)
+    }
+
+    /// An acknowledgement as most of them are, if it can be taken in the short way.
+    #[inline]
+    pub(crate) fn receive_plain_ack<S: Store>(
+        &mut self,
+        ack: PlainAck,
+        session: &mut Session<S::Handle>,
+        store: &mut S,
+    ) -> Option<Result<(), ReceiveError>> {
+        if !self.takes_plain_packets() {
+            return None;
+        }
+        let link = &mut self.link;
+        let success = PublishReason::Success;
+        Some(match ack {
+            PlainAck::PubAck(id) => link.receive_puback(id, success, session, store).map(drop),
+            PlainAck::PubRec(id) => link.receive_pubrec(id, success, session, store).map(drop),
+            PlainAck::PubRel(id) => link.receive_pubrel(id, &mut session.inbound).map(drop),
+            PlainAck::PubComp(id) => link.receive_pubcomp(id, session).map(drop),
+        })
+    }
+
     /// Answers a PUBLISH that [`receive`](Self::receive) handed out.
     pub(crate) fn acknowledge<M>(
         &mut self,
@@ -330,6 +380,13 @@ impl ServerLink {
             self.link.abort();
         }
         self.link.transmit(now, max_bytes, out, session, store)
+    }
+
+    /// Whether [`transmit`](Self::transmit) would find a PUBLISH to send on this connection, which is
+    /// not at its end.
+    #[inline]
+    pub(crate) fn has_publish<M>(&self, session: &Session<M>) -> bool {
+        self.link.has_publish(session)
     }
 
     /// Whether [`transmit`](Self::transmit) has anything to say.

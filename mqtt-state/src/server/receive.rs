@@ -104,7 +104,7 @@ impl Connection {
         };
         if !is_too_large {
             self.events.push(Event::Publish {
-                message: origin.message(publish, topic.name()),
+                message: origin.message(publish, &topic),
                 dup: delivery.dup(),
                 receipt,
             });

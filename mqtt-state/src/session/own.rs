@@ -3,13 +3,13 @@
 use mqtt_codec::Message;
 
 use crate::Timestamp;
-use crate::time::Expiry;
+use crate::time::Deadline;
 
 /// A message on its way to the peer of one client, or of one server connection.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnMessage {
     pub(crate) message: Message,
-    pub(crate) expires_at: Expiry,
+    pub(crate) expires_at: Deadline,
 }
 
 impl OwnMessage {

@@ -440,14 +440,14 @@ fn what_waits_for_an_answer_is_no_younger_when_its_connection_is_gone() {
         publish: true,
         ..Ask::default()
     };
-    for (secs, heard) in [(9, "PUBLISH t=x q0"), (10, "")] {
+    for (secs, heard) in [(3, "PUBLISH t=x q0"), (4, "")] {
         let mut hall = Hall::new(V5_0, ask);
         let subscriber = hall.joined("subscriber");
         hall.subscribe(subscriber, &[want("t", QoS::AtMostOnce)]);
         hall.hear(subscriber);
         let id = hall.joined("c");
         let mut message = publish("t", "x", QoS::AtMostOnce, 0);
-        message.properties.message_expiry_secs = Some(10);
+        message.properties.message_expiry_secs = Some(4);
         hall.say(id, message);
         let decision = only(&hall.publishes());
         hall.broker.handle_close(hall.peer.now, id);

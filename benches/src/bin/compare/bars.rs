@@ -80,6 +80,7 @@ pub(crate) const SESSION: Bars = Bars {
         bar("F-1k-qos1", "ours", 600.0, Against::Instructions),
         bar("F-10k-qos1", "ours", 600.0, Against::Instructions),
         bar("*", "ours", 0.0, Against::Allocations),
+        bar("*", "ours, aliases", 0.0, Against::Allocations),
     ],
     peers: &[
         ("mqtt-protocol-core", "S1-v3-qos2"),

@@ -310,11 +310,11 @@ impl Broker {
         }
         let entry = self.sessions.get(key)?;
         let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
-        if clean_start || is_due(entry.expires_at) {
+        if clean_start || is_due(entry.expires_at.at()) {
             self.end_session(now, key);
             return None;
         }
-        if is_due(entry.will_at) {
+        if is_due(entry.will_at.at()) {
             self.publish_will(now, key);
         }
         // [5:MQTT-3.1.3-9] The client is back before the delay of its will was over.

@@ -108,6 +108,7 @@ impl Stamps {
 
 impl Broker {
     /// What a message does to the retained message of its topic, and notes that it does.
+    #[inline]
     pub(in crate::broker) fn retains(
         &mut self,
         name: TopicName<'_>,
@@ -119,6 +120,15 @@ impl Broker {
         if !retain {
             return Retains::Nothing;
         }
+        self.retains_it(name, is_empty, forwarded)
+    }
+
+    fn retains_it(
+        &mut self,
+        name: TopicName<'_>,
+        is_empty: bool,
+        forwarded: Option<&Forwarded<'_>>,
+    ) -> Retains {
         let retains = |stamp| match is_empty {
             // [5:MQTT-3.3.1-6] [5:MQTT-3.3.1-7] [3:MQTT-3.3.1-10] [3:MQTT-3.3.1-11]
             true => Retains::Clears(stamp),

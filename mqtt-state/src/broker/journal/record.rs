@@ -219,10 +219,10 @@ impl Broker {
             client_id: entry.client_id.clone(),
             expiry_secs: entry.expiry_secs,
             is_connected: entry.connection.is_some(),
-            expires_at: entry.expires_at.map(|at| journal.to_store(at)),
+            expires_at: entry.expires_at.at().map(|at| journal.to_store(at)),
             owner: entry.owner.as_deref().cloned(),
             will,
-            will_at: entry.will_at.map(|at| journal.to_store(at)),
+            will_at: entry.will_at.at().map(|at| journal.to_store(at)),
         };
         let session = session.get();
         journal.put(Key::Session { session }, Value::Session(stored.into()));

@@ -274,7 +274,7 @@ impl Restore {
         };
         entry.stored_as = Some(stored_as);
         entry.expiry_secs = expiry_secs;
-        entry.expires_at = ends_at;
+        entry.expires_at = ends_at.into();
         entry.owner = owner.map(Arc::new);
         entry.will = will.map(|will| {
             Box::new(WillRequest {
@@ -282,7 +282,7 @@ impl Restore {
                 delay_secs: will.delay_secs,
             })
         });
-        entry.will_at = will_at;
+        entry.will_at = will_at.into();
         // One that ends at once, too: if it was kept, others of its groups get what it did not.
         entry.session.outbound.follow();
         if let Some(at) = will_at {

@@ -1,5 +1,6 @@
 //! A broker at work. S1: one message after the other from a publisher through a broker to a
-//! subscriber, all of them machines that see only bytes, everything acknowledged. F: one message to
+//! subscriber, all of them machines that see only bytes, everything acknowledged; without aliases, which
+//! the peer does not set by itself, and as the defaults make it. F: one message to
 //! many subscribers of both versions, each drained and acknowledged at once. And
 //! up to a million connected sessions.
 
@@ -57,6 +58,10 @@ pub(crate) fn cases() -> Vec<Case> {
     for (workload, version, qos, len) in WORKLOADS {
         let ours = Line::new(version, qos, len);
         add(&mut all, workload, ("ours", Kind::Ours), ours);
+        if version == ProtocolVersion::V5_0 {
+            let ours = Line::with_aliases(version, qos, len);
+            add(&mut all, workload, ("ours, aliases", Kind::Ours), ours);
+        }
         #[cfg(feature = "peers")]
         {
             let core = peers::Core::new(version, qos, &vec![0x55; len]);

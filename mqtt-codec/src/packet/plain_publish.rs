@@ -1,0 +1,146 @@
+//! The PUBLISH that most are: with its topic, and without properties.
+
+use mqtt_topic::TopicName;
+
+use super::publish::{PublishProperties, PublishTopic};
+use crate::{Delivery, PacketId, ProtocolVersion, Publish};
+
+/// A PUBLISH with its topic and without properties: what most packets are, read in one go.
+///
+/// `Debug` shows the length of the payload, not the payload.
+#[derive(Clone, Copy, PartialEq)]
+pub struct PlainPublish<'a> {
+    pub(crate) delivery: Delivery,
+    pub(crate) retain: bool,
+    pub(crate) topic: TopicName<'a>,
+    pub(crate) payload: &'a [u8],
+    /// Of the whole packet.
+    pub(crate) size: usize,
+    /// Where the topic begins in it.
+    pub(crate) topic_start: usize,
+}
+
+impl<'a> PlainPublish<'a> {
+    /// The one at the front of some bytes, of at most `size_max` bytes with its header. `None` for
+    /// whatever has to be [parsed](crate::Frame::parse) and decoded to be known, errors among it.
+    ///
+    /// ```
+    /// use mqtt_codec::{Delivery, PlainPublish, ProtocolVersion};
+    ///
+    /// let v3 = ProtocolVersion::V3_1_1;
+    /// let input = [0x30, 5, 0, 1, b't', b'o', b'n', 0xC0, 0];
+    /// let publish = PlainPublish::first_of(&input, v3, 1024).ok_or("another packet")?;
+    /// assert_eq!((publish.topic().as_str(), publish.payload()), ("t", &b"on"[..]));
+    /// assert_eq!((publish.delivery(), publish.size()), (Delivery::AtMostOnce, 7));
+    /// assert!(PlainPublish::first_of(&input[..6], v3, 1024).is_none(), "not all of it is there");
+    /// assert!(PlainPublish::first_of(&input, v3, 6).is_none(), "too large");
+    /// assert!(PlainPublish::first_of(&input[7..], v3, 1024).is_none(), "PINGREQ");
+    /// # Ok::<(), &str>(())
+    /// ```
+    #[must_use]
+    #[inline(always)]
+    pub fn first_of(bytes: &'a [u8], version: ProtocolVersion, size_max: usize) -> Option<Self> {
+        let (&first, rest) = bytes.split_first()?;
+        // Longer ones gain nothing by the short way, and other lengths are not in the shortest form.
+        let (remaining, header_len) = match *rest {
+            [a, ..] if a < 0x80 => (usize::from(a), 2),
+            [a, b @ 1..0x80, ..] => (usize::from(a & 0x7F) | (usize::from(b) << 7), 3),
+            _ => return None,
+        };
+        let size = remaining.wrapping_add(header_len);
+        if first >> 4 != 3 || size > size_max {
+            return None;
+        }
+        let body = bytes.get(header_len..size)?;
+        let ([high, low], behind) = body.split_first_chunk::<2>()?;
+        let topic_len = usize::from(u16::from_be_bytes([*high, *low]));
+        let (topic, mut rest) = behind.split_at_checked(topic_len)?;
+        let dup = first & 0b1000 != 0;
+        let delivery = match first & 0b0110 {
+            0 if !dup => Delivery::AtMostOnce,
+            0b0010 => Delivery::AtLeastOnce {
+                id: take_id(&mut rest)?,
+                dup,
+            },
+            0b0100 => Delivery::ExactlyOnce {
+                id: take_id(&mut rest)?,
+                dup,
+            },
+            _ => return None,
+        };
+        let payload = match (version, rest) {
+            (ProtocolVersion::V3_1_1, payload) | (ProtocolVersion::V5_0, [0, payload @ ..]) => {
+                payload
+            }
+            (ProtocolVersion::V5_0, _) => return None,
+        };
+        Some(Self {
+            delivery,
+            retain: first & 1 != 0,
+            topic: TopicName::from_bytes(topic).ok()?,
+            payload,
+            size,
+            topic_start: header_len.wrapping_add(2),
+        })
+    }
+
+    /// QoS, packet identifier and DUP.
+    #[must_use]
+    pub const fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    /// The RETAIN flag.
+    #[must_use]
+    pub const fn retain(&self) -> bool {
+        self.retain
+    }
+
+    /// Where to.
+    #[must_use]
+    pub const fn topic(&self) -> TopicName<'a> {
+        self.topic
+    }
+
+    /// What.
+    #[must_use]
+    pub const fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// The length of the whole packet in bytes.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.size
+    }
+}
+
+#[inline(always)]
+fn take_id(rest: &mut &[u8]) -> Option<PacketId> {
+    let ([high, low], behind) = rest.split_first_chunk::<2>()?;
+    *rest = behind;
+    PacketId::new(u16::from_be_bytes([*high, *low]))
+}
+
+impl<'a> From<PlainPublish<'a>> for Publish<'a> {
+    fn from(plain: PlainPublish<'a>) -> Self {
+        Self {
+            delivery: plain.delivery,
+            retain: plain.retain,
+            topic: PublishTopic::Name(plain.topic),
+            properties: PublishProperties::default(),
+            payload: plain.payload,
+        }
+    }
+}
+
+impl core::fmt::Debug for PlainPublish<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("PlainPublish")
+            .field("delivery", &self.delivery)
+            .field("retain", &self.retain)
+            .field("topic", &self.topic)
+            .field("payload_len", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
