@@ -676,3 +676,46 @@ fn these_bytes_are_no_packets() {
         }
     }
 }
+
+/// A list whose entries have other properties between them, in the order of the packet.
+#[test]
+fn repeated_properties_need_not_stand_together() {
+    let block = [
+        &b"\x26\0\x01a\0\x011"[..],              // User Property a: 1
+        b"\x0B\x07",                             // Subscription Identifier 7
+        b"\x01\x01\x02\0\0\0\x09\x23\0\x05",     // one, four and two bytes
+        b"\x26\0\x01b\0\x012",                   // User Property b: 2
+        b"\x03\0\x01c\x09\0\x01\xFF\x08\0\x01r", // texts and data
+        b"\x0B\x80\x01",                         // Subscription Identifier 128
+        b"\x26\0\x01a\0\x013",                   // User Property a: 3
+    ]
+    .concat();
+    let length = u8::try_from(block.len()).unwrap();
+    let body = [&b"\0\x01t"[..], &[length], &block, b"on"].concat();
+    let bytes = [&[0x30, u8::try_from(body.len()).unwrap()], &body[..]].concat();
+    let Ok(Parsed::Complete((Packet::Publish(publish), _))) = decode(&bytes, V5_0, 100) else {
+        panic!("a publish");
+    };
+    let pairs = publish.properties.user_properties;
+    let expected = [("a", "1"), ("b", "2"), ("a", "3")];
+    let found: Vec<_> = (&pairs)
+        .into_iter()
+        .map(|it| (it.name.as_str(), it.value.as_str()))
+        .collect();
+    assert_eq!(found, expected);
+    assert_eq!((pairs.len(), pairs.is_empty()), (3, false));
+    let ids: Vec<_> = publish
+        .properties
+        .subscription_ids
+        .into_iter()
+        .map(|it| it.get())
+        .collect();
+    assert_eq!(ids, [7, 128]);
+    // Written again they stand together, and say the same.
+    let mut again = Vec::new();
+    Packet::from(publish).encode_to(V5_0, &mut again).unwrap();
+    let Ok(Parsed::Complete((Packet::Publish(second), _))) = decode(&again, V5_0, 100) else {
+        panic!("a publish");
+    };
+    assert_eq!((second, again.len()), (publish, bytes.len()));
+}

@@ -30,3 +30,4 @@ mod serde;
 mod split;
 mod statements;
 mod values;
+mod words;

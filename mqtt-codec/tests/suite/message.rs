@@ -295,3 +295,41 @@ proptest! {
         prop_assert_eq!(message.retain(), publish.retain);
     }
 }
+
+/// Properties take the longer way, which knows the same limit.
+#[test]
+fn a_message_with_properties_keeps_within_what_the_receiver_takes() {
+    let mut message = Message::new("a/b", "on").unwrap();
+    message = Message::from_publish(
+        &Publish {
+            properties: PublishProperties {
+                content_type: Some(Str::new("x").unwrap()),
+                ..PublishProperties::default()
+            },
+            ..message.publish(Delivery::AtMostOnce)
+        },
+        TopicName::new("a/b").unwrap(),
+    );
+    let (v5, qos0) = (ProtocolVersion::V5_0, Delivery::AtMostOnce);
+    let expected = b"\x31\x0C\0\x03a/b\x04\x03\0\x01xon";
+    let mut output = b"before".to_vec();
+    for size_max in 0..expected.len() {
+        let refused = message.encode_within(v5, qos0, true, size_max, &mut output);
+        let size = expected.len();
+        assert_eq!(refused, Err(EncodeError::PacketTooLarge { size }));
+        assert_eq!(output, b"before");
+    }
+    for size_max in [expected.len(), usize::MAX] {
+        output.clear();
+        let written = message.encode_within(v5, qos0, true, size_max, &mut output);
+        assert_eq!((written, &output[..]), (Ok(14), &expected[..]));
+    }
+    output.clear();
+    assert_eq!(message.encode_to(v5, qos0, true, &mut output), Ok(14));
+    assert_eq!(output, expected);
+    // In 3.1.1 there are none, and RETAIN is what is asked for.
+    output.clear();
+    let v3 = ProtocolVersion::V3_1_1;
+    assert_eq!(message.encode_to(v3, qos0, false, &mut output), Ok(9));
+    assert_eq!(output, b"\x30\x07\0\x03a/bon");
+}

@@ -1,8 +1,9 @@
 //! Values that were stored somewhere and come back: checked like everything else.
 
 use mqtt_codec::{
-    Binary, Message, Packet, PacketId, ProtocolVersion, QoS, ReasonCode, Str, SubscribeReason,
-    SubscriptionId, TopicAlias,
+    AuthReason, Binary, ConnectReason, DisconnectReason, Message, Packet, PacketId,
+    ProtocolVersion, PublishReason, QoS, ReasonCode, ReleaseReason, Str, SubscribeReason,
+    SubscriptionId, TopicAlias, UnsubscribeReason,
 };
 use proptest::prelude::*;
 use serde_json::{from_str, json, to_string, to_value};
@@ -90,6 +91,38 @@ fn numbers_are_those_of_the_standard_and_nothing_else_is_one() {
     check(ReasonCode::QuotaExceeded, 0x97, &[0x55]);
     // SUBACK knows fewer codes.
     check(SubscribeReason::NotAuthorized, 0x87, &[0x55, 0x8E]);
+    check(ConnectReason::Banned, 0x8A, &[0x01, 0x8E]);
+    check(PublishReason::NoMatchingSubscribers, 0x10, &[0x11]);
+    check(ReleaseReason::PacketIdNotFound, 0x92, &[0x91]);
+    check(
+        UnsubscribeReason::NoSubscriptionExisted,
+        0x11,
+        &[0x01, 0x10],
+    );
+    check(DisconnectReason::SessionTakenOver, 0x8E, &[0x01, 0x8A]);
+    check(AuthReason::ReAuthenticate, 0x19, &[0x01, 0x87]);
+}
+
+/// What a value of the wrong kind is told.
+#[test]
+fn what_should_have_stood_there_is_said() {
+    let rows = [
+        (
+            from_str::<DisconnectReason>("1").unwrap_err(),
+            "DISCONNECT has no such reason code",
+        ),
+        (
+            from_str::<Message>(r#"{"topic": 7}"#).unwrap_err(),
+            "expected a topic name",
+        ),
+        (
+            from_str::<Message>(r#"{"topic": "a", "payload": 7}"#).unwrap_err(),
+            "expected bytes",
+        ),
+    ];
+    for (error, expected) in rows {
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }
 
 #[test]
@@ -99,4 +132,10 @@ fn texts_and_data_are_borrowed_and_checked() {
     let too_long = format!("\"{}\"", "x".repeat(65_536));
     assert!(from_str::<Str<'_>>(&too_long).is_err());
     assert_eq!(to_string(&Binary::new(&[1, 2]).unwrap()).unwrap(), "[1,2]");
+    // A format that has bytes lends them.
+    let bytes = postcard::to_allocvec(&Binary::new(&[1, 2]).unwrap()).unwrap();
+    let binary = postcard::from_bytes::<Binary<'_>>(&bytes).unwrap();
+    assert_eq!(binary.as_bytes(), [1, 2]);
+    let too_long = postcard::to_allocvec(&vec![7_u8; 65_536]).unwrap();
+    assert!(postcard::from_bytes::<Binary<'_>>(&too_long).is_err());
 }

@@ -25,4 +25,5 @@ mod serde;
 mod snapshot;
 mod sweep;
 mod values;
+mod words;
 mod worked_examples;

@@ -158,3 +158,34 @@ proptest! {
         }
     }
 }
+
+/// More filters than are remembered of a topic, and a topic that is too long: looked up each time.
+#[test]
+fn what_is_too_much_to_be_remembered_is_found_all_the_same() {
+    let mut index = Index::new(IndexConfig::default());
+    // Every choice of '+' for a level: 128 filters on one topic.
+    let topic = "a/a/a/a/a/a/a";
+    for wildcards in 0..128_u16 {
+        let level = |at: u16| if wildcards >> at & 1 == 1 { "+" } else { "a" };
+        let filter = (0..7_u16).map(level).collect::<Vec<_>>().join("/");
+        let filter = TopicFilter::new(&filter).unwrap();
+        index.insert(filter, wildcards, 0).unwrap();
+    }
+    let long = format!("{topic}/{}", "x".repeat(300));
+    let all = TopicFilter::new("a/+/+/+/+/+/+/+").unwrap();
+    index.insert(all, 500, 0).unwrap();
+    let mut scratch = MergeScratch::remembering(8);
+    for round in 0..3 {
+        for (topic, expected) in [(topic, 128), (&*long, 1)] {
+            let name = TopicName::new(topic).unwrap();
+            let found = index.overlaps(name, &mut scratch).subscribers().count();
+            assert_eq!(found, expected, "{topic} in round {round}");
+        }
+    }
+    // And what is gone is not remembered.
+    let first = TopicFilter::new(topic).unwrap();
+    index.remove(first, 0).unwrap();
+    let name = TopicName::new(topic).unwrap();
+    let left = index.overlaps(name, &mut scratch).subscribers().count();
+    assert_eq!(left, 127);
+}

@@ -254,3 +254,32 @@ fn what_stands_above_a_removed_topic_stays() {
     assert_eq!(index.get(name_of("a")), Some(&"a"));
     assert_eq!(index.nodes_len(), 2, "the root and the topic");
 }
+
+/// Nothing is seen for nothing, and a cursor that starts again is as good as a new one.
+#[test]
+fn a_cursor_goes_back_to_the_front_for_another_query() {
+    let mut index = RetainedIndex::default();
+    for name in ["a/1", "a/2", "b/1"] {
+        index.set(name_of(name), (), 0).unwrap();
+    }
+    let slice = |cursor: &mut Cursor, filter, budget| {
+        let mut seen = Vec::new();
+        let filter = TopicFilter::new(filter).unwrap();
+        let progress = index.query(filter, cursor, budget, |topic, ()| {
+            seen.push(topic.to_string());
+            ControlFlow::Continue(())
+        });
+        (progress, seen)
+    };
+    let mut cursor = Cursor::default();
+    let nothing = (QueryProgress::More, Vec::new());
+    assert_eq!(slice(&mut cursor, "a/+", 0), nothing);
+    let (progress, seen) = slice(&mut cursor, "a/+", 2);
+    assert_eq!((progress, seen.len()), (QueryProgress::More, 1));
+    let memory = cursor.memory();
+    cursor.restart();
+    assert_eq!(cursor.memory(), memory, "its memory is kept");
+    let all = slice(&mut cursor, "+/1", 100);
+    assert_eq!(all, slice(&mut Cursor::default(), "+/1", 100));
+    assert_eq!(all.1, ["a/1", "b/1"]);
+}

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use mqtt_topic::{
-    IndexConfig, Match, Scratch, SharedFilter, SubscriptionIndex, SubscriptionSnapshot,
-    TopicFilter, TopicName,
+    IndexConfig, Match, MatchSlice, MergeScratch, Scratch, SharedFilter, SubscriptionIndex,
+    SubscriptionSnapshot, TopicFilter, TopicName,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -61,6 +61,23 @@ fn check(snapshot: &SubscriptionSnapshot<u8, u32>, model: &Model, scratch: &mut 
         expected.sort_unstable();
         assert_eq!(found, expected, "{topic}");
         assert_eq!(snapshot.any_match(name, scratch), !expected.is_empty());
+        // The other ways to ask say the same.
+        let mut in_slices = Vec::new();
+        for slice in snapshot.match_slices(name, scratch) {
+            match slice {
+                MatchSlice::Subscribers(slice) => in_slices.extend_from_slice(slice),
+                other => panic!("{other:?}"),
+            }
+        }
+        in_slices.sort_unstable();
+        assert_eq!(in_slices, expected, "{topic}");
+        let mut once = Vec::new();
+        let mut merge = MergeScratch::default();
+        for subscriber in snapshot.overlaps(name, &mut merge).subscribers() {
+            once.extend(subscriber.values().map(|value| (subscriber.key(), *value)));
+        }
+        once.sort_unstable();
+        assert_eq!(once, expected, "{topic}");
     }
 }
 

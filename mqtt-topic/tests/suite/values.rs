@@ -49,6 +49,46 @@ fn they_look_like_their_texts() {
     assert_eq!(error.to_string(), "too many retained messages");
 }
 
+/// Names and filters come from texts, and a name is a filter that matches itself alone.
+#[test]
+fn they_are_made_of_texts() {
+    assert_eq!(TopicName::try_from("a/b"), TopicName::new("a/b"));
+    assert_eq!(TopicName::try_from("a/+"), TopicName::new("a/+"));
+    assert_eq!(TopicFilter::try_from("a/+"), TopicFilter::new("a/+"));
+    assert_eq!(TopicFilter::try_from("a+"), TopicFilter::new("a+"));
+    let of_name = TopicFilter::from(name("$a/b"));
+    assert!(of_name == "$a/b" && !of_name.has_wildcards());
+    assert!(of_name.matches(name("$a/b")) && !of_name.matches(name("$a")));
+    let shared = SharedFilter::new("$share/g/a/+").unwrap();
+    assert_eq!(
+        (shared.whole(), shared.filter()),
+        (filter("$share/g/a/+"), filter("a/+"))
+    );
+}
+
+/// Subscribers of a filter by itself, not of what it matches, and without those of its groups.
+#[test]
+fn an_index_counts_the_subscribers_of_a_filter() {
+    let mut index = SubscriptionIndex::<u32, ()>::default();
+    let shared = SharedFilter::new("$share/g/a/+").unwrap();
+    index.insert_shared(shared, 1, ()).unwrap();
+    index.insert(filter("a/b/c"), 1, ()).unwrap();
+    assert_eq!(index.subscribers_len(filter("a/+")), 0);
+    for number in 0..40 {
+        assert_eq!(index.subscribers_len(filter("a/+")), number as usize);
+        index.insert(filter("a/+"), number, ()).unwrap();
+        index.insert(filter("a/+"), number, ()).unwrap();
+    }
+    let rows = [("a/+", 40), ("a/b", 0), ("a/b/c", 1), ("a", 0), ("x", 0)];
+    for (text, expected) in rows {
+        assert_eq!(index.subscribers_len(filter(text)), expected, "{text}");
+    }
+    for number in 0..40 {
+        index.remove(filter("a/+"), number).unwrap();
+        assert_eq!(index.subscribers_len(filter("a/+")), 39 - number as usize);
+    }
+}
+
 #[test]
 fn a_filter_knows_its_wildcards() {
     let rows = [
