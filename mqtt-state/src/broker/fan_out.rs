@@ -8,7 +8,7 @@ use super::connections::Connections;
 use super::event::{DropCause, EventQueue};
 use super::join::Part;
 use super::routing::{Copy, Router, Subscription, Summary, Turn, reason_for};
-use super::sessions::{SessionKey, Sessions};
+use super::sessions::{SessionEntry, SessionKey, Sessions};
 use super::store::{Delivery, Ids, MessageRef, MessageStore};
 use super::timers::Timers;
 use super::{Broker, Config, ConnectionId};
@@ -81,7 +81,7 @@ pub(super) struct Outlet<'b> {
 impl Outlet<'_> {
     /// Gives a message of so many bytes to one session. `false` when it is dropped.
     /// [`count`](Self::count) has to follow.
-    #[inline]
+    #[inline(always)]
     pub(super) fn deliver(
         &mut self,
         key: SessionKey,
@@ -89,6 +89,58 @@ impl Outlet<'_> {
         bytes: usize,
         copy: Copy,
     ) -> bool {
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return false;
+        };
+        if entry.connection.is_none() && copy.qos == QoS::AtMostOnce {
+            // [3:MQTT-3.1.2-5] Only QoS 1 and 2 wait for a client that is away.
+            return false;
+        }
+        if !entry.has_room(copy.qos, bytes, self.config)
+            || entry.session.outbound.growth(copy.qos) > 0
+        {
+            return self.deliver_with_care(key, reference, bytes, copy);
+        }
+        self.put(key, reference, bytes, copy)
+    }
+
+    /// The same where something has to give way, or memory to grow.
+    #[cold]
+    #[inline(never)]
+    fn deliver_with_care(
+        &mut self,
+        key: SessionKey,
+        reference: &MessageRef,
+        bytes: usize,
+        copy: Copy,
+    ) -> bool {
+        let has_room = |entry: &mut SessionEntry| entry.has_room(copy.qos, bytes, self.config);
+        if !self.sessions.get_mut(key).is_some_and(has_room) {
+            // What gives way may be a reference to this very message.
+            self.count(reference);
+            if !self.push_in(key, reference, copy.qos, bytes) {
+                return false;
+            }
+        }
+        let Some(entry) = self.sessions.get(key) else {
+            return false;
+        };
+        let growth = entry.session.outbound.growth(copy.qos);
+        if growth > 0 && !self.has_bytes_for(growth) {
+            self.tell_dropped(key, reference, DropCause::BrokerFull);
+            return false;
+        }
+        let is_put = self.put(key, reference, bytes, copy);
+        self.sessions.weigh(key);
+        is_put
+    }
+
+    /// Puts a message for which there is room into a session.
+    #[inline(always)]
+    fn put(&mut self, key: SessionKey, reference: &MessageRef, bytes: usize, copy: Copy) -> bool {
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return false;
+        };
         let Copy {
             qos,
             retain,
@@ -96,36 +148,7 @@ impl Outlet<'_> {
             group,
             subscription_ids,
         } = copy;
-        let Some(mut entry) = self.sessions.get_mut(key) else {
-            return false;
-        };
-        if entry.connection.is_none() && qos == QoS::AtMostOnce {
-            // [3:MQTT-3.1.2-5] Only QoS 1 and 2 wait for a client that is away.
-            return false;
-        }
-        if !entry.has_room(qos, bytes, self.config) {
-            // What gives way may be a reference to this very message.
-            self.count(reference);
-            if !self.push_in(key, reference, qos, bytes) {
-                return false;
-            }
-            let Some(found) = self.sessions.get_mut(key) else {
-                return false;
-            };
-            entry = found;
-        }
-        let growth = entry.session.outbound.growth(qos);
-        if growth > 0 {
-            if !self.has_bytes_for(growth) {
-                self.tell_dropped(key, reference, DropCause::BrokerFull);
-                return false;
-            }
-            let Some(found) = self.sessions.get_mut(key) else {
-                return false;
-            };
-            entry = found;
-        }
-        self.uncounted = self.uncounted.saturating_add(1);
+        self.uncounted = self.uncounted.wrapping_add(1);
         let delivery = Delivery {
             message: reference.uncounted(),
             retain,
@@ -138,14 +161,11 @@ impl Outlet<'_> {
         if self.store.journal.is_on() {
             (number, position) = self.store.record_delivery(entry.kept_as(), &delivery);
         }
-        let outbound = &mut entry.session.outbound;
         self.store.note_delivery(&delivery);
+        let outbound = &mut entry.session.outbound;
         outbound.enqueue(qos, delivery, number, bytes, position);
         if let Some(connection) = entry.connection {
             self.connections.mark_ready(connection);
-        }
-        if growth > 0 {
-            self.sessions.weigh(key);
         }
         true
     }

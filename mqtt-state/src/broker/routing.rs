@@ -205,7 +205,7 @@ impl Turn<'_> {
 
 impl Broker {
     /// A client's PUBLISH.
-    #[inline]
+    #[inline(always)]
     pub(super) fn publish_from(
         &mut self,
         id: ConnectionId,

@@ -258,9 +258,15 @@ impl MessageStore {
     #[inline]
     pub(super) fn release_delivery(&mut self, delivery: Option<Delivery>) {
         if let Some(delivery) = delivery {
-            self.bytes = self.bytes.saturating_sub(delivery.len_held());
-            self.release(delivery.message);
+            self.release_held(&delivery);
         }
+    }
+
+    /// Gives back what a delivery refers to that is dropped afterwards.
+    #[inline]
+    fn release_held(&mut self, delivery: &Delivery) {
+        self.bytes = self.bytes.saturating_sub(delivery.len_held());
+        self.release(delivery.message.uncounted());
     }
 
     pub(super) fn message(&self, reference: &MessageRef) -> Option<&Message> {
@@ -358,8 +364,12 @@ impl Store for Deliveries<'_> {
         self.release(delivery);
     }
 
+    #[inline]
     fn release(&mut self, delivery: &mut Option<Delivery>) {
-        self.store.release_delivery(delivery.take());
+        // Where it is: it is dropped there.
+        if let Some(delivery) = delivery {
+            self.store.release_held(delivery);
+        }
     }
 }
 

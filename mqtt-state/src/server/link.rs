@@ -219,7 +219,7 @@ impl ServerLink {
 
     /// The PUBLISH at the front of `input`, if it is a plain one that is routed as it is. `None` for
     /// whatever has to be parsed and received to be known.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn plain_publish<'p>(
         &self,
         input: &'p [u8],
@@ -229,9 +229,12 @@ impl ServerLink {
             return None;
         }
         let publish = self.decoder.plain_publish(input, self.link.version())?;
-        let is_allowed = publish.delivery().qos() <= config.maximum_qos
-            && (!publish.retain() || config.retain_available);
-        is_allowed.then_some(publish)
+        if publish.delivery().qos() > config.maximum_qos
+            || (publish.retain() && !config.retain_available)
+        {
+            return None;
+        }
+        Some(publish)
     }
 
     /// Whether there is nothing about this connection that has to be looked at first.
