@@ -251,7 +251,8 @@ fn idle_connections_stay_within_the_formula() {
     const COUNT: usize = 10_000;
     let config = Config {
         server: server::Config {
-            receive_maximum_v3: 20,
+            receive_maximum: 10,
+            receive_maximum_v3: 10,
             topic_alias_maximum: 0,
             outbound_topic_aliases_max: 0,
             answers_bytes_max: 64,

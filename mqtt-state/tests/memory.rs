@@ -11,7 +11,7 @@ use mqtt_codec::{
 };
 use mqtt_codec::{ConnAck, ConnAckOutcome, ConnAckProperties, PublishTopic};
 use mqtt_state::Timestamp;
-use mqtt_state::client::{Acknowledge, Client, Config};
+use mqtt_state::client::{Acknowledge, Client, Config, Event};
 
 const NOW: Timestamp = Timestamp::ZERO;
 const V5: ProtocolVersion = ProtocolVersion::V5_0;
@@ -23,6 +23,7 @@ fn small(journal: bool, acknowledge: Acknowledge) -> Config {
         waiting_len_max: 310,
         in_flight_max: 300,
         receive_maximum: 50,
+        receive_maximum_v3: 50,
         acknowledge,
         events_max: 320,
         events_bytes_max: 400_000,
@@ -145,6 +146,65 @@ fn a_client_stays_within_its_formula_and_the_formula_is_not_idle() {
             drop(client);
         }
     }
+}
+
+/// What a client remembers, and its formula, where a server of 3.1.1 releases nothing, over three
+/// connections.
+fn remembered(receive_maximum_v3: u16) -> (usize, usize) {
+    let config = Config {
+        receive_maximum: 1,
+        receive_maximum_v3,
+        ..Config::default()
+    };
+    let bound = config.memory_bound();
+    let version = ProtocolVersion::V3_1_1;
+    let mut client = None;
+    let info = measure(|| {
+        let client = client.insert(Client::new(config));
+        let mut hello = Connect::new(version, Str::new("c").unwrap());
+        hello.clean_start = false;
+        let mut bytes = Vec::with_capacity(1_000);
+        let mut next = 1;
+        for session_present in [false, true, true] {
+            client.connect(NOW, &hello).unwrap();
+            let _sent = client.poll_transmit(NOW, 1 << 20, &mut bytes);
+            let accepted = ConnAck {
+                outcome: ConnAckOutcome::Accepted { session_present },
+                properties: ConnAckProperties::default(),
+            };
+            let mut packet = Packet::from(accepted);
+            loop {
+                bytes.clear();
+                packet.encode_to(version, &mut bytes).unwrap();
+                let _all = client.handle_input(NOW, &bytes);
+                bytes.clear();
+                let _sent = client.poll_transmit(NOW, 1 << 20, &mut bytes);
+                let mut events = core::iter::from_fn(|| client.poll_event());
+                if events.any(|event| matches!(event, Event::Closed { .. })) {
+                    break;
+                }
+                let mut publish = Publish::new(TopicName::new("t").unwrap(), b"");
+                let id = PacketId::new(next).unwrap();
+                publish.delivery = Delivery::ExactlyOnce { id, dup: false };
+                packet = Packet::Publish(publish);
+                next = next.saturating_add(1);
+            }
+            client.handle_close(NOW);
+        }
+    });
+    (usize::try_from(info.bytes_current).unwrap(), bound)
+}
+
+#[test]
+fn what_a_server_never_releases_is_in_the_formula() {
+    let (held, bound) = remembered(20_000);
+    let (held_of_few, bound_of_few) = remembered(20);
+    let (held, bound) = (held - held_of_few, bound - bound_of_few);
+    assert!(
+        held > 2 * 39_000,
+        "two bytes each, and twice as many: {held}"
+    );
+    assert!(held <= bound, "{held} of {bound} bytes");
 }
 
 /// Whatever is in the output is answered as a right server does.

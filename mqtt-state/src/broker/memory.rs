@@ -11,7 +11,7 @@ use super::sessions::{SessionKey, Sessions};
 use super::slab::PIECE;
 use super::store::{Delivery, MessageStore};
 use super::{Broker, Change, Config, ConnectionId, Event, Peer};
-use crate::session::Outbound;
+use crate::session::{Inbound, Outbound};
 
 /// Bytes of one entry of an ordered map, beside what it points to.
 pub(super) const MAP_ENTRY: usize = 128;
@@ -101,7 +101,7 @@ impl Config {
     /// |---|---|
     /// | everything that [`total_bytes_max`](Self::total_bytes_max) counts | twice that, as a message may share a buffer of twice its size; one packet more |
     /// | messages | `messages_len_max` × (3 places + 192) |
-    /// | sessions | `sessions_max` × (1 place + 144; identifiers: 16 × (`in_flight_max` + 16) and 4 × the larger Receive Maximum) |
+    /// | sessions | `sessions_max` × (1 place + 144; identifiers: 16 × (`in_flight_max` + 16) and 4 × twice the larger Receive Maximum, but at least 16 and at most 65,535) |
     /// | connections | `connections_max` × (1 place + 32; 2 × what `answers_bytes_max` allows; 65,663 for each topic alias in and twice that out; 4 × the larger Receive Maximum; `identity_len_max` + 128) |
     /// | enhanced authentication, where it is on | `connections_max` × 4 × `connect_packet_size_max` |
     /// | deadlines | 64 × (3 × `connections_max` + 2 × `sessions_max` + `retained_len_max` + `decisions_max`) |
@@ -195,16 +195,16 @@ impl Config {
     fn of_session(&self) -> usize {
         let in_flight_max = usize::from(self.server.in_flight_max.max(1));
         let ids = Outbound::<Delivery>::ids_bytes(in_flight_max);
-        [MAP_ENTRY, ids.saturating_mul(2), self.of_received()]
+        let unreleased = vec(Inbound::len_max(self.received_max()), size_of::<PacketId>());
+        [MAP_ENTRY, ids.saturating_mul(2), unreleased]
             .into_iter()
             .fold(0, usize::saturating_add)
     }
 
-    /// Identifiers of QoS 2 messages that a client has not released.
-    fn of_received(&self) -> usize {
+    /// Messages at QoS 1 and 2 that a client may have open on one connection.
+    fn received_max(&self) -> u16 {
         let v3 = self.server.receive_maximum_v3;
-        let received = self.server.receive_maximum.max(v3).max(1);
-        vec(received.into(), size_of::<PacketId>())
+        self.server.receive_maximum.max(v3).max(1)
     }
 
     /// What one connection has, beside its place.
@@ -231,7 +231,7 @@ impl Config {
             size_of::<[ConnectionId; 2]>(),
             vec(server.answers_len_max(), 1),
             aliases.saturating_mul(TEXT_MAX + MAP_ENTRY),
-            self.of_received(),
+            vec(self.received_max().into(), size_of::<PacketId>()),
             self.identity_len_max,
             size_of::<Peer>(),
             SHARED,

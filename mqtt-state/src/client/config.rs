@@ -32,7 +32,13 @@ pub struct Config {
     /// after a reconnect, as it counts what it sends again for nothing: towards that one only the
     /// default is safe. What this client holds is bounded all the same, by
     /// [`events_max`](Self::events_max).
+    ///
+    /// Of QoS 2 messages that the server never releases, twice as many are remembered over all its
+    /// connections, and at least 16; it ends with the same error above that.
     pub receive_maximum: u16,
+    /// The same for servers of 3.1.1, which cannot be told: the connection to one that has more ends.
+    /// At least 1. 65,535, which is all there are.
+    pub receive_maximum_v3: u16,
     /// QoS 1 and 2 PUBLISH packets unacknowledged towards the server, besides the server's own
     /// Receive Maximum. At least 1. 100.
     pub in_flight_max: u16,
@@ -125,6 +131,7 @@ impl Default for Config {
             counts: Counts::DEFAULT,
             strictness: Strictness::STRICT,
             receive_maximum: u16::MAX,
+            receive_maximum_v3: u16::MAX,
             in_flight_max: 100,
             in_flight_max_v3: 20,
             acknowledge: Acknowledge::Automatic,

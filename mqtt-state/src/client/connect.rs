@@ -264,9 +264,8 @@ impl Client {
         if let Some(link) = &mut self.link {
             link.open(LinkLimits {
                 version: offer.version,
-                // Nothing of the kind can be announced in 3.1.1, so only the identifiers bound it.
                 receive_maximum: match offer.version {
-                    ProtocolVersion::V3_1_1 => u16::MAX,
+                    ProtocolVersion::V3_1_1 => self.config.receive_maximum_v3.max(1),
                     ProtocolVersion::V5_0 => self.config.receive_maximum.max(1),
                 },
                 topic_alias_maximum: self.config.topic_alias_maximum,

@@ -2,9 +2,11 @@
 
 use core::mem::size_of;
 
+use mqtt_codec::PacketId;
+
 use super::event_queue::Completed;
 use super::{Acknowledge, Config, Event, Subscription};
-use crate::session::{JournalEntry, Outbound, OwnMessage, Pending};
+use crate::session::{Inbound, JournalEntry, Outbound, OwnMessage, Pending};
 
 /// Bytes around the bytes of one message or text: what counts who shares it.
 const SHARED: usize = 64;
@@ -27,7 +29,7 @@ impl Config {
     /// | places of messages and requests | 2 × (`waiting_len_max` + 2 × `in_flight_max` + `requests_max`) × 152 |
     /// | places of messages at QoS 0 | 2 × `waiting_len_max` × 128 |
     /// | messages, and those lost with a session | 2 × `messages_bytes_max` + 64 for each |
-    /// | identifiers received | 12 × `receive_maximum`; 2 × 64 more where the application acknowledges |
+    /// | identifiers received | 4 × the larger of both Receive Maximums, and 4 × twice that, but at least 16 and at most 65,535; 2 × 64 more for each where the application acknowledges |
     /// | events | 2 × (`events_max` + what one call can add) × 144, and twice `events_bytes_max` + `packet_size_max`, as a message may share a buffer of twice its size |
     /// | answers | 2 × (`answers_bytes_max` + `packet_size_max`) |
     /// | subscriptions | 2 × `subscriptions_max` × 48, 2 × `subscriptions_bytes_max` |
@@ -47,6 +49,7 @@ impl Config {
     ///     waiting_len_max: 8,
     ///     in_flight_max: 4,
     ///     receive_maximum: 4,
+    ///     receive_maximum_v3: 4,
     ///     events_max: 16,
     ///     events_bytes_max: 4096,
     ///     answers_bytes_max: 256,
@@ -74,7 +77,8 @@ impl Config {
         } = *self;
         let packet_size_max = usize::try_from(self.packet_size_max).unwrap_or(usize::MAX);
         let in_flight_max = self.in_flight_len_max();
-        let receive_maximum = usize::from(self.receive_maximum.max(1));
+        let received_max = self.receive_maximum.max(self.receive_maximum_v3).max(1);
+        let receive_maximum = usize::from(received_max);
         let messages_max = waiting_len_max.saturating_add(in_flight_max);
         let flows_max = messages_max.saturating_add(requests_max);
         // All of them can end in one call.
@@ -94,7 +98,8 @@ impl Config {
             vec(waiting_len_max, Outbound::<OwnMessage>::QOS0_SIZE),
             messages_bytes_max.saturating_mul(2),
             messages_max.saturating_mul(2 * SHARED),
-            vec(receive_maximum, size_of::<[u16; 3]>()),
+            vec(receive_maximum, size_of::<PacketId>()),
+            vec(Inbound::len_max(received_max), size_of::<PacketId>()),
             receipts,
             vec(events_len, size_of::<Event>()),
             vec(events_len, size_of::<Completed>()),

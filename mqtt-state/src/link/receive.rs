@@ -71,9 +71,8 @@ impl Link {
         {
             return self.refuse_id_in_use(publish, id);
         }
-        // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9] What the peer has open stays within the Receive Maximum.
-        let maximum = self.receive.receive_maximum;
-        if publish.delivery.id().is_some() && self.receive.open.len() >= usize::from(maximum) {
+        if !self.has_room_for(publish.delivery, inbound) {
+            let maximum = self.receive.receive_maximum;
             return Err(ProtocolError::ReceiveMaximumExceeded { maximum }.into());
         }
         Ok(Arrival::New(self.receive.aliases.resolve(publish.topic)?))
@@ -81,15 +80,25 @@ impl Link {
 
     /// Whether a PUBLISH is a new message for which there is room: nothing else has to be known of one
     /// that sets no alias.
-    // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9]
     #[inline]
     pub(crate) fn takes_at_once(&self, delivery: Delivery, inbound: &Inbound) -> bool {
         match delivery.id() {
             None => true,
-            Some(id) => {
-                !inbound.is_known(id)
-                    && self.receive.open.len() < usize::from(self.receive.receive_maximum)
-            }
+            Some(id) => !inbound.is_known(id) && self.has_room_for(delivery, inbound),
+        }
+    }
+
+    /// What the peer has open stays within the Receive Maximum; what it has left open on connections
+    /// before, and never releases, within twice that.
+    // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9]
+    #[inline]
+    fn has_room_for(&self, delivery: Delivery, inbound: &Inbound) -> bool {
+        let maximum = self.receive.receive_maximum;
+        let is_within = self.receive.open.len() < usize::from(maximum);
+        match delivery {
+            Delivery::AtMostOnce => true,
+            Delivery::AtLeastOnce { .. } => is_within,
+            Delivery::ExactlyOnce { .. } => is_within && inbound.len() < Inbound::len_max(maximum),
         }
     }
 

@@ -31,6 +31,9 @@ pub struct Config {
     pub connect_packet_size_max: u32,
     /// QoS 1 and 2 PUBLISH packets a client may have unacknowledged; announced in CONNACK. At
     /// least 1. 20.
+    ///
+    /// Of QoS 2 messages that a client never releases, twice as many are remembered over all its
+    /// connections, and at least 16; above that its connection ends, too.
     pub receive_maximum: u16,
     /// The same for 3.1.1 clients, which cannot be told: the connection of one that has more ends. What a
     /// client never releases is kept, two bytes each. 65,535, which is all there are.

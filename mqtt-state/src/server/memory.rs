@@ -5,7 +5,7 @@ use core::mem::size_of;
 use mqtt_codec::PacketId;
 
 use super::{Config, ConnectRequest, Event};
-use crate::session::{Acknowledge, Outbound, OwnMessage, Pending};
+use crate::session::{Acknowledge, Inbound, Outbound, OwnMessage, Pending};
 
 /// Bytes around the bytes of one message or text: what counts who shares it.
 const SHARED: usize = 64;
@@ -27,7 +27,7 @@ impl Config {
     /// |---|---|
     /// | places of messages | 2 places × (2 × `waiting_len_max` + `in_flight_max`) |
     /// | messages, and those that were dropped in one call | 2 × `messages_bytes_max` + 64 for each |
-    /// | identifiers received | 8 × the larger Receive Maximum; 2 × 64 more where the owner acknowledges; 4 × 65,535 for requests |
+    /// | identifiers received | 4 × the larger Receive Maximum, and 4 × twice that, but at least 16 and at most 65,535; 2 × 64 more for each where the owner acknowledges; 4 × 65,535 for requests |
     /// | events | 2 places × (`events_max` + what one call can add), 2 × (`events_bytes_max` + `packet_size_max`), as a message may share a buffer of twice its size, and 64 for each |
     /// | CONNECT | 4 × `connect_packet_size_max` |
     /// | answers | 2 × what `answers_bytes_max` allows |
@@ -67,7 +67,8 @@ impl Config {
         let packet_size_max = usize::try_from(self.packet_size_max).unwrap_or(usize::MAX);
         let connect_size_max = usize::try_from(self.connect_packet_size_max).unwrap_or(usize::MAX);
         let in_flight_max = usize::from(self.in_flight_max.max(1));
-        let receive_maximum = usize::from(self.receive_maximum.max(self.receive_maximum_v3).max(1));
+        let received_max = self.receive_maximum.max(self.receive_maximum_v3).max(1);
+        let receive_maximum = usize::from(received_max);
         let messages_max = waiting_len_max.saturating_add(in_flight_max);
         // Everything that waits can be sent, or dropped, in one call.
         let events_len = { events_max.saturating_add(messages_max) }.saturating_add(8);
@@ -85,7 +86,8 @@ impl Config {
             Outbound::<OwnMessage>::ids_bytes(in_flight_max).saturating_mul(2),
             messages_bytes_max.saturating_mul(2),
             messages_max.saturating_mul(SHARED),
-            vec(receive_maximum, size_of::<[PacketId; 2]>()),
+            vec(receive_maximum, size_of::<PacketId>()),
+            vec(Inbound::len_max(received_max), size_of::<PacketId>()),
             vec(TEXT_MAX, size_of::<PacketId>()),
             receipts,
             vec(events_len, size_of::<Event>()),

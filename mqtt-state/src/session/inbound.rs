@@ -4,16 +4,26 @@ use mqtt_codec::PacketId;
 
 use super::id_set::IdSet;
 
+/// Identifiers that may be kept although nothing on this connection has them, whatever its limit.
+const KEPT_MIN: usize = 16;
+
 /// The identifiers of QoS 2 messages that were received and not released.
 ///
-/// Never more than 65,535, and on one connection never more than the Receive Maximum that this
-/// side announced.
+/// On one connection never more than the Receive Maximum of this side. What a connection before has left
+/// comes on top: a peer that forgets is met again, and one that never releases anything comes back as
+/// often as it likes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Inbound {
     unreleased: IdSet,
 }
 
 impl Inbound {
+    /// How many are kept at most, over all connections. A peer that remembers its own session releases
+    /// what it had before it sends anything new.
+    pub(crate) fn len_max(receive_maximum: u16) -> usize {
+        { usize::from(receive_maximum).saturating_mul(2) }.clamp(KEPT_MIN, usize::from(u16::MAX))
+    }
+
     /// Whether a PUBLISH with this identifier is a repetition.
     // [5:MQTT-4.3.3-10] [3:MQTT-4.3.3-2] Until PUBREL the identifier alone says so; DUP has no part in it.
     pub(crate) fn is_known(&self, id: PacketId) -> bool {

@@ -132,6 +132,77 @@ fn a_publisher_that_exceeds_the_receive_maximum_is_disconnected() {
     assert_eq!(cause, Some(CloseCause::ProtocolError(error)));
 }
 
+/// What is never released is open over all connections: twice what one may have, and at least 16.
+#[test]
+fn what_is_never_released_has_an_end_over_all_connections() {
+    for (version, maximum, limit, goodbye) in [
+        (V5_0, 2, 16, &["DISCONNECT 93", "close"][..]),
+        (V5_0, 40, 80, &["DISCONNECT 93", "close"]),
+        (V3_1_1, 40, 80, &["close"]),
+    ] {
+        let config = broker::Config {
+            server: server::Config {
+                receive_maximum: maximum,
+                receive_maximum_v3: maximum,
+                ..server::Config::default()
+            },
+            ..broker::Config::default()
+        };
+        let mut broker = Broker::new(config);
+        let peer = Peer::new(version);
+        let mut hello = connect(version, "c");
+        hello.clean_start = false;
+        if version == V5_0 {
+            hello.properties.session_expiry_secs = Some(100);
+        }
+        let mut taken = 0;
+        let heard = 'all: loop {
+            let id = broker.accept(peer.now, broker::Peer::default()).unwrap();
+            let mut line = (&mut broker, id);
+            peer.ask(&mut line, hello);
+            // As many as one connection lets go, with new identifiers each time.
+            for _ in 0..maximum {
+                let packet = publish("t", "x", QoS::ExactlyOnce, taken + 1);
+                let heard = peer.ask(&mut line, packet);
+                if heard.last().is_some_and(|word| word == "close") {
+                    break 'all heard;
+                }
+                taken += 1;
+            }
+            broker.handle_close(peer.now, id);
+        };
+        assert_eq!(taken, limit, "{version} {maximum}");
+        assert_eq!(heard, goodbye, "{version} {maximum}");
+        // Whoever remembers can go on.
+        let id = broker.accept(peer.now, broker::Peer::default()).unwrap();
+        let mut line = (&mut broker, id);
+        peer.ask(&mut line, hello);
+        assert_eq!(peer.ask(&mut line, pubrel(1)), ["PUBCOMP 1 00"]);
+        let heard = peer.ask(&mut line, publish("t", "x", QoS::ExactlyOnce, taken + 1));
+        assert_eq!(heard.len(), 1, "{heard:?}");
+    }
+}
+
+/// A server of 3.1.1 cannot be told how much it may leave open.
+#[test]
+fn a_3_1_1_server_leaves_no_more_open_than_the_limit() {
+    let mut client = Client::new(client::Config {
+        receive_maximum: 1,
+        receive_maximum_v3: 2,
+        ..client::Config::default()
+    });
+    let peer = Peer::new(V3_1_1);
+    client.connect(peer.now, &connect(V3_1_1, "c")).unwrap();
+    peer.hear(&mut client);
+    peer.say(&mut client, connack(false));
+    for value in 1..=2 {
+        let heard = peer.ask(&mut client, publish("t", "x", QoS::ExactlyOnce, value));
+        assert_eq!(heard, [format!("PUBREC {value} 00")]);
+    }
+    let heard = peer.ask(&mut client, publish("t", "x", QoS::ExactlyOnce, 3));
+    assert_eq!(heard, ["close"]);
+}
+
 #[test]
 fn what_is_sent_again_counts_on_the_new_connection() {
     // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9]
