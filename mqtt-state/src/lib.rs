@@ -76,8 +76,9 @@
 //! # Features
 //!
 //! `std` (default) forwards to the crates below; the code is the same. Without it the crate needs
-//! `alloc`. `serde` makes what is kept of sessions storable. `sim` adds a simulation of whole systems,
-//! for tests, and changes nothing else.
+//! `alloc`. `serde` makes what is kept of sessions storable. `record` adds a log of everything that a
+//! machine is told, to report a bug with, and `sim` a simulation of whole systems, for tests; neither
+//! changes anything else.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -88,6 +89,8 @@ extern crate std;
 
 pub mod broker;
 pub mod client;
+#[cfg(feature = "record")]
+pub mod record;
 pub mod server;
 pub mod session;
 #[cfg(feature = "sim")]

@@ -25,6 +25,8 @@ pub struct Limits {
 
 /// How many items a packet may have. One more is refused with 0x97 Quota exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update from the default"

@@ -202,6 +202,18 @@ impl Strictness {
     pub const fn tolerates(self, rule: Rule) -> bool {
         self.tolerated.contains(rule)
     }
+
+    /// The rules that are let go as a number, to be stored: each is the bit of its place in [`Rule::ALL`].
+    #[cfg(feature = "serde")]
+    pub(crate) const fn bits(self) -> u16 {
+        self.tolerated.bits
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn from_bits(bits: u16) -> Option<Self> {
+        let tolerated = RuleSet { bits };
+        (bits & !Self::LENIENT.tolerated.bits == 0).then_some(Self { tolerated })
+    }
 }
 
 /// [`STRICT`](Self::STRICT).

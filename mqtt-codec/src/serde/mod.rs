@@ -14,8 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     AuthReason, Binary, ConnectReason, DisconnectReason, PacketId, PayloadFormat, ProtocolVersion,
-    PublishReason, QoS, ReasonCode, ReleaseReason, Str, SubscribeReason, SubscriptionId,
-    SubscriptionOptions, TopicAlias, UnsubscribeReason,
+    PublishReason, QoS, ReasonCode, ReleaseReason, Str, Strictness, SubscribeReason,
+    SubscriptionId, SubscriptionOptions, TopicAlias, UnsubscribeReason,
 };
 
 /// Types that are a number: how to get it, and how to get back, if it is one.
@@ -59,6 +59,7 @@ numbers! {
     SubscribeReason as u8: |it| ReasonCode::from(it).value(), reason, "SUBACK has no such reason code";
     UnsubscribeReason as u8: |it| ReasonCode::from(it).value(), reason, "UNSUBACK has no such reason code";
     DisconnectReason as u8: |it| ReasonCode::from(it).value(), reason, "DISCONNECT has no such reason code";
+    Strictness as u16: Self::bits, Self::from_bits, "there is no such rule";
     AuthReason as u8: |it| ReasonCode::from(it).value(), reason, "AUTH has no such reason code";
 }
 

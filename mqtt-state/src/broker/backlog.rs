@@ -16,6 +16,7 @@ use crate::{CloseCause, Timestamp};
 /// What becomes of a QoS 1 or 2 message for which a session has no room, when no QoS 0 message is left
 /// that could give way to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum WhenFull {
     /// It is dropped.

@@ -14,6 +14,8 @@ use crate::server;
 /// assert_eq!(config.server.receive_maximum, 20);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(default, deny_unknown_fields))]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update from the default"

@@ -17,7 +17,16 @@ use crate::time::Deadline;
 /// Names one connection; never a later one in the same place, so that a late call about a
 /// connection that is gone cannot hurt another.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct ConnectionId(Key);
+
+impl ConnectionId {
+    /// One number for all connections that stand in the same place, one after the other.
+    #[cfg(feature = "record")]
+    pub(crate) fn place(self) -> u32 {
+        self.0.slot()
+    }
+}
 
 impl fmt::Debug for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

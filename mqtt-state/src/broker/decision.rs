@@ -25,6 +25,7 @@ use crate::{AuthenticationData, CloseCause, Timestamp};
 
 /// Which decisions are asked for. None.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update from the default"
@@ -47,18 +48,22 @@ impl Ask {
 
 /// Names the question of one CONNECT, or of one step of an enhanced authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct ConnectDecision(Key);
 
 /// Names the question of one PUBLISH or will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct PublishDecision(Key);
 
 /// Names the question of one filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct SubscribeDecision(Key);
 
 /// What becomes of a CONNECT or a step of an enhanced authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ConnectAnswer {
     /// It is accepted.
@@ -73,6 +78,7 @@ pub enum ConnectAnswer {
 
 /// What becomes of a PUBLISH or a will.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum PublishAnswer {
     /// It goes to who wants it.
@@ -88,6 +94,7 @@ pub enum PublishAnswer {
 
 /// What becomes of one filter of a SUBSCRIBE.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum SubscribeAnswer {
     /// It is granted as asked for.
@@ -100,6 +107,7 @@ pub enum SubscribeAnswer {
 
 /// Limits of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update from the default"

@@ -16,6 +16,7 @@ use crate::{CloseCause, Timestamp};
 
 /// Names one subscription of the embedder's own; never a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct LocalSubscription(u64);
 
 /// One session, from [`Broker::sessions`].
@@ -40,6 +41,7 @@ pub struct SessionInfo<'b> {
 
 /// How a broker leaves its clients, from [`Broker::drain`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update from the default"

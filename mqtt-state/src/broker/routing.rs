@@ -132,6 +132,7 @@ impl Router {
 /// Which member of a shared subscription gets a message. In any case one that is connected, while
 /// there is one; and the messages that one member gets are in their order, those of the group are not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum SharedPolicy {
     /// One after the other.

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 /// A place in a [`Slab`], and which of its tenants is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Key {
     slot: u32,
     generation: u32,

@@ -14,6 +14,8 @@ use mqtt_codec::{Counts, DecodeConfig, Limits, Strictness};
 /// assert!(config.receive_maximum > 0);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(default, deny_unknown_fields))]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update from the default"
@@ -93,6 +95,7 @@ pub struct Config {
 
 /// What happens when as many messages, or bytes, wait as [`Config`] allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum WhenFull {
     /// `publish` hands the message back.

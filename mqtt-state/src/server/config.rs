@@ -15,6 +15,8 @@ use crate::session::Acknowledge;
 /// assert!(config.retain_available);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(default, deny_unknown_fields))]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update from the default"

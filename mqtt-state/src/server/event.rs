@@ -154,6 +154,7 @@ impl Event {
 
 /// Names one SUBSCRIBE or UNSUBSCRIBE of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct RequestToken {
     pub(super) id: PacketId,
     pub(super) filters_len: usize,

@@ -14,6 +14,7 @@ use crate::Diagnostics;
 
 /// Who acknowledges QoS 1 and 2 messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Acknowledge {
     /// The machine, when the message arrives: the message is then in its queue of events, and in the
@@ -32,6 +33,7 @@ pub enum Acknowledge {
 /// comes with another receipt. For QoS 2 it is good until the session ends: the peer sends the
 /// message again, and the application does not get it twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Receipt(u64);
 
 /// Why a message was not acknowledged. Nothing has changed then.

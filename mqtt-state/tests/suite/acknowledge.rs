@@ -3,9 +3,10 @@
 use mqtt_codec::{
     AckProperties, Connect, Delivery, ProtocolVersion, Publish, PublishReason, QoS, UserProperties,
 };
-use mqtt_state::client::{AckError, Acknowledge, Client, Config, Event, Receipt};
+use mqtt_state::client::{AckError, Acknowledge, Config, Event, Receipt};
 use mqtt_state::{CloseCause, ProtocolError};
 
+use crate::recorded::Client;
 use crate::wire::{Peer, V3_1_1, V5_0, connack, name, publish, pubrel, text};
 
 const VERSIONS: [ProtocolVersion; 2] = [V3_1_1, V5_0];

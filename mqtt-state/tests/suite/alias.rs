@@ -4,9 +4,10 @@ use mqtt_codec::{
     Binary, Message, PayloadFormat, PublishProperties, PublishTopic, QoS, TopicAlias,
     UserProperties, UserProperty,
 };
-use mqtt_state::client::{Client, Config, Event};
+use mqtt_state::client::{Config, Event};
 use mqtt_state::server;
 
+use crate::recorded::Client;
 use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, name, publish, text};
 use crate::world::World;
 
@@ -249,7 +250,7 @@ fn aliases_of_a_server_end_with_their_connection() {
     let peer = Peer::new(V5_0);
     let mut session = Some(server::Session::default());
     for _ in 0..2 {
-        let mut connection = server::Connection::new(peer.now, server::Config::default());
+        let mut connection = crate::recorded::Connection::new(peer.now, server::Config::default());
         let mut packet = connect(V5_0, "c");
         packet.clean_start = false;
         packet.properties.topic_alias_maximum = Some(2);
@@ -284,7 +285,7 @@ fn aliases_of_a_server_end_with_their_connection() {
         connection.handle_close(peer.now);
         session = connection.into_session();
     }
-    let mut connection = server::Connection::new(peer.now, server::Config::default());
+    let mut connection = crate::recorded::Connection::new(peer.now, server::Config::default());
     peer.say(&mut connection, connect(V5_0, "c"));
     connection
         .accept(peer.now, server::Acceptance::default())

@@ -7,11 +7,12 @@ use mqtt_codec::{
     Binary, Connect, Delivery, Message, Packet, ProtocolVersion, Publish, PublishTopic, QoS,
     TopicAlias, Will,
 };
-use mqtt_state::broker::{self, Broker, ConnectionId, Event};
-use mqtt_state::client::{self, Client};
-use mqtt_state::server::{self, Acceptance, Connection};
+use mqtt_state::broker::{self, ConnectionId, Event};
+use mqtt_state::client::{self};
+use mqtt_state::server::{self, Acceptance};
 use mqtt_state::{Timestamp, Transmit};
 
+use crate::recorded::{Broker, Client, Connection};
 use crate::wire::{
     Machine, Peer, V3_1_1, V5_0, connack, connect, id, name, puback, pubcomp, publish, pubrec,
     pubrel, text, want, with_subscribe,

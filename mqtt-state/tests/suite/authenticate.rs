@@ -4,9 +4,10 @@ use mqtt_codec::{
     Auth, AuthReason, Authentication, Binary, ConnAck, ConnAckOutcome, Connect, ConnectReason,
     Packet,
 };
-use mqtt_state::client::{AuthenticateError, Client, Config, Event, State};
+use mqtt_state::client::{AuthenticateError, Config, Event, State};
 use mqtt_state::{CloseCause, ProtocolError, TimeoutReason, Timestamp};
 
+use crate::recorded::Client;
 use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, show_all, text};
 
 const CONTINUE: AuthReason = AuthReason::ContinueAuthentication;

@@ -2,9 +2,10 @@
 //! nobody else waits.
 
 use mqtt_codec::{Message, ProtocolVersion, QoS};
-use mqtt_state::broker::{self, Broker, Config, ConnectionId, DropCause, Event, WhenFull};
+use mqtt_state::broker::{self, Config, ConnectionId, DropCause, Event, WhenFull};
 use mqtt_state::{CloseCause, TimeoutReason, server};
 
+use crate::recorded::Broker;
 use crate::wire::{Peer, V3_1_1, V5_0, connect, puback, want, with_subscribe};
 
 const VERSIONS: [ProtocolVersion; 2] = [V3_1_1, V5_0];

@@ -8,10 +8,11 @@ use mqtt_codec::{
     Ack, ConnAckProperties, Connect, ConnectProperties, DisconnectReason, Message, Packet,
     ProtocolVersion, PublishProperties, PublishReason, QoS,
 };
-use mqtt_state::client::{self, Client};
-use mqtt_state::server::{self, Acceptance, Connection, Session};
+use mqtt_state::client::{self};
+use mqtt_state::server::{self, Acceptance, Session};
 use mqtt_state::{Consumed, Timestamp, Transmit};
 
+use crate::recorded::{Client, Connection};
 use crate::wire::{
     Machine, Peer, V3_1_1, V5_0, connack, puback, pubcomp, publish, pubrec, pubrel, text,
 };

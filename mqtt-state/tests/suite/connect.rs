@@ -7,10 +7,11 @@ use mqtt_codec::{
     Authentication, Binary, ConnAck, ConnAckOutcome, ConnAckProperties, Connect, ConnectReason,
     DisconnectReason, MaximumQoS, Packet, Parsed, QoS, UserProperties, UserProperty, Will, decode,
 };
-use mqtt_state::broker::{self, AcceptError, Broker, ConnectionId};
-use mqtt_state::client::{self, Client, ConnectError, Event, PublishErrorKind, State};
+use mqtt_state::broker::{self, AcceptError, ConnectionId};
+use mqtt_state::client::{self, ConnectError, Event, PublishErrorKind, State};
 use mqtt_state::{CloseCause, ProtocolError, TimeoutReason, Timestamp, Transmit, server};
 
+use crate::recorded::{Broker, Client};
 use crate::wire::{
     Peer, V3_1_1, V5_0, connack, connect, disconnect, filter, name, puback, publish, show_all,
     text, want,
@@ -589,7 +590,7 @@ fn after_disconnect_nothing_goes_out_and_nothing_is_taken() {
 #[test]
 fn a_server_connection_leaves_the_decision_to_its_owner() {
     let peer = Peer::new(V5_0);
-    let mut connection = server::Connection::new(peer.now, server::Config::default());
+    let mut connection = crate::recorded::Connection::new(peer.now, server::Config::default());
     peer.say(&mut connection, connect(V5_0, "c"));
     assert!(!connection.wants_input(), "until it is decided");
     assert_eq!(
@@ -620,7 +621,7 @@ fn a_server_connection_keeps_the_will_until_it_is_taken_back() {
     ];
     for (row, reason, expected) in rows {
         let peer = Peer::new(V5_0);
-        let mut connection = server::Connection::new(peer.now, server::Config::default());
+        let mut connection = crate::recorded::Connection::new(peer.now, server::Config::default());
         let packet = Connect {
             will: Some(will),
             ..connect(V5_0, "c")
@@ -972,7 +973,7 @@ fn a_refusal_is_a_connack_and_then_the_end() {
     // [5:MQTT-3.1.4-2] [5:MQTT-3.2.2-7] [3:MQTT-3.2.2-5] [5:MQTT-3.2.0-2]
     for version in [V3_1_1, V5_0] {
         let peer = Peer::new(version);
-        let mut connection = server::Connection::new(peer.now, server::Config::default());
+        let mut connection = crate::recorded::Connection::new(peer.now, server::Config::default());
         peer.say(&mut connection, connect(version, "c"));
         let no = ConnectReason::NotAuthorized;
         connection.reject(peer.now, no).unwrap();
@@ -987,7 +988,7 @@ fn a_refusal_is_a_connack_and_then_the_end() {
             "{version}"
         );
 
-        let mut connection = server::Connection::new(peer.now, server::Config::default());
+        let mut connection = crate::recorded::Connection::new(peer.now, server::Config::default());
         peer.say(&mut connection, connect(version, "c"));
         for attempt in 0..3 {
             let accepted = connection.accept(peer.now, server::Acceptance::default());
@@ -1002,11 +1003,11 @@ fn a_refusal_is_a_connack_and_then_the_end() {
 fn before_connack_a_server_has_no_disconnect_to_say() {
     // [5:MQTT-3.14.0-1]
     let peer = Peer::new(V5_0);
-    let mut connection = server::Connection::new(peer.now, server::Config::default());
+    let mut connection = crate::recorded::Connection::new(peer.now, server::Config::default());
     peer.say(&mut connection, connect(V5_0, "c"));
     connection.disconnect(peer.now, DisconnectReason::ServerBusy);
     assert_eq!(peer.hear(&mut connection), ["CONNACK 89", "close"]);
-    let mut connection = server::Connection::new(peer.now, server::Config::default());
+    let mut connection = crate::recorded::Connection::new(peer.now, server::Config::default());
     connection.disconnect(peer.now, DisconnectReason::ServerBusy);
     assert_eq!(
         peer.hear(&mut connection),

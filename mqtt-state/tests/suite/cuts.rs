@@ -8,12 +8,13 @@ use mqtt_codec::{
     Ack, Connect, Delivery, Message, Packet, PacketId, Parsed, ProtocolVersion, Publish,
     PublishReason, QoS, ReleaseReason, decode,
 };
-use mqtt_state::client::{Client, Config, Event, PublishToken, State};
+use mqtt_state::client::{Config, Event, PublishToken, State};
 use mqtt_state::session::{JournalEntry, SessionSnapshot};
 use mqtt_state::{Timestamp, Transmit};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::recorded::Client;
 use crate::wire::{V3_1_1, V5_0, connack, text};
 
 const NOW: Timestamp = Timestamp::ZERO;

@@ -8,11 +8,12 @@ use mqtt_codec::{
     UserProperties, Will,
 };
 use mqtt_state::broker::{
-    self, Ask, Broker, Config, ConnectAnswer, ConnectDecision, ConnectionId, Event, Grant,
-    PublishAnswer, PublishDecision, Stale, SubscribeAnswer, SubscribeDecision,
+    self, Ask, Config, ConnectAnswer, ConnectDecision, ConnectionId, Event, Grant, PublishAnswer,
+    PublishDecision, Stale, SubscribeAnswer, SubscribeDecision,
 };
 use mqtt_state::{AuthenticationData, CloseCause, TimeoutReason, server};
 
+use crate::recorded::Broker;
 use crate::wire::{
     Peer, V3_1_1, V5_0, connect, disconnect, filter, id as id_of, name, publish, show_all, text,
     want, with_subscribe,

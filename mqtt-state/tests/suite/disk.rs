@@ -4,7 +4,9 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use mqtt_state::Timestamp;
-use mqtt_state::broker::{Broker, Config, Idle, JournalEntry, Restore, StoreKey};
+use mqtt_state::broker::{Config, Idle, JournalEntry, StoreKey};
+
+use crate::recorded::{Broker, Restore};
 
 /// A database in memory that may be slow.
 #[derive(Debug, Default)]

@@ -8,13 +8,14 @@ use mqtt_codec::{
     ConnAck, ConnAckProperties, Connect, Delivery, Message, Packet, PacketId, PlainAck,
     ProtocolVersion, Publish, PublishProperties, QoS, Str,
 };
-use mqtt_state::broker::{self, Broker};
-use mqtt_state::client::{Client, Config, Event, PublishErrorKind, PublishToken};
-use mqtt_state::server::{self, Acceptance, Connection};
+use mqtt_state::broker::{self};
+use mqtt_state::client::{Config, Event, PublishErrorKind, PublishToken};
+use mqtt_state::server::{self, Acceptance};
 use mqtt_state::{Pieces, Timestamp, Transmit};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::recorded::{Broker, Client, Connection};
 use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, name, text, want, with_subscribe};
 
 /// From here on payloads are handed out as they are.

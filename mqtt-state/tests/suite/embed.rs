@@ -3,9 +3,10 @@
 use core::time::Duration;
 
 use mqtt_codec::{DisconnectReason, Message, Packet, ProtocolVersion, QoS};
-use mqtt_state::broker::{self, Broker, Config, ConnectionId, Drain, Event, SharedPolicy};
+use mqtt_state::broker::{self, Config, ConnectionId, Drain, Event, SharedPolicy};
 use mqtt_state::{CloseCause, TimeoutReason, server};
 
+use crate::recorded::Broker;
 use crate::wire::{
     Peer, V3_1_1, V5_0, connect, filter, name, puback, publish, pubrec, text, want, with_subscribe,
 };

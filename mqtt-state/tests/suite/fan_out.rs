@@ -7,10 +7,11 @@ use core::time::Duration;
 use mqtt_codec::{
     Delivery, Message, Publish, QoS, Unsubscribe, UnsubscribeFilters, UserProperties,
 };
-use mqtt_state::broker::{self, Broker, Config, ConnectionId, Event};
+use mqtt_state::broker::{self, Config, ConnectionId, Event};
 use mqtt_state::{InputWaits, TimeoutReason};
 use proptest::prelude::*;
 
+use crate::recorded::Broker;
 use crate::wire::{Peer, V3_1_1, V5_0, connect, id, name, publish, text, want, with_subscribe};
 
 /// A broker with few steps for each call, and peers that speak packet by packet.

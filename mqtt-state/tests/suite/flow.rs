@@ -3,10 +3,11 @@
 use core::num::NonZeroU16;
 
 use mqtt_codec::{Connect, DisconnectReason, Message, Packet, PublishReason, QoS, ReasonCode};
-use mqtt_state::broker::{self, Broker, DropCause};
-use mqtt_state::client::{self, Client, Event, PublishErrorKind};
+use mqtt_state::broker::{self, DropCause};
+use mqtt_state::client::{self, Event, PublishErrorKind};
 use mqtt_state::{CloseCause, InputWaits, OutputWaits, ProtocolError, Timestamp, Transmit, server};
 
+use crate::recorded::{Broker, Client};
 use crate::wire::{
     Peer, V3_1_1, V5_0, connack, connect, filter, id, puback, pubcomp, publish, pubrec, pubrel,
     text, want, with_subscribe,

@@ -3,10 +3,11 @@
 use core::time::Duration;
 
 use mqtt_codec::{Connect, Message, Packet, ProtocolVersion, PublishProperties, QoS};
-use mqtt_state::client::{Acknowledge, Client, Config, Event, LostCause, PublishErrorKind};
+use mqtt_state::client::{Acknowledge, Config, Event, LostCause, PublishErrorKind};
 use mqtt_state::session::{JournalEntry, SessionSnapshot};
 use mqtt_state::{InputWaits, OutputWaits};
 
+use crate::recorded::Client;
 use crate::wire::{Peer, V3_1_1, V5_0, connack, puback, pubcomp, publish, pubrec, pubrel, text};
 
 const VERSIONS: [ProtocolVersion; 2] = [V3_1_1, V5_0];

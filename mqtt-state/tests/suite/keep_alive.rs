@@ -4,11 +4,12 @@ use core::time::Duration;
 
 use bytes::BytesMut;
 use mqtt_codec::{Connect, Packet, ProtocolVersion, QoS};
-use mqtt_state::broker::{self, Broker, ConnectionId};
-use mqtt_state::client::{Client, Config, Event};
-use mqtt_state::server::{self, Acceptance, Connection};
+use mqtt_state::broker::{self, ConnectionId};
+use mqtt_state::client::{Config, Event};
+use mqtt_state::server::{self, Acceptance};
 use mqtt_state::{CloseCause, TimeoutReason, Timestamp};
 
+use crate::recorded::{Broker, Client, Connection};
 use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, publish, text};
 use crate::world::World;
 

@@ -4,10 +4,11 @@ use core::time::Duration;
 
 use mqtt_codec::{Message, QoS};
 use mqtt_state::broker::{
-    self, Ask, Broker, Config, ConnectAnswer, ConnectionId, Event, PublishAnswer, SubscribeAnswer,
+    self, Ask, Config, ConnectAnswer, ConnectionId, Event, PublishAnswer, SubscribeAnswer,
 };
 use mqtt_state::{InputWaits, Timestamp};
 
+use crate::recorded::Broker;
 use crate::wire::{Peer, V3_1_1, V5_0, connect, filter, publish, want, with_subscribe};
 
 const PUBLISH: Ask = Ask {

@@ -7,8 +7,10 @@ use mqtt_codec::{
     Connect, Message, Packet, ProtocolVersion, PublishProperties, QoS, Str, Subscribe,
     SubscribeFilter, SubscribeFilters, SubscribeProperties,
 };
-use mqtt_state::broker::{Broker, Config, ConnectionId, Event, Peer};
+use mqtt_state::broker::{Config, ConnectionId, Event, Peer};
 use mqtt_state::{TimeoutReason, Timestamp, Transmit};
+
+use crate::recorded::Broker;
 
 const START: Timestamp = Timestamp::from_secs(1);
 const STEPS: usize = 1000;

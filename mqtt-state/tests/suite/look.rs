@@ -1,11 +1,12 @@
 //! What machines show of themselves, and what they never show.
 
 use mqtt_codec::{Binary, Connect, Message, QoS, Will};
-use mqtt_state::broker::{self, Broker, Stats};
-use mqtt_state::client::{Client, Config, State};
-use mqtt_state::server::{self, Connection};
+use mqtt_state::broker::{self, Stats};
+use mqtt_state::client::{Config, State};
+use mqtt_state::server::{self};
 use mqtt_state::{OutputWaits, TimeoutReason, Timestamp};
 
+use crate::recorded::{Broker, Client, Connection};
 use crate::wire::{Peer, V5_0, connack, connect, name, puback, text, want};
 use crate::world::World;
 

@@ -41,6 +41,8 @@ mod model;
 mod peer;
 mod qos;
 mod queue;
+mod record;
+mod recorded;
 mod resubscribe;
 mod resume;
 mod retained;

@@ -6,9 +6,11 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mqtt_codec::{Connect, Message, Packet, Parsed, ProtocolVersion, QoS, Str, decode};
-use mqtt_state::client::{self, Client, State};
-use mqtt_state::server::{self, Acceptance, Connection, Session};
+use mqtt_state::client::{self, State};
+use mqtt_state::server::{self, Acceptance, Session};
 use mqtt_state::{Timestamp, Transmit};
+
+use crate::recorded::{Client, Connection};
 
 const NOW: Timestamp = Timestamp::from_secs(1);
 const TOPICS: [&str; 2] = ["0", "1"];
@@ -293,7 +295,7 @@ impl System {
                 _ => {}
             }
         }
-        while let Some(event) = self.connection.as_mut().and_then(Connection::poll_event) {
+        while let Some(event) = self.connection.as_mut().and_then(|it| it.poll_event()) {
             match event {
                 server::Event::Connect(_) => {
                     let acceptance = Acceptance {
@@ -320,7 +322,7 @@ impl System {
         let server = self
             .connection
             .as_ref()
-            .map(Connection::session)
+            .map(|it| it.session())
             .or(self.session.as_ref());
         let kept = server.map(|session| session.snapshot(NOW));
         write!(
@@ -329,7 +331,7 @@ impl System {
             self.client.state(),
             self.client.snapshot(NOW),
             self.client.explain(),
-            self.connection.as_ref().map(Connection::explain),
+            self.connection.as_ref().map(|it| it.explain()),
             self.session.is_some(),
             kept,
             self.up,

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use mqtt_codec::{Binary, QoS, Will};
 use mqtt_state::broker::{
-    AcceptError, Ask, Broker, Config, ConnectAnswer, ConnectionId, Event, Owner, Peer,
-    PublishAnswer, SubscribeAnswer,
+    AcceptError, Ask, Config, ConnectAnswer, ConnectionId, Event, Owner, Peer, PublishAnswer,
+    SubscribeAnswer,
 };
 
 use crate::disk::Disk;
+use crate::recorded::Broker;
 use crate::wire::{self, V3_1_1, V5_0, connect, name, publish, want, with_subscribe};
 
 fn meter() -> Peer {

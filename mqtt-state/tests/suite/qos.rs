@@ -1,10 +1,11 @@
 //! The flows of QoS 0, 1 and 2, packet by packet, from each side.
 
 use mqtt_codec::{Ack, Message, Packet, PublishReason, QoS, ReasonCode, ReleaseReason};
-use mqtt_state::broker::{self, Broker, ConnectionId};
-use mqtt_state::client::{self, Client, Event};
+use mqtt_state::broker::{self, ConnectionId};
+use mqtt_state::client::{self, Event};
 use mqtt_state::{CloseCause, Diagnostics, ProtocolError, Timestamp};
 
+use crate::recorded::{Broker, Client};
 use crate::wire::{
     Peer, V3_1_1, V5_0, connack, connect, id, puback, pubcomp, publish, pubrec, pubrel, want,
     with_subscribe,

@@ -4,10 +4,9 @@ use core::num::NonZeroU16;
 
 use mqtt_codec::{ConnAck, Message, QoS};
 use mqtt_state::OutputWaits;
-use mqtt_state::client::{
-    Client, Config, Event, LostCause, PublishErrorKind, PublishToken, WhenFull,
-};
+use mqtt_state::client::{Config, Event, LostCause, PublishErrorKind, PublishToken, WhenFull};
 
+use crate::recorded::Client;
 use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, puback};
 
 fn message(payload: &str) -> Message {

@@ -4,8 +4,9 @@ use mqtt_codec::{
     Packet, ProtocolVersion, QoS, ReasonCode, SubAck, SubAckReasons, SubscribeFilter,
     SubscribeReason, SubscriptionId, UnsubAck, UnsubAckReasons, UnsubscribeReason, UserProperties,
 };
-use mqtt_state::client::{Client, Config, Event, RequestError};
+use mqtt_state::client::{Config, Event, RequestError};
 
+use crate::recorded::Client;
 use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, filter, id, want};
 
 fn connected(version: ProtocolVersion, config: Config) -> (Client, Peer) {

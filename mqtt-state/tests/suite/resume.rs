@@ -2,8 +2,9 @@
 
 use mqtt_codec::{Ack, Connect, Message, Packet, ProtocolVersion, QoS, ReasonCode, ReleaseReason};
 use mqtt_state::broker;
-use mqtt_state::client::{Client, Config, Event, LostCause};
+use mqtt_state::client::{Config, Event, LostCause};
 
+use crate::recorded::Client;
 use crate::wire::{
     Peer, V3_1_1, V5_0, connack, id, puback, pubcomp, publish, pubrec, pubrel, text, want,
 };

@@ -7,10 +7,11 @@ use core::num::NonZeroU16;
 use core::time::Duration;
 
 use mqtt_codec::{Ack, Connect, Message, Packet, PublishReason, QoS, TopicFilter, TopicName};
-use mqtt_state::broker::{self, Broker, ConnectionId};
-use mqtt_state::client::{Client, Config, Event};
+use mqtt_state::broker::{self, ConnectionId};
+use mqtt_state::client::{Config, Event};
 use mqtt_state::{TimeoutReason, Timestamp};
 
+use crate::recorded::{Broker, Client};
 use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, id, puback, publish, text};
 
 fn accepted(peer: &Peer) -> (Broker, ConnectionId) {

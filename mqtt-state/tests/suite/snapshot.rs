@@ -6,11 +6,12 @@ use mqtt_codec::{
     Connect, Message, ProtocolVersion, PublishProperties, QoS, SubAck, SubAckReasons,
     SubscribeReason,
 };
-use mqtt_state::client::{Client, Config, Event, LostCause, PublishToken, RestoreError};
+use mqtt_state::client::{Config, Event, LostCause, PublishToken, RestoreError};
 use mqtt_state::session::SessionSnapshot;
 use mqtt_state::{Diagnostics, Timestamp};
 use serde_json::{Value, json};
 
+use crate::recorded::Client;
 use crate::wire::{
     Peer, V3_1_1, V5_0, connack, id, puback, pubcomp, publish, pubrec, pubrel, text, want,
 };

@@ -5,12 +5,11 @@ use core::time::Duration;
 use mqtt_codec::{
     Binary, Connect, Message, ProtocolVersion, PublishProperties, QoS, TopicName, Will,
 };
-use mqtt_state::broker::{
-    self, Config, ConnectAnswer, Idle, Restore, RestoreError, StoreKey, StoreValue,
-};
+use mqtt_state::broker::{self, Config, ConnectAnswer, Idle, RestoreError, StoreKey, StoreValue};
 use mqtt_state::client::Event;
 use mqtt_state::{InputWaits, OutputWaits, Timestamp, server};
 
+use crate::recorded::Restore;
 use crate::wire::{V3_1_1, V5_0, text, want};
 use crate::world::{Who, World};
 

@@ -5,9 +5,10 @@ use mqtt_codec::{
     UnsubscribeReason, UserProperties,
 };
 use mqtt_state::broker;
-use mqtt_state::client::{Client, Config, Event, RequestError};
+use mqtt_state::client::{Config, Event, RequestError};
 use mqtt_state::{Diagnostics, Timestamp, server};
 
+use crate::recorded::Client;
 use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, filter, id, want, with_subscribe};
 use crate::world::{Who, World};
 
@@ -534,9 +535,9 @@ fn an_answer_to_nothing_ends_the_connection() {
 /// A broker that grants two filters to each session, and a client of it.
 fn two_filters(
     version: mqtt_codec::ProtocolVersion,
-) -> (broker::Broker, broker::ConnectionId, Peer) {
+) -> (crate::recorded::Broker, broker::ConnectionId, Peer) {
     let peer = Peer::new(version);
-    let mut broker = broker::Broker::new(broker::Config {
+    let mut broker = crate::recorded::Broker::new(broker::Config {
         subscriptions_per_session_max: 2,
         ..broker::Config::default()
     });
@@ -668,7 +669,7 @@ fn replacing_a_subscription_greets_again_and_loses_nothing() {
 fn any_qos_may_be_asked_for_whatever_may_be_published() {
     // [5:MQTT-3.2.2-10]
     let peer = Peer::new(V5_0);
-    let mut broker = broker::Broker::new(broker::Config {
+    let mut broker = crate::recorded::Broker::new(broker::Config {
         server: server::Config {
             maximum_qos: QoS::AtMostOnce,
             ..server::Config::default()
@@ -688,7 +689,7 @@ fn any_qos_may_be_asked_for_whatever_may_be_published() {
 fn a_broker_without_wildcards_refuses_each_in_3_1_1() {
     // [3:MQTT-3.8.3-2]
     let peer = Peer::new(V3_1_1);
-    let mut broker = broker::Broker::new(broker::Config {
+    let mut broker = crate::recorded::Broker::new(broker::Config {
         server: server::Config {
             wildcard_subscription_available: false,
             ..server::Config::default()
@@ -728,7 +729,7 @@ fn what_one_member_refuses_goes_to_no_other() {
     // [5:MQTT-4.8.2-6]
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
         let peer = Peer::new(V5_0);
-        let mut broker = broker::Broker::new(broker::Config::default());
+        let mut broker = crate::recorded::Broker::new(broker::Config::default());
         let members = ["a", "b"].map(|name| {
             let connection = broker.accept(peer.now, broker::Peer::default()).unwrap();
             peer.ask(&mut (&mut broker, connection), connect(V5_0, name));

@@ -7,8 +7,9 @@ use mqtt_codec::{
     Binary, Connect, DisconnectReason, Message, ProtocolVersion, QoS, SubscribeFilter,
     SubscriptionId, Will,
 };
-use mqtt_state::broker::{self, Broker, Config, ConnectionId, DropCause, Event};
+use mqtt_state::broker::{self, Config, ConnectionId, DropCause, Event};
 
+use crate::recorded::Broker;
 use crate::wire::{
     Peer, V3_1_1, V5_0, connect, disconnect, name, puback, publish, want, with_subscribe,
 };

@@ -4,10 +4,11 @@
 use arbitrary::{Arbitrary, Unstructured};
 use mqtt_codec::arbitrary::{EncodedPacket, Violation, violations};
 use mqtt_codec::{PacketType, ReasonCode};
-use mqtt_state::server::{Acceptance, Connection};
+use mqtt_state::server::Acceptance;
 use mqtt_state::{CloseCause, ProtocolError, client, server};
 use proptest::prelude::*;
 
+use crate::recorded::Connection;
 use crate::wire::{Machine, Peer, V5_0, connack, connect};
 
 fn open_server(peer: &Peer) -> Connection {
@@ -19,8 +20,8 @@ fn open_server(peer: &Peer) -> Connection {
     connection
 }
 
-fn open_client(peer: &Peer) -> client::Client {
-    let mut client = client::Client::new(client::Config::default());
+fn open_client(peer: &Peer) -> crate::recorded::Client {
+    let mut client = crate::recorded::Client::new(client::Config::default());
     client
         .connect(peer.now, &connect(peer.version, "c"))
         .unwrap();

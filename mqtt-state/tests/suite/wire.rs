@@ -6,10 +6,10 @@ use mqtt_codec::{
     Subscribe, SubscribeFilter, SubscribeFilters, SubscribeProperties, TopicFilter, TopicName,
     decode,
 };
-use mqtt_state::broker::{Broker, ConnectionId};
-use mqtt_state::client::Client;
-use mqtt_state::server::Connection;
+use mqtt_state::broker::ConnectionId;
 use mqtt_state::{Consumed, Timestamp, Transmit};
+
+use crate::recorded::{Broker, Client, Connection};
 
 pub(crate) use ProtocolVersion::{V3_1_1, V5_0};
 

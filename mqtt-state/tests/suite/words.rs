@@ -3,11 +3,12 @@
 use mqtt_codec::{
     ConnectReason, DisconnectReason, Message, PacketType, ProtocolVersion, QoS, SubscribeFilter,
 };
-use mqtt_state::broker::{self, AcceptError, Broker, Config as BrokerConfig};
-use mqtt_state::client::{Client, Config};
-use mqtt_state::server::{Acceptance, CommandError, Config as ServerConfig, Connection};
+use mqtt_state::broker::{self, AcceptError, Config as BrokerConfig};
+use mqtt_state::client::Config;
+use mqtt_state::server::{Acceptance, CommandError, Config as ServerConfig};
 use mqtt_state::{CloseCause, ProtocolError, Timestamp};
 
+use crate::recorded::{Broker, Client, Connection};
 use crate::wire::{V3_1_1, V5_0, connect};
 
 #[test]

@@ -4,10 +4,11 @@ use core::num::NonZeroU16;
 use core::time::Duration;
 
 use mqtt_codec::{Binary, Message, QoS, Will};
-use mqtt_state::broker::{self, Broker, Config, ConnectionId};
+use mqtt_state::broker::{self, Config, ConnectionId};
 use mqtt_state::{TimeoutReason, server};
 
 use crate::load;
+use crate::recorded::Broker;
 use crate::wire::{Peer, V5_0, connect, name, puback, want, with_subscribe};
 
 #[test]

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 
 use bytes::BytesMut;
 use mqtt_codec::{Connect, Message, ProtocolVersion, QoS, SubscribeFilter};
-use mqtt_state::broker::{self, Broker, ConnectionId};
-use mqtt_state::client::{self, Client, Event, PublishToken};
+use mqtt_state::broker::{self, ConnectionId};
+use mqtt_state::client::{self, Event, PublishToken};
 use mqtt_state::{Timestamp, Transmit};
 
 use crate::disk::Disk;
+use crate::recorded::{Broker, Client};
 use crate::wire::{connect, text, want};
 
 /// One client of the world.

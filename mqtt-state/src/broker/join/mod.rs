@@ -139,6 +139,8 @@ use retained::Stamps;
 /// some 300 bytes for each of `interests_max`; and of its own, once more, the text and some 200 bytes for
 /// each filter that somebody has, each retained topic and each of `cleared_max`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(default, deny_unknown_fields))]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update from the default"

@@ -27,6 +27,7 @@ use crate::session::QueueLimits;
 
 /// For how long a store was nobody's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[expect(
     clippy::exhaustive_structs,
     reason = "a moment and what has passed since"

@@ -12,12 +12,13 @@ use mqtt_codec::{
     SubscriptionOptions, TopicAlias, TopicFilter, TopicName, Unsubscribe, UnsubscribeFilters,
     UserProperties, UserProperty, Will, WillProperties, decode,
 };
-use mqtt_state::broker::{Broker, Config, ConnectionId, DropCause, Event, Peer as Visitor};
+use mqtt_state::broker::{Config, ConnectionId, DropCause, Event, Peer as Visitor};
 use mqtt_state::{Timestamp, Transmit, server};
 
 use super::oracle::{Answer, Arrival, Message, Model, Seen, Tally, Verdict, Witness};
 use super::script::{BIG, CLIENTS, Hello, Letter, Step, Terms, Wish};
 use crate::disk::Disk;
+use crate::recorded::Broker;
 use crate::wire::{V3_1_1, V5_0, id, show};
 
 const NAMES: [&str; CLIENTS] = ["0", "1", "2", "3", "4"];

@@ -28,9 +28,10 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use mqtt_codec::{ConnectReason, ProtocolVersion, QoS, ReasonCode};
-use mqtt_state::broker::{self, Ask, Broker, Config, ConnectAnswer, ConnectionId, Event};
+use mqtt_state::broker::{self, Ask, Config, ConnectAnswer, ConnectionId, Event};
 use mqtt_state::{Timestamp, Transmit};
 
+use crate::recorded::Broker;
 use crate::wire::{V3_1_1, V5_0};
 
 const ALL: [(&str, &str); 8] = [

@@ -1,10 +1,11 @@
 //! Messages that the owner acknowledges.
 
 use mqtt_codec::{AckProperties, Delivery, Publish, PublishReason, QoS};
-use mqtt_state::server::{AckError, Acknowledge, Config, Connection, Event, Receipt, Session};
+use mqtt_state::server::{AckError, Acknowledge, Config, Event, Receipt, Session};
 use mqtt_state::{CloseCause, InputWaits, ProtocolError};
 
 use super::{events, open};
+use crate::recorded::Connection;
 use crate::wire::{Peer, V3_1_1, V5_0, publish, pubrel, text};
 
 fn manual() -> Config {

@@ -8,11 +8,10 @@ use mqtt_codec::{
     UserProperty, decode,
 };
 use mqtt_state::CloseCause;
-use mqtt_state::server::{
-    Acceptance, CommandError, Config, Connection, DropCause, Event, RequestToken,
-};
+use mqtt_state::server::{Acceptance, CommandError, Config, DropCause, Event, RequestToken};
 
 use super::{events, message, open};
+use crate::recorded::Connection;
 use crate::wire::{Peer, V3_1_1, V5_0, connect, id, text, want, with_subscribe};
 
 /// What the packets have of reason string, user properties and server reference, after their names.

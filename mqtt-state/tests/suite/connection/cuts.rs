@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_codec::{Connect, Message, ProtocolVersion, QoS, ReasonCode};
 use mqtt_state::server::{
-    Acceptance, AckError, Acknowledge, Config, Connection, DeliveryToken, Event, Session,
+    Acceptance, AckError, Acknowledge, Config, DeliveryToken, Event, Session,
 };
 use mqtt_state::session::SessionSnapshot;
 use mqtt_state::{Timestamp, Transmit, client, server};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::recorded::Connection;
 use crate::wire::{V3_1_1, V5_0, text};
 
 const NOW: Timestamp = Timestamp::ZERO;
@@ -104,7 +105,7 @@ impl Flow {
 struct Run {
     version: ProtocolVersion,
     config: Config,
-    client: client::Client,
+    client: crate::recorded::Client,
     connection: Option<Connection>,
     /// While there is no connection.
     session: Session,
@@ -127,7 +128,7 @@ impl Run {
             in_flight_max: 3,
             ..Config::default()
         };
-        let client = client::Client::new(client::Config {
+        let client = crate::recorded::Client::new(client::Config {
             acknowledge: below,
             in_flight_max_v3: 3,
             ..client::Config::default()

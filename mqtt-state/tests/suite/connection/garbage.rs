@@ -4,11 +4,12 @@
 use arbitrary::{Arbitrary, Unstructured};
 use mqtt_codec::arbitrary::EncodedPacket;
 use mqtt_codec::{ProtocolVersion, SubscribeReason, UnsubscribeReason};
-use mqtt_state::server::{Acceptance, Acknowledge, Config, Connection, Event};
+use mqtt_state::server::{Acceptance, Acknowledge, Config, Event};
 use mqtt_state::{Timestamp, Transmit};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::recorded::Connection;
 use crate::wire::{V3_1_1, V5_0, connect, show_all};
 
 const NOW: Timestamp = Timestamp::ZERO;

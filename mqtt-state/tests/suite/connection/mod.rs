@@ -12,11 +12,10 @@ use mqtt_codec::{
     Ack, Connect, DisconnectReason, Message, Packet, PublishReason, QoS, ReasonCode,
     SubscribeReason, UnsubscribeReason,
 };
-use mqtt_state::server::{
-    Acceptance, CommandError, Config, Connection, DeliverErrorKind, Event, Session,
-};
+use mqtt_state::server::{Acceptance, CommandError, Config, DeliverErrorKind, Event, Session};
 use mqtt_state::{CloseCause, Diagnostics, TimeoutReason, Timestamp};
 
+use crate::recorded::Connection;
 use crate::wire::{
     Peer, V3_1_1, V5_0, connect, id, puback, publish, pubrec, text, want, with_subscribe,
 };

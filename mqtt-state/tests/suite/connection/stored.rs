@@ -98,7 +98,7 @@ fn a_clean_start_has_no_session_whatever_the_owner_gives() {
     for version in [V3_1_1, V5_0] {
         let peer = Peer::new(version);
         let session = busy(&peer);
-        let mut connection = mqtt_state::server::Connection::new(peer.now, Config::default());
+        let mut connection = crate::recorded::Connection::new(peer.now, Config::default());
         peer.say(&mut connection, crate::wire::connect(version, "c"));
         let acceptance = mqtt_state::server::Acceptance {
             session: Some(session),
@@ -162,7 +162,7 @@ fn a_session_comes_back_from_a_client_that_has_gone_while_somebody_decided() {
     let peer = Peer::new(V5_0);
     let session = busy(&peer);
     let waiting = session.waiting_len();
-    let mut connection = mqtt_state::server::Connection::new(peer.now, Config::default());
+    let mut connection = crate::recorded::Connection::new(peer.now, Config::default());
     let mut packet = crate::wire::connect(V5_0, "c");
     packet.clean_start = false;
     peer.say(&mut connection, packet);

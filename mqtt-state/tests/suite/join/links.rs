@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use mqtt_codec::{Message, QoS, TopicName};
 use mqtt_state::Timestamp;
-use mqtt_state::broker::{self, Broker, JoinConfig, JoinMessage};
+use mqtt_state::broker::{self, JoinConfig, JoinMessage};
 use proptest::prelude::*;
 
 use super::mesh::{Mesh, config, id};
+use crate::recorded::Broker;
 use crate::wire::{V3_1_1, V5_0, want};
 use crate::world::{Who, World};
 

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mqtt_codec::{Message, ProtocolVersion, QoS};
 use mqtt_state::broker::{self, BrokerId, Event, JoinConfig, JoinMessage};
-use mqtt_state::client::{self, Client};
+use mqtt_state::client::{self};
 
+use crate::recorded::Client;
 use crate::wire::want;
 use crate::world::{Who, World};
 

@@ -8,8 +8,9 @@ mod roam;
 use std::collections::BTreeMap;
 
 use mqtt_codec::{Message, QoS, TopicFilter, TopicName};
-use mqtt_state::broker::{self, Broker, BrokerId, Event, JoinConfig, JoinError};
+use mqtt_state::broker::{self, BrokerId, Event, JoinConfig, JoinError};
 
+use crate::recorded::Broker;
 use crate::wire::{V3_1_1, V5_0, want};
 use crate::world::World;
 use mesh::{Mesh, id};

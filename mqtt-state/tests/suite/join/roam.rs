@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use mqtt_codec::{Binary, Connect, Message, ProtocolVersion, QoS, TopicName, Will};
 use mqtt_state::broker;
-use mqtt_state::client::{self, Client, Event};
+use mqtt_state::client::{self, Event};
 use proptest::prelude::*;
 
 use super::mesh::Mesh;
+use crate::recorded::Client;
 use crate::wire::{V3_1_1, V5_0, text, want};
 use crate::world::{Who, World};
 

@@ -1,9 +1,10 @@
 //! The client, against `client.txt`.
 
 use mqtt_codec::{Connect, Message, Packet, QoS};
-use mqtt_state::client::{Client, Config, Event};
+use mqtt_state::client::{Config, Event};
 
 use super::{bytes_of, cells, check_that_all_are_there, or_nothing};
+use crate::recorded::Client;
 use crate::wire::{Peer, connack, connect, filter, publish, pubrec, want};
 
 const TABLE: &str = include_str!("client.txt");

@@ -3,10 +3,13 @@
 use mqtt_codec::{
     Authentication, Connect, Message, Packet, QoS, SubscribeReason, UnsubscribeReason,
 };
-use mqtt_state::broker::{self, Ask, Broker, ConnectAnswer, ConnectionId};
-use mqtt_state::server::{Acceptance, Config, Connection, Event};
+use mqtt_state::broker::{self, Ask, ConnectAnswer, ConnectionId};
+use mqtt_state::server::{Acceptance, Config, Event};
 
 use super::{METHOD, bytes_of, cells, check_that_all_are_there, or_nothing};
+use mqtt_state::record::Recorder;
+
+use crate::recorded::{Broker, Connection};
 use crate::wire::{Machine, Peer, connect, publish, pubrec, text, want, with_subscribe};
 
 const TABLE: &str = include_str!("server.txt");
@@ -92,7 +95,7 @@ impl Served for Connection {
 
     fn deliver(&mut self, peer: &Peer, qos: QoS) {
         let message = Message::new("down", "m").unwrap().with_qos(qos);
-        self.deliver(peer.now, message).unwrap();
+        Recorder::deliver(self, peer.now, message).unwrap();
     }
 }
 

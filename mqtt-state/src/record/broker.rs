@@ -1,0 +1,199 @@
+//! The calls of a broker, and of one that is put together from a store.
+
+use core::time::Duration;
+
+use alloc::vec::Vec;
+use bytes::BytesMut;
+use mqtt_codec::{DisconnectReason, Message, Str};
+use mqtt_topic::{IndexError, TopicFilter};
+
+use super::form::{Filter, Said, Text, Unfit};
+use super::tape::Tape;
+use super::{Drive, Machine, Offer, Recorder};
+use crate::broker::{
+    AcceptError, Broker, BrokerId, Config, ConnectAnswer, ConnectDecision, ConnectionId, Drain,
+    Event, Idle, JoinError, JoinMessage, JournalEntry, LocalSubscription, Peer, PublishAnswer,
+    PublishDecision, Restore, RestoreError, Stale, StoreKey, StoreValue, SubscribeAnswer,
+    SubscribeDecision,
+};
+use crate::{Consumed, Pieces, Timeout, Timestamp, Transmit};
+
+recorded! {
+    Broker, BrokerCall;
+
+    accept(now: [] Timestamp as Timestamp, peer: [] Peer as Peer) => Result<ConnectionId, AcceptError>;
+    identify(id: [] ConnectionId as ConnectionId, peer: [] Peer as Peer) => Result<(), AcceptError>;
+    handle_timeout(now: [] Timestamp as Timestamp) => ();
+    handle_close(now: [] Timestamp as Timestamp, id: [] ConnectionId as ConnectionId) => ();
+    handle_stored(position: [] u64 as u64) => ();
+    handle_joined(
+        now: [] Timestamp as Timestamp, from: [] BrokerId as BrokerId, message: [] JoinMessage as JoinMessage,
+    ) => ();
+
+    publish(now: [] Timestamp as Timestamp, message: [] Message as Message) => usize;
+    disconnect(
+        now: [] Timestamp as Timestamp, id: [] ConnectionId as ConnectionId,
+        reason: [] DisconnectReason as DisconnectReason,
+    ) => ();
+    disconnect_client(
+        now: [] Timestamp as Timestamp, client_id: [&] Text as str, reason: [] DisconnectReason as DisconnectReason,
+        reason_string: [] Said as Option<Str<'_>>,
+    ) => bool;
+    drain(now: [] Timestamp as Timestamp, how: [] Drain as Drain) => ();
+    shutdown(now: [] Timestamp as Timestamp) => ();
+    subscribe_local(filter: [] Filter as TopicFilter<'_>) => Result<LocalSubscription, IndexError>;
+    unsubscribe_local(subscription: [] LocalSubscription as LocalSubscription) => bool;
+    join(now: [] Timestamp as Timestamp, broker: [] BrokerId as BrokerId) => Result<(), JoinError>;
+    part(now: [] Timestamp as Timestamp, broker: [] BrokerId as BrokerId) => ();
+    forget_joined(now: [] Timestamp as Timestamp, broker: [] BrokerId as BrokerId) => ();
+    decide_connect(
+        now: [] Timestamp as Timestamp, decision: [] ConnectDecision as ConnectDecision,
+        answer: [] ConnectAnswer as ConnectAnswer,
+    ) => Result<(), Stale>;
+    decide_publish(
+        now: [] Timestamp as Timestamp, decision: [] PublishDecision as PublishDecision,
+        answer: [] PublishAnswer as PublishAnswer,
+    ) => Result<(), Stale>;
+    decide_subscribe(
+        now: [] Timestamp as Timestamp, decision: [] SubscribeDecision as SubscribeDecision,
+        answer: [] SubscribeAnswer as SubscribeAnswer,
+    ) => Result<(), Stale>;
+    reauthorize(now: [] Timestamp as Timestamp, client_id: [&] Text as str) => usize;
+    revoke(client_id: [&] Text as str, filter: [] Filter as TopicFilter<'_>) => bool;
+
+    poll_event() => Option<Event>;
+    poll_ready() => Option<ConnectionId>;
+    poll_journal() => Option<JournalEntry>;
+    poll_joined(now: [] Timestamp as Timestamp) => Option<(BrokerId, JoinMessage)>;
+    poll_transmit(
+        now: [] Timestamp as Timestamp, id: [] ConnectionId as ConnectionId, max_bytes: [] usize as usize,
+    ) into buf: Vec<u8> => Transmit;
+    poll_transmit_vectored(
+        now: [] Timestamp as Timestamp, id: [] ConnectionId as ConnectionId, max_bytes: [] usize as usize,
+    ) into pieces: Pieces => Transmit;
+}
+
+/// How a broker begins.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Restored {
+    pub(super) config: Config,
+    pub(super) now: Timestamp,
+    pub(super) at: Timestamp,
+    pub(super) elapsed: Duration,
+}
+
+/// What is done to a broker that is put together.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(non_camel_case_types, reason = "the names of the methods")]
+pub(super) enum RestoreCall {
+    put { key: StoreKey, value: StoreValue },
+    finish {},
+}
+
+impl Recorder<Broker> {
+    /// Records [`Broker::new`].
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            tape: Tape::new(&super::replay::Begin::Broker(config.clone())),
+            machine: Broker::new(config),
+        }
+    }
+
+    /// Records [`Restore::new`].
+    #[must_use]
+    pub fn restore(config: Config, now: Timestamp, idle: Idle) -> Recorder<Restore> {
+        let restored = Restored {
+            config: config.clone(),
+            now,
+            at: idle.at,
+            elapsed: idle.elapsed,
+        };
+        Recorder {
+            tape: Tape::new(&super::replay::Begin::Restored(restored)),
+            machine: Restore::new(config, now, idle),
+        }
+    }
+
+    /// Records [`Broker::handle_input`].
+    pub fn handle_input(&mut self, now: Timestamp, id: ConnectionId, input: &[u8]) -> Consumed {
+        self.offer_borrowed(now, Some(id), input)
+            .unwrap_or_default()
+    }
+
+    /// Records [`Broker::handle_input_shared`]. How large the buffer is, which decides what shares memory and
+    /// nothing else, is not written down.
+    pub fn handle_input_shared(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        input: &mut BytesMut,
+    ) -> Consumed {
+        self.offer_shared(now, Some(id), input).unwrap_or_default()
+    }
+}
+
+impl Recorder<Restore> {
+    /// Records [`Restore::put`].
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`], as there.
+    pub fn put(&mut self, key: StoreKey, value: StoreValue) -> Result<(), RestoreError> {
+        self.tape.call(|| {
+            Ok(RestoreCall::put {
+                key: key.clone(),
+                value: value.clone(),
+            })
+        });
+        let result = self.machine.put(key, value);
+        self.tape.answer(&self.machine, &result, |_sink| {});
+        result
+    }
+
+    /// Records [`Restore::finish`].
+    #[must_use]
+    pub fn finish(mut self) -> Recorder<Broker> {
+        self.tape.call(|| Ok(RestoreCall::finish {}));
+        let machine = self.machine.finish();
+        self.tape.answer(&machine, &machine, |_sink| {});
+        Recorder {
+            machine,
+            tape: self.tape,
+        }
+    }
+}
+
+impl Machine for Broker {
+    fn due(&self) -> Option<Timeout> {
+        self.poll_timeout()
+    }
+}
+
+impl Machine for Restore {
+    fn due(&self) -> Option<Timeout> {
+        None
+    }
+}
+
+impl Drive for Broker {
+    fn take(
+        &mut self,
+        now: Timestamp,
+        of: Option<ConnectionId>,
+        input: &[u8],
+    ) -> Result<Consumed, Unfit> {
+        Ok(self.handle_input(now, of.ok_or(Unfit("no connection"))?, input))
+    }
+
+    fn take_shared(
+        &mut self,
+        now: Timestamp,
+        of: Option<ConnectionId>,
+        input: &mut BytesMut,
+    ) -> Result<Consumed, Unfit> {
+        Ok(self.handle_input_shared(now, of.ok_or(Unfit("no connection"))?, input))
+    }
+}
