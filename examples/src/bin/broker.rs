@@ -29,7 +29,14 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(plan: Plan) -> anyhow::Result<()> {
     let store = plan.store.as_deref().map(Store::open).transpose()?;
-    let server = Server::new(plan.config, plan.access, plan.verbose, store.as_ref())?;
+    let record = plan.record.as_deref();
+    let server = Server::new(
+        plan.config,
+        plan.access,
+        plan.verbose,
+        store.as_ref(),
+        record,
+    )?;
     let has_store = store.is_some();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut listeners = Vec::new();

@@ -7,6 +7,7 @@ mod connection;
 mod decide;
 pub mod listen;
 pub mod options;
+mod record;
 mod report;
 pub mod store;
 pub mod sys;
@@ -16,9 +17,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mqtt_state::broker::{self, Broker, Config, ConnectionId, Event};
+use mqtt_state::record::Recorder;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use self::record::{Log, Written};
 use self::store::{Outlet, Store};
 use crate::access::Access;
 use crate::clock::Clock;
@@ -43,7 +46,9 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    broker: Broker,
+    broker: Recorder<Broker>,
+    /// Where all that the machine is told goes, if that is asked for.
+    log: Option<Log>,
     peers: BTreeMap<ConnectionId, Arc<Peer>>,
     /// Where the machine's journal goes, if it has one.
     outlet: Option<Outlet>,
@@ -65,12 +70,14 @@ struct Peer {
 }
 
 impl Server {
-    /// A broker without connections, with what is in a store, if there is one.
+    /// A broker without connections, with what is in a store, if there is one. What it is told is
+    /// recorded in a file, if one is named.
     pub fn new(
         config: Config,
         access: Access,
         verbose: bool,
         store: Option<&Store>,
+        record: Option<&str>,
     ) -> anyhow::Result<Self> {
         let clock = Clock::new();
         let config = Config {
@@ -79,12 +86,16 @@ impl Server {
             journal: store.is_some(),
             ..config
         };
-        let broker = match store {
-            Some(store) => store.restore(config, clock)?,
-            None => Broker::new(config),
+        let log = record.map(Log::create).transpose()?;
+        let broker = match (store, &log) {
+            (Some(store), Some(_)) => store.restore_recorded(config, clock)?,
+            (Some(store), None) => Recorder::silent(store.restore(config, clock)?),
+            (None, Some(_)) => Recorder::<Broker>::new(config),
+            (None, None) => Recorder::silent(Broker::new(config)),
         };
         let state = Mutex::new(State {
             broker,
+            log,
             peers: BTreeMap::new(),
             outlet: None,
             is_ending: false,
@@ -134,6 +145,8 @@ impl Server {
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        // Also when something panics: then it is what matters most.
+        let mut state = Written(&mut state);
         let before = state.broker.poll_timeout();
         let result = action(&mut state);
         while let Some(event) = state.broker.poll_event() {

@@ -132,6 +132,9 @@ struct Settings {
     /// Keep sessions, their messages and retained messages in this file
     #[arg(long, value_name = "PATH")]
     store: Option<String>,
+    /// Write all that the broker is told to this file, passwords and payloads too, to report a bug with
+    #[arg(long, value_name = "FILE")]
+    record: Option<String>,
     /// Print everything that happens
     #[arg(long, short)]
     verbose: bool,
@@ -151,6 +154,8 @@ pub struct Plan {
     pub verbose: bool,
     /// The file that sessions and retained messages are kept in.
     pub store: Option<String>,
+    /// The file that all the machine is told goes to.
+    pub record: Option<String>,
 }
 
 impl Options {
@@ -168,6 +173,7 @@ impl Options {
                 .map(|secs| Duration::from_secs(secs.into())),
             verbose: settings.verbose,
             store: settings.store.clone(),
+            record: settings.record.clone(),
             config: settings.config(),
             access: settings.access()?,
         })
@@ -219,6 +225,7 @@ impl Settings {
             max_retained_bytes: self.max_retained_bytes.or(other.max_retained_bytes),
             max_total_bytes: self.max_total_bytes.or(other.max_total_bytes),
             store: self.store.or(other.store),
+            record: self.record.or(other.record),
             verbose: self.verbose || other.verbose,
         }
     }

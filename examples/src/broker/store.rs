@@ -9,7 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use mqtt_state::Timestamp;
-use mqtt_state::broker::{Broker, Config, Idle, JournalEntry, Restore, StoreKey, StoreValue};
+use mqtt_state::broker::{
+    Broker, Config, Idle, JournalEntry, Restore, RestoreError, StoreKey, StoreValue,
+};
+use mqtt_state::record::Recorder;
 use redb::{Database, ReadableTable as _, TableDefinition};
 
 use super::{Server, State};
@@ -68,21 +71,51 @@ impl Store {
 
     /// A broker that goes on with what is in the file. What cannot be read is left out, and told.
     pub fn restore(&self, config: Config, clock: Clock) -> anyhow::Result<Broker> {
+        let (now, idle) = (clock.now(), self.idle()?);
+        let mut restore = Restore::new(config, now, idle);
+        self.put_all(|key, value| restore.put(key, value))?;
+        Ok(restore.finish())
+    }
+
+    /// The same, with a log of it.
+    pub fn restore_recorded(
+        &self,
+        config: Config,
+        clock: Clock,
+    ) -> anyhow::Result<Recorder<Broker>> {
+        let (now, idle) = (clock.now(), self.idle()?);
+        let mut restore = Recorder::<Broker>::restore(config, now, idle);
+        restore.set_log_bytes_max(usize::MAX);
+        self.put_all(|key, value| restore.put(key, value))?;
+        Ok(restore.finish())
+    }
+
+    /// For how long the file was nobody's.
+    fn idle(&self) -> anyhow::Result<Idle> {
         let reading = self.database.begin_read()?;
         let about = reading.open_table(ABOUT)?;
         let figure = |name| anyhow::Ok(about.get(name)?.map_or(0, |figure| figure.value()));
-        let idle = Idle {
+        Ok(Idle {
             at: Timestamp::from_nanos(figure(AT)?),
             elapsed: Duration::from_nanos(calendar_nanos().saturating_sub(figure(WRITTEN)?)),
-        };
-        let mut restore = Restore::new(config, clock.now(), idle);
+        })
+    }
+
+    /// Puts back what is there, one after the other.
+    fn put_all(
+        &self,
+        mut put: impl FnMut(StoreKey, StoreValue) -> Result<(), RestoreError>,
+    ) -> anyhow::Result<()> {
+        let reading = self.database.begin_read()?;
         for entry in reading.open_table(ENTRIES)?.iter()? {
             let (key, value) = entry?;
-            if let Err(error) = put(&mut restore, key.value(), value.value()) {
+            let read = read(key.value(), value.value());
+            let result = read.and_then(|(key, value)| Ok(put(key, value)?));
+            if let Err(error) = result {
                 crate::log!("store: an entry is left out: {error:#}");
             }
         }
-        Ok(restore.finish())
+        Ok(())
     }
 
     /// Writes entries until there are no more.
@@ -121,11 +154,9 @@ impl Store {
     }
 }
 
-fn put(restore: &mut Restore, key: &[u8], value: &[u8]) -> anyhow::Result<()> {
+fn read(key: &[u8], value: &[u8]) -> anyhow::Result<(StoreKey, StoreValue)> {
     let key = StoreKey::from_bytes(key).context("an unknown key")?;
-    let value: StoreValue = postcard::from_bytes(value)?;
-    restore.put(key, value)?;
-    Ok(())
+    Ok((key, postcard::from_bytes(value)?))
 }
 
 fn calendar_nanos() -> u64 {

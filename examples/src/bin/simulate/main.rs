@@ -4,18 +4,21 @@
 //! simulate --seeds 10000
 //! simulate --seed 7 --shrink --trace
 //! simulate --self-test
+//! simulate --replay FILE
 //! ```
 
+mod replay;
 mod self_test;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{ArgGroup, Parser};
 use mqtt_examples::clock::Clock;
 use mqtt_state::sim::{self, Coverage, Failure, Fault, Plain, Plan};
 
@@ -25,6 +28,7 @@ const FAULTS_MIN: u64 = 5;
 
 #[derive(Parser)]
 #[command(about = "Runs simulations of whole systems, each decided by its seed.")]
+#[command(group = ArgGroup::new("one").args(["seed", "replay"]))]
 struct Options {
     /// How many seeds to run; 10,000 at most for each bug of a self-test
     #[arg(long, default_value_t = 10_000, conflicts_with = "seed")]
@@ -38,8 +42,11 @@ struct Options {
     /// Run this one seed
     #[arg(long)]
     seed: Option<u64>,
-    /// Print what happens, line by line (with --seed)
-    #[arg(long, requires = "seed")]
+    /// Run what was recorded in this file again, and say where the first answer differs
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "self_test"])]
+    replay: Option<PathBuf>,
+    /// Print what happens, line by line (with --seed or --replay)
+    #[arg(long, requires = "one")]
     trace: bool,
     /// Leave out steps that a failure does not need (with --seed)
     #[arg(long, requires = "seed")]
@@ -65,10 +72,13 @@ struct Sum {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let result = match options.seed {
-        Some(seed) => run_one(seed, &options),
-        None if options.self_test => self_test::run(options.seeds, &mut io::stdout().lock()),
-        None => run_many(&options),
+    let result = match (options.seed, &options.replay) {
+        (Some(seed), _) => run_one(seed, &options),
+        (None, Some(path)) => replay::run(path, options.trace, &mut io::stdout().lock()),
+        (None, None) if options.self_test => {
+            self_test::run(options.seeds, &mut io::stdout().lock())
+        }
+        (None, None) => run_many(&options),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
