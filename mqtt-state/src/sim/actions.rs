@@ -4,8 +4,8 @@ use alloc::format;
 use core::time::Duration;
 
 use mqtt_codec::{
-    Binary, Connect, DisconnectReason, Message, ProtocolVersion, PublishProperties, RetainHandling,
-    Str, SubscribeFilter, TopicFilter, TopicName, Will,
+    AckProperties, Binary, Connect, DisconnectReason, Message, ProtocolVersion, PublishProperties,
+    PublishReason, QoS, RetainHandling, Str, SubscribeFilter, TopicFilter, TopicName, Will,
 };
 
 use super::coverage::Fault;
@@ -13,6 +13,7 @@ use super::oracle::From;
 use super::packets::QOS;
 use super::plan::{Action, Kind};
 use super::random::Random;
+use super::watch::Broken;
 use super::world::World;
 use crate::Timestamp;
 use crate::client::State;
@@ -82,6 +83,10 @@ impl World<'_> {
                 self.store(len);
                 self.actors[client].store(len);
                 self.decide(len);
+            }
+            Kind::Acknowledge => {
+                let len = 1 + random.below(4);
+                self.acknowledge(client, random, len);
             }
             Kind::CrashBroker => self.crash_broker(),
             Kind::CrashClient => self.crash_client(client, true),
@@ -279,6 +284,49 @@ impl World<'_> {
         self.drain_client(client);
     }
 
+    fn left_unacknowledged(&mut self, result: Result<usize, Broken>) {
+        match result {
+            Ok(again) => self.coverage.left_unacknowledged += again as u64,
+            Err(broken) => self.check(Err(broken)),
+        }
+    }
+
+    /// An application acknowledges some messages, or refuses them, in whatever order. Answers whether
+    /// there were some.
+    pub(super) fn acknowledge(&mut self, client: usize, random: &mut Random, len: usize) -> bool {
+        let mut some = false;
+        for _ in 0..len {
+            let (now, actor) = (self.now, &mut self.actors[client]);
+            let refuses = actor.plan.version == ProtocolVersion::V5_0 && random.chance(10);
+            let Some(got) = actor.inbox.answer(random, refuses) else {
+                break;
+            };
+            let Some(receipt) = got.receipt else { break };
+            some = true;
+            let machine = &mut actor.client;
+            let result = if refuses {
+                let reason = PublishReason::ImplementationSpecificError;
+                machine.reject(now, receipt, reason, AckProperties::default())
+            } else {
+                machine.ack(now, receipt)
+            };
+            self.trace
+                .note(|| format!("c{client} {receipt:?} refused {refuses}: {got:?} {result:?}"));
+            let count = &mut self.coverage.acknowledged[usize::from(refuses)];
+            count[usize::from(u8::from(got.qos)) - 1] += 1;
+            // At QoS 2 a session may have ended on this side before anybody else knows of it.
+            if result.is_err() && got.qos == QoS::AtLeastOnce {
+                let text = format!("c{client} {got:?}: {result:?}");
+                self.fail(
+                    "a message can be acknowledged while its connection is open",
+                    text,
+                );
+            }
+            self.drain_client(client);
+        }
+        some
+    }
+
     fn move_some(&mut self, random: &mut Random) {
         for _ in 0..1 + random.below(8) {
             if self.lines.is_empty() {
@@ -386,14 +434,14 @@ impl World<'_> {
             self.coverage.fault(fault);
             self.coverage.restores += u64::from(actor.has_store());
             let result = actor.crash(now, &mut self.sessions[client]);
-            self.check(result);
+            self.left_unacknowledged(result);
         } else {
             self.coverage.restores += 1;
             // Whoever ends in order stores all of it first.
             let all = actor.behind_len();
             actor.store(all);
-            let result = actor.restart(now);
-            self.check(result);
+            let result = actor.restart(now, &mut self.sessions[client]);
+            self.left_unacknowledged(result);
         }
         self.drain_client(client);
     }

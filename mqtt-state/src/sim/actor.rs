@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
-use super::oracle::Inbox;
+use super::inbox::Inbox;
 use super::plan::ClientPlan;
 use super::watch::{Broken, Flights};
 use crate::Timestamp;
@@ -101,6 +101,7 @@ impl Actor {
     /// The broker has said that it has none of the older ones.
     pub(super) fn begin_epoch(&mut self, epoch: u32) {
         self.epoch = epoch;
+        self.inbox.end_session();
     }
 
     fn config(&self) -> Config {
@@ -170,7 +171,12 @@ impl Actor {
     /// Takes what the client has to say to its store. The QoS 2 messages that the application has got
     /// before are stored with what comes of them.
     pub(super) fn follow(&mut self) {
-        let Some(store) = &mut self.store else { return };
+        let Some(store) = &mut self.store else {
+            if self.client.state() == State::Connected {
+                self.inbox.keep_answered();
+            }
+            return;
+        };
         while let Some(entry) = self.client.poll_journal() {
             match entry.record {
                 Record::Received { .. } => self.inbox.bind(entry.position()),
@@ -227,10 +233,17 @@ impl Actor {
     }
 
     /// The program ends, and another one goes on.
-    pub(super) fn restart(&mut self, now: Timestamp) -> Result<(), Broken> {
+    pub(super) fn restart(
+        &mut self,
+        now: Timestamp,
+        session: &mut super::sessions::Session,
+    ) -> Result<usize, Broken> {
+        // What the application has not acknowledged comes again.
+        let again = self.inbox.crash(session);
         let snapshot = self.client.snapshot(now);
         // With a journal QoS 0 messages are nowhere.
-        self.go_on_with(now, snapshot)
+        self.go_on_with(now, snapshot)?;
+        Ok(again)
     }
 
     /// The program ends without a warning.
@@ -238,7 +251,7 @@ impl Actor {
         &mut self,
         now: Timestamp,
         session: &mut super::sessions::Session,
-    ) -> Result<(), Broken> {
+    ) -> Result<usize, Broken> {
         let Some(store) = self.store.take() else {
             self.client = Client::new(self.config());
             self.is_fresh = true;
@@ -250,16 +263,18 @@ impl Actor {
             }
             // Names begin anew.
             self.tokens.clear();
-            return Ok(());
+            self.inbox.end_session();
+            return Ok(0);
         };
-        self.inbox.crash(session);
+        let again = self.inbox.crash(session);
         // That a session is lost may have been noted nowhere: it takes the next one for it.
         self.epoch = self.stored_epoch;
         self.epochs.clear();
         // What was named since is not known to the store, and named again.
         let next = store.snapshot.next_token;
         self.tokens.retain(|token, _| token.0 < next);
-        self.go_on_with(now, store.snapshot)
+        self.go_on_with(now, store.snapshot)?;
+        Ok(again)
     }
 
     fn go_on_with(&mut self, now: Timestamp, snapshot: SessionSnapshot) -> Result<(), Broken> {

@@ -116,6 +116,11 @@ pub struct Coverage {
     pub expired_at_broker: u64,
     /// Messages that were sent with less time than they had at first.
     pub counted_down: u64,
+    /// Messages that applications have acknowledged themselves, and those that they have refused, at
+    /// QoS 1 and 2.
+    pub acknowledged: [[u64; 2]; 2],
+    /// Messages that had to come again, as an application had not acknowledged them.
+    pub left_unacknowledged: u64,
     /// Faults by kind, in the order of [`Fault::ALL`].
     pub faults: [u64; Fault::ALL.len()],
     /// Packets taken: by the broker or a client, by stage, by type.
@@ -166,6 +171,7 @@ impl Coverage {
             (&mut self.expired_at_client, other.expired_at_client),
             (&mut self.expired_at_broker, other.expired_at_broker),
             (&mut self.counted_down, other.counted_down),
+            (&mut self.left_unacknowledged, other.left_unacknowledged),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -177,6 +183,13 @@ impl Coverage {
         for (sum, more) in cells
             .iter_mut()
             .zip(other.cells.as_flattened().as_flattened())
+        {
+            *sum += more;
+        }
+        let acknowledged = self.acknowledged.as_flattened_mut();
+        for (sum, more) in acknowledged
+            .iter_mut()
+            .zip(other.acknowledged.as_flattened())
         {
             *sum += more;
         }
@@ -217,6 +230,13 @@ impl Coverage {
                 }
             }
         }
+        for (done, counts) in ["acknowledged", "refused"].iter().zip(&self.acknowledged) {
+            for (qos, count) in (1..).zip(counts) {
+                if *count == 0 {
+                    missing.push(format!("a message {done} by its application at QoS {qos}"));
+                }
+            }
+        }
         let others = [
             (self.resumes, "a session resumed"),
             (self.take_overs, "a take-over"),
@@ -225,6 +245,10 @@ impl Coverage {
             (self.repeated, "a PUBLISH sent again"),
             (self.expired_at_client, "a message that expires at a client"),
             (self.expired_at_broker, "a message that expires at a broker"),
+            (
+                self.left_unacknowledged,
+                "a message that was not acknowledged",
+            ),
             (self.counted_down, "a message with less time than at first"),
         ];
         let none = others.iter().filter(|(count, _)| *count == 0);

@@ -18,7 +18,9 @@ impl World<'_> {
             let result = self.actors[client].note_outcome(&event);
             self.check(result);
             match &event {
-                Event::Message { message, dup, .. } => {
+                Event::Message {
+                    message, receipt, ..
+                } => {
                     let version = self.actors[client].plan.version;
                     self.coverage.delivery(version, message.qos());
                     let actor = &mut self.actors[client];
@@ -26,7 +28,7 @@ impl World<'_> {
                     let result = self.oracle.deliver(
                         client,
                         message,
-                        *dup,
+                        *receipt,
                         &mut self.sessions[client],
                         &mut actor.inbox,
                         has_store,
@@ -44,11 +46,14 @@ impl World<'_> {
                         self.check(result);
                     }
                 }
-                Event::Closed {
-                    cause: CloseCause::ProtocolError(error),
-                    ..
-                } => {
-                    self.fail("the broker breaks no rule", format!("c{client}: {error:?}"));
+                Event::Closed { cause, .. } => {
+                    let inbox = &mut self.actors[client].inbox;
+                    let again = inbox.end_connection(&mut self.sessions[client]);
+                    self.coverage.left_unacknowledged += again as u64;
+                    if let CloseCause::ProtocolError(error) = cause {
+                        let text = format!("c{client}: {error:?}");
+                        self.fail("the broker breaks no rule", text);
+                    }
                 }
                 _ => {}
             }

@@ -70,6 +70,8 @@ impl World<'_> {
             for client in 0..self.actors.len() {
                 let all = self.actors[client].behind_len();
                 some |= self.actors[client].store(all) > 0;
+                let random = &mut Random::new(self.plan.seed);
+                some |= self.acknowledge(client, random, usize::MAX);
             }
             some |= self.stored > stored;
             idle = if some { 0 } else { idle + 1 };
@@ -92,6 +94,11 @@ impl World<'_> {
             self.check(result);
             let actor = &self.actors[client];
             let machine = &actor.client;
+            // In a session that is not the one it takes it for, some of it is waited for in vain.
+            let unacknowledged = match self.sessions[client].is_mixed {
+                true => 0,
+                false => machine.unacknowledged_len(),
+            };
             let text = format!(
                 "c{client} {:?}: {}; {} open, must get {:?}",
                 machine.state(),
@@ -103,6 +110,8 @@ impl World<'_> {
                 self.fail("everybody is connected in the end", text);
             } else if actor.open_len() > 0 || machine.waiting_len() + machine.in_flight_len() > 0 {
                 self.fail("everything taken has an outcome", text);
+            } else if actor.inbox.open_len() > 0 || unacknowledged > 0 {
+                self.fail("everything is acknowledged in the end", text);
             } else if !self.sessions[client].must.is_empty() {
                 self.fail("nothing acknowledged is lost", text);
             }

@@ -42,6 +42,7 @@ mod drain;
 mod embed;
 mod finish;
 mod hear;
+mod inbox;
 mod line;
 mod oracle;
 mod packets;

@@ -1,6 +1,6 @@
 //! What has to become of every message.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -8,11 +8,13 @@ use alloc::vec::Vec;
 use mqtt_codec::{Message, ProtocolVersion, QoS};
 
 use super::actor::Actor;
+use super::inbox::{Got, Inbox};
 use super::line::Direction;
 use super::packets::number_of;
 use super::sessions::Session;
 use super::watch::Broken;
 use crate::Timestamp;
+use crate::client::Receipt;
 
 /// Who has published a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,56 +56,12 @@ pub(super) struct Known {
 }
 
 /// What is kept in order: publisher, topic, and the QoS at which it was published and delivered.
-type Lane = (From, String, QoS, QoS);
+pub(super) type Lane = (From, String, QoS, QoS);
 
 /// All messages, by number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Oracle {
     pub(super) messages: Vec<Known>,
-}
-
-/// What one application has got.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Inbox {
-    /// Numbers, and in which of its sessions.
-    seen: BTreeMap<u32, u32>,
-    /// The last that was new, by publisher, topic and QoS.
-    last: BTreeMap<Lane, u32>,
-    /// What a crash would undo: the position that makes it safe, and what was before.
-    undo: Vec<(u64, u32, Lane, Option<u32>, bool)>,
-}
-
-impl Inbox {
-    /// The store has come so far.
-    pub(super) fn keep(&mut self, position: u64) {
-        self.undo.retain(|(at, ..)| *at > position);
-    }
-
-    /// The last QoS 2 message that is not bound to a position yet waits for this one.
-    pub(super) fn bind(&mut self, position: u64) {
-        if let Some(entry) = self.undo.iter_mut().find(|(at, ..)| *at == u64::MAX) {
-            entry.0 = position;
-        }
-    }
-
-    /// Whatever is bound to no position is safe.
-    pub(super) fn keep_unbound(&mut self) {
-        self.undo.retain(|(at, ..)| *at != u64::MAX);
-    }
-
-    /// What was not stored has never happened.
-    pub(super) fn crash(&mut self, session: &mut Session) {
-        while let Some((_, number, key, before, was_due)) = self.undo.pop() {
-            self.seen.remove(&number);
-            match before {
-                Some(before) => self.last.insert(key, before),
-                None => self.last.remove(&key),
-            };
-            if was_due {
-                session.must.insert(number);
-            }
-        }
-    }
 }
 
 impl Oracle {
@@ -298,7 +256,7 @@ impl Oracle {
         &self,
         client: usize,
         message: &Message,
-        dup: bool,
+        receipt: Option<Receipt>,
         session: &mut Session,
         inbox: &mut Inbox,
         has_store: bool,
@@ -310,14 +268,27 @@ impl Oracle {
             return Err(("a message that nobody published", format!("{message:?}")));
         };
         // Only put into words where something is broken: that takes longer than all the rest.
-        let text = || format!("{number} on {topic} at {qos:?} for {client}, dup {dup}: {known:?}");
+        let text = || format!("{number} on {topic} at {qos:?} for {client}: {known:?}");
         if known.topic != topic {
             return Err(("a message keeps its topic", text()));
         }
         if qos > known.qos {
             return Err(("no QoS above that of the publisher", text()));
         }
-        let due = session.must.remove(&number);
+        let got = Got {
+            number,
+            qos,
+            epoch: session.epoch,
+            was_due: session.must.remove(&number),
+            receipt,
+        };
+        if receipt.is_some() {
+            inbox.hold(got);
+        }
+        let may_be_undone = has_store || receipt.is_some();
+        if may_be_undone && qos == QoS::ExactlyOnce {
+            inbox.may_undo(got);
+        }
         if message.retain() {
             // What was kept may come with each subscription.
             return match known.retain {
@@ -331,8 +302,9 @@ impl Oracle {
             return Err(("only to subscribers", text()));
         }
         let before = inbox.seen.insert(number, session.epoch);
+        let was_refused = inbox.refused.remove(&number);
         let is_again = match before {
-            Some(epoch) => !is_shared || epoch == session.epoch,
+            Some(epoch) => !was_refused && (!is_shared || epoch == session.epoch),
             None => false,
         };
         let may_repeat = known.may_repeat || qos == QoS::AtLeastOnce;
@@ -354,8 +326,8 @@ impl Oracle {
             }
             inbox.last.insert(key.clone(), number);
         }
-        if has_store && qos == QoS::ExactlyOnce && before.is_none() {
-            inbox.undo.push((u64::MAX, number, key, last, due));
+        if may_be_undone && qos == QoS::ExactlyOnce && (before.is_none() || was_refused) {
+            inbox.note_new(key, last);
         }
         Ok(())
     }
@@ -390,7 +362,7 @@ mod tests {
         let mut get = |number: u32| {
             let message = Message::new(topic, format!("{number} ")).unwrap();
             let message = message.with_qos(qos);
-            oracle.deliver(1, &message, false, &mut sessions[1], &mut inbox, false)
+            oracle.deliver(1, &message, None, &mut sessions[1], &mut inbox, false)
         };
         get(1)?;
         get(0)

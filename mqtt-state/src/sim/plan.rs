@@ -31,6 +31,8 @@ pub(super) enum Kind {
     SlowReader,
     SlowStore,
     Store,
+    /// An application acknowledges some messages, where that is left to it.
+    Acknowledge,
     CrashBroker,
     CrashClient,
     RestartClient,
@@ -44,7 +46,7 @@ pub(super) enum Kind {
 }
 
 /// How often each kind is chosen, out of the sum of all.
-const WEIGHTS: [(Kind, usize); 24] = [
+const WEIGHTS: [(Kind, usize); 25] = [
     (Kind::Publish, 230),
     (Kind::Subscribe, 50),
     (Kind::Unsubscribe, 8),
@@ -59,6 +61,7 @@ const WEIGHTS: [(Kind, usize); 24] = [
     (Kind::SlowReader, 6),
     (Kind::SlowStore, 6),
     (Kind::Store, 60),
+    (Kind::Acknowledge, 90),
     (Kind::CrashBroker, 4),
     (Kind::CrashClient, 6),
     (Kind::RestartClient, 5),
@@ -223,6 +226,10 @@ fn client_plan(random: &mut Random, tight: bool) -> ClientPlan {
         topic_alias_maximum: random.pick(&[0, 1, 10]),
         outbound_topic_aliases_max: random.pick(&[0, 1, 10]),
         journal: random.chance(50),
+        acknowledge: match random.chance(35) {
+            true => client::Acknowledge::Manual,
+            false => client::Acknowledge::Automatic,
+        },
         ..client::Config::default()
     };
     if tight {

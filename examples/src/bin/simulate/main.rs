@@ -199,6 +199,14 @@ fn report(sum: &mut Sum, elapsed: f64, out: &mut impl Write) -> io::Result<bool>
         "{} messages expired at clients, {} at the broker, {} sent with less time than at first",
         coverage.expired_at_client, coverage.expired_at_broker, coverage.counted_down
     )?;
+    let [accepted, refused] = coverage.acknowledged;
+    writeln!(
+        out,
+        "{} messages acknowledged by applications, {} refused, {} had to come again",
+        accepted.iter().sum::<u64>(),
+        refused.iter().sum::<u64>(),
+        coverage.left_unacknowledged
+    )?;
     writeln!(
         out,
         "{} packets, {} bytes",
