@@ -316,15 +316,11 @@ mod tests {
         let now = Timestamp::from_secs(1);
         for is_stored in [false, true] {
             let plan = ClientPlan {
-                version: ProtocolVersion::V5_0,
                 config: Config {
                     journal: true,
                     ..Config::default()
                 },
-                keep_alive_secs: 0,
-                expiry_secs: u32::MAX,
-                clean: 0,
-                will: None,
+                ..ClientPlan::default()
             };
             let mut actor = Actor::new("c0".into(), plan, now);
             let connect = Connect::new(ProtocolVersion::V5_0, Str::new("c0").unwrap());

@@ -46,6 +46,8 @@ pub(super) struct Known {
     possible: BTreeSet<usize>,
     /// Whose sessions have to get it once its publisher knows that the broker has it.
     due: Vec<(usize, u32)>,
+    /// Those of them that had to get it when it came last.
+    due_last: Vec<(usize, u32)>,
     is_acknowledged: bool,
     /// What its publisher gave it.
     lifetime_secs: Option<u32>,
@@ -81,6 +83,7 @@ impl Oracle {
             placed: Vec::new(),
             possible: BTreeSet::new(),
             due: Vec::new(),
+            due_last: Vec::new(),
             is_acknowledged: false,
             lifetime_secs: None,
             expires_at: None,
@@ -174,6 +177,7 @@ impl Oracle {
         known.was_repeated |= !is_first;
         known.has_come = true;
         known.is_routed = true;
+        known.due_last.clear();
         for (client, session) in sessions.iter().enumerate() {
             if session.may_get(&known.topic) {
                 known.possible.insert(client);
@@ -188,8 +192,11 @@ impl Oracle {
             // At QoS 2 a repetition goes to nobody.
             let is_repetition = is_again && known.qos == QoS::ExactlyOnce;
             let is_sure = !known.is_uncertain && !is_repetition;
-            if qos > QoS::AtMostOnce && is_sure && !known.due.contains(&due) {
-                known.due.push(due);
+            if qos > QoS::AtMostOnce && is_sure {
+                known.due_last.push(due);
+                if !known.due.contains(&due) {
+                    known.due.push(due);
+                }
             }
         }
     }
@@ -215,7 +222,7 @@ impl Oracle {
                 && !actors[client].inbox.seen.contains_key(&number)
                 && !session.is_waived(&known.topic, number);
             if is_there {
-                if none_matched {
+                if none_matched && known.due_last.contains(&(client, epoch)) {
                     let text = format!("{number} on {}: {session:?}", known.topic);
                     return Err(("no matching subscribers is the truth", text));
                 }
@@ -336,6 +343,7 @@ impl Oracle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::plan::ClientPlan;
 
     /// Client 0 publishes 0 and 1 at QoS 1, and client 1 gets 1 before 0, which the broker has taken
     /// again after a crash.
@@ -366,6 +374,24 @@ mod tests {
         };
         get(1)?;
         get(0)
+    }
+
+    #[test]
+    fn nobody_matches_a_message_that_comes_again_when_its_publisher_keeps_its_own_back() {
+        let (topic, qos, now) = ("t", QoS::AtLeastOnce, Timestamp::ZERO);
+        for (no_local, is_right) in [(true, true), (false, false)] {
+            let mut oracle = Oracle::default();
+            let mut sessions = [Session::new()];
+            let number = oracle.add(From::Client(0), topic, qos, false);
+            for no_local in [false, no_local] {
+                sessions[0].subscribe(topic, qos, no_local);
+                sessions[0].suback(topic, Some(qos));
+                oracle.route(number, &sessions);
+            }
+            let actors = [Actor::new("c0".into(), ClientPlan::default(), now)];
+            let result = oracle.acknowledge(number, now, &mut sessions, &actors, true);
+            assert_eq!(result.is_ok(), is_right, "{result:?}");
+        }
     }
 
     #[test]

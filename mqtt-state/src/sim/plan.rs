@@ -117,6 +117,20 @@ pub(super) struct ClientPlan {
     pub(super) will: Option<WillPlan>,
 }
 
+#[cfg(test)]
+impl Default for ClientPlan {
+    fn default() -> Self {
+        Self {
+            version: ProtocolVersion::V5_0,
+            config: client::Config::default(),
+            keep_alive_secs: 0,
+            expiry_secs: u32::MAX,
+            clean: 0,
+            will: None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WillPlan {
     pub(super) qos: QoS,
