@@ -26,8 +26,6 @@ struct Subscription {
     no_local: bool,
     /// The last SUBACK was sent, and no UNSUBSCRIBE has come.
     is_sure: bool,
-    /// SUBSCRIBE packets without their SUBACK.
-    pending: u32,
 }
 
 /// The session of one client, as the standard has it.
@@ -45,6 +43,8 @@ pub(super) struct Session {
     /// Sessions of this client so far.
     pub(super) epoch: u32,
     subscriptions: BTreeMap<String, Subscription>,
+    /// SUBSCRIBE packets without their SUBACK, by filter; an UNSUBSCRIBE between them changes nothing.
+    pending: BTreeMap<String, u32>,
     /// What may be subscribed to all the same, as a crash may bring it back.
     ghosts: BTreeSet<String>,
     /// Acknowledged towards their publishers, and not delivered.
@@ -68,6 +68,7 @@ impl Session {
             is_stored: true,
             epoch: 0,
             subscriptions: BTreeMap::new(),
+            pending: BTreeMap::new(),
             ghosts: BTreeSet::new(),
             must: BTreeSet::new(),
             unexplained: false,
@@ -146,9 +147,7 @@ impl Session {
         if self.line == Some(line) {
             self.line = None;
             self.is_stored = false;
-            for subscription in self.subscriptions.values_mut() {
-                subscription.pending = 0;
-            }
+            self.pending.clear();
             self.expires = match self.expiry_secs {
                 u32::MAX => None,
                 secs => Some(now.plus_secs(secs)),
@@ -193,12 +192,11 @@ impl Session {
     }
 
     pub(super) fn subscribe(&mut self, filter: &str, qos: QoS, no_local: bool) {
-        let before = self.subscriptions.get(filter);
+        *self.pending.entry(String::from(filter)).or_default() += 1;
         let subscription = Subscription {
             qos,
             no_local,
             is_sure: false,
-            pending: before.map_or(0, |before| before.pending) + 1,
         };
         self.subscriptions
             .insert(String::from(filter), subscription);
@@ -206,10 +204,13 @@ impl Session {
     }
 
     pub(super) fn suback(&mut self, filter: &str, granted: Option<QoS>) {
+        let pending = self.pending.get_mut(filter).map_or(0, |pending| {
+            *pending = pending.saturating_sub(1);
+            *pending
+        });
         match (self.subscriptions.get_mut(filter), granted) {
             (Some(subscription), Some(qos)) => {
-                subscription.pending = subscription.pending.saturating_sub(1);
-                if subscription.pending == 0 {
+                if pending == 0 {
                     subscription.qos = qos;
                     subscription.is_sure = true;
                 }
@@ -452,5 +453,23 @@ impl Wills {
                 _ => Fate::Perhaps,
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_granted_before_an_unsubscribe_says_nothing_of_what_follows_it() {
+        let mut session = Session::new();
+        session.subscribe("t", QoS::AtLeastOnce, false);
+        session.unsubscribe("t");
+        session.subscribe("t", QoS::AtMostOnce, false);
+        session.suback("t", Some(QoS::AtLeastOnce));
+        session.unsuback("t");
+        assert_eq!(session.sure().count(), 0);
+        session.suback("t", Some(QoS::AtMostOnce));
+        assert_eq!(session.sure().collect::<Vec<_>>(), ["t"]);
     }
 }
