@@ -429,8 +429,13 @@ impl Broker {
         let key = connection.session;
         let session = key.and_then(|key| self.sessions.get(key));
         let session = session.map(|entry| &entry.session);
-        if let Some(position) = connection.link.held_position(session) {
-            self.store.journal.wait(position, id);
+        match connection.link.held_position(session) {
+            // It was stored while there was no room to send it, and the session has not been told.
+            Some(position) if position <= self.store.journal.stored() => {
+                self.connections.mark_ready(id);
+            }
+            Some(position) => self.store.journal.wait(position, id),
+            None => {}
         }
     }
 }
