@@ -29,8 +29,6 @@
 //! **payloads**, in plain text or in hexadecimal digits; sessions and messages that were restored; the
 //! whole `Config` with its seed. Of what came out: what `Debug` shows, which has neither passwords nor
 //! payloads, and a digest of all of it. Give a log only to whom you would give all of that.
-//! [`redact`] makes another one of it that shows the same behaviour without payloads, passwords and
-//! authentication data. Client identifiers, user names, topics, addresses and user properties stay.
 //!
 //! # The form
 //!
