@@ -229,6 +229,9 @@ impl Output for Pieces {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+    use std::format;
+
     use super::*;
 
     fn pieces() -> Pieces {
@@ -278,5 +281,19 @@ mod tests {
         assert_eq!(pieces.chunks().collect::<Vec<_>>().concat(), b"gHi");
         pieces.advance(99);
         assert!(pieces.is_empty(), "no more than there is");
+    }
+
+    #[test]
+    fn what_is_written_at_once_is_every_piece_that_has_room() {
+        let pieces = pieces();
+        for room in 0..=7 {
+            let mut places = vec![std::io::IoSlice::new(&[]); room];
+            let count = pieces.chunks_vectored(&mut places);
+            assert_eq!(count, room.min(5));
+            let all: Vec<u8> = places.iter().flat_map(|place| place.to_vec()).collect();
+            let expected: Vec<u8> = pieces.chunks().take(room).flatten().copied().collect();
+            assert_eq!(all, expected, "{room}");
+        }
+        assert_eq!(format!("{pieces:?}"), "Pieces { len: 8, shared: 3 }");
     }
 }

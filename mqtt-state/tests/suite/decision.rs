@@ -762,3 +762,114 @@ fn a_publish_that_is_not_allowed_is_acknowledged_as_usual_in_3_1_1() {
         assert_eq!(hall.hear(subscriber), [""; 0], "{qos}");
     }
 }
+
+/// Each question that nobody answers is denied when its time is over, and only then.
+#[test]
+fn every_kind_of_question_is_denied_in_time() {
+    let mut hall = Hall::new(V5_0, ALL);
+    let id = hall.open();
+    hall.say(id, connect(V5_0, "c"));
+    let decision = only(&hall.connects());
+    let now = hall.peer.now;
+    let allowed = { &mut hall.broker }.decide_connect(now, decision, ConnectAnswer::Allow);
+    assert_eq!(
+        (allowed, hall.hear(id)),
+        (Ok(()), vec!["CONNACK 00".into()])
+    );
+    // A message, and a subscription behind it.
+    hall.say(id, publish("t", "x", QoS::AtLeastOnce, 7));
+    hall.subscribe(id, &[want("a", QoS::AtMostOnce)]);
+    hall.pass(4);
+    assert_eq!(hall.hear(id), [""; 0]);
+    hall.pass(1);
+    assert_eq!(hall.hear(id), ["PUBACK 7 87", "SUBACK 1 87"]);
+    // A subscription alone, and a message behind it.
+    hall.subscribe(id, &[want("a", QoS::AtMostOnce)]);
+    hall.say(id, publish("t", "x", QoS::ExactlyOnce, 8));
+    hall.pass(4);
+    assert_eq!(hall.hear(id), [""; 0]);
+    hall.pass(1);
+    assert_eq!(hall.hear(id), ["SUBACK 1 87", "PUBREC 8 87"]);
+    assert_eq!(
+        (
+            hall.broker.undecided_len(),
+            hall.broker.stats().subscriptions
+        ),
+        (0, 0)
+    );
+}
+
+/// What was granted is taken away where nobody answers the question whether it still is.
+#[test]
+fn a_subscription_that_is_asked_about_again_ends_without_an_answer() {
+    let mut hall = Hall::new(V5_0, Ask::default());
+    let id = hall.joined("c");
+    let filters = ["a", "b"].map(|text| want(text, QoS::AtMostOnce));
+    hall.subscribe(id, &filters);
+    hall.hear(id);
+    hall.events();
+    let now = hall.peer.now;
+    assert_eq!(hall.broker.reauthorize(now, "nobody"), 0);
+    assert_eq!(hall.broker.reauthorize(now, "c"), 2);
+    let grant = SubscribeAnswer::Grant(Grant::default());
+    let first = hall.subscribes()[0];
+    assert_eq!(hall.broker.decide_subscribe(now, first, grant), Ok(()));
+    hall.pass(5);
+    assert_eq!(
+        (
+            hall.broker.undecided_len(),
+            hall.broker.stats().subscriptions
+        ),
+        (0, 1)
+    );
+}
+
+/// A will may be replaced, or dropped, and nobody's answer is no.
+#[test]
+fn a_will_may_be_replaced_dropped_or_forgotten() {
+    let ask = Ask {
+        publish: true,
+        ..Ask::default()
+    };
+    let other = Message::new("t/other", "z").unwrap();
+    let rows = [
+        (Some(PublishAnswer::Allow), "PUBLISH t/a=gone q0", true),
+        (
+            Some(PublishAnswer::AllowAs(other)),
+            "PUBLISH t/other=z q0",
+            true,
+        ),
+        (Some(PublishAnswer::Drop), "", false),
+        (None, "", false),
+    ];
+    for (answer, delivered, is_sent) in rows {
+        let mut hall = Hall::new(V5_0, ask);
+        let subscriber = hall.joined("subscriber");
+        hall.subscribe(subscriber, &[want("t/#", QoS::AtMostOnce)]);
+        hall.hear(subscriber);
+        let id = hall.open();
+        let mut login: Connect<'_> = connect(V5_0, "c");
+        login.will = Some(Will::new(name("t/a"), Binary::new(b"gone").unwrap()));
+        hall.ask(id, login);
+        hall.broker.handle_close(hall.peer.now, id);
+        let decision = only(&hall.publishes());
+        let row = format!("{answer:?}");
+        if let Some(answer) = answer {
+            let now = hall.peer.now;
+            assert_eq!(
+                hall.broker.decide_publish(now, decision, answer),
+                Ok(()),
+                "{row}"
+            );
+        } else {
+            hall.pass(5);
+        }
+        assert_eq!(hall.hear(subscriber).join(" "), delivered, "{row}");
+        let told = hall
+            .events()
+            .iter()
+            .any(|event| matches!(event, Event::WillPublished { .. }));
+        assert_eq!(told, is_sent, "{row}");
+        assert_eq!(hall.broker.undecided_len(), 0, "{row}");
+    }
+}

@@ -168,3 +168,112 @@ fn faults_have_a_sentence_a_reason_code_and_their_statements() {
         );
     }
 }
+
+/// Why a command was not carried out, for each command and each reason.
+#[test]
+fn every_refusal_of_a_command_is_a_sentence() {
+    use mqtt_codec::EncodeError::PacketTooLarge;
+    use mqtt_state::client::{
+        AckError, AuthenticateError, ConnectError, DisconnectError, PublishErrorKind, RequestError,
+        RestoreError,
+    };
+    let too_large = PacketTooLarge { size: 7 };
+    #[rustfmt::skip]
+    let rows: [(&dyn core::fmt::Display, &str); 51] = [
+        (&ConnectError::AlreadyConnected, "a connection exists already"),
+        (&ConnectError::EventsFull, "too many events wait to be fetched"),
+        (&ConnectError::Encode(too_large), "CONNECT: a packet of 7 bytes is too large"),
+        (&DisconnectError::NotConnected, "there is no connection"),
+        (&DisconnectError::SessionExpiryRaised, "the session expiry cannot be raised after CONNECT had none"),
+        (&AuthenticateError::NoMethod, "CONNECT had no authentication method"),
+        (&AuthenticateError::NotAsked, "the server has not asked"),
+        (&AuthenticateError::Busy, "an authentication goes on already"),
+        (&AuthenticateError::NotConnected, "not connected"),
+        (&AuthenticateError::Encode(too_large), "AUTH: a packet of 7 bytes is too large"),
+        (&PublishErrorKind::QueueFull, "the queue of waiting messages is full"),
+        (&PublishErrorKind::TooLarge { packet_size_max: 9 }, "the packet would be larger than the 9 bytes that the server takes"),
+        (&PublishErrorKind::QoSNotSupported { maximum: QoS::AtLeastOnce }, "the server takes at most QoS 1"),
+        (&PublishErrorKind::RetainNotSupported, "the server does not retain messages"),
+        (&PublishErrorKind::SubscriptionIds, "only a server may send subscription identifiers"),
+        (&RequestError::NotConnected, "not connected"),
+        (&RequestError::Filters, "the request has no filter"),
+        (&RequestError::SharedWithNoLocal, "a shared subscription cannot have No Local"),
+        (&RequestError::WildcardSubscriptionsNotSupported, "the server takes no wildcard subscriptions"),
+        (&RequestError::SubscriptionIdsNotSupported, "the server takes no subscription identifiers"),
+        (&RequestError::SharedSubscriptionsNotSupported, "the server takes no shared subscriptions"),
+        (&RequestError::TooManySubscriptions, "more subscriptions than this client keeps"),
+        (&RequestError::PacketIdsExhausted, "all packet identifiers are in use"),
+        (&RequestError::Busy, "too much waits for the server to read or to answer"),
+        (&RequestError::Encode(too_large), "a packet of 7 bytes is too large"),
+        (&RestoreError::UnknownForm { form: 9 }, "form 9 of a session is not known"),
+        (&RestoreError::PacketIdTwice, "a packet identifier stands twice"),
+        (&RestoreError::Token, "a token stands twice or was never given out"),
+        (&RestoreError::QoS0InFlight, "a message in flight has QoS 0"),
+        (&RestoreError::TooMuch, "more messages than are kept"),
+        (&RestoreError::Subscriptions, "an invalid filter, or one twice, or too many of them"),
+        (&RestoreError::SubscriptionIds, "a message has subscription identifiers, which only a server may send"),
+        (&AckError::Stale, "the message is not waiting for an acknowledgement"),
+        (&AckError::NotInVersion, "3.1.1 knows no refusal of a message"),
+        (&AckError::NotARefusal, "the reason code is a success"),
+        (&AckError::NotASuccess, "the reason code is that of a refusal"),
+        (&AckError::NotAccepted, "the client has not been accepted"),
+        (&CommandError::WrongState, "the connection is not in a state for this command"),
+        (&CommandError::ClientId, "the assigned client identifier is no string of MQTT"),
+        (&CommandError::Text, "a text is no string of MQTT"),
+        (&CommandError::Answered, "the request was answered before"),
+        (&CommandError::Reasons, "the reason codes do not fit the request"),
+        (&CommandError::AnswerTooLarge, "the answer is larger than the client takes"),
+        (&broker::RestoreError::OtherKind, "the value is none that its key can have"),
+        (&broker::RestoreError::Missing, "it refers to something that is not there"),
+        (&broker::RestoreError::Twice, "it stands twice"),
+        (&broker::RestoreError::Limit, "there is no room for it"),
+        (&broker::RestoreError::Filter, "its filter is none"),
+        (&broker::RestoreError::State, "its state does not go with its QoS"),
+        (&broker::Stale, "the decision is not waited for any more"),
+        (&AcceptError::TooManyConnections, "too many connections"),
+    ];
+    for (error, expected) in rows {
+        assert_eq!(error.to_string(), expected);
+    }
+    let mut connection = Connection::new(Timestamp::ZERO, ServerConfig::default());
+    let refused = connection.accept(Timestamp::ZERO, Acceptance::default());
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "the connection is not in a state for this command"
+    );
+}
+
+/// What a machine waits for, in one sentence.
+#[test]
+fn explanations_say_what_is_waited_for() {
+    use mqtt_state::{InputWaits as Input, OutputWaits as Output};
+    let mut explanation = Client::new(Config::default()).explain();
+    (explanation.waiting_len, explanation.in_flight_len) = (3, 2);
+    explanation.send_quota = 4;
+    explanation.timeout = None;
+    let front = "3 messages wait, 2 are in flight, 4 more may go";
+    #[rustfmt::skip]
+    let rows = [
+        (None, None, ""),
+        (Some(Output::ForConnection), None, "; there is no connection"),
+        (Some(Output::ForAcknowledgement), None, "; the peer has to acknowledge first"),
+        (Some(Output::ForPoll), None, "; output has to be polled"),
+        (Some(Output::ForStore), None, "; the journal has to be stored first"),
+        (Some(Output::ForEvents), None, "; events have to be fetched first"),
+        (None, Some(Input::ForEvents), "; no input is taken until events are fetched"),
+        (None, Some(Input::ForJournal), "; no input is taken until the journal is fetched"),
+        (None, Some(Input::ForAnswers), "; no input is taken until the peer reads its answers"),
+        (None, Some(Input::ForDecision), "; no input is taken until what was asked is decided"),
+        (None, Some(Input::ForTime), "; no input is taken because it came too fast"),
+        (None, Some(Input::ForAcknowledgement), "; no input is taken until messages are acknowledged"),
+        (None, Some(Input::ForReceivers), "; no input is taken until a message has reached all who get it"),
+        (Some(Output::ForPoll), Some(Input::ForEvents), "; output has to be polled; no input is taken until events are fetched"),
+    ];
+    for (output, input, expected) in rows {
+        (explanation.output, explanation.input) = (output, input);
+        assert_eq!(
+            explanation.to_string(),
+            format!("{front}{expected}; no deadline")
+        );
+    }
+}
