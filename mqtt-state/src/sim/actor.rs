@@ -171,12 +171,7 @@ impl Actor {
     /// Takes what the client has to say to its store. The QoS 2 messages that the application has got
     /// before are stored with what comes of them.
     pub(super) fn follow(&mut self) {
-        let Some(store) = &mut self.store else {
-            if self.client.state() == State::Connected {
-                self.inbox.keep_answered();
-            }
-            return;
-        };
+        let Some(store) = &mut self.store else { return };
         while let Some(entry) = self.client.poll_journal() {
             match entry.record {
                 Record::Received { .. } => self.inbox.bind(entry.position()),

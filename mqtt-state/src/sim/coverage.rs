@@ -121,6 +121,10 @@ pub struct Coverage {
     pub acknowledged: [[u64; 2]; 2],
     /// Messages that had to come again, as an application had not acknowledged them.
     pub left_unacknowledged: u64,
+    /// Messages that a member of a group has got, by QoS.
+    pub turns: [u64; 3],
+    /// Messages of a group that went to another member, as the session of the first has ended.
+    pub turns_again: u64,
     /// Faults by kind, in the order of [`Fault::ALL`].
     pub faults: [u64; Fault::ALL.len()],
     /// Packets taken: by the broker or a client, by stage, by type.
@@ -172,6 +176,7 @@ impl Coverage {
             (&mut self.expired_at_broker, other.expired_at_broker),
             (&mut self.counted_down, other.counted_down),
             (&mut self.left_unacknowledged, other.left_unacknowledged),
+            (&mut self.turns_again, other.turns_again),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -184,6 +189,9 @@ impl Coverage {
             .iter_mut()
             .zip(other.cells.as_flattened().as_flattened())
         {
+            *sum += more;
+        }
+        for (sum, more) in self.turns.iter_mut().zip(other.turns) {
             *sum += more;
         }
         let acknowledged = self.acknowledged.as_flattened_mut();
@@ -237,6 +245,11 @@ impl Coverage {
                 }
             }
         }
+        for (qos, count) in self.turns.iter().enumerate() {
+            if *count == 0 {
+                missing.push(format!("a message of a group at QoS {qos}"));
+            }
+        }
         let others = [
             (self.resumes, "a session resumed"),
             (self.take_overs, "a take-over"),
@@ -248,6 +261,10 @@ impl Coverage {
             (
                 self.left_unacknowledged,
                 "a message that was not acknowledged",
+            ),
+            (
+                self.turns_again,
+                "a message of a group that changes its member",
             ),
             (self.counted_down, "a message with less time than at first"),
         ];

@@ -25,6 +25,13 @@ impl World<'_> {
                     self.coverage.delivery(version, message.qos());
                     let actor = &mut self.actors[client];
                     let has_store = actor.has_store();
+                    if let Some(number) = super::packets::number_of(message.payload()) {
+                        self.group.settle(number);
+                    }
+                    if super::group::is_shared(message.topic().as_str()) {
+                        let qos = usize::from(u8::from(message.qos()));
+                        self.coverage.turns[qos] += 1;
+                    }
                     let result = self.oracle.deliver(
                         client,
                         message,
@@ -193,6 +200,8 @@ impl World<'_> {
                 let last = oracle.messages.len() as u32;
                 let is_it = |number| oracle.get(number).is_some_and(|it| it.topic == topic);
                 self.sessions[client].waive(&topic, last, is_it);
+                self.group.waive(is_it);
+                self.oracle.waive_group(&topic);
             }
             // Where it was asked for, what counts is when.
             Event::WillPublished { topic, .. } if !self.config.ask.publish => {
@@ -203,6 +212,7 @@ impl World<'_> {
                     return;
                 };
                 self.sessions[client].end(self.now);
+                self.group.end_session(&mut self.oracle, &self.sessions);
                 let result = self.wills.end_session(client);
                 self.check(result);
             }
@@ -230,9 +240,11 @@ impl World<'_> {
         let result = session.connect(self.now, number, clean_start, expiry_secs, present);
         self.check(result);
         if !present {
+            self.group.end_session(&mut self.oracle, &self.sessions);
             self.flights[client].forget_all();
         } else if self.actors[client].epoch() != self.sessions[client].epoch {
             self.sessions[client].mix();
+            self.group.forget();
         }
         let epoch = self.sessions[client].epoch;
         if let Some(line) = self.lines.iter_mut().find(|line| line.id == connection) {

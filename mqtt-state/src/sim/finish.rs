@@ -4,8 +4,10 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::actor::Actor;
 use super::random::Random;
 use super::world::World;
+use crate::broker::WhenFull;
 use crate::client::State;
 
 /// Rounds in which all of it has to be done.
@@ -106,7 +108,10 @@ impl World<'_> {
                 actor.open_len(),
                 self.sessions[client].must,
             );
-            if machine.state() != State::Connected {
+            if machine.state() != State::Connected && self.puts_out() {
+                // What it sends itself fills its queue each time that it comes, and it is put out.
+                return;
+            } else if machine.state() != State::Connected {
                 self.fail("everybody is connected in the end", text);
             } else if actor.open_len() > 0 || machine.waiting_len() + machine.in_flight_len() > 0 {
                 self.fail("everything taken has an outcome", text);
@@ -116,6 +121,8 @@ impl World<'_> {
                 self.fail("nothing acknowledged is lost", text);
             }
         }
+        let result = self.group.check_end(self.now, &self.oracle);
+        self.check(result);
         let retained = self.broker.stats().retained;
         let messages = self.broker.stats().messages;
         if messages != retained {
@@ -130,9 +137,16 @@ impl World<'_> {
         }
     }
 
+    /// Whether the broker ends connections of clients with very few messages that wait.
+    fn puts_out(&self) -> bool {
+        let config = &self.config;
+        config.when_full == WhenFull::Disconnect && config.server.waiting_len_max <= 5
+    }
+
     /// Whoever does nothing stays connected.
     fn rest(&mut self) {
-        if self.failure.is_some() {
+        let is_out = |actor: &Actor| actor.client.state() != State::Connected;
+        if self.failure.is_some() || self.actors.iter().any(is_out) {
             return;
         }
         let end = self.now + Duration::from_secs(300);

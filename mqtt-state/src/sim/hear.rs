@@ -46,6 +46,16 @@ impl World<'_> {
                     {
                         actor.flights.forget_all();
                     }
+                    if let Seen::Ack {
+                        kind: AckKind::PubRec,
+                        id,
+                        ..
+                    } = &seen
+                        && let Some(number) = line.got.get(id)
+                        && !actor.has_store()
+                    {
+                        actor.inbox.keep_sent(*number);
+                    }
                     let way = &mut line.up.way;
                     way.send(line.number, &seen, size, &mut actor.flights, own)
                 }
@@ -84,6 +94,12 @@ impl World<'_> {
                     .send(now, direction, number, dup, expiry_secs, version);
                 self.coverage.counted_down += u64::from(result == Ok(true));
                 self.check(result.map(|_| ()));
+                let (client, stage) = (self.lines[place].client, self.lines[place].stage);
+                if direction == Direction::Down && stage != Stage::Ending {
+                    let result = self.oracle.take_turn(number, client, &self.sessions);
+                    self.coverage.turns_again += u64::from(result == Ok(true));
+                    self.check(result.map(|_| ()));
+                }
             }
             if direction == Direction::Down {
                 self.broker_has_sent(place, &seen);
@@ -126,6 +142,7 @@ impl World<'_> {
                     self.now,
                     &mut self.sessions,
                     &self.actors,
+                    &mut self.group,
                     none_matched,
                 );
                 self.check(result);
@@ -191,6 +208,8 @@ impl World<'_> {
                     if let Some(id) = id {
                         line.taken.insert(id, number);
                     }
+                    let is_held = self.config.ask.subscribe && !line.subscribes.is_empty();
+                    self.oracle.come(number, is_held);
                     if self.sessions[client].is_mixed {
                         self.oracle.doubt(number);
                     }
@@ -231,6 +250,14 @@ impl World<'_> {
                 continue;
             }
             line.up.way.hear(&seen, &mut actor.flights);
+            if let Seen::Publish {
+                id: Some(id),
+                number: Some(number),
+                ..
+            } = seen
+            {
+                line.got.insert(id, number);
+            }
             if let Seen::ConnAck {
                 is_accepted: true,
                 session_present,

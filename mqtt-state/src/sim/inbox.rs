@@ -123,12 +123,10 @@ impl Inbox {
             .retain(|undo| undo.position.is_some() || undo.got.receipt.is_some());
     }
 
-    /// Nothing follows a session in a store: whatever is acknowledged is safe with the machine, in the
-    /// order in which it came.
-    pub(super) fn keep_answered(&mut self) {
-        let answered = self.undo.iter().take_while(|undo| undo.is_answered);
-        let len = answered.count();
-        self.undo.drain(..len);
+    /// Nothing follows a session in a store: whatever is acknowledged is safe with the machine.
+    pub(super) fn keep_sent(&mut self, number: u32) {
+        self.undo
+            .retain(|undo| undo.position.is_some() || undo.got.number != number);
     }
 
     /// A connection is over: what was not acknowledged comes again at QoS 1. Answers how many that are.
@@ -160,7 +158,9 @@ impl Inbox {
                     None => self.last.remove(&lane),
                 };
             }
-            let is_again = undo.got.is_due_again(session);
+            // What was acknowledged may be known to the other side, where no store says so.
+            let is_open = undo.position.is_some() || !undo.is_answered;
+            let is_again = is_open && undo.got.is_due_again(session);
             again += usize::from(is_again && undo.got.receipt.is_some());
         }
         again

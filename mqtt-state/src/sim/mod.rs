@@ -24,7 +24,8 @@
 //! publisher, topic and QoS; packet identifiers, DUP, Receive Maximum, Maximum Packet Size and topic
 //! aliases in every packet that leaves a machine; nothing after the last packet; wills exactly when they
 //! are due; session present is the truth; sessions that end when they have to and not before;
-//! subscriptions that were granted stay; nobody gets what he has not subscribed to. In the end: nothing
+//! subscriptions that were granted stay; nobody gets what he has not subscribed to; of a group one member gets a message;
+//! nothing is sent that has expired. In the end: nothing
 //! that was acknowledged is lost, every message that was taken has one outcome, no queue holds
 //! anything, and who does nothing stays connected.
 
@@ -41,6 +42,7 @@ mod coverage;
 mod drain;
 mod embed;
 mod finish;
+mod group;
 mod hear;
 mod inbox;
 mod line;

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use mqtt_codec::{Message, ProtocolVersion, QoS};
 
 use super::actor::Actor;
+use super::group::{self, Group};
 use super::inbox::{Got, Inbox};
 use super::line::Direction;
 use super::packets::number_of;
@@ -46,6 +47,16 @@ pub(super) struct Known {
     possible: BTreeSet<usize>,
     /// Whose sessions have to get it once its publisher knows that the broker has it.
     due: Vec<(usize, u32)>,
+    /// It has come last behind something that waited for an answer, and may have been dropped with it.
+    is_held: bool,
+    /// That was so at some time.
+    was_held: bool,
+    /// How often it went on from the broker.
+    turns: usize,
+    /// To whom it was sent as a message of a group, in which sessions.
+    pub(super) holders: Vec<(usize, u32)>,
+    /// A member of the group had to get it when it came last.
+    is_due_to_group: bool,
     /// Those of them that had to get it when it came last.
     due_last: Vec<(usize, u32)>,
     is_acknowledged: bool,
@@ -83,6 +94,11 @@ impl Oracle {
             placed: Vec::new(),
             possible: BTreeSet::new(),
             due: Vec::new(),
+            is_held: false,
+            was_held: false,
+            turns: 0,
+            holders: Vec::new(),
+            is_due_to_group: false,
             due_last: Vec::new(),
             is_acknowledged: false,
             lifetime_secs: None,
@@ -163,6 +179,16 @@ impl Oracle {
         self.messages.get(usize::try_from(number).ok()?)
     }
 
+    /// A message has come, and waits or not behind what has to be answered first.
+    pub(super) fn come(&mut self, number: u32, is_held: bool) {
+        if let Some(known) = self.messages.get_mut(number as usize) {
+            known.is_held = is_held;
+            known.was_held |= is_held;
+            // At QoS 2 it may go on now or the next time, and to those of now or of then.
+            known.is_uncertain |= is_held && known.qos == QoS::ExactlyOnce;
+        }
+    }
+
     /// The broker takes a message, or decides that it goes on.
     pub(super) fn route(&mut self, number: u32, sessions: &[Session]) {
         let Some(known) = self.messages.get_mut(number as usize) else {
@@ -176,8 +202,16 @@ impl Oracle {
         let is_first = !known.has_come;
         known.was_repeated |= !is_first;
         known.has_come = true;
-        known.is_routed = true;
+        known.is_routed = !known.is_held;
         known.due_last.clear();
+        known.turns += 1;
+        // One that comes again may be known to the broker, and dropped before.
+        known.is_due_to_group = (known.turns == 1 || known.is_due_to_group)
+            && group::is_shared(&known.topic)
+            && known.qos > QoS::AtMostOnce
+            && !known.is_uncertain
+            && !known.is_held
+            && group::is_certain(sessions, &known.topic);
         for (client, session) in sessions.iter().enumerate() {
             if session.may_get(&known.topic) {
                 known.possible.insert(client);
@@ -186,12 +220,12 @@ impl Oracle {
             let has_to = session.has_to_get(&known.topic, is_own);
             let qos = has_to.map_or(QoS::AtMostOnce, |qos| qos.min(known.qos));
             let due = (client, session.epoch);
-            if is_first && qos > QoS::AtMostOnce {
+            if is_first && !known.is_held && qos > QoS::AtMostOnce {
                 known.placed.push(due);
             }
             // At QoS 2 a repetition goes to nobody.
             let is_repetition = is_again && known.qos == QoS::ExactlyOnce;
-            let is_sure = !known.is_uncertain && !is_repetition;
+            let is_sure = !known.is_uncertain && !known.is_held && !is_repetition;
             if qos > QoS::AtMostOnce && is_sure {
                 known.due_last.push(due);
                 if !known.due.contains(&due) {
@@ -208,6 +242,7 @@ impl Oracle {
         now: Timestamp,
         sessions: &mut [Session],
         actors: &[Actor],
+        group: &mut Group,
         none_matched: bool,
     ) -> Result<(), Broken> {
         let Some(known) = self.messages.get_mut(number as usize) else {
@@ -215,9 +250,21 @@ impl Oracle {
         };
         known.is_acknowledged = true;
         let has_expired = known.expires.iter().any(|at| *at <= now);
+        if core::mem::take(&mut known.is_due_to_group) && !has_expired {
+            // Where there was no room nobody has it, and the broker has said so.
+            let has_it = |actor: &Actor| actor.inbox.seen.contains_key(&number);
+            let is_certain = group::is_certain(sessions, &known.topic);
+            if is_certain && !none_matched && !actors.iter().any(has_it) {
+                group.owe(number);
+            }
+        }
         for (client, epoch) in core::mem::take(&mut known.due) {
             let session = &mut sessions[client];
+            // A fan-out that goes on later finds what somebody is subscribed to by then.
+            let is_own = known.from == From::Client(client);
+            let is_wanted = session.has_to_get(&known.topic, is_own);
             let is_there = session.epoch == epoch
+                && is_wanted > Some(QoS::AtMostOnce)
                 && !has_expired
                 && !actors[client].inbox.seen.contains_key(&number)
                 && !session.is_waived(&known.topic, number);
@@ -243,7 +290,56 @@ impl Oracle {
     pub(super) fn refuse(&mut self, number: u32) {
         if let Some(known) = self.messages.get_mut(number as usize) {
             known.due.clear();
+            known.is_due_to_group = false;
         }
+    }
+
+    /// Messages of this topic are dropped: of a group nobody may get them.
+    pub(super) fn waive_group(&mut self, topic: &str) {
+        for known in self
+            .messages
+            .iter_mut()
+            .filter(|known| known.topic == topic)
+        {
+            known.is_due_to_group = false;
+        }
+    }
+
+    /// A session has ended, before some publishers were answered: what it was to get as a member of a
+    /// group goes to another one only where there is one.
+    pub(super) fn end_member(&mut self, sessions: &[Session]) {
+        for known in &mut self.messages {
+            known.is_due_to_group = known.is_due_to_group
+                && known.holders.is_empty()
+                && group::is_certain(sessions, &known.topic);
+        }
+    }
+
+    /// A message of a group is sent to one of its members. Answers whether it was sent to another one
+    /// before.
+    // [5:MQTT-4.8.2-4]
+    pub(super) fn take_turn(
+        &mut self,
+        number: u32,
+        client: usize,
+        sessions: &[Session],
+    ) -> Result<bool, Broken> {
+        let known = self.messages.get_mut(number as usize);
+        let Some(known) = known.filter(|known| group::is_shared(&known.topic)) else {
+            return Ok(false);
+        };
+        let holder = (client, sessions[client].epoch);
+        if known.holders.contains(&holder) {
+            return Ok(false);
+        }
+        known.holders.push(holder);
+        let holders = known.holders.iter();
+        let alive = holders.filter(|(client, epoch)| sessions[*client].epoch == *epoch);
+        if alive.count() > known.turns {
+            let text = format!("{number} for {client}: {known:?}");
+            return Err(("a message of a group goes to one of its members", text));
+        }
+        Ok(known.holders.iter().any(|(other, _)| *other != client))
     }
 
     /// What the broker has not acknowledged it may have forgotten.
@@ -254,6 +350,7 @@ impl Oracle {
                 known.is_uncertain |= known.is_routed && known.qos == QoS::ExactlyOnce;
                 known.is_routed = false;
                 known.due.clear();
+                known.is_due_to_group = false;
             }
         }
     }
@@ -304,8 +401,10 @@ impl Oracle {
             };
         }
         // What one member of a group leaves behind goes to another, whenever that came.
-        let is_shared = topic.starts_with("s/");
-        if known.from != From::Will && !is_shared && !known.possible.contains(&client) {
+        let is_shared = group::is_shared(topic);
+        let is_possible =
+            known.possible.contains(&client) || (known.was_held && session.may_get(topic));
+        if known.from != From::Will && !is_shared && !is_possible {
             return Err(("only to subscribers", text()));
         }
         let before = inbox.seen.insert(number, session.epoch);
@@ -389,7 +488,14 @@ mod tests {
                 oracle.route(number, &sessions);
             }
             let actors = [Actor::new("c0".into(), ClientPlan::default(), now)];
-            let result = oracle.acknowledge(number, now, &mut sessions, &actors, true);
+            let result = oracle.acknowledge(
+                number,
+                now,
+                &mut sessions,
+                &actors,
+                &mut Group::default(),
+                true,
+            );
             assert_eq!(result.is_ok(), is_right, "{result:?}");
         }
     }

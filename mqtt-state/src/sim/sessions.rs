@@ -28,6 +28,15 @@ struct Subscription {
     is_sure: bool,
 }
 
+/// What a session is to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Membership {
+    Not,
+    /// With the QoS that was granted.
+    Sure(QoS),
+    Perhaps,
+}
+
 /// The session of one client, as the standard has it.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
@@ -264,6 +273,17 @@ impl Session {
 
     pub(super) fn is_waived(&self, topic: &str, number: u32) -> bool {
         self.waived.get(topic).is_some_and(|last| number <= *last)
+    }
+
+    /// Whether it is a member of the group at a topic.
+    pub(super) fn membership(&self, topic: &str) -> Membership {
+        let is_it = |filter: &str| filter.starts_with("$share/") && is_match(filter, topic);
+        let member = self.subscriptions.iter().find(|(filter, _)| is_it(filter));
+        match member {
+            Some((_, it)) if it.is_sure && !self.is_mixed => Membership::Sure(it.qos),
+            None if !self.ghosts.iter().any(|filter| is_it(filter)) => Membership::Not,
+            _ => Membership::Perhaps,
+        }
     }
 
     /// What it is subscribed to for certain, in order.

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use super::actor::Actor;
 use super::coverage::{Coverage, Fault};
 use super::embed::Embedder;
+use super::group::Group;
 use super::line::Line;
 use super::oracle::Oracle;
 use super::plan::Plan;
@@ -28,6 +29,7 @@ pub(super) struct World<'e> {
     pub(super) sessions: Vec<Session>,
     pub(super) wills: Wills,
     pub(super) oracle: Oracle,
+    pub(super) group: Group,
     pub(super) lines: Vec<Line>,
     pub(super) next_line: u64,
     /// Identifiers of the broker, one space for each session.
@@ -71,6 +73,7 @@ impl<'e> World<'e> {
             actors,
             wills: Wills::default(),
             oracle: Oracle::default(),
+            group: Group::default(),
             lines: Vec::new(),
             next_line: 1,
             ready: BTreeSet::new(),
@@ -117,8 +120,16 @@ impl<'e> World<'e> {
         self.ready.clear();
         self.behind.clear();
         self.questions.clear();
+        let epochs = |world: &Self| -> Vec<_> {
+            let sessions = world.sessions.iter();
+            sessions.map(|session| session.epoch).collect()
+        };
+        let before = epochs(self);
         for session in &mut self.sessions {
             session.crash(has_store);
+        }
+        if epochs(self) != before {
+            self.group.forget();
         }
         self.wills.crash(has_store);
         self.oracle.crash();

@@ -209,6 +209,12 @@ fn report(sum: &mut Sum, elapsed: f64, out: &mut impl Write) -> io::Result<bool>
     )?;
     writeln!(
         out,
+        "{} messages for members of groups, {} went to another member",
+        coverage.turns.iter().sum::<u64>(),
+        coverage.turns_again
+    )?;
+    writeln!(
+        out,
         "{} packets, {} bytes",
         coverage.packets, coverage.bytes
     )?;
