@@ -16,6 +16,12 @@ use mqtt_codec::{ProtocolVersion, QoS};
 mod load;
 #[path = "suite/model.rs"]
 mod model;
+/// The machines as they are: a million of each is too much to write down.
+mod recorded {
+    pub(crate) use mqtt_state::broker::Broker;
+    pub(crate) use mqtt_state::client::Client;
+    pub(crate) use mqtt_state::server::Connection;
+}
 
 #[test]
 fn a_million_sessions_expire_in_slices() {
