@@ -25,6 +25,7 @@ mod malformed;
 mod message;
 mod packet_buf;
 mod packets;
+mod plain_publish;
 mod round_trip;
 mod serde;
 mod split;

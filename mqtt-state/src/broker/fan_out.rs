@@ -101,7 +101,9 @@ impl Outlet<'_> {
         {
             return self.deliver_with_care(key, reference, bytes, copy);
         }
-        self.put(key, reference, bytes, copy)
+        self.uncounted = self.uncounted.wrapping_add(1);
+        put(entry, self.store, self.connections, reference, bytes, copy);
+        true
     }
 
     /// The same where something has to give way, or memory to grow.
@@ -122,7 +124,7 @@ impl Outlet<'_> {
                 return false;
             }
         }
-        let Some(entry) = self.sessions.get(key) else {
+        let Some(entry) = self.sessions.get_mut(key) else {
             return false;
         };
         let growth = entry.session.outbound.growth(copy.qos);
@@ -130,43 +132,12 @@ impl Outlet<'_> {
             self.tell_dropped(key, reference, DropCause::BrokerFull);
             return false;
         }
-        let is_put = self.put(key, reference, bytes, copy);
-        self.sessions.weigh(key);
-        is_put
-    }
-
-    /// Puts a message for which there is room into a session.
-    #[inline(always)]
-    fn put(&mut self, key: SessionKey, reference: &MessageRef, bytes: usize, copy: Copy) -> bool {
         let Some(entry) = self.sessions.get_mut(key) else {
             return false;
         };
-        let Copy {
-            qos,
-            retain,
-            is_replay,
-            group,
-            subscription_ids,
-        } = copy;
         self.uncounted = self.uncounted.wrapping_add(1);
-        let delivery = Delivery {
-            message: reference.uncounted(),
-            retain,
-            is_replay,
-            qos,
-            group,
-            subscription_ids,
-        };
-        let (mut number, mut position) = (0, 0);
-        if self.store.journal.is_on() {
-            (number, position) = self.store.record_delivery(entry.kept_as(), &delivery);
-        }
-        self.store.note_delivery(&delivery);
-        let outbound = &mut entry.session.outbound;
-        outbound.enqueue(qos, delivery, number, bytes, position);
-        if let Some(connection) = entry.connection {
-            self.connections.mark_ready(connection);
-        }
+        put(entry, self.store, self.connections, reference, bytes, copy);
+        self.sessions.weigh(key);
         true
     }
 
@@ -183,6 +154,43 @@ impl Outlet<'_> {
     pub(super) fn count(&mut self, reference: &MessageRef) {
         let uncounted = core::mem::take(&mut self.uncounted);
         self.store.count(reference, uncounted);
+    }
+}
+
+/// Puts a message for which there is room into a session.
+#[inline(always)]
+fn put(
+    entry: &mut SessionEntry,
+    store: &mut MessageStore,
+    connections: &mut Connections,
+    reference: &MessageRef,
+    bytes: usize,
+    copy: Copy,
+) {
+    let Copy {
+        qos,
+        retain,
+        is_replay,
+        group,
+        subscription_ids,
+    } = copy;
+    let delivery = Delivery {
+        message: reference.uncounted(),
+        retain,
+        is_replay,
+        qos,
+        group,
+        subscription_ids,
+    };
+    let (mut number, mut position) = (0, 0);
+    if store.journal.is_on() {
+        (number, position) = store.record_delivery(entry.kept_as(), &delivery);
+    }
+    store.note_delivery(&delivery);
+    let outbound = &mut entry.session.outbound;
+    outbound.enqueue(qos, delivery, number, bytes, position);
+    if let Some(connection) = entry.connection {
+        connections.mark_ready(connection);
     }
 }
 

@@ -299,11 +299,8 @@ impl Broker {
         let now = self.note_input(now, id, input.len());
         let mut intake = Input::new(self, id, now);
         let consumed = take(&mut intake, input);
-        if intake.is_plain {
-            self.settle_plainly(id);
-        } else {
-            self.settle(id);
-        }
+        let is_plain = intake.is_plain;
+        self.settle_input(id, is_plain);
         consumed
     }
 
@@ -324,11 +321,8 @@ impl Broker {
         });
         let mut intake = Input::new(self, id, now);
         let consumed = take_shared(&mut intake, seen.unwrap_or_default(), input);
-        if intake.is_plain {
-            self.settle_plainly(id);
-        } else {
-            self.settle(id);
-        }
+        let is_plain = intake.is_plain;
+        self.settle_input(id, is_plain);
         consumed
     }
 

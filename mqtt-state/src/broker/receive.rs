@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use mqtt_codec::{DecodeError, Frame, Message, Packet, Parsed, PlainAck};
 
 use super::routing::Accepted;
+use super::sessions::SessionEntry;
 use super::store::Deliveries;
 use super::timers::Timer;
 use super::{Broker, ConnectionId};
@@ -37,11 +38,7 @@ impl Broker {
         let entry = connection
             .session
             .and_then(|key| self.sessions.get_mut(key));
-        let kept_as = entry.as_ref().and_then(|entry| entry.kept_as());
-        let (client_id, session) = match entry {
-            Some(entry) => (&*entry.client_id, Some(&mut entry.session)),
-            None => ("", None),
-        };
+        let (client_id, kept_as, session) = SessionEntry::parts(entry);
         let mut deliveries = Deliveries {
             store: &mut self.store,
             events: &mut self.events,
@@ -198,11 +195,12 @@ impl Broker {
         size
     }
 
-    /// After plain packets: there may be answers, and room for what waited for acknowledgements.
-    /// Nothing else of the connection has changed.
+    /// After input. Where all of it was plain there may be answers, and room for what waited for
+    /// acknowledgements, and nothing else of the connection has changed.
     #[inline]
-    pub(super) fn settle_plainly(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get(id)
+    pub(super) fn settle_input(&mut self, id: ConnectionId, is_plain: bool) {
+        if is_plain
+            && let Some(connection) = self.connections.get(id)
             && !connection.link.is_ended()
             && let Some(key) = connection.session
             && let Some(entry) = self.sessions.get(key)

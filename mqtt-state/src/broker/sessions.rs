@@ -59,6 +59,20 @@ impl SessionEntry {
 }
 
 impl SessionEntry {
+    /// What the link of its connection is given of it, if there is one.
+    #[inline]
+    pub(super) fn parts(
+        entry: Option<&mut Self>,
+    ) -> (&str, StoredAs, Option<&mut Session<Delivery>>) {
+        match entry {
+            Some(entry) => {
+                let kept_as = entry.kept_as();
+                (&entry.client_id, kept_as, Some(&mut entry.session))
+            }
+            None => ("", None, None),
+        }
+    }
+
     /// Whether nothing of it is to be done when its messages are sent.
     #[inline]
     pub(super) fn rests(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Bytes on their way out of a broker.
 
 use super::retained::Replays;
+use super::sessions::SessionEntry;
 use super::store::Deliveries;
 use super::{Broker, ConnectionId};
 use crate::pieces::Output;
@@ -27,11 +28,7 @@ impl Broker {
             };
             let key = connection.session;
             let mut entry = key.and_then(|key| self.sessions.get_mut(key));
-            let kept_as = entry.as_ref().and_then(|entry| entry.kept_as());
-            let (client_id, session) = match &mut entry {
-                Some(entry) => (&*entry.client_id, Some(&mut entry.session)),
-                None => ("", None),
-            };
+            let (client_id, kept_as, session) = SessionEntry::parts(entry.as_deref_mut());
             let mut deliveries = Deliveries {
                 store: &mut self.store,
                 events: &mut self.events,
