@@ -61,7 +61,7 @@ pub struct PublishParts {
 }
 
 impl PlainPublish<'_> {
-    /// Where its parts are: what [`Message::from_parts`] takes, with the whole packet.
+    /// Where its parts are: what [`Message::from_parts`](crate::Message::from_parts) takes, with the whole packet.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -92,7 +92,7 @@ impl PlainPublish<'_> {
 }
 
 impl PublishParts {
-    /// Decodes a PUBLISH, and keeps nothing but the places: the shortest way to a [`Message`].
+    /// Decodes a PUBLISH, and keeps nothing but the places: the shortest way to a [`Message`](crate::Message).
     /// `None` for one with an alias in place of the topic, which [`Frame::decode`] reads.
     ///
     /// # Errors
