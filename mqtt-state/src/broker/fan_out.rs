@@ -259,7 +259,7 @@ impl Broker {
             position,
             accepted,
             receivers,
-            part,
+            part: Part { reach, shared },
         } = progress;
         let (name, accepted) = (summary.name, *accepted);
         // That a QoS 2 message has come is stored with all its effects, or not at all.
@@ -291,8 +291,8 @@ impl Broker {
             let is_own = subscription.no_local && publisher == Some(key);
             !is_own
                 && subscription.since <= accepted
-                && part.takes_plain()
-                && !joined.is_some_and(|joined| joined.is_elsewhere(key, part))
+                && reach.takes_plain()
+                && !joined.is_some_and(|joined| joined.is_elsewhere(key, reach))
                 && !subscription.denies(name)
         };
         let has_more = subscriptions.receivers(name, scratch, position, budget, &mut |receiver| {
@@ -309,7 +309,7 @@ impl Broker {
                     };
                     (key, wish)
                 }
-                Receiver::Group(group) if part.takes_turn(group.id()) => {
+                Receiver::Group(group) if shared.takes_turn(group.id()) => {
                     let turn = Turn {
                         policy,
                         sessions: outlet.sessions,
@@ -321,6 +321,7 @@ impl Broker {
                     let Some((key, subscription)) = turn.choose(turns, &group) else {
                         return;
                     };
+                    shared.took_turn(group.id());
                     // [5:MQTT-4.8.2-3] At the QoS of this member.
                     (key, Wish::of(&subscription, Some(group.id())))
                 }
@@ -418,10 +419,16 @@ impl Broker {
                 &mut making,
                 &mut fan_out.progress,
             );
-            self.store.journal.set_dependent(false);
             let Making::Made(reference) = making else {
+                self.store.journal.set_dependent(false);
                 continue;
             };
+            if !has_more {
+                let progress = &mut fan_out.progress;
+                let given = self.give_turns(&progress.part, &reference);
+                progress.receivers = progress.receivers.saturating_add(given);
+            }
+            self.store.journal.set_dependent(false);
             fan_out.message = reference;
             if has_more {
                 self.router.fan_outs.push_front(fan_out);

@@ -114,7 +114,7 @@ impl Router {
     /// Of the messages that not all have got, which was the first of all that this broker has taken.
     pub(super) fn first_fan_out(&self) -> Option<u64> {
         let first = self.fan_outs.front()?;
-        Some(first.progress.part.number)
+        Some(first.progress.part.reach.number)
     }
 
     /// The number of a new subscription.
@@ -391,7 +391,7 @@ impl Broker {
             making.make(&mut self.store, summary.expires_at);
             if let Making::Made(reference) = &making {
                 if !self.local.is_empty()
-                    && part.takes_plain()
+                    && part.reach.takes_plain()
                     && let Some(message) = self.store.message(reference).cloned()
                 {
                     self.tell_local(summary.name, &message);

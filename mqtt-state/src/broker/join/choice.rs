@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use mqtt_codec::{Message, QoS, TopicName};
 use mqtt_topic::{GroupId, Match};
 
-use super::interests::Remote;
+use super::interests::{Local, Remote};
 use super::message::{BrokerId, FilterKey, Stamp};
 use super::queue::{Item, Outgoing};
 use super::{Joined, is_ours};
@@ -36,28 +36,59 @@ pub(super) struct Choice {
 /// Which subscriptions of this broker have a part in a message.
 #[derive(Debug, Default)]
 pub(in crate::broker) struct Part {
-    /// Ordinary subscriptions have none.
+    pub(in crate::broker) reach: Reach,
+    pub(in crate::broker) shared: Shared,
+}
+
+/// What it is for all of them.
+#[derive(Debug, Default)]
+pub(in crate::broker) struct Reach {
+    /// Ordinary subscriptions have no part.
     without_plain: bool,
-    /// Shared subscriptions that have none, or the only ones that have.
-    groups: Vec<GroupId>,
-    only_groups: bool,
     /// Where it was published.
     pub(super) origin: BrokerId,
     /// Which one it is, of all that this broker has taken.
     pub(in crate::broker) number: u64,
 }
 
-impl Part {
+impl Reach {
     /// Whether ordinary subscriptions of this broker get the message.
     #[inline]
     pub(in crate::broker) const fn takes_plain(&self) -> bool {
         !self.without_plain
     }
+}
 
+/// What it is for shared subscriptions that have members at other brokers too.
+#[derive(Debug, Default)]
+pub(in crate::broker) struct Shared {
+    turns: Vec<(GroupId, Place)>,
+    /// No others have a part.
+    only_these: bool,
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// A member's here, and none has had it.
+    Here,
+    Elsewhere,
+}
+
+impl Shared {
     /// Whether a shared subscription has its turn here.
     #[inline]
     pub(in crate::broker) fn takes_turn(&self, group: GroupId) -> bool {
-        self.groups.contains(&group) == self.only_groups
+        let place = { self.turns.iter() }.find(|(id, _)| *id == group);
+        place.map_or(!self.only_these, |(_, place)| *place == Place::Here)
+    }
+
+    /// A member here has the turn.
+    #[inline]
+    pub(in crate::broker) fn took_turn(&mut self, group: GroupId) {
+        if let Some(at) = { self.turns.iter() }.position(|turn| *turn == (group, Place::Here)) {
+            self.turns.swap_remove(at);
+        }
     }
 }
 
@@ -189,15 +220,18 @@ impl Joined {
                     let Some(broker) = choose(&members, turn) else {
                         continue;
                     };
-                    if broker == self.config.id {
-                        continue;
-                    }
+                    let place = if broker == self.config.id {
+                        Place::Here
+                    } else {
+                        Place::Elsewhere
+                    };
                     let local = self.local.get(&turns.filter);
-                    choice
-                        .part
-                        .groups
-                        .extend(local.and_then(|local| local.group));
-                    if let Some(target) = choice.target(broker) {
+                    let local = local.and_then(|local| local.group);
+                    let turn = local.map(|group| (group, place));
+                    choice.part.shared.turns.extend(turn);
+                    if place == Place::Elsewhere
+                        && let Some(target) = choice.target(broker)
+                    {
                         target.groups.push(turns.filter.clone());
                     }
                 }
@@ -260,16 +294,17 @@ impl Broker {
         };
         joined.choice.clear();
         joined.taken = joined.taken.saturating_add(1);
-        joined.choice.part.number = joined.taken;
-        joined.choice.part.origin = forwarded.map_or(joined.config.id, |it| it.from);
+        let Part { reach, shared } = &mut joined.choice.part;
+        reach.number = joined.taken;
+        reach.origin = forwarded.map_or(joined.config.id, |it| it.from);
         if let Some(forwarded) = forwarded {
             // What was forwarded is never forwarded again.
             let groups =
                 { forwarded.groups.iter() }.filter_map(|filter| joined.local.get(filter)?.group);
-            joined.choice.part.groups = groups.collect();
-            joined.choice.part.only_groups = true;
+            shared.turns = groups.map(|group| (group, Place::Here)).collect();
+            shared.only_these = true;
             // Whoever came to be interested while a retained message was on its way gets it too.
-            joined.choice.part.without_plain = !forwarded.is_plain && !retains;
+            reach.without_plain = !forwarded.is_plain && !retains;
             return;
         }
         if is_ours(name.as_bytes()) {
@@ -356,6 +391,8 @@ impl Broker {
         }
         let bytes = other.queue.bytes().saturating_add(outgoing.bytes);
         if other.queue.len() < len_max && bytes <= bytes_max {
+            // There is no way for what may be lost to come back.
+            let counts = counts || outgoing.is_returned;
             other.queue.push(Item::Message(outgoing), counts);
             return true;
         }
@@ -367,6 +404,36 @@ impl Broker {
         self.events.push(Event::NotForwarded { broker: to, topic });
         self.store.release(outgoing.message);
         false
+    }
+
+    /// Gives the turns that no member here has had on, as the last one was gone before a message that
+    /// is given out in slices came to it. Answers how many were taken.
+    pub(in crate::broker) fn give_turns(&mut self, part: &Part, reference: &MessageRef) -> usize {
+        let Part { reach, shared } = part;
+        let mut given = 0_usize;
+        for (group, _) in { shared.turns.iter() }.filter(|(_, place)| *place == Place::Here) {
+            let Some(joined) = &self.joined else {
+                return given;
+            };
+            let Some(filter) = joined.groups.name(*group).cloned() else {
+                continue;
+            };
+            let is_given = if reach.origin == joined.config.id {
+                self.give_turn(&filter, reference, None)
+            } else if let Some(Local {
+                group: Some(group), ..
+            }) = joined.local.get(&filter)
+            {
+                // There is a younger one.
+                let group = *group;
+                self.give_to_group(reference, group, None, false)
+            } else {
+                self.return_turn(reach.origin, filter, reference, None);
+                false
+            };
+            given = given.saturating_add(usize::from(is_given));
+        }
+        given
     }
 
     /// A turn of a shared subscription that nobody here can take any more: another broker's member

@@ -119,7 +119,7 @@ use mqtt_topic::{GroupId, IndexConfig, Scratch, SubscriptionIndex};
 
 pub use message::{BrokerId, JoinMessage};
 
-pub(super) use choice::{Forwarded, Part};
+pub(super) use choice::{Forwarded, Part, Reach};
 pub(super) use retained::Retains;
 
 use super::sessions::SessionKey;

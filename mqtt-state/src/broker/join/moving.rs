@@ -13,7 +13,7 @@ use super::message::{
     BrokerId, ClaimNote, FilterKey, MovedDelivery, MovedSubscription, Piece, Stamp,
 };
 use super::retained::expires_in;
-use super::{Joined, Part};
+use super::{Joined, Reach};
 use crate::Timestamp;
 use crate::broker::backlog::queue_limits;
 use crate::broker::routing::Subscription;
@@ -49,19 +49,19 @@ pub(super) struct Arriving {
 impl Joined {
     /// Whether a message reaches the session of this client at another broker.
     #[inline]
-    pub(in crate::broker) fn is_elsewhere(&self, key: SessionKey, part: &Part) -> bool {
+    pub(in crate::broker) fn is_elsewhere(&self, key: SessionKey, reach: &Reach) -> bool {
         let claims = &self.claims;
         if claims.leaving.is_empty() && claims.arriving.is_empty() {
             return false;
         }
         let leaving = claims.leaving.get(&key);
         let has_gone = leaving
-            .and_then(|leaving| leaving.switched.get(&part.origin))
-            .is_some_and(|behind| part.number > *behind);
+            .and_then(|leaving| leaving.switched.get(&reach.origin))
+            .is_some_and(|behind| reach.number > *behind);
         let has_not_come = claims.arriving.get(&key).is_some_and(|arriving| {
-            let behind = arriving.switched.get(&part.origin);
-            arriving.due.contains(&part.origin)
-                || behind.is_some_and(|behind| part.number <= *behind)
+            let behind = arriving.switched.get(&reach.origin);
+            arriving.due.contains(&reach.origin)
+                || behind.is_some_and(|behind| reach.number <= *behind)
         });
         has_gone || has_not_come
     }

@@ -229,6 +229,56 @@ fn a_turn_that_nobody_can_take_comes_back() {
     assert_eq!(mesh.forwards_len(), 0);
 }
 
+/// The last member here goes while a message is given out in slices, before it has come to the shared
+/// subscription: a member elsewhere has the turn, wherever the message was published.
+#[test]
+fn a_turn_is_not_lost_while_a_message_is_given_out_in_slices() {
+    for (row, publisher_at, qos, has_late) in [
+        ("published here", 0, QoS::AtLeastOnce, false),
+        ("published here, QoS 0", 0, QoS::AtMostOnce, false),
+        (
+            "published here, and a younger member",
+            0,
+            QoS::AtLeastOnce,
+            true,
+        ),
+        ("sent on", 2, QoS::AtLeastOnce, false),
+        ("sent on, QoS 0", 2, QoS::AtMostOnce, false),
+        ("sent on, and a younger member", 2, QoS::AtLeastOnce, true),
+    ] {
+        let config = broker::Config {
+            work_per_call: 2,
+            ..broker::Config::default()
+        };
+        let mut mesh = Mesh::with(3, &config);
+        for name in ["r0", "r1", "r2", "r3", "r4", "r5", "r6"] {
+            mesh.subscribed(0, name, V5_0, "t", QoS::AtMostOnce);
+        }
+        mesh.subscribed(0, "gone", V5_0, "$share/g/t", QoS::AtLeastOnce);
+        let other = mesh.subscribed(1, "other", V5_0, "$share/g/t", QoS::AtLeastOnce);
+        let late = mesh.joined(0, "late", V5_0);
+        // Each of the two has a turn.
+        let told = ["one", "two"].map(|payload| mesh.publish(publisher_at, "t", payload, qos));
+        while mesh.carry_from(2, 0) {}
+        mesh.worlds[0]
+            .broker
+            .revoke("gone", TopicFilter::new("$share/g/t").unwrap());
+        if has_late {
+            mesh.worlds[0].subscribe(late, &[want("$share/g/t", QoS::AtLeastOnce)]);
+        }
+        mesh.settle();
+        let mut got = mesh.got(1, other);
+        got.extend(mesh.got(0, late));
+        got.sort();
+        let q = u8::from(qos);
+        let expected = [format!("t=one q{q}"), format!("t=two q{q}")];
+        assert_eq!(got, expected, "{row}: each once, {told:?}");
+        assert_eq!(mesh.forwards_len(), 0, "{row}");
+        let stats = mesh.worlds.iter().map(|it| it.broker.stats().messages);
+        assert_eq!(stats.sum::<usize>(), 0, "{row}: nothing is kept");
+    }
+}
+
 #[test]
 fn a_retained_message_is_read_at_another_broker() {
     let mut mesh = Mesh::new(3);
