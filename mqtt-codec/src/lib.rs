@@ -75,6 +75,8 @@ mod qos;
 mod reason;
 #[cfg(feature = "serde")]
 mod serde;
+#[cfg(feature = "alloc")]
+mod shared_topic;
 mod text;
 mod version;
 mod wire;
@@ -118,5 +120,7 @@ pub use reason::{
     AuthReason, ConnectReason, DisconnectReason, InvalidReason, PublishReason, ReasonCode,
     ReleaseReason, SubscribeReason, UnsubscribeReason,
 };
+#[cfg(feature = "alloc")]
+pub use shared_topic::SharedTopic;
 pub use text::{Binary, BinaryTooLong, Str, StrError};
 pub use version::ProtocolVersion;

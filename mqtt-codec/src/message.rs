@@ -12,12 +12,12 @@ pub use parts::PublishParts;
 use parts::{Place, Places, place_in, places_in};
 
 use crate::packet::encode_plain;
-use crate::packet::publish::{Plain, WithAlias};
+use crate::packet::publish::{Plain, PlainAliased, WithAlias};
 use crate::property::{Block5, block_len, next_property};
 use crate::wire::{BufWriter, VAR_INT_MAX};
 use crate::{
     Delivery, EncodeError, PlainPublish, PropertyId, ProtocolVersion, Publish, PublishProperties,
-    PublishTopic, QoS,
+    PublishTopic, QoS, SharedTopic, TopicAlias,
 };
 
 /// A message, apart from any connection: no packet identifier, no DUP, no topic alias.
@@ -58,19 +58,7 @@ impl Message {
     /// A message at QoS 0 without properties.
     #[must_use]
     pub fn from_name(topic: TopicName<'_>, payload: impl Into<Bytes>) -> Self {
-        let bytes = Bytes::copy_from_slice(topic.as_bytes());
-        let end = bytes.len();
-        Self {
-            bytes,
-            places: Places {
-                topic: Place::new(0, end),
-                properties: Place::default(),
-                payload: Place::default(),
-            },
-            apart: Some(payload.into()),
-            qos: QoS::AtMostOnce,
-            retain: false,
-        }
+        Self::from_shared(topic.into(), payload.into())
     }
 
     /// A message at QoS 0 without properties whose payload is copied: both parts in one allocation.
@@ -141,8 +129,12 @@ impl Message {
     /// The same for one that is plain.
     #[must_use]
     #[inline]
-    pub fn from_plain_in(memory: BytesMut, publish: &PlainPublish<'_>) -> Self {
-        let (topic, payload) = (publish.topic.as_bytes(), publish.payload);
+    pub fn from_plain_in(
+        memory: BytesMut,
+        publish: &PlainPublish<'_>,
+        topic: TopicName<'_>,
+    ) -> Self {
+        let (topic, payload) = (topic.as_bytes(), publish.payload);
         let topic_end = topic.len();
         let end = topic_end.saturating_add(payload.len());
         let mut memory = with_room(memory, end);
@@ -207,35 +199,44 @@ impl Message {
 
     /// As [`from_frame`](Self::from_frame), for a PUBLISH with an alias in place of its topic, which
     /// `topic` is: it is shared as well, where the packet has no other property.
-    ///
-    /// # Errors
-    ///
-    /// [`TopicError`] when `topic` is none.
+    #[must_use]
     pub fn from_frame_with_topic(
         frame: &Bytes,
         publish: &Publish<'_>,
-        topic: &Bytes,
-    ) -> Result<Self, TopicError> {
-        let name = TopicName::from_bytes(topic)?;
+        topic: &SharedTopic,
+    ) -> Self {
         let others = WithAlias {
             properties: &publish.properties,
             alias: None,
         };
         let payload = place_in(frame, publish.payload).filter(|_| others.is_empty());
         let Some(payload) = payload else {
-            return Ok(Self::from_frame(frame, publish, name));
+            return Self::from_frame(frame, publish, topic.name());
         };
-        Ok(Self {
-            bytes: topic.clone(),
+        Self {
+            qos: publish.delivery.qos(),
+            retain: publish.retain,
+            ..Self::from_shared(topic.clone(), frame.slice(payload.range()))
+        }
+    }
+
+    /// A message at QoS 0 without properties, of which nothing is copied.
+    #[must_use]
+    #[inline]
+    pub fn from_shared(topic: SharedTopic, payload: Bytes) -> Self {
+        let bytes = topic.into_bytes();
+        let end = bytes.len();
+        Self {
+            bytes,
             places: Places {
-                topic: Place::new(0, topic.len()),
+                topic: Place::new(0, end),
                 properties: Place::default(),
                 payload: Place::default(),
             },
-            apart: Some(frame.slice(payload.range())),
-            qos: publish.delivery.qos(),
-            retain: publish.retain,
-        })
+            apart: Some(payload),
+            qos: QoS::AtMostOnce,
+            retain: false,
+        }
     }
 
     /// The message in the frame that these parts were decoded from: nothing is copied, allocated or
@@ -472,6 +473,47 @@ impl Message {
         self.encode_with_properties(version, delivery, retain, size_max, buf)
     }
 
+    /// As [`encode_within`](Self::encode_within), with an alias in place of the topic, which only 5.0 has.
+    ///
+    /// ```
+    /// use mqtt_codec::{Delivery, Message, TopicAlias};
+    ///
+    /// let (message, mut output) = (Message::new("a/b", "on")?, Vec::new());
+    /// let alias = TopicAlias::new(7).ok_or("0 is none")?;
+    /// message.encode_aliased_within(Delivery::AtMostOnce, false, alias, 20, &mut output)?;
+    /// assert_eq!(output, b"\x30\x08\0\0\x03\x23\0\x07on");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub fn encode_aliased_within(
+        &self,
+        delivery: Delivery,
+        retain: bool,
+        alias: TopicAlias,
+        size_max: usize,
+        buf: &mut Vec<u8>,
+    ) -> Result<usize, EncodeError> {
+        if !self.has_properties() {
+            let plain = PlainAliased {
+                alias,
+                id: delivery.id(),
+                payload: self.payload(),
+            };
+            let version = ProtocolVersion::V5_0;
+            return encode_plain(&plain, (delivery, retain), version, size_max, buf);
+        }
+        let publish = Publish {
+            retain,
+            topic: PublishTopic::Alias(alias),
+            ..self.publish(delivery)
+        };
+        encode_publish_within(&publish, ProtocolVersion::V5_0, size_max, buf)
+    }
+
     #[inline(never)]
     fn encode_with_properties(
         &self,
@@ -481,13 +523,11 @@ impl Message {
         size_max: usize,
         buf: &mut Vec<u8>,
     ) -> Result<usize, EncodeError> {
-        let mut publish = self.publish(delivery);
-        publish.retain = retain;
-        let size = publish.encoded_len(version)?;
-        if size > size_max {
-            return Err(EncodeError::PacketTooLarge { size });
-        }
-        publish.encode_to(version, buf)
+        let publish = Publish {
+            retain,
+            ..self.publish(delivery)
+        };
+        encode_publish_within(&publish, version, size_max, buf)
     }
 
     /// Bytes of topic, properties and payload: what the message counts for in limits.
@@ -503,6 +543,20 @@ impl Message {
         let head = topic.len().saturating_add(properties.len());
         head.saturating_add(payload)
     }
+}
+
+#[inline(never)]
+fn encode_publish_within(
+    publish: &Publish<'_>,
+    version: ProtocolVersion,
+    size_max: usize,
+    buf: &mut Vec<u8>,
+) -> Result<usize, EncodeError> {
+    let size = publish.encoded_len(version)?;
+    if size > size_max {
+        return Err(EncodeError::PacketTooLarge { size });
+    }
+    publish.encode_to(version, buf)
 }
 
 fn block_size(block: &impl Block5) -> usize {

@@ -47,7 +47,6 @@ impl Origin<'_> {
         match (self, topic) {
             (Self::Shared(frame), Topic::Aliased(topic)) => {
                 Message::from_frame_with_topic(frame, publish, topic)
-                    .unwrap_or_else(|_| Message::from_publish(publish, name))
             }
             (Self::Shared(frame), Topic::Named(name)) => Message::from_frame(frame, publish, *name),
             (Self::Borrowed, _) => Message::from_publish(publish, name),

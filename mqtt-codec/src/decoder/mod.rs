@@ -115,7 +115,11 @@ impl Decoder {
         version: ProtocolVersion,
     ) -> Option<PlainPublish<'p>> {
         let size_max = self.config.limits.packet_size_max;
-        PlainPublish::first_of(input, version, usize::try_from(size_max).ok()?)
+        let publish = PlainPublish::first_of(input, version, usize::try_from(size_max).ok()?)?;
+        // It is a property.
+        let has_too_many =
+            publish.topic().alias().is_some() && self.config.limits.counts.properties_max == 0;
+        (!has_too_many).then_some(publish)
     }
 
     /// Reads a CONNECT, which says its version itself.

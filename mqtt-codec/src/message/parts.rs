@@ -62,6 +62,7 @@ pub struct PublishParts {
 
 impl PlainPublish<'_> {
     /// Where its parts are: what [`Message::from_parts`](crate::Message::from_parts) takes, with the whole packet.
+    /// `None` for one with an alias in place of the topic.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -69,16 +70,17 @@ impl PlainPublish<'_> {
     ///
     /// let frame = Bytes::from_static(&[0x30, 0x04, 0x00, 0x01, b't', b'x']);
     /// let plain = PlainPublish::first_of(&frame, ProtocolVersion::V3_1_1, 1024);
-    /// let parts = plain.ok_or("another packet")?.parts();
+    /// let parts = plain.ok_or("another packet")?.parts().ok_or("an alias")?;
     /// assert_eq!(Message::from_parts(frame, parts).payload(), b"x");
     /// # Ok::<(), &str>(())
     /// ```
     #[must_use]
     #[inline]
-    pub fn parts(&self) -> PublishParts {
-        let topic_end = self.topic_start.wrapping_add(self.topic.as_bytes().len());
+    pub fn parts(&self) -> Option<PublishParts> {
+        let topic = self.topic.name()?;
+        let topic_end = self.topic_start.wrapping_add(topic.as_bytes().len());
         let payload_start = self.size.saturating_sub(self.payload.len());
-        PublishParts {
+        Some(PublishParts {
             places: Places {
                 topic: Place::new(self.topic_start, topic_end),
                 properties: Place::default(),
@@ -87,7 +89,7 @@ impl PlainPublish<'_> {
             delivery: self.delivery,
             retain: self.retain,
             alias: None,
-        }
+        })
     }
 }
 

@@ -329,11 +329,11 @@ fn encode_publish(
     }
 }
 
-/// A PUBLISH whose message has no properties.
+/// A PUBLISH whose message has no properties, with the topic or an alias.
 #[cfg(feature = "alloc")]
 #[inline(always)]
 pub(crate) fn encode_plain(
-    plain: &publish::Plain<'_>,
+    plain: &impl Body,
     (delivery, retain): (crate::Delivery, bool),
     version: ProtocolVersion,
     size_max: usize,

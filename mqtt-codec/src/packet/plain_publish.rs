@@ -1,22 +1,24 @@
-//! The PUBLISH that most are: with its topic, and without properties.
+//! The PUBLISH that most are: with its topic or an alias in its place, and without other properties.
 
 use mqtt_topic::TopicName;
 
 use super::publish::{PublishProperties, PublishTopic};
-use crate::{Delivery, PacketId, ProtocolVersion, Publish};
+use crate::{Delivery, PacketId, PropertyId, ProtocolVersion, Publish, TopicAlias};
 
-/// A PUBLISH with its topic and without properties: what most packets are, read in one go.
+/// A PUBLISH with its topic and without properties, or (5.0) with an alias in place of its topic and
+/// without others: what most packets are, read in one go.
 ///
 /// `Debug` shows the length of the payload, not the payload.
 #[derive(Clone, Copy, PartialEq)]
 pub struct PlainPublish<'a> {
     pub(crate) delivery: Delivery,
     pub(crate) retain: bool,
-    pub(crate) topic: TopicName<'a>,
+    /// Never both.
+    pub(crate) topic: PublishTopic<'a>,
     pub(crate) payload: &'a [u8],
     /// Of the whole packet.
     pub(crate) size: usize,
-    /// Where the topic begins in it.
+    /// Where the topic is in it.
     pub(crate) topic_start: usize,
 }
 
@@ -30,7 +32,8 @@ impl<'a> PlainPublish<'a> {
     /// let v3 = ProtocolVersion::V3_1_1;
     /// let input = [0x30, 5, 0, 1, b't', b'o', b'n', 0xC0, 0];
     /// let publish = PlainPublish::first_of(&input, v3, 1024).ok_or("another packet")?;
-    /// assert_eq!((publish.topic().as_str(), publish.payload()), ("t", &b"on"[..]));
+    /// let topic = publish.topic().name().ok_or("an alias")?;
+    /// assert_eq!((topic.as_str(), publish.payload()), ("t", &b"on"[..]));
     /// assert_eq!((publish.delivery(), publish.size()), (Delivery::AtMostOnce, 7));
     /// assert!(PlainPublish::first_of(&input[..6], v3, 1024).is_none(), "not all of it is there");
     /// assert!(PlainPublish::first_of(&input, v3, 6).is_none(), "too large");
@@ -68,16 +71,22 @@ impl<'a> PlainPublish<'a> {
             },
             _ => return None,
         };
-        let payload = match (version, rest) {
-            (ProtocolVersion::V3_1_1, payload) | (ProtocolVersion::V5_0, [0, payload @ ..]) => {
-                payload
+        let (topic, payload) = match (version, rest) {
+            (ProtocolVersion::V3_1_1, payload) | (ProtocolVersion::V5_0, [0, payload @ ..]) => (
+                PublishTopic::Name(TopicName::from_bytes(topic).ok()?),
+                payload,
+            ),
+            (ProtocolVersion::V5_0, [3, ALIAS, high, low, payload @ ..]) if topic.is_empty() => {
+                // [5:MQTT-3.3.2-8]
+                let alias = TopicAlias::new(u16::from_be_bytes([*high, *low]))?;
+                (PublishTopic::Alias(alias), payload)
             }
             (ProtocolVersion::V5_0, _) => return None,
         };
         Some(Self {
             delivery,
             retain: first & 1 != 0,
-            topic: TopicName::from_bytes(topic).ok()?,
+            topic,
             payload,
             size,
             topic_start: header_len.wrapping_add(2),
@@ -96,9 +105,9 @@ impl<'a> PlainPublish<'a> {
         self.retain
     }
 
-    /// Where to.
+    /// Where to: a name, or an alias, and never both.
     #[must_use]
-    pub const fn topic(&self) -> TopicName<'a> {
+    pub const fn topic(&self) -> PublishTopic<'a> {
         self.topic
     }
 
@@ -115,6 +124,9 @@ impl<'a> PlainPublish<'a> {
     }
 }
 
+/// The identifier of the property, as a byte.
+const ALIAS: u8 = PropertyId::TopicAlias.value();
+
 #[inline(always)]
 fn take_id(rest: &mut &[u8]) -> Option<PacketId> {
     let ([high, low], behind) = rest.split_first_chunk::<2>()?;
@@ -127,7 +139,7 @@ impl<'a> From<PlainPublish<'a>> for Publish<'a> {
         Self {
             delivery: plain.delivery,
             retain: plain.retain,
-            topic: PublishTopic::Name(plain.topic),
+            topic: plain.topic,
             properties: PublishProperties::default(),
             payload: plain.payload,
         }

@@ -356,6 +356,36 @@ impl Body for Plain<'_> {
     }
 }
 
+/// A PUBLISH with an alias in place of its topic, and no other property.
+#[cfg(feature = "alloc")]
+pub(crate) struct PlainAliased<'a> {
+    pub(crate) alias: TopicAlias,
+    pub(crate) id: Option<PacketId>,
+    pub(crate) payload: &'a [u8],
+}
+
+#[cfg(feature = "alloc")]
+impl Body for PlainAliased<'_> {
+    #[inline(always)]
+    fn lengths(&self, _: ProtocolVersion) -> Result<Lengths, EncodeError> {
+        // The length of the topic, which is 0, the properties with their length, and the identifier.
+        let head = if self.id.is_some() { 8 } else { 6 };
+        let payload_len = u64::try_from(self.payload.len()).unwrap_or(u64::MAX);
+        Lengths::new(payload_len.wrapping_add(head), 0)
+    }
+
+    #[inline(always)]
+    fn write<S: Sink>(&self, _: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
+        let [high, low] = self.alias.get().to_be_bytes();
+        out.start(header, [0, 0]);
+        if let Some(id) = self.id {
+            out.put(&id.get().to_be_bytes());
+        }
+        out.put(&[3, PropertyId::TopicAlias.value(), high, low]);
+        out.put(self.payload);
+    }
+}
+
 impl Body for Publish<'_> {
     #[inline(always)]
     fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {

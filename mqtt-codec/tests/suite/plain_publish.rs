@@ -1,6 +1,9 @@
 //! The short way for a PUBLISH says what the long one says, or nothing.
 
-use mqtt_codec::{Message, Packet, Parsed, PlainPublish, ProtocolVersion, Publish, decode};
+use mqtt_codec::{
+    EncodeError, Message, Packet, Parsed, PlainPublish, ProtocolVersion, Publish, PublishTopic,
+    TopicName, decode,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -23,9 +26,36 @@ fn agree(bytes: &[u8], version: ProtocolVersion, size_max: u32) -> bool {
     let expected = Some((Packet::Publish(Publish::from(plain)), plain.size()));
     assert_eq!(long, expected, "{version} {bytes:02X?}");
     let frame = bytes::Bytes::copy_from_slice(&bytes[..plain.size()]);
-    let copied = Message::from_plain_in(bytes::BytesMut::new(), &plain);
-    assert_eq!(Message::from_parts(frame, plain.parts()), copied);
-    assert_eq!(copied, Message::from_publish(&plain.into(), plain.topic()));
+    let topic = plain
+        .topic()
+        .name()
+        .unwrap_or_else(|| TopicName::new("aliased").unwrap());
+    let copied = Message::from_plain_in(bytes::BytesMut::new(), &plain, topic);
+    assert_eq!(copied, Message::from_publish(&plain.into(), topic));
+    let mut written = Vec::new();
+    match (plain.parts(), plain.topic()) {
+        (Some(parts), PublishTopic::Name(_)) => {
+            assert_eq!(Message::from_parts(frame, parts), copied)
+        }
+        (None, PublishTopic::Alias(alias)) => {
+            let (delivery, retain) = (plain.delivery(), plain.retain());
+            let size =
+                copied.encode_aliased_within(delivery, retain, alias, plain.size(), &mut written);
+            assert_eq!(
+                (size, &*written),
+                (Ok(plain.size()), &*frame),
+                "there is one way to write it"
+            );
+            let less = plain.size() - 1;
+            let refused = copied.encode_aliased_within(delivery, retain, alias, less, &mut written);
+            assert_eq!(
+                refused,
+                Err(EncodeError::PacketTooLarge { size: plain.size() })
+            );
+            assert_eq!(written.len(), plain.size(), "nothing was written");
+        }
+        (parts, topic) => panic!("{parts:?} {topic:?}"),
+    }
     true
 }
 
@@ -40,13 +70,34 @@ proptest! {
     }
 
     #[test]
+    fn an_alias_alone_is_read_as_the_long_way_reads_it(
+        first in prop::sample::select(vec![0x30_u8, 0x31, 0x32, 0x3A, 0x34, 0x3C, 0x38]),
+        id in 0..3_u16, alias in 0..3_u16, property in prop::sample::select(vec![0x23_u8, 0x23, 0x23, 0x22, 0x26]),
+        block in prop::sample::select(vec![3_u8, 3, 3, 0, 2, 4]),
+        payload in vec(any::<u8>(), 0..200), version in version(),
+    ) {
+        let has_id = first & 0b110 != 0;
+        let id_bytes = id.to_be_bytes();
+        let body = [
+            &[0, 0][..], if has_id { &id_bytes[..] } else { &[] },
+            &[block, property], &alias.to_be_bytes(), &payload,
+        ].concat();
+        let len = body.len();
+        let [low, high] = [len % 0x80, len / 0x80].map(|part| u8::try_from(part).unwrap());
+        let header = if high == 0 { vec![first, low] } else { vec![first, low | 0x80, high] };
+        let is_plain = version == ProtocolVersion::V5_0 && first != 0x38 && block == 3 && property == 0x23
+            && alias > 0 && (!has_id || id > 0);
+        prop_assert_eq!(agree(&[header, body].concat(), version, u32::MAX), is_plain);
+    }
+
+    #[test]
     fn a_packet_with_any_byte_changed_is_the_same_by_both_ways(
         (version, packet) in versioned_packet(), at in any::<Index>(), byte in any::<u8>(),
     ) {
         let mut bytes = vec![0; packet.encoded_len(version).unwrap()];
         packet.encode(version, &mut bytes).unwrap();
         let is_plain = matches!(&packet, Packet::Publish(publish)
-            if publish.topic.alias().is_none() && publish.properties == Default::default());
+            if !matches!(publish.topic, PublishTopic::NameAndAlias(..)) && publish.properties == Default::default());
         let is_long = bytes.len() > 16_386;
         prop_assert_eq!(agree(&bytes, version, u32::MAX), is_plain && !is_long);
         let at = at.index(bytes.len());

@@ -134,6 +134,9 @@ impl Broker {
         let Some(publish) = connection.link.plain_publish(input, &self.config.server) else {
             return 0;
         };
+        let Some(topic) = connection.link.topic_of(&publish) else {
+            return 0;
+        };
         let Some(entry) = self.sessions.get_mut(key) else {
             return 0;
         };
@@ -149,12 +152,13 @@ impl Broker {
         let accepted = Accepted {
             delivery,
             retain: publish.retain(),
-            name: publish.topic(),
+            name: topic.name(),
             expires_at: None,
             payload: publish.payload(),
         };
-        let message =
-            |memory: Option<BytesMut>| Message::from_plain_in(memory.unwrap_or_default(), &publish);
+        let message = |memory: Option<BytesMut>| {
+            Message::from_plain_in(memory.unwrap_or_default(), &publish, topic.name())
+        };
         if let Err(cause) = self.publish_from(id, key, &accepted, message) {
             self.end_connection(now, id, cause, None);
         }

@@ -9,7 +9,7 @@ use mqtt_codec::{
 use super::connect::Parting;
 use super::{Acknowledge, Client, Phase};
 use crate::intake::{Intake, Origin, Step};
-use crate::link::{AckEffect, Link, ReceiveError};
+use crate::link::{AckEffect, Link, ReceiveError, Topic};
 use crate::session::Record;
 use crate::{CloseCause, ProtocolError, Timestamp};
 
@@ -175,6 +175,9 @@ impl Client {
         let Some(publish) = self.decoder.plain_publish(input, link.version()) else {
             return 0;
         };
+        let Some(topic) = link.topic_of(&publish) else {
+            return 0;
+        };
         let (delivery, size) = (publish.delivery(), publish.size());
         if self.config.acknowledge != Acknowledge::Automatic
             || self.events.journal.is_on()
@@ -184,13 +187,22 @@ impl Client {
         {
             return 0;
         }
-        let message = if self.input_seen.may_share(size) {
-            let parts = publish.parts();
-            Message::from_parts(input.split_to(size).freeze(), parts)
-        } else {
-            let message = Message::from_plain_in(BytesMut::new(), &publish);
-            input.advance(size);
-            message
+        let message = match (publish.parts(), topic) {
+            (Some(parts), _) if self.input_seen.may_share(size) => {
+                Message::from_parts(input.split_to(size).freeze(), parts)
+            }
+            (None, Topic::Aliased(topic)) if self.input_seen.may_share(size) => {
+                let (retain, payload_len) = (publish.retain(), publish.payload().len());
+                let mut payload = input.split_to(size).freeze();
+                payload.advance(size.saturating_sub(payload_len));
+                let message = Message::from_shared(topic, payload);
+                message.with_qos(delivery.qos()).with_retain(retain)
+            }
+            (_, topic) => {
+                let message = Message::from_plain_in(BytesMut::new(), &publish, topic.name());
+                input.advance(size);
+                message
+            }
         };
         self.events.traffic.note_received(size);
         if let Err(error) = link.accept(delivery, &mut self.session.inbound) {

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use mqtt_codec::{ProtocolVersion, PublishTopic, TopicAlias, TopicName};
+use mqtt_codec::{ProtocolVersion, PublishTopic, SharedTopic, TopicAlias, TopicName};
 
 use crate::ProtocolError;
 
@@ -13,21 +13,21 @@ use crate::ProtocolError;
 #[derive(Debug)]
 pub(crate) struct InboundAliases {
     maximum: u16,
-    topics: BTreeMap<TopicAlias, Bytes>,
+    topics: BTreeMap<TopicAlias, SharedTopic>,
 }
 
 /// The topic of a received PUBLISH, found in the packet or through its alias.
 #[derive(Clone, Debug)]
 pub(crate) enum Topic<'p> {
     Named(TopicName<'p>),
-    Aliased(Bytes),
+    Aliased(SharedTopic),
 }
 
 impl Topic<'_> {
     pub(crate) fn name(&self) -> TopicName<'_> {
         match self {
             Self::Named(name) => *name,
-            Self::Aliased(bytes) => TopicName::assume_valid(bytes),
+            Self::Aliased(topic) => topic.name(),
         }
     }
 }
@@ -38,6 +38,12 @@ impl InboundAliases {
             maximum,
             topics: BTreeMap::new(),
         }
+    }
+
+    /// The topic that was set for an alias.
+    #[inline]
+    pub(crate) fn known(&self, alias: TopicAlias) -> Option<&SharedTopic> {
+        self.topics.get(&alias)
     }
 
     /// Finds the topic of a PUBLISH and remembers what the packet sets.
@@ -64,12 +70,11 @@ impl InboundAliases {
         }
         match topic.name() {
             Some(name) => {
-                self.topics
-                    .insert(alias, Bytes::copy_from_slice(name.as_bytes()));
+                self.topics.insert(alias, name.into());
                 Ok(Topic::Named(name))
             }
             None => match self.topics.get(&alias) {
-                Some(bytes) => Ok(Topic::Aliased(bytes.clone())),
+                Some(topic) => Ok(Topic::Aliased(topic.clone())),
                 None => Err(ProtocolError::UnknownTopicAlias { alias: alias.get() }),
             },
         }
@@ -180,6 +185,7 @@ impl OutboundAliases {
         };
         let place = usize::from(alias.get()).saturating_sub(1);
         match self.slots.get_mut(place) {
+            Some(slot) if choice == AliasUse::Use(alias) => slot.last_used = self.clock,
             Some(slot) => {
                 slot.last_used = self.clock;
                 slot.is_set = true;

@@ -2,7 +2,7 @@
 
 use mqtt_codec::{
     Ack, AckProperties, Delivery, EncodeError, Packet, PacketId, PacketType, PlainAck,
-    ProtocolVersion, Publish, PublishReason, ReasonCode, ReleaseReason,
+    PlainPublish, ProtocolVersion, Publish, PublishReason, PublishTopic, ReasonCode, ReleaseReason,
 };
 
 use super::{Link, Phase, Store, Topic};
@@ -76,6 +76,21 @@ impl Link {
             return Err(ProtocolError::ReceiveMaximumExceeded { maximum }.into());
         }
         Ok(Arrival::New(self.receive.aliases.resolve(publish.topic)?))
+    }
+
+    /// The topic of a plain PUBLISH. `None` for one with an alias that is not known.
+    #[inline(always)]
+    pub(crate) fn topic_of<'p>(&self, publish: &PlainPublish<'p>) -> Option<Topic<'p>> {
+        match publish.topic() {
+            PublishTopic::Name(name) | PublishTopic::NameAndAlias(name, _) => {
+                Some(Topic::Named(name))
+            }
+            // [5:MQTT-3.3.2-7] On this connection.
+            PublishTopic::Alias(alias) => {
+                let topic = self.receive.aliases.known(alias)?;
+                Some(Topic::Aliased(topic.clone()))
+            }
+        }
     }
 
     /// Whether a PUBLISH is a new message for which there is room: nothing else has to be known of one

@@ -220,7 +220,6 @@ impl Link {
         if let Some(next) = session.outbound.look(turn)
             && let Some(outgoing) = store.outgoing(next.message, next.was_sent)
             && outgoing.is_plain()
-            && !self.send.aliases.are_possible()
             && !out.shares(outgoing.message)
             && self
                 .check_flags(next.delivery.qos(), outgoing.retain)
@@ -228,13 +227,53 @@ impl Link {
         {
             let (delivery, retain) = (next.delivery, outgoing.retain);
             let size_max = self.send.packet_size_max.min(room);
-            let (message, buf) = (outgoing.message, out.copied());
-            let encoded = message.encode_within(self.version, delivery, retain, size_max, buf);
-            if encoded.is_ok() {
+            if self.write_plain(outgoing.message, (delivery, retain), size_max, out.copied()) {
                 return Ok(());
             }
         }
         self.write_slowly(now, turn, session, store, room, out)
+    }
+
+    /// Appends the PUBLISH of a message without properties, if it has at most so many bytes and sets no
+    /// alias. Answers whether it did.
+    #[inline(always)]
+    fn write_plain(
+        &mut self,
+        message: &Message,
+        (delivery, retain): (Delivery, bool),
+        size_max: usize,
+        buf: &mut Vec<u8>,
+    ) -> bool {
+        if self.send.aliases.are_possible() {
+            return self.write_aliased(message, (delivery, retain), size_max, buf);
+        }
+        let encoded = message.encode_within(self.version, delivery, retain, size_max, buf);
+        encoded.is_ok()
+    }
+
+    /// The same on a connection with aliases.
+    #[inline(never)]
+    fn write_aliased(
+        &mut self,
+        message: &Message,
+        (delivery, retain): (Delivery, bool),
+        size_max: usize,
+        buf: &mut Vec<u8>,
+    ) -> bool {
+        let topic = message.topic();
+        let choice = self.send.aliases.choose(topic);
+        let encoded = match choice {
+            AliasUse::Use(alias) => {
+                message.encode_aliased_within(delivery, retain, alias, size_max, buf)
+            }
+            AliasUse::None => message.encode_within(self.version, delivery, retain, size_max, buf),
+            // Once for each topic.
+            AliasUse::Set(_) => return false,
+        };
+        if encoded.is_ok() {
+            self.send.aliases.commit(choice, topic);
+        }
+        encoded.is_ok()
     }
 
     /// The same for a message that has properties, or gets some, or whose payload is shared, or that may
@@ -335,15 +374,13 @@ impl Link {
         let is_counted = delivery != Delivery::AtMostOnce;
         if self.phase != Phase::Open
             || !self.outbox.is_empty()
-            || self.send.aliases.are_possible()
             || (is_counted && self.send.quota == 0)
             || self.check_flags(delivery.qos(), retain).is_err()
         {
             return false;
         }
         let size_max = self.send.packet_size_max;
-        let encoded = message.encode_within(self.version, delivery, retain, size_max, buf);
-        if encoded.is_err() {
+        if !self.write_plain(message, (delivery, retain), size_max, buf) {
             return false;
         }
         // [5:MQTT-4.9.0-2]

@@ -243,6 +243,12 @@ impl ServerLink {
         self.is_connected() && !self.link.is_blocked()
     }
 
+    /// The topic of a plain PUBLISH. `None` for one with an alias that is not known.
+    #[inline(always)]
+    pub(crate) fn topic_of<'p>(&self, publish: &PlainPublish<'p>) -> Option<Topic<'p>> {
+        self.link.topic_of(publish)
+    }
+
     /// Whether a PUBLISH is a new message for which there is room.
     #[inline]
     pub(crate) fn takes_at_once<M>(&self, delivery: Delivery, session: &Session<M>) -> bool {
