@@ -342,7 +342,7 @@ impl Store for Deliveries<'_> {
         self.release(delivery);
     }
 
-    fn settle(&mut self, tag: u64, delivery: &mut Option<Delivery>, outcome: Settled) {
+    fn settle(&mut self, tag: u64, delivery: &mut Option<Delivery>, outcome: Settled) -> u64 {
         let cause = match outcome {
             Settled::Gone => None,
             Settled::Expired => Some(DropCause::Expired),
@@ -362,6 +362,7 @@ impl Store for Deliveries<'_> {
         }
         self.store.record_ended(self.kept_as, tag);
         self.release(delivery);
+        self.store.journal.position()
     }
 
     #[inline]

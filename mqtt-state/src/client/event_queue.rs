@@ -154,7 +154,7 @@ impl Store for Events {
         self.complete(tag, ReasonCode::Success);
     }
 
-    fn settle(&mut self, tag: u64, message: &mut Option<OwnMessage>, outcome: Settled) {
+    fn settle(&mut self, tag: u64, message: &mut Option<OwnMessage>, outcome: Settled) -> u64 {
         let cause = match outcome {
             Settled::Expired => LostCause::Expired,
             Settled::TooLarge | Settled::Gone => LostCause::TooLarge,
@@ -167,6 +167,7 @@ impl Store for Events {
             self.journal.add(|| Record::Ended { token: tag });
         }
         self.lose(tag, message, cause);
+        self.journal.last()
     }
 
     fn release(&mut self, _dropped: &mut Option<OwnMessage>) {}

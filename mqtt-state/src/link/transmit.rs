@@ -32,8 +32,9 @@ pub(crate) trait Store {
     /// A QoS 0 message has been handed out, and is done with. Whatever is left in `message` is dropped.
     fn sent(&mut self, tag: u64, message: &mut Option<Self::Handle>);
 
-    /// The session will not send a message. Whatever is left in `message` is dropped.
-    fn settle(&mut self, tag: u64, message: &mut Option<Self::Handle>, outcome: Settled);
+    /// The session will not send a message. Whatever is left in `message` is dropped. Answers how far the
+    /// journal has to be stored before it cannot come again; 0 without one.
+    fn settle(&mut self, tag: u64, message: &mut Option<Self::Handle>, outcome: Settled) -> u64;
 
     /// The content of a message is not needed any more: the receiver has it, or refused it. Whatever
     /// is left in `message` is dropped.

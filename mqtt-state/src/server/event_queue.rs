@@ -65,7 +65,7 @@ impl Store for Events {
         });
     }
 
-    fn settle(&mut self, tag: u64, message: &mut Option<OwnMessage>, outcome: Settled) {
+    fn settle(&mut self, tag: u64, message: &mut Option<OwnMessage>, outcome: Settled) -> u64 {
         let token = DeliveryToken(tag);
         let cause = match outcome {
             Settled::Expired => DropCause::Expired,
@@ -82,6 +82,7 @@ impl Store for Events {
                 cause,
             });
         }
+        0
     }
 
     fn release(&mut self, _dropped: &mut Option<OwnMessage>) {}

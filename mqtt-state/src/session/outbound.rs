@@ -452,11 +452,20 @@ impl<M> Outbound<M> {
     }
 
     /// What [`next`](Self::next) found will not be sent. `done` may take the message out; if not, it is
-    /// dropped where it is.
-    pub(crate) fn give_up(&mut self, turn: Turn, done: impl FnOnce(u64, &mut Option<M>)) {
+    /// dropped where it is. It answers how far the journal has to be stored before that is certain.
+    // [5:MQTT-4.6.0-1] [3:MQTT-4.6.0-1] What has its identifier in a store counts as sent for whoever goes on
+    // with that: it would come again, behind what went out in its place.
+    pub(crate) fn give_up(&mut self, turn: Turn, done: impl FnOnce(u64, &mut Option<M>) -> u64) {
+        let mut position = 0;
+        let done = |tag, message: &mut _| position = done(tag, message);
         match turn {
-            Turn::AtMostOnce => self.finish_qos0(done),
+            Turn::AtMostOnce => return self.finish_qos0(done),
             Turn::Counted(place) => self.finish(place, done),
+        }
+        if self.assigns
+            && let Some(next) = self.unsent.and_then(|place| self.flows.get_mut(place))
+        {
+            next.position = next.position.max(position);
         }
     }
 

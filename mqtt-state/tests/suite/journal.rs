@@ -375,3 +375,31 @@ fn a_message_that_has_expired_leaves_its_turn_to_the_next() {
     }
     panic!("{:?}", client.explain());
 }
+
+/// As found in the broker by a simulation: the message that was dropped came again after a crash, behind
+/// the one that was sent in its place.
+#[test]
+fn nothing_goes_before_it_is_stored_that_what_stood_in_front_of_it_is_dropped() {
+    // [5:MQTT-4.6.0-1]
+    let (mut client, mut peer) = connected(V5_0, config());
+    let properties = PublishProperties {
+        message_expiry_secs: Some(10),
+        ..PublishProperties::default()
+    };
+    let late = message("late", QoS::AtLeastOnce);
+    let late = late.with_properties(&properties).unwrap();
+    client.publish(peer.now, late).unwrap();
+    let next = message("next", QoS::AtLeastOnce);
+    client.publish(peer.now, next).unwrap();
+    assert_eq!(
+        peer.hear(&mut client),
+        [""; 0],
+        "they get their identifiers"
+    );
+    peer.now = peer.now + Duration::from_secs(30);
+    store(&mut client);
+    assert_eq!(peer.hear(&mut client), [""; 0], "the drop is not stored");
+    assert_eq!(client.explain().output, Some(OutputWaits::ForStore));
+    store(&mut client);
+    assert_eq!(peer.hear(&mut client), ["PUBLISH t=next q1 id2"]);
+}

@@ -621,6 +621,45 @@ fn a_message_that_has_expired_leaves_its_turn_to_the_next() {
     assert_eq!(world.got(reader), ["t=in time q1"]);
 }
 
+/// Found by a simulation: that a message was dropped which had its identifier was stored later than the
+/// next one was sent. The next program sent it again, behind that one.
+#[test]
+fn nothing_goes_before_it_is_stored_that_what_stood_in_front_of_it_is_dropped() {
+    // [5:MQTT-3.3.2-5] [5:MQTT-4.6.0-1] [3:MQTT-4.6.0-1]
+    for has_crashed in [false, true] {
+        let mut world = World::with(config());
+        let reader = away(&mut world, "reader", V5_0, "t");
+        world.resume(reader, V5_0);
+        world.events(reader);
+        let writer = world.joined("writer", V5_0);
+        world.disk.lag = usize::MAX;
+        let properties = PublishProperties {
+            message_expiry_secs: Some(10),
+            ..PublishProperties::default()
+        };
+        let late = Message::new("t", "late").unwrap();
+        let late = late.with_qos(QoS::AtLeastOnce);
+        world.send(writer, late.with_properties(&properties).unwrap());
+        world.publish(writer, "t", "next", QoS::AtLeastOnce);
+        world.settle();
+        // Both have their identifiers, and the first one has expired when that is stored.
+        world.pass_secs(30);
+        flush_disk(&mut world);
+        world.settle();
+        assert_eq!(world.got(reader), [""; 0], "the drop is not stored");
+        if has_crashed {
+            world.disk.lag = 0;
+            world.crash(Duration::ZERO);
+            world.resume(reader, V5_0);
+            // It may have been sent, for all that the next program knows.
+            assert_eq!(world.got(reader), ["t=late q1", "t=next q1"]);
+        } else {
+            flush(&mut world);
+            assert_eq!(world.got(reader), ["t=next q1"]);
+        }
+    }
+}
+
 /// Found by the broker model: the session was restored without its messages, as if it never had been
 /// kept.
 #[test]
