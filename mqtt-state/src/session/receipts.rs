@@ -34,7 +34,7 @@ pub enum Acknowledge {
 /// message again, and the application does not get it twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
-pub struct Receipt(u64);
+pub struct Receipt(pub(crate) u64);
 
 /// Why a message was not acknowledged. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

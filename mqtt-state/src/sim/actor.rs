@@ -5,6 +5,8 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
+use mqtt_codec::PacketId;
+
 use super::inbox::Inbox;
 use super::plan::ClientPlan;
 use super::watch::{Broken, Flights};
@@ -36,6 +38,8 @@ pub(super) struct Actor {
     /// The connection that the client knows of.
     pub(super) line: Option<u64>,
     pub(super) inbox: Inbox,
+    /// Numbers of the messages that came last with these identifiers.
+    pub(super) got: BTreeMap<PacketId, u32>,
     /// Identifiers of the client.
     pub(super) flights: Flights,
     /// The broker must not find a session that this client does not know.
@@ -65,6 +69,7 @@ impl Actor {
             client,
             line: None,
             inbox: Inbox::default(),
+            got: BTreeMap::new(),
             flights: Flights::default(),
             is_fresh: true,
             epoch: 0,
@@ -234,8 +239,13 @@ impl Actor {
         session: &mut super::sessions::Session,
     ) -> Result<usize, Broken> {
         // What the application has not acknowledged comes again.
-        let again = self.inbox.crash(session);
         let snapshot = self.client.snapshot(now);
+        for id in &snapshot.unreleased {
+            if let Some(number) = self.got.get(id) {
+                self.inbox.keep_known(*number);
+            }
+        }
+        let again = self.inbox.crash(session);
         // With a journal QoS 0 messages are nowhere.
         self.go_on_with(now, snapshot)?;
         Ok(again)

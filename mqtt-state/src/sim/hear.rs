@@ -51,10 +51,10 @@ impl World<'_> {
                         id,
                         ..
                     } = &seen
-                        && let Some(number) = line.got.get(id)
+                        && let Some(number) = actor.got.get(id)
                         && !actor.has_store()
                     {
-                        actor.inbox.keep_sent(*number);
+                        actor.inbox.keep_known(*number);
                     }
                     let way = &mut line.up.way;
                     way.send(line.number, &seen, size, &mut actor.flights, own)
@@ -219,6 +219,7 @@ impl World<'_> {
                 }
                 Seen::Subscribe { id, filters } => {
                     for (filter, qos, no_local) in &filters {
+                        self.oracle.subscribe(client, filter);
                         self.sessions[client].subscribe(filter, *qos, *no_local);
                     }
                     line.subscribes.insert(id, filters);
@@ -256,7 +257,7 @@ impl World<'_> {
                 ..
             } = seen
             {
-                line.got.insert(id, number);
+                actor.got.insert(id, number);
             }
             if let Seen::ConnAck {
                 is_accepted: true,

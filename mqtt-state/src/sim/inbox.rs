@@ -31,14 +31,25 @@ impl Got {
     }
 }
 
+/// What was known of a message before it came.
+#[derive(Clone, Debug)]
+enum Before {
+    /// It has come once more.
+    Same,
+    /// Nothing: its lane, and what came before it there.
+    New(Lane, Option<u32>),
+    /// It had come in this session, and was refused.
+    Refused(u32),
+}
+
 /// A QoS 2 message that is not safe yet.
 #[derive(Clone, Debug)]
 struct Undo {
     /// The entry of the journal that makes it safe.
     position: Option<u64>,
     got: Got,
-    /// Where it was new: its lane, and what came before it there.
-    was_new: Option<(Lane, Option<u32>)>,
+    /// What was known of it before.
+    before: Before,
     /// The application has acknowledged it, or need not.
     is_answered: bool,
 }
@@ -63,7 +74,7 @@ impl Inbox {
         self.undo.push(Undo {
             position: None,
             got,
-            was_new: None,
+            before: Before::Same,
             is_answered: got.receipt.is_none(),
         });
     }
@@ -71,7 +82,14 @@ impl Inbox {
     /// The last of them is new; `before` is the one before it in its lane.
     pub(super) fn note_new(&mut self, lane: Lane, before: Option<u32>) {
         if let Some(undo) = self.undo.last_mut() {
-            undo.was_new = Some((lane, before));
+            undo.before = Before::New(lane, before);
+        }
+    }
+
+    /// The last of them had come before, in this session, and was refused.
+    pub(super) fn note_refused(&mut self, epoch: u32) {
+        if let Some(undo) = self.undo.last_mut() {
+            undo.before = Before::Refused(epoch);
         }
     }
 
@@ -123,8 +141,9 @@ impl Inbox {
             .retain(|undo| undo.position.is_some() || undo.got.receipt.is_some());
     }
 
-    /// Nothing follows a session in a store: whatever is acknowledged is safe with the machine.
-    pub(super) fn keep_sent(&mut self, number: u32) {
+    /// Whatever is acknowledged, or is to be by the machine, is safe with it where nothing follows its
+    /// session in a store.
+    pub(super) fn keep_known(&mut self, number: u32) {
         self.undo
             .retain(|undo| undo.position.is_some() || undo.got.number != number);
     }
@@ -151,12 +170,19 @@ impl Inbox {
         let mut again = self.end_connection(session);
         self.open.clear();
         while let Some(undo) = self.undo.pop() {
-            if let Some((lane, before)) = undo.was_new {
-                self.seen.remove(&undo.got.number);
-                match before {
-                    Some(before) => self.last.insert(lane, before),
-                    None => self.last.remove(&lane),
-                };
+            match undo.before {
+                Before::Same => {}
+                Before::New(lane, before) => {
+                    self.seen.remove(&undo.got.number);
+                    match before {
+                        Some(before) => self.last.insert(lane, before),
+                        None => self.last.remove(&lane),
+                    };
+                }
+                Before::Refused(epoch) => {
+                    self.seen.insert(undo.got.number, epoch);
+                    self.refused.insert(undo.got.number);
+                }
             }
             // What was acknowledged may be known to the other side, where no store says so.
             let is_open = undo.position.is_some() || !undo.is_answered;
@@ -164,5 +190,80 @@ impl Inbox {
             again += usize::from(is_again && undo.got.receipt.is_some());
         }
         again
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::sim::oracle::From;
+
+    /// Two QoS 2 messages have come, and wait for the application.
+    fn two_open() -> Inbox {
+        let mut inbox = Inbox::default();
+        let lane = (
+            From::Broker,
+            "t".to_string(),
+            QoS::ExactlyOnce,
+            QoS::ExactlyOnce,
+        );
+        for number in [0, 1] {
+            let got = Got {
+                number,
+                qos: QoS::ExactlyOnce,
+                epoch: 0,
+                was_due: true,
+                receipt: Some(Receipt(u64::from(number))),
+            };
+            inbox.hold(got);
+            inbox.may_undo(got);
+            let before = inbox.last.insert(lane.clone(), number);
+            inbox.seen.insert(number, 0);
+            inbox.note_new(lane.clone(), before);
+        }
+        inbox
+    }
+
+    /// Answers about one of the two.
+    fn answer(inbox: &mut Inbox, number: u32, refuses: bool) {
+        inbox.open.sort_by_key(|got| got.number != number);
+        let first = inbox.open.drain(..1).collect();
+        let others = core::mem::replace(&mut inbox.open, first);
+        let got = inbox.answer(&mut Random::new(0), refuses).unwrap();
+        assert_eq!(got.number, number);
+        inbox.open = others;
+    }
+
+    #[test]
+    fn what_the_machine_knows_to_be_acknowledged_need_not_come_again() {
+        let mut inbox = two_open();
+        answer(&mut inbox, 1, false);
+        inbox.keep_known(1);
+        let mut session = Session::new();
+        inbox.crash(&mut session);
+        assert_eq!(inbox.seen.keys().copied().collect::<Vec<_>>(), [1]);
+        assert_eq!(session.must.iter().copied().collect::<Vec<_>>(), [0]);
+    }
+
+    #[test]
+    fn what_was_refused_before_comes_behind_later_ones_after_another_crash() {
+        let mut inbox = two_open();
+        answer(&mut inbox, 0, true);
+        // The refusal got lost with the program, and it comes again, behind the one that is safe.
+        inbox.refused.remove(&0);
+        inbox.may_undo(Got {
+            number: 0,
+            qos: QoS::ExactlyOnce,
+            epoch: 0,
+            was_due: false,
+            receipt: Some(Receipt(2)),
+        });
+        inbox.note_refused(0);
+        answer(&mut inbox, 1, false);
+        inbox.keep_known(1);
+        inbox.crash(&mut Session::new());
+        assert!(inbox.seen.contains_key(&0) && inbox.refused.contains(&0));
     }
 }

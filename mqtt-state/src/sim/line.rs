@@ -57,8 +57,6 @@ pub(super) struct Line {
     pub(super) epoch: u32,
     /// Numbers of the messages that came with these identifiers.
     pub(super) taken: BTreeMap<mqtt_codec::PacketId, u32>,
-    /// The same for the client.
-    pub(super) got: BTreeMap<mqtt_codec::PacketId, u32>,
     pub(super) subscribes: BTreeMap<mqtt_codec::PacketId, Vec<(String, QoS, bool)>>,
     pub(super) unsubscribes: BTreeMap<mqtt_codec::PacketId, Vec<String>>,
 }
@@ -96,7 +94,6 @@ impl World<'_> {
             present: false,
             epoch: 0,
             taken: BTreeMap::new(),
-            got: BTreeMap::new(),
             subscribes: BTreeMap::new(),
             unsubscribes: BTreeMap::new(),
         });

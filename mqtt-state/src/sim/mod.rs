@@ -45,6 +45,7 @@ mod finish;
 mod group;
 mod hear;
 mod inbox;
+mod lifetime;
 mod line;
 mod oracle;
 mod packets;

@@ -5,14 +5,13 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use mqtt_codec::{Message, ProtocolVersion, QoS};
+use mqtt_codec::{Message, QoS};
 
 use super::actor::Actor;
 use super::group::{self, Group};
 use super::inbox::{Got, Inbox};
-use super::line::Direction;
 use super::packets::number_of;
-use super::sessions::Session;
+use super::sessions::{Session, is_match};
 use super::watch::Broken;
 use crate::Timestamp;
 use crate::client::Receipt;
@@ -61,11 +60,11 @@ pub(super) struct Known {
     due_last: Vec<(usize, u32)>,
     is_acknowledged: bool,
     /// What its publisher gave it.
-    lifetime_secs: Option<u32>,
+    pub(super) lifetime_secs: Option<u32>,
     /// When it expires there.
-    expires_at: Option<Timestamp>,
+    pub(super) expires_at: Option<Timestamp>,
     /// When the broker has to have begun to send it, for each time that it came.
-    expires: Vec<Timestamp>,
+    pub(super) expires: Vec<Timestamp>,
 }
 
 /// What is kept in order: publisher, topic, and the QoS at which it was published and delivered.
@@ -75,6 +74,8 @@ pub(super) type Lane = (From, String, QoS, QoS);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Oracle {
     pub(super) messages: Vec<Known>,
+    /// Taken, and not with everybody yet: behind a question, or in a fan-out that goes on later.
+    open: BTreeSet<u32>,
 }
 
 impl Oracle {
@@ -108,73 +109,6 @@ impl Oracle {
         number
     }
 
-    /// A message lives so long, from now on.
-    pub(super) fn limit(&mut self, number: u32, now: Timestamp, secs: u32) {
-        if let Some(known) = self.messages.get_mut(number as usize) {
-            known.lifetime_secs = Some(secs);
-            known.expires_at = Some(now.plus_secs(secs));
-        }
-    }
-
-    /// It has come to the broker, where it lives until then.
-    pub(super) fn limit_at_broker(&mut self, number: u32, expires_at: Timestamp) {
-        if let Some(known) = self.messages.get_mut(number as usize) {
-            known.expires.push(expires_at);
-        }
-    }
-
-    /// Whether nobody has to get it any more.
-    pub(super) fn has_expired(&self, number: u32, now: Timestamp) -> bool {
-        let known = self.get(number);
-        known.is_some_and(|known| known.expires.iter().any(|at| *at <= now))
-    }
-
-    /// Its publisher has given it up.
-    pub(super) fn give_up(&self, number: u32, now: Timestamp) -> Result<(), Broken> {
-        let known = self.get(number);
-        match known.and_then(|known| known.expires_at) {
-            Some(at) if at <= now => Ok(()),
-            _ => Err(("a message expires when it is time", format!("{known:?}"))),
-        }
-    }
-
-    /// A message is sent, with that what is left of its time. Answers whether some of it is over.
-    // [5:MQTT-3.3.2-5] [5:MQTT-3.3.2-6]
-    pub(super) fn send(
-        &self,
-        now: Timestamp,
-        direction: Direction,
-        number: u32,
-        dup: bool,
-        expiry_secs: Option<u32>,
-        version: ProtocolVersion,
-    ) -> Result<bool, Broken> {
-        let Some(known) = self.get(number) else {
-            return Ok(false);
-        };
-        let ends: &[Timestamp] = match direction {
-            Direction::Up => known.expires_at.as_slice(),
-            Direction::Down => &known.expires,
-        };
-        let text = || format!("{expiry_secs:?} at {now:?}, dup {dup}: {number} is {known:?}");
-        if !ends.is_empty() && !dup && ends.iter().all(|at| *at <= now) {
-            return Err(("nothing that has expired is sent", text()));
-        }
-        if version == ProtocolVersion::V3_1_1 {
-            return Ok(false);
-        }
-        let is_left = |at: &Timestamp| {
-            let left = at.saturating_since(now);
-            let begun = u64::from(left.subsec_nanos() > 0);
-            Some(left.as_secs() + begun) == expiry_secs.map(u64::from)
-        };
-        match (ends.iter().any(is_left), expiry_secs) {
-            (true, Some(secs)) => Ok(known.lifetime_secs.is_some_and(|whole| secs < whole)),
-            (false, None) if ends.is_empty() => Ok(false),
-            _ => Err(("what is sent on is what is left of the time", text())),
-        }
-    }
-
     pub(super) fn get(&self, number: u32) -> Option<&Known> {
         self.messages.get(usize::try_from(number).ok()?)
     }
@@ -189,6 +123,21 @@ impl Oracle {
         }
     }
 
+    /// Somebody asks for a subscription, and may get what is not with everybody yet.
+    pub(super) fn subscribe(&mut self, client: usize, filter: &str) {
+        for number in &self.open {
+            let known = self.messages.get_mut(*number as usize);
+            if let Some(known) = known.filter(|known| is_match(filter, &known.topic)) {
+                known.possible.insert(client);
+            }
+        }
+    }
+
+    /// Nothing waits in the broker, for an answer or for its turn.
+    pub(super) fn close_all(&mut self) {
+        self.open.clear();
+    }
+
     /// The broker takes a message, or decides that it goes on.
     pub(super) fn route(&mut self, number: u32, sessions: &[Session]) {
         let Some(known) = self.messages.get_mut(number as usize) else {
@@ -198,6 +147,7 @@ impl Oracle {
         if known.is_routed && !known.may_repeat {
             return;
         }
+        self.open.insert(number);
         let is_again = known.is_routed;
         let is_first = !known.has_come;
         known.was_repeated |= !is_first;
@@ -249,6 +199,8 @@ impl Oracle {
             return Ok(());
         };
         known.is_acknowledged = true;
+        // Its publisher is answered when all have it.
+        self.open.remove(&number);
         let has_expired = known.expires.iter().any(|at| *at <= now);
         if core::mem::take(&mut known.is_due_to_group) && !has_expired {
             // Where there was no room nobody has it, and the broker has said so.
@@ -344,6 +296,7 @@ impl Oracle {
 
     /// What the broker has not acknowledged it may have forgotten.
     pub(super) fn crash(&mut self) {
+        self.open.clear();
         for known in &mut self.messages {
             if !known.is_acknowledged {
                 // At QoS 2 it need not come again.
@@ -432,8 +385,12 @@ impl Oracle {
             }
             inbox.last.insert(key.clone(), number);
         }
-        if may_be_undone && qos == QoS::ExactlyOnce && (before.is_none() || was_refused) {
-            inbox.note_new(key, last);
+        if may_be_undone && qos == QoS::ExactlyOnce {
+            match before {
+                None => inbox.note_new(key, last),
+                Some(epoch) if was_refused => inbox.note_refused(epoch),
+                Some(_) => {}
+            }
         }
         Ok(())
     }
@@ -496,6 +453,29 @@ mod tests {
                 &mut Group::default(),
                 true,
             );
+            assert_eq!(result.is_ok(), is_right, "{result:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_with_everybody_yet_may_go_to_whoever_subscribes() {
+        let (topic, qos, now) = ("t", QoS::AtLeastOnce, Timestamp::ZERO);
+        for (is_answered, is_right) in [(false, true), (true, false)] {
+            let mut oracle = Oracle::default();
+            let mut sessions = [Session::new(), Session::new()];
+            let number = oracle.add(From::Client(0), topic, qos, false);
+            oracle.route(number, &sessions);
+            if is_answered {
+                let group = &mut Group::default();
+                let actors = [(); 2].map(|()| Actor::new("c".into(), ClientPlan::default(), now));
+                let done = oracle.acknowledge(number, now, &mut sessions, &actors, group, false);
+                assert_eq!(done, Ok(()));
+            }
+            oracle.subscribe(1, topic);
+            let message = Message::new(topic, format!("{number} ")).unwrap();
+            let message = message.with_qos(qos);
+            let inbox = &mut Inbox::default();
+            let result = oracle.deliver(1, &message, None, &mut sessions[1], inbox, false);
             assert_eq!(result.is_ok(), is_right, "{result:?}");
         }
     }

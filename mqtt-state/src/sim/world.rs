@@ -186,6 +186,9 @@ impl<'e> World<'e> {
                 }
             }
             if !fired {
+                if self.questions.is_empty() {
+                    self.oracle.close_all();
+                }
                 return;
             }
         }

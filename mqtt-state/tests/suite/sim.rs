@@ -43,6 +43,15 @@ fn seeds_that_have_failed_fail_no_more() {
         // A member's session ended before the publisher was answered, and a message that had been dropped
         // came again.
         3_391, 60_010,
+        // Store: `nothing_goes_before_it_is_stored_that_what_stood_in_front_of_it_is_dropped`.
+        363_182,
+        // Subscribed while a message waited for its turn: `what_is_not_with_everybody_yet_may_go_to_whoever_subscribes`.
+        259_960,
+        // Refused, and sent again after each restart: `what_was_refused_before_comes_behind_later_ones_after_another_crash`.
+        381_675,
+        // Acknowledged by the application before its publisher was answered:
+        // `what_the_machine_knows_to_be_acknowledged_need_not_come_again`.
+        468_606,
     ];
     for seed in seeds {
         let failure = sim::run(seed, &mut Plain::default()).failure;
