@@ -3,7 +3,10 @@
 mod claim;
 mod links;
 mod mesh;
+mod pieces;
 mod roam;
+mod said;
+mod voice;
 
 use std::collections::BTreeMap;
 

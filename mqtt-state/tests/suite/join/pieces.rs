@@ -1,0 +1,693 @@
+//! A session that comes from another broker, and one that goes there, piece by piece: what makes no sense
+//! is not taken, and what is not wanted stays where it is.
+
+use core::time::Duration;
+
+use mqtt_codec::{PublishProperties, QoS};
+use mqtt_state::broker::{self, Event, JoinConfig};
+use serde_json::{Value, json};
+
+use super::voice::{
+    Stage, delivery, forward, message, plain, resuming, shared, stamp, subscribed, subscription,
+};
+use crate::wire::{V5_0, connect, publish, pubrec, want, with_subscribe};
+
+const QOS1: QoS = QoS::AtLeastOnce;
+const QOS2: QoS = QoS::ExactlyOnce;
+
+fn published(id: u16, payload: &str, qos: u8) -> Value {
+    let message = message("t", payload, QoS::try_from(qos).unwrap());
+    json!({"Published": {"id": id, "delivery": delivery(&message, qos)}})
+}
+
+fn waiting(payload: &str, qos: u8) -> Value {
+    let message = message("t", payload, QoS::try_from(qos).unwrap());
+    json!({"Waiting": delivery(&message, qos)})
+}
+
+/// What a client hears whose session comes in these pieces.
+fn moved(base: &broker::Config, pieces: &[Value]) -> (Stage, Vec<String>) {
+    let mut stage = Stage::new(&[1], base);
+    let (connection, claim) = stage.claimed(1);
+    stage.piece(1, &claim, &subscription(plain("t")));
+    stage.piece(1, &claim, &subscribed());
+    for piece in pieces {
+        stage.piece(1, &claim, piece);
+    }
+    stage.piece(1, &claim, &json!("Done"));
+    let heard = stage.heard_by(connection);
+    (stage, heard)
+}
+
+/// Everything that a session holds, and what of it makes no sense.
+#[test]
+fn pieces_of_a_session_that_comes() {
+    let small = broker::Config {
+        server: mqtt_state::server::Config {
+            in_flight_max: 1,
+            waiting_len_max: 2,
+            ..mqtt_state::server::Config::default()
+        },
+        ..broker::Config::default()
+    };
+    let released = |id: u16| json!({"Released": {"id": id}});
+    let unreleased = |id: u16| json!({"Unreleased": {"id": id}});
+    for (row, pieces, expected) in [
+        ("nothing", vec![], &[][..]),
+        (
+            "in flight at QoS 1",
+            vec![published(5, "a", 1)],
+            &["PUBLISH t=a q1 id5 dup"],
+        ),
+        (
+            "in flight at QoS 2",
+            vec![published(5, "a", 2)],
+            &["PUBLISH t=a q2 id5 dup"],
+        ),
+        ("in flight at QoS 0", vec![published(5, "a", 0)], &[]),
+        (
+            "an identifier twice",
+            vec![published(5, "a", 1), published(5, "b", 1)],
+            &["PUBLISH t=a q1 id5 dup"],
+        ),
+        ("released", vec![released(7)], &["PUBREL 7 00"]),
+        (
+            "released twice",
+            vec![released(7), released(7)],
+            &["PUBREL 7 00"],
+        ),
+        (
+            "released and in flight",
+            vec![released(7), published(7, "a", 2)],
+            &["PUBREL 7 00"],
+        ),
+        (
+            "in flight and released",
+            vec![published(7, "a", 2), released(7)],
+            &["PUBLISH t=a q2 id7 dup"],
+        ),
+        (
+            "more in flight than there may be",
+            vec![
+                published(1, "a", 1),
+                published(2, "b", 1),
+                published(3, "c", 1),
+                released(4),
+            ],
+            &["PUBLISH t=a q1 id1 dup"],
+        ),
+        (
+            "more released than there may be",
+            vec![released(1), released(2), released(3), published(4, "a", 1)],
+            &["PUBREL 1 00", "PUBREL 2 00"],
+        ),
+        ("waiting", vec![waiting("a", 1)], &["PUBLISH t=a q1 id1"]),
+        ("waiting at QoS 0", vec![waiting("a", 0)], &[]),
+        ("unreleased", vec![unreleased(9)], &[]),
+        (
+            "subscriptions at the end",
+            vec![subscription(plain("u")), subscribed()],
+            &[],
+        ),
+    ] {
+        let (mut stage, heard) = moved(&small, &pieces);
+        let stats = stage.world.broker.stats();
+        assert_eq!(heard[0], "CONNACK 00 present", "{row}: {heard:?}");
+        assert_eq!(heard[1..], *expected, "{row}");
+        assert_eq!((stats.sessions, stats.subscriptions), (1, 1), "{row}");
+        // Of those in flight some wait for the client's quota.
+        let held = usize::from(row == "more in flight than there may be");
+        let sent = { expected.iter() }.filter(|it| it.starts_with("PUBLISH"));
+        assert_eq!(stats.messages, sent.count() + held, "{row}");
+        let said = stage.hear_claims(1);
+        let witnesses = json!({"Moving": {"owner": 1, "witnesses": [1]}});
+        assert_eq!(said, [witnesses], "{row}: it is here");
+    }
+}
+
+/// As many messages wait as may wait, and no more bytes.
+#[test]
+fn messages_that_come_and_do_not_fit() {
+    for (row, len_max, bytes_max, room, expected) in [
+        ("all", 10, 1000, 100, 4),
+        ("count", 3, 1000, 100, 3),
+        // One byte of topic, two of payload.
+        ("bytes", 10, 6, 100, 2),
+        ("messages of this broker", 10, 1000, 3, 3),
+    ] {
+        let config = broker::Config {
+            server: mqtt_state::server::Config {
+                waiting_len_max: len_max,
+                messages_bytes_max: bytes_max,
+                ..mqtt_state::server::Config::default()
+            },
+            messages_len_max: room,
+            ..broker::Config::default()
+        };
+        let pieces: Vec<_> = ["w1", "w2", "w3", "w4"].map(|it| waiting(it, 1)).into();
+        let (stage, heard) = moved(&config, &pieces);
+        let numbers = 1..=expected;
+        let all = numbers.map(|it| format!("PUBLISH t=w{it} q1 id{it}"));
+        assert_eq!(heard[1..], all.collect::<Vec<_>>(), "{row}");
+        assert_eq!(stage.world.broker.stats().messages, expected, "{row}");
+    }
+}
+
+/// [5:MQTT-4.3.3-10] An identifier that was received before is known where the session has come.
+#[test]
+fn identifiers_that_come_are_known() {
+    for (row, id, expected) in [("known", 9, 0), ("another one", 8, 1)] {
+        let pieces = [
+            json!({"Unreleased": {"id": 9}}),
+            json!({"Unreleased": {"id": 9}}),
+        ];
+        let (mut stage, _) = moved(&broker::Config::default(), &pieces);
+        let watcher = stage.subscriber("watcher", "u");
+        let connection = stage.world.broker.session("x").unwrap().connection.unwrap();
+        let peer = stage.peer();
+        peer.say(
+            &mut (&mut stage.world.broker, connection),
+            publish("u", "m", QOS2, id),
+        );
+        assert_eq!(
+            stage.heard_by(connection),
+            [format!("PUBREC {id} 00")],
+            "{row}"
+        );
+        assert_eq!(stage.world.got(watcher).len(), expected, "{row}");
+    }
+}
+
+/// What had begun to be replayed is replayed, once for each subscription.
+#[test]
+fn replays_that_come() {
+    let replay = |filter: &str| json!({"Replay": {"filter": filter, "qos": 1, "id": null}});
+    for (row, pieces, expected) in [
+        ("none", vec![], 0),
+        ("one", vec![replay("t")], 1),
+        ("no filter", vec![replay("t/#/u")], 0),
+        ("more than subscriptions", vec![replay("t"), replay("t")], 1),
+    ] {
+        let mut stage = Stage::new(&[1], &broker::Config::default());
+        let kept = message("t", "kept", QOS1).with_retain(true);
+        stage.world.broker.publish(stage.world.now, kept);
+        stage.hear(1);
+        let (connection, claim) = stage.claimed(1);
+        stage.piece(1, &claim, &subscription(plain("t")));
+        stage.piece(1, &claim, &subscribed());
+        for piece in pieces {
+            stage.piece(1, &claim, &piece);
+        }
+        stage.piece(1, &claim, &json!("Done"));
+        let heard = stage.heard_by(connection);
+        assert_eq!(heard[0], "CONNACK 00 present", "{row}");
+        let replayed = { heard.iter() }.filter(|it| it.starts_with("PUBLISH t=kept q1"));
+        assert_eq!(replayed.count(), expected, "{row}: {heard:?}");
+    }
+}
+
+/// Subscriptions that make no sense are left out, and those above the limit.
+#[test]
+fn subscriptions_that_come() {
+    for (row, filters, expected) in [
+        ("one", vec![plain("t")], vec!["t"]),
+        ("twice", vec![plain("t"), plain("t")], vec!["t"]),
+        (
+            "a shared one",
+            vec![shared("$share/g/t")],
+            vec!["$share/g/t"],
+        ),
+        (
+            "a shared one twice",
+            vec![shared("$share/g/t"), shared("$share/g/t")],
+            vec!["$share/g/t"],
+        ),
+        ("no filter", vec![plain("t/#/u"), plain("t")], vec!["t"]),
+        ("no shared one", vec![shared("t"), plain("u")], vec!["u"]),
+        (
+            "too deep",
+            vec![plain("a/b/c/d"), shared("$share/g/a/b/c/d"), plain("t")],
+            vec!["t"],
+        ),
+        (
+            "too many",
+            ["a", "b", "c", "d"].map(plain).into(),
+            vec!["a", "b", "c"],
+        ),
+    ] {
+        let config = broker::Config {
+            levels_max: 3,
+            subscriptions_per_session_max: 3,
+            ..broker::Config::default()
+        };
+        let mut stage = Stage::new(&[1], &config);
+        let (connection, claim) = stage.claimed(1);
+        for filter in filters {
+            stage.piece(1, &claim, &subscription(filter));
+        }
+        stage.piece(1, &claim, &subscribed());
+        stage.piece(1, &claim, &json!("Done"));
+        assert_eq!(stage.heard_by(connection), ["CONNACK 00 present"], "{row}");
+        let found = stage.world.broker.subscriptions("x");
+        let found: Vec<_> = found.into_iter().map(|(filter, _)| filter).collect();
+        assert_eq!(found, expected, "{row}");
+        // All of them are told before it is said that they are here.
+        let said = stage.hear(1);
+        let told = { said.iter() }.take_while(|body| body.get("Interests").is_some());
+        let told: usize = told
+            .map(|it| it["Interests"]["changes"].as_array().unwrap().len())
+            .sum();
+        assert!(told >= expected.len(), "{row}: {said:?}");
+    }
+}
+
+/// A session of nobody who waits for it, of a second broker, or without room.
+#[test]
+fn sessions_that_are_not_wanted() {
+    let declined = |keeps: bool| json!({"Declined": {"keeps": keeps}});
+    // Nobody has claimed it.
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    for piece in [subscription(plain("t")), subscribed(), json!("Done")] {
+        stage.piece(1, &stamp(1, 0), &piece);
+    }
+    assert_eq!(stage.hear_claims(1), [declined(false)]);
+    assert_eq!(stage.world.broker.stats().sessions, 0);
+
+    // Two brokers have one, and the first answer counts.
+    let mut stage = Stage::new(&[1, 2], &broker::Config::default());
+    let (connection, claim) = stage.claimed(1);
+    stage.hear(2);
+    stage.piece(1, &claim, &subscription(plain("t")));
+    stage.piece(2, &claim, &subscription(plain("u")));
+    stage.piece(2, &claim, &subscribed());
+    assert_eq!(stage.hear_claims(2), [declined(false)]);
+    stage.piece(1, &claim, &subscribed());
+    assert_eq!(stage.heard_by(connection), [""; 0], "it waits for the rest");
+    stage.piece(1, &claim, &json!("Done"));
+    assert_eq!(stage.heard_by(connection), ["CONNACK 00 present"]);
+    let found = stage.world.broker.subscriptions("x");
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].0, "t");
+
+    // No more sessions than there may be: it stays where it is.
+    let config = broker::Config {
+        sessions_max: 1,
+        ..broker::Config::default()
+    };
+    let mut stage = Stage::new(&[1], &config);
+    stage.client("y");
+    let (connection, claim) = stage.claimed(1);
+    stage.piece(1, &claim, &subscription(plain("t")));
+    stage.piece(1, &claim, &subscribed());
+    assert_eq!(stage.hear_claims(1), [declined(true)]);
+    assert_eq!(stage.heard_by(connection), ["CONNACK 89", "close"]);
+    stage.piece(1, &claim, &json!("Done"));
+    assert_eq!(stage.world.broker.stats().sessions, 1);
+}
+
+/// What has come of a session that does not come to its end is gone, and the client begins anew.
+#[test]
+fn a_session_that_does_not_all_come() {
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let (connection, claim) = stage.claimed(1);
+    stage.piece(1, &claim, &subscription(plain("t")));
+    stage.piece(1, &claim, &subscribed());
+    for piece in [
+        published(5, "a", 1),
+        waiting("b", 1),
+        json!({"Unreleased": {"id": 3}}),
+    ] {
+        stage.piece(1, &claim, &piece);
+    }
+    assert_eq!(stage.world.broker.stats().messages, 2);
+    stage.hear(1);
+    stage.world.pass_secs(6);
+    let heard = stage.heard_by(connection);
+    assert_eq!(heard, ["CONNACK 00"], "the session is a new one");
+    let claims = stage.hear_claims(1);
+    assert!(
+        claims.contains(&json!({"Declined": {"keeps": false}})),
+        "{claims:?}"
+    );
+    let stats = stage.world.broker.stats();
+    assert_eq!(
+        (stats.messages, stats.subscriptions, stats.sessions),
+        (0, 0, 1)
+    );
+    // What comes later is not wanted.
+    stage.piece(1, &claim, &waiting("c", 1));
+    stage.piece(1, &claim, &json!("Done"));
+    assert_eq!(stage.world.broker.stats().messages, 0);
+}
+
+/// What has come is stored, and what waits here meanwhile comes behind it.
+#[test]
+fn a_session_that_comes_is_stored() {
+    let config = broker::Config {
+        journal: true,
+        ..broker::Config::default()
+    };
+    let mut stage = Stage::new(&[1], &config);
+    let (connection, claim) = stage.claimed(1);
+    stage.piece(1, &claim, &subscription(plain("t")));
+    stage.piece(1, &claim, &subscribed());
+    let said = stage.hear_claims(1);
+    assert!(said[0].get("Moving").is_some(), "{said:?}");
+    stage.claim(1, &claim, &json!("Switched"));
+    stage
+        .world
+        .broker
+        .publish(stage.world.now, message("t", "here", QOS1));
+    let pieces = [
+        json!({"Released": {"id": 4}}),
+        published(5, "flight", 2),
+        json!({"Unreleased": {"id": 6}}),
+        waiting("there", 1),
+    ];
+    for piece in pieces {
+        stage.piece(1, &claim, &piece);
+    }
+    stage.piece(1, &claim, &json!("Done"));
+    let expected = [
+        "CONNACK 00 present",
+        "PUBREL 4 00",
+        "PUBLISH t=flight q2 id5 dup",
+        "PUBLISH t=there q1 id6",
+        "PUBLISH t=here q1 id7",
+    ];
+    let heard = stage.heard_by(connection);
+    assert_eq!(heard, expected);
+    // messages, retained, sessions, subscriptions, deliveries, unreleased
+    assert_eq!(stage.world.disk.counts(), [3, 0, 1, 1, 4, 1]);
+    stage.world.crash(Duration::from_secs(1));
+    let again = stage.connect(&resuming(100));
+    let expected = [
+        "CONNACK 00 present",
+        "PUBREL 4 00",
+        "PUBLISH t=flight q2 id5 dup",
+        "PUBLISH t=there q1 id6 dup",
+        "PUBLISH t=here q1 id7 dup",
+    ];
+    assert_eq!(stage.heard_by(again), expected);
+    // It ends with all it has.
+    stage.world.broker.handle_close(stage.world.now, again);
+    stage.world.settle();
+    stage.world.pass_secs(101);
+    assert_eq!(stage.world.disk.counts(), [0; 6]);
+}
+
+/// A session is offered with all it has, and its broker keeps it, or lets go, as the other one says.
+#[test]
+fn sessions_that_go() {
+    let claim = stamp(50, 1);
+    let moving = json!({"Moving": {"owner": 0, "witnesses": [0, 1]}});
+    for (row, last, expected) in [
+        ("it goes", Some((1, &claim, moving.clone())), (false, true)),
+        (
+            "not wanted, and kept",
+            Some((1, &claim, json!({"Declined": {"keeps": true}}))),
+            (true, false),
+        ),
+        (
+            "not wanted, and over",
+            Some((1, &claim, json!({"Declined": {"keeps": false}}))),
+            (false, false),
+        ),
+        (
+            "of another claim",
+            Some((1, &stamp(49, 1), json!({"Declined": {"keeps": false}}))),
+            (true, false),
+        ),
+        (
+            "by another broker",
+            Some((2, &claim, json!({"Declined": {"keeps": false}}))),
+            (true, false),
+        ),
+        (
+            "it moves for another claim",
+            Some((1, &stamp(49, 1), moving.clone())),
+            (true, false),
+        ),
+        (
+            "it moves to another broker",
+            Some((2, &claim, moving)),
+            (true, false),
+        ),
+        (
+            "another claim has switched",
+            Some((1, &stamp(49, 1), json!("Switched"))),
+            (true, false),
+        ),
+        ("nobody's", None, (true, false)),
+    ] {
+        let mut stage = Stage::new(&[], &broker::Config::default());
+        let first = stage.connect(&resuming(100));
+        with_subscribe(1, &[want("t", QOS2), want("$share/g/u", QOS1)], |packet| {
+            stage
+                .peer()
+                .say(&mut (&mut stage.world.broker, first), packet);
+        });
+        stage.heard_by(first);
+        for (number, payload) in ["a", "b", "c"].into_iter().enumerate() {
+            let qos = if number == 0 { QOS2 } else { QOS1 };
+            stage
+                .world
+                .broker
+                .publish(stage.world.now, message("t", payload, qos));
+        }
+        stage.heard_by(first);
+        let peer = stage.peer();
+        peer.say(&mut (&mut stage.world.broker, first), pubrec(1));
+        peer.say(
+            &mut (&mut stage.world.broker, first),
+            publish("v", "m", QOS2, 8),
+        );
+        stage.heard_by(first);
+        stage.world.broker.handle_close(stage.world.now, first);
+        stage
+            .world
+            .broker
+            .publish(stage.world.now, message("t", "d", QOS1));
+        stage.world.settle();
+        let mut stage = stage.with(1).with(2);
+        stage.hear(1);
+        stage.hear(2);
+        stage.claim(1, &claim, &json!({"Claim": {"clean_start": false}}));
+        let offered = stage.hear_claims(1);
+        let kinds = |claims: &[Value]| -> Vec<String> {
+            let pieces = claims.iter().map(|it| &it["Piece"]);
+            let kinds = pieces.map(|it| match it {
+                Value::Object(piece) => piece.keys().next().unwrap().clone(),
+                other => other.as_str().unwrap_or("-").to_owned(),
+            });
+            kinds.collect()
+        };
+        let all = ["Subscription", "Subscription", "Subscribed"];
+        assert_eq!(kinds(&offered), all, "{row}");
+        if let Some((from, claim, what)) = &last {
+            stage.claim(*from, claim, what);
+        }
+        let rest = stage.hear_claims(1);
+        let moved = { stage.events() }.contains(&Event::SessionMoved {
+            client_id: "x".into(),
+            broker: broker::BrokerId::new(1),
+        });
+        let is_there = stage.world.broker.session("x").is_some();
+        assert_eq!((is_there, moved), expected, "{row}: {rest:?}");
+        if moved {
+            // Switched, and all it held.
+            assert_eq!(rest[0], "Switched", "{row}");
+            let kinds = kinds(&rest[1..]);
+            let all = [
+                "Released",
+                "Published",
+                "Published",
+                "Unreleased",
+                "Waiting",
+                "Done",
+            ];
+            assert_eq!(kinds, all, "{row}");
+        }
+        if !is_there {
+            assert_eq!(stage.world.broker.stats().messages, 0, "{row}");
+            assert_eq!(stage.world.broker.stats().subscriptions, 0, "{row}");
+            continue;
+        }
+        if row == "not wanted, and kept" {
+            let again = stage.connect(&resuming(100));
+            let heard = stage.heard_by(again);
+            let expected = [
+                "CONNACK 00 present",
+                "PUBREL 1 00",
+                "PUBLISH t=b q1 id2 dup",
+                "PUBLISH t=c q1 id3 dup",
+                "PUBLISH t=d q1 id4",
+            ];
+            assert_eq!(heard, expected, "{row}");
+        }
+    }
+}
+
+/// A session that has ended, or a will that is due, when nobody has told the broker the time since.
+#[test]
+fn sessions_that_are_over_when_they_are_claimed() {
+    for (row, expiry_secs, delay_secs, passed, clean_start, expected) in [
+        ("kept", 100, 50, 10, false, (true, 0)),
+        ("its will is due", 100, 50, 50, false, (true, 1)),
+        ("it is over", 60, 90, 60, false, (false, 1)),
+        ("a clean start", 100, 50, 10, true, (false, 1)),
+    ] {
+        let mut stage = Stage::new(&[], &broker::Config::default());
+        let watcher = stage.subscriber("watcher", "will");
+        let mut first = resuming(expiry_secs);
+        let topic = mqtt_codec::TopicName::new("will").unwrap();
+        let payload = mqtt_codec::Binary::new(b"gone").unwrap();
+        let mut will = mqtt_codec::Will::new(topic, payload);
+        will.properties.delay_secs = Some(delay_secs);
+        first.will = Some(will);
+        let first = stage.connect(&first);
+        stage.heard_by(first);
+        stage.world.broker.handle_close(stage.world.now, first);
+        stage.world.settle();
+        let mut stage = stage.with(1);
+        stage.hear(1);
+        stage.world.now = stage.world.now + Duration::from_secs(passed);
+        stage.claim(
+            1,
+            &stamp(50, 1),
+            &json!({"Claim": {"clean_start": clean_start}}),
+        );
+        let said = stage.hear_claims(1);
+        let is_offered = said != [json!("Unclaimed")];
+        stage.world.settle();
+        let wills = stage.world.got(watcher).len();
+        assert_eq!((is_offered, wills), expected, "{row}: {said:?}");
+        // A will that was not due is the other broker's.
+        stage.world.pass_secs(200);
+        assert_eq!(stage.world.got(watcher).len(), 0, "{row}");
+    }
+}
+
+/// A broker that asks and does not listen gets a bounded number of answers.
+#[test]
+fn claims_of_a_broker_that_does_not_listen() {
+    let config = broker::Config {
+        connections_max: 2,
+        join: Some(JoinConfig {
+            forwards_len_max: 3,
+            ..JoinConfig::default()
+        }),
+        ..broker::Config::default()
+    };
+    for (row, is_deaf, expected) in [("it listens", false, 100), ("it does not", true, 8)] {
+        let mut stage = Stage::new(&[1], &config);
+        if is_deaf {
+            stage.deafen(1);
+        }
+        let mut said = 0;
+        for number in 0..100 {
+            stage.claim(
+                1,
+                &stamp(number, 1),
+                &json!({"Claim": {"clean_start": false}}),
+            );
+            said += stage.hear_claims(1).len();
+        }
+        assert_eq!(said, expected, "{row}");
+    }
+}
+
+/// The witness of a session that moves between two others says so to both.
+#[test]
+fn a_witness_says_when_it_has_switched() {
+    let mut stage = Stage::new(&[1, 2], &broker::Config::default());
+    let what = json!({"Moving": {"owner": 2, "witnesses": [0, 2]}});
+    stage.claim(1, &stamp(5, 1), &what);
+    assert_eq!(stage.hear_claims(1), [json!("Switched")]);
+    assert_eq!(stage.hear_claims(2), [json!("Switched")]);
+}
+
+/// While a session comes, messages reach it from each broker once: at its old place before that has
+/// switched, here behind it.
+#[test]
+fn messages_while_a_session_comes() {
+    let mut stage = Stage::new(&[1, 2], &broker::Config::default());
+    let (connection, claim) = stage.claimed(1);
+    stage.hear(2);
+    stage.claim(2, &claim, &json!("Unclaimed"));
+    stage.piece(1, &claim, &subscription(plain("t")));
+    stage.piece(1, &claim, &subscribed());
+    let say = |stage: &mut Stage, from: u32, payload: &str| {
+        let forward = forward(&message("t", payload, QOS1), None, &[]);
+        stage.note(from, &json!({"Forward": forward}));
+    };
+    say(&mut stage, 2, "before 2");
+    stage.claim(2, &claim, &json!("Switched"));
+    // Again, which means nothing.
+    stage.claim(2, &claim, &json!("Switched"));
+    stage.claim(2, &stamp(1, 1), &json!("Switched"));
+    say(&mut stage, 2, "behind 2");
+    say(&mut stage, 1, "before 1");
+    stage.claim(1, &claim, &json!("Switched"));
+    say(&mut stage, 1, "behind 1");
+    stage.piece(1, &claim, &json!("Done"));
+    let heard = stage.heard_by(connection);
+    let expected = [
+        "CONNACK 00 present",
+        "PUBLISH t=behind 2 q1 id1",
+        "PUBLISH t=behind 1 q1 id2",
+    ];
+    assert_eq!(heard, expected);
+}
+
+/// A message that comes along has what it had where it was: the time it has left, its flags, and its turn.
+#[test]
+fn what_goes_along_with_a_message() {
+    let properties = PublishProperties {
+        message_expiry_secs: Some(100),
+        ..PublishProperties::default()
+    };
+    for (row, expires_in, passed, expected) in [
+        ("lasts", json!(null), 50, 1),
+        ("has some time left", json!(20_000_000_000_u64), 10, 1),
+        ("has none left", json!(20_000_000_000_u64), 20, 0),
+        ("its own time is up", json!(null), 100, 0),
+        (
+            "no more than its own time",
+            json!(200_000_000_000_u64),
+            100,
+            0,
+        ),
+    ] {
+        let message = message("t", "m", QOS1)
+            .with_properties(&properties)
+            .unwrap();
+        let mut moved = delivery(&message, 1);
+        moved["expires_in"] = expires_in;
+        moved["retain"] = json!(true);
+        moved["subscription_ids"] = json!([7, 9]);
+        let mut stage = Stage::new(&[1], &broker::Config::default());
+        let (connection, claim) = stage.claimed(1);
+        stage.piece(1, &claim, &subscription(plain("t")));
+        let lasting = json!({"expiry_secs": 1000, "whose": null});
+        stage.piece(1, &claim, &json!({"Subscribed": lasting}));
+        stage.piece(1, &claim, &json!({"Waiting": moved}));
+        stage.world.broker.handle_close(stage.world.now, connection);
+        stage.piece(1, &claim, &json!("Done"));
+        stage.world.pass_secs(passed);
+        let again = stage.connect(&resuming(100));
+        let heard = stage.heard_by(again);
+        assert_eq!(heard[0], "CONNACK 00 present", "{row}");
+        let expected = ["PUBLISH t=m q1 id1 retain"; 1].into_iter().take(expected);
+        assert_eq!(heard[1..], expected.collect::<Vec<_>>(), "{row}");
+    }
+}
+
+/// A CONNECT with a clean start claims too: what it had elsewhere ends there.
+#[test]
+fn a_clean_start_asks_others_to_end_it() {
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    stage.connect(&connect(V5_0, "x"));
+    let said = stage.hear_claims(1);
+    assert_eq!(said, [json!({"Claim": {"clean_start": true}})]);
+}

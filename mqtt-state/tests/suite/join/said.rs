@@ -1,0 +1,815 @@
+//! What another broker says is believed as far as it makes sense: links, messages, interests and
+//! retained messages, word by word.
+
+use core::time::Duration;
+
+use mqtt_codec::{Message, QoS, TopicName};
+use mqtt_state::broker::{self, BrokerId, Event, JoinConfig, SharedPolicy};
+use serde_json::{Value, json};
+
+use super::voice::{Stage, forward, message, plain, resuming, shared, stamp};
+use crate::wire::want;
+
+const QOS1: QoS = QoS::AtLeastOnce;
+
+fn retained(
+    topic: &str,
+    stamp: &Value,
+    message: Option<&Message>,
+    expires_in: Option<u64>,
+) -> Value {
+    json!({"Retained": {
+        "topic": topic,
+        "stamp": stamp,
+        "message": message,
+        "expires_in": expires_in,
+    }})
+}
+
+fn interest(filter: &Value, members: u32, connected: u32) -> Value {
+    json!({"filter": filter, "members": members, "connected": connected})
+}
+
+fn interests(changes: &[Value], is_last: bool) -> Value {
+    json!({"Interests": {"changes": changes, "is_last": is_last}})
+}
+
+fn kept(stage: &Stage, topic: &str) -> Option<String> {
+    let kept = stage.world.broker.retained(TopicName::new(topic).unwrap());
+    kept.map(|message| String::from_utf8_lossy(message.payload()).into_owned())
+}
+
+/// Topics below `$SYS` are each broker's own, and what has expired is nobody's.
+#[test]
+fn messages_that_are_not_taken() {
+    let sys = message("$SYS/broker", "m", QOS1);
+    let only_sys = message("$SYS", "m", QOS1);
+    let system = message("$SYSTEM", "m", QOS1);
+    let other = message("t", "m", QOS1);
+    for (row, message, expires_in, expected) in [
+        ("as it should be", &other, None, 1),
+        ("with time left", &other, Some(1), 1),
+        ("expired", &other, Some(0), 0),
+        ("below $SYS", &sys, None, 0),
+        ("just $SYS", &only_sys, None, 0),
+        ("begins like $SYS", &system, None, 1),
+    ] {
+        for way in ["passing", "forward", "returned"] {
+            let mut stage = Stage::new(&[1], &broker::Config::default());
+            let who = stage.client("s");
+            let filters = ["t", "$SYS/#", "$SYSTEM", "$SYS"].map(|it| want(it, QOS1));
+            stage.world.subscribe(who, &filters);
+            let group = format!("$share/g/{}", message.topic());
+            stage.world.subscribe(who, &[want(&group, QOS1)]);
+            let mut forward = forward(message, expires_in, &[]);
+            match way {
+                "passing" => stage.say(1, &json!({"Passing": forward})),
+                "forward" => stage.note(1, &json!({"Forward": forward})),
+                _ => {
+                    forward["groups"] = json!([shared(&group)]);
+                    stage.note(1, &json!({"Returned": forward}));
+                }
+            }
+            stage.world.settle();
+            assert_eq!(stage.world.got(who).len(), expected, "{row}, {way}");
+            assert_eq!(stage.world.broker.stats().messages, 0, "{row}, {way}");
+        }
+    }
+}
+
+/// What there is no room for is told.
+#[test]
+fn messages_that_there_is_no_room_for() {
+    let small = broker::Config {
+        server: mqtt_state::server::Config {
+            payload_size_max: Some(3),
+            ..mqtt_state::server::Config::default()
+        },
+        ..broker::Config::default()
+    };
+    for (row, payload, is_taken) in [("fits", "abc", true), ("too large", "abcd", false)] {
+        for way in ["passing", "forward", "returned"] {
+            let mut stage = Stage::new(&[1], &small);
+            let who = stage.subscriber("s", "$share/g/t");
+            let groups = [shared("$share/g/t")];
+            let forward = forward(&message("t", payload, QOS1), None, &groups);
+            match way {
+                "passing" => stage.say(1, &json!({"Passing": forward})),
+                "forward" => stage.note(1, &json!({"Forward": forward})),
+                _ => stage.note(1, &json!({"Returned": forward})),
+            }
+            stage.world.settle();
+            let got = stage.world.got(who).len();
+            assert_eq!(got, usize::from(is_taken), "{row}, {way}");
+            let told = Event::NotTaken {
+                broker: BrokerId::new(1),
+                topic: "t".into(),
+            };
+            let events = stage.events();
+            assert_eq!(
+                events.contains(&told),
+                !is_taken,
+                "{row}, {way}: {events:?}"
+            );
+        }
+    }
+}
+
+/// A turn goes back only where it is one, and only if nobody here can take it.
+#[test]
+fn turns_that_come() {
+    for (row, groups, expected) in [
+        (
+            "a group of this broker's",
+            vec![shared("$share/g/t")],
+            (1, vec![]),
+        ),
+        (
+            "a group that has gone",
+            vec![shared("$share/h/t")],
+            (0, vec!["returned t=m"]),
+        ),
+        (
+            "both",
+            vec![shared("$share/h/t"), shared("$share/g/t")],
+            (1, vec!["returned t=m"]),
+        ),
+        ("no group", vec![plain("t"), plain("t/+")], (0, vec![])),
+        ("no filter", vec![shared("$share/g")], (0, vec![])),
+    ] {
+        let mut stage = Stage::new(&[1], &broker::Config::default());
+        let who = stage.subscriber("s", "$share/g/t");
+        stage.hear(1);
+        let forward = forward(&message("t", "m", QOS1), None, &groups);
+        stage.note(1, &json!({"Forward": forward}));
+        let heard = stage.hear_messages(1);
+        assert_eq!(stage.world.got(who).len(), expected.0, "{row}");
+        assert_eq!(heard, expected.1, "{row}");
+    }
+}
+
+/// A turn that came back goes to a member here, to one elsewhere, or nowhere; not to where it came from.
+#[test]
+fn turns_that_come_back() {
+    let group = "$share/g/t";
+    for (row, is_here, members, expected) in [
+        ("a member here", true, [0, 0], (1, 0)),
+        ("a member at a third one", false, [0, 1], (0, 1)),
+        ("a member where it came from", false, [1, 0], (0, 0)),
+        ("nobody", false, [0, 0], (0, 0)),
+    ] {
+        let mut stage = Stage::new(&[1, 2], &broker::Config::default());
+        let who = stage.client("s");
+        if is_here {
+            stage.world.subscribe(who, &[want(group, QOS1)]);
+        }
+        for (other, members) in [1, 2].into_iter().zip(members) {
+            let changes = [interest(&shared(group), members, members)];
+            stage.say(other, &interests(&changes, false));
+        }
+        stage.hear(2);
+        let forward = forward(&message("t", "m", QOS1), None, &[shared(group)]);
+        stage.note(1, &json!({"Returned": forward}));
+        let heard = stage.hear_messages(2);
+        assert_eq!((stage.world.got(who).len(), heard.len()), expected, "{row}");
+        assert_eq!(stage.hear_messages(1), [""; 0], "{row}");
+        stage.acknowledge(2);
+        assert_eq!(stage.world.broker.stats().messages, 0, "{row}");
+    }
+}
+
+/// With [`SharedPolicy::ByPublisher`] one publisher's messages go to one broker.
+#[test]
+fn a_publisher_has_its_member_at_one_broker() {
+    for (policy, expected) in [
+        (SharedPolicy::ByPublisher, [0, 8]),
+        (SharedPolicy::RoundRobin, [4, 4]),
+    ] {
+        let config = broker::Config {
+            shared_policy: policy,
+            ..broker::Config::default()
+        };
+        let mut stage = Stage::new(&[1, 2], &config);
+        for other in [1, 2] {
+            let changes = [interest(&shared("$share/g/t"), 1, 1)];
+            stage.say(other, &interests(&changes, false));
+        }
+        let who = stage.client("p");
+        for _ in 0..8 {
+            stage.world.publish(who, "t", "m", QOS1);
+        }
+        let mut heard = [1, 2].map(|it| stage.hear_messages(it).len());
+        heard.sort_unstable();
+        assert_eq!(heard, expected, "{policy:?}");
+    }
+}
+
+#[test]
+fn interests_that_make_no_sense() {
+    for (row, filter, members, expected) in [
+        ("as it should be", plain("t"), 1, (1, 1)),
+        ("a group", shared("$share/g/t"), 1, (1, 1)),
+        (
+            "a text that is shared for 5.0 alone",
+            plain("$share/g/t"),
+            1,
+            (1, 0),
+        ),
+        ("no filter", plain("t/#/u"), 1, (0, 0)),
+        ("no shared one", shared("t"), 1, (0, 0)),
+        ("below $SYS", plain("$SYS/#"), 1, (0, 0)),
+        ("too deep", plain("a/b/c/d"), 1, (0, 0)),
+        ("not there, and gone", plain("t"), 0, (0, 0)),
+    ] {
+        let config = broker::Config {
+            levels_max: 3,
+            ..broker::Config::default()
+        };
+        let mut stage = Stage::new(&[1], &config);
+        stage.say(1, &interests(&[interest(&filter, members, members)], false));
+        let joined = stage.world.broker.joined().next().unwrap();
+        assert_eq!(joined.interests, expected.0, "{row}");
+        assert_eq!(joined.interests_refused, 0, "{row}");
+        let sent = stage
+            .world
+            .broker
+            .publish(stage.world.now, message("t", "m", QOS1));
+        assert_eq!(sent, expected.1, "{row}");
+    }
+}
+
+/// More members than are connected, or the other way round: a broker has a turn for each member that is
+/// connected, and no more than it has members.
+#[test]
+fn no_more_are_connected_than_there_are() {
+    let mut stage = Stage::new(&[1, 2], &broker::Config::default());
+    for (other, members, connected) in [(1, 1, 9), (2, 1, 1)] {
+        let changes = [interest(&shared("$share/g/t"), members, connected)];
+        stage.say(other, &interests(&changes, false));
+    }
+    for _ in 0..8 {
+        stage
+            .world
+            .broker
+            .publish(stage.world.now, message("t", "m", QOS1));
+    }
+    let heard = [1, 2].map(|it| stage.hear_messages(it).len());
+    assert_eq!(heard, [4, 4]);
+}
+
+/// At the limit a filter is not noted, one that is there may change, and one that goes makes room.
+#[test]
+fn interests_above_the_limit() {
+    let join = JoinConfig {
+        interests_max: 2,
+        ..JoinConfig::default()
+    };
+    let config = broker::Config {
+        join: Some(join),
+        ..broker::Config::default()
+    };
+    let mut stage = Stage::new(&[1], &config);
+    for (row, text, members, expected) in [
+        ("first", "a", 1, (1, 0)),
+        ("second", "b", 1, (2, 0)),
+        ("third", "c", 1, (2, 1)),
+        ("second again", "b", 1, (2, 1)),
+        ("first goes", "a", 0, (1, 1)),
+        ("and once more", "a", 0, (1, 1)),
+        ("third finds room", "c", 1, (2, 1)),
+    ] {
+        stage.say(1, &interests(&[interest(&plain(text), members, 0)], false));
+        let joined = stage.world.broker.joined().next().unwrap();
+        let found = (joined.interests, joined.interests_refused);
+        assert_eq!(found, expected, "{row}");
+    }
+}
+
+/// Whoever is gone for good wants nothing.
+#[test]
+fn a_forgotten_broker_wants_nothing() {
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let changes = [
+        interest(&plain("t"), 1, 0),
+        interest(&shared("$share/g/t"), 1, 1),
+    ];
+    stage.say(1, &interests(&changes, true));
+    let world = &mut stage.world;
+    assert_eq!(world.broker.publish(world.now, message("t", "m", QOS1)), 1);
+    world.broker.forget_joined(world.now, BrokerId::new(1));
+    assert_eq!(world.broker.joined().count(), 0);
+    assert_eq!(world.broker.publish(world.now, message("t", "m", QOS1)), 0);
+    assert_eq!(world.broker.stats().messages, 0);
+    // One that has it still has its own.
+    stage.open(1);
+    assert_eq!(stage.world.broker.joined().next().unwrap().interests, 0);
+}
+
+/// With the last interests of a new link, those that were not said again are void.
+#[test]
+fn interests_of_a_link_before() {
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let changes = [interest(&plain("a"), 1, 0), interest(&plain("b"), 1, 0)];
+    stage.say(1, &interests(&changes, true));
+    stage.open(1);
+    for (is_last, expected) in [(false, 2), (true, 1)] {
+        stage.say(1, &interests(&[interest(&plain("b"), 1, 0)], is_last));
+        let joined = stage.world.broker.joined().next().unwrap();
+        assert_eq!(joined.interests, expected, "{is_last}");
+    }
+}
+
+/// All that is wanted is said in several messages, and what changes between them.
+#[test]
+fn interests_that_change_while_they_are_said() {
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let who = stage.client("s");
+    let texts: Vec<_> = (0..150).map(|it| format!("t/{it:03}")).collect();
+    for text in &texts {
+        stage.world.subscribe(who, &[want(text, QOS1)]);
+    }
+    stage.greet(1);
+    let mut told = std::collections::BTreeMap::new();
+    let mut rounds = 0;
+    // One message at a time, and one change behind each.
+    let changed = [
+        ("t/000", false),
+        ("t/149", false),
+        ("t/0005", true),
+        ("t/9", true),
+    ];
+    let mut changed = changed.into_iter();
+    let id = BrokerId::new(1);
+    while let Some((to, said)) = stage.world.broker.poll_joined(stage.world.now) {
+        assert_eq!(to, id);
+        let said = serde_json::to_value(said).unwrap();
+        for change in said["body"]["Interests"]["changes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let text = change["filter"]["text"].as_str().unwrap().to_owned();
+            told.insert(text, change["members"] == 1);
+            rounds += 1;
+        }
+        match changed.next() {
+            Some((text, true)) => {
+                stage.world.of(who).subscribe(&[want(text, QOS1)]).unwrap();
+            }
+            Some((text, false)) => {
+                let filter = mqtt_codec::TopicFilter::new(text).unwrap();
+                stage.world.broker.revoke("s", filter);
+            }
+            None => {}
+        }
+        stage.world.settle();
+    }
+    assert!(rounds >= 150, "{rounds}");
+    let expected = texts.iter().map(String::as_str).chain(["t/0005", "t/9"]);
+    let expected = expected.filter(|it| !["t/000", "t/149"].contains(it));
+    let mut expected: Vec<_> = expected.collect();
+    expected.sort_unstable();
+    let found: Vec<_> = { told.iter() }.filter(|(_, there)| **there).collect();
+    let found: Vec<_> = found.into_iter().map(|(text, _)| text.as_str()).collect();
+    assert_eq!(found, expected);
+}
+
+/// More shared subscriptions than are remembered come and go.
+#[test]
+fn groups_that_come_and_go() {
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let who = stage.client("s");
+    for number in 0..1100 {
+        let text = format!("$share/g{number}/t");
+        stage.world.subscribe(who, &[want(&text, QOS1)]);
+        let filter = mqtt_codec::TopicFilter::new(&text).unwrap();
+        stage.world.of(who).unsubscribe(&[filter]).unwrap();
+        stage.world.settle();
+    }
+    stage.world.subscribe(who, &[want("$share/g0/t", QOS1)]);
+    let mut heard = std::collections::BTreeMap::new();
+    for body in stage.hear(1) {
+        for change in body["Interests"]["changes"].as_array().unwrap() {
+            heard.insert(
+                change["filter"]["text"].to_string(),
+                change["members"].clone(),
+            );
+        }
+    }
+    let there: Vec<_> = { heard.iter() }
+        .filter(|(_, members)| **members == 1)
+        .collect();
+    assert_eq!(there, [(&"\"$share/g0/t\"".to_owned(), &json!(1))]);
+    stage.note(
+        1,
+        &json!({"Forward": forward(&message("t", "m", QOS1), None, &[shared("$share/g0/t")])}),
+    );
+    stage.world.settle();
+    assert_eq!(stage.world.got(who), ["t=m q1"]);
+}
+
+#[test]
+fn retained_messages_that_are_not_taken() {
+    let good = message("t", "new", QOS1).with_retain(true);
+    let flagless = message("t", "new", QOS1);
+    let empty = message("t", "", QOS1).with_retain(true);
+    let elsewhere = message("u", "new", QOS1).with_retain(true);
+    let sys = message("$SYS/t", "new", QOS1).with_retain(true);
+    // What is kept has a count of 1.
+    let (newer, older) = (stamp(9, 1), stamp(0, 9));
+    for (row, topic, stamp, message, expires_in, expected) in [
+        (
+            "as it should be",
+            "t",
+            &newer,
+            Some(&good),
+            None,
+            Some("new"),
+        ),
+        (
+            "with time left",
+            "t",
+            &newer,
+            Some(&good),
+            Some(1),
+            Some("new"),
+        ),
+        ("cleared", "t", &newer, None, None, None),
+        ("expired", "t", &newer, Some(&good), Some(0), Some("old")),
+        ("older", "t", &older, Some(&good), None, Some("old")),
+        ("cleared before", "t", &older, None, None, Some("old")),
+        (
+            "without the flag",
+            "t",
+            &newer,
+            Some(&flagless),
+            None,
+            Some("old"),
+        ),
+        ("empty", "t", &newer, Some(&empty), None, Some("old")),
+        (
+            "of another topic",
+            "t",
+            &newer,
+            Some(&elsewhere),
+            None,
+            Some("old"),
+        ),
+        (
+            "below $SYS",
+            "$SYS/t",
+            &newer,
+            Some(&sys),
+            None,
+            Some("old"),
+        ),
+        ("no topic", "t/#", &newer, Some(&good), None, Some("old")),
+    ] {
+        let mut stage = Stage::new(&[1], &broker::Config::default());
+        let now = stage.world.now;
+        stage
+            .world
+            .broker
+            .publish(now, message_retained("t", "old"));
+        stage
+            .world
+            .broker
+            .publish(now, message_retained("$SYS/t", "own"));
+        stage.say(1, &retained(topic, stamp, message, expires_in));
+        assert_eq!(kept(&stage, "t").as_deref(), expected, "{row}");
+        assert_eq!(kept(&stage, "$SYS/t").as_deref(), Some("own"), "{row}");
+        assert_eq!(kept(&stage, "u"), None, "{row}");
+    }
+}
+
+fn message_retained(topic: &str, payload: &str) -> Message {
+    message(topic, payload, QOS1).with_retain(true)
+}
+
+/// What there is no room for is told, and the older one is gone all the same.
+#[test]
+fn retained_messages_that_there_is_no_room_for() {
+    let config = broker::Config {
+        server: mqtt_state::server::Config {
+            payload_size_max: Some(3),
+            ..mqtt_state::server::Config::default()
+        },
+        retained_len_max: 2,
+        ..broker::Config::default()
+    };
+    let mut stage = Stage::new(&[1], &config);
+    for (row, topic, count, payload, expected) in [
+        ("first", "a", 9, "old", Some("old")),
+        ("second", "b", 9, "old", Some("old")),
+        ("a third one", "c", 9, "new", None),
+        ("too large", "a", 10, "newer", None),
+        ("the third one now", "c", 9, "new", Some("new")),
+    ] {
+        let message = message_retained(topic, payload);
+        stage.say(1, &retained(topic, &stamp(count, 1), Some(&message), None));
+        assert_eq!(kept(&stage, topic).as_deref(), expected, "{row}");
+        let events = stage.events();
+        let topic = topic.into();
+        let told = events.contains(&Event::NotRetained { topic });
+        assert_eq!(told, expected.is_none(), "{row}: {events:?}");
+    }
+}
+
+/// What is kept is told on a new link, but for what is over or nobody's business.
+#[test]
+fn what_is_said_of_retained_messages() {
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let now = stage.world.now;
+    let short = mqtt_codec::PublishProperties {
+        message_expiry_secs: Some(5),
+        ..Default::default()
+    };
+    for message in [
+        message_retained("a", "kept"),
+        message_retained("b", "short")
+            .with_properties(&short)
+            .unwrap(),
+        message_retained("c", "goes"),
+        message_retained("c", ""),
+        message_retained("$SYS/d", "own"),
+    ] {
+        stage.world.broker.publish(now, message);
+    }
+    stage.hear(1);
+    for (row, secs, expected) in [
+        (
+            "at first",
+            0,
+            &["retained a=kept", "retained b=short", "retained c cleared"][..],
+        ),
+        ("later", 5, &["retained a=kept", "retained c cleared"]),
+    ] {
+        // Nobody has told the broker of its timeout.
+        stage.world.now = now + Duration::from_secs(secs);
+        stage.open(1);
+        assert_eq!(stage.hear_messages(1), expected, "{row}");
+    }
+    stage.world.pass_secs(1);
+    stage.open(1);
+    assert_eq!(
+        stage.hear_messages(1),
+        ["retained a=kept", "retained c cleared"]
+    );
+    assert_eq!(kept(&stage, "b"), None);
+    // Where it has expired any other one is newer.
+    let again = message_retained("b", "again");
+    stage.say(1, &retained("b", &stamp(1, 1), Some(&again), None));
+    assert_eq!(kept(&stage, "b").as_deref(), Some("again"));
+}
+
+/// Of topics that were cleared the latest are remembered; an older message for another one comes back.
+#[test]
+fn cleared_topics_that_are_remembered() {
+    let join = JoinConfig {
+        cleared_max: 2,
+        ..JoinConfig::default()
+    };
+    let config = broker::Config {
+        join: Some(join),
+        ..broker::Config::default()
+    };
+    let mut stage = Stage::new(&[1], &config);
+    let now = stage.world.now;
+    for topic in ["a", "b", "c", "d"] {
+        stage
+            .world
+            .broker
+            .publish(now, message_retained(topic, "old"));
+        stage.world.broker.publish(now, message_retained(topic, ""));
+        if topic == "a" {
+            // It has a message again, which is not forgotten with the others.
+            stage
+                .world
+                .broker
+                .publish(now, message_retained(topic, "newer"));
+        }
+    }
+    for (topic, expected) in [
+        ("a", Some("newer")),
+        ("b", Some("from before")),
+        ("c", None),
+        ("d", None),
+    ] {
+        let before = message_retained(topic, "from before");
+        stage.say(1, &retained(topic, &stamp(1, 0), Some(&before), None));
+        assert_eq!(kept(&stage, topic).as_deref(), expected, "{topic}");
+    }
+}
+
+/// What a store has kept is older than what any other broker has, and told all the same.
+#[test]
+fn retained_messages_out_of_a_store() {
+    let config = broker::Config {
+        journal: true,
+        ..broker::Config::default()
+    };
+    let mut stage = Stage::new(&[1], &config);
+    let now = stage.world.now;
+    for topic in ["a", "b"] {
+        stage
+            .world
+            .broker
+            .publish(now, message_retained(topic, "stored"));
+    }
+    stage.hear(1);
+    stage.world.crash(Duration::from_secs(1));
+    stage.open(1);
+    assert_eq!(
+        stage.hear_messages(1),
+        ["retained a=stored", "retained b=stored"]
+    );
+    let message = message_retained("a", "other");
+    stage.say(1, &retained("a", &stamp(0, 1), Some(&message), None));
+    assert_eq!(kept(&stage, "a").as_deref(), Some("other"));
+    assert_eq!(kept(&stage, "b").as_deref(), Some("stored"));
+}
+
+/// What one broker counts, the others count on from.
+#[test]
+fn counts_go_on_from_those_of_others() {
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let said = |stage: &mut Stage| stage.open(1)["body"]["Welcome"]["count"].clone();
+    assert_eq!(said(&mut stage), 0);
+    stage
+        .world
+        .broker
+        .publish(stage.world.now, message_retained("a", "m"));
+    assert_eq!(said(&mut stage), 1);
+    let other = message_retained("b", "m");
+    stage.say(1, &retained("b", &stamp(7, 1), Some(&other), None));
+    assert_eq!(said(&mut stage), 7);
+    stage.say(
+        1,
+        &json!({"Sessions": [{"client_id": "nobody", "since": 100}]}),
+    );
+    assert_eq!(said(&mut stage), 7, "a session that is not here");
+    // There are counts behind whatever is said.
+    stage.say(1, &retained("b", &stamp(u64::MAX, 1), Some(&other), None));
+    let most = u64::MAX / 2;
+    assert_eq!(said(&mut stage), most);
+    stage
+        .world
+        .broker
+        .publish(stage.world.now, message_retained("a", "n"));
+    assert_eq!(said(&mut stage), most + 1);
+}
+
+/// A retained message that there is no room for on the way is told once there is.
+#[test]
+fn retained_messages_that_could_not_wait() {
+    let join = JoinConfig {
+        forwards_len_max: 1,
+        ..JoinConfig::default()
+    };
+    let config = broker::Config {
+        join: Some(join),
+        ..broker::Config::default()
+    };
+    let mut stage = Stage::new(&[1], &config);
+    let now = stage.world.now;
+    for topic in ["a", "b"] {
+        stage
+            .world
+            .broker
+            .publish(now, message_retained(topic, "m"));
+    }
+    let told = Event::NotForwarded {
+        broker: BrokerId::new(1),
+        topic: "b".into(),
+    };
+    assert!(stage.events().contains(&told));
+    let mut heard = stage.hear_messages(1);
+    heard.sort();
+    assert_eq!(heard, ["forward a=m", "retained a=m", "retained b=m"]);
+}
+
+/// What belongs to no link that is there is not listened to.
+#[test]
+fn messages_of_no_link() {
+    let changes = [interest(&plain("t"), 1, 0)];
+    let body = interests(&changes, false);
+    let other_link = json!({"incarnation": 0, "link": 9});
+    for (row, field, value, expected) in [
+        ("as it should be", "number", json!(1), (1, true)),
+        ("said before", "number", json!(0), (0, true)),
+        ("one is missing", "number", json!(2), (0, false)),
+        ("of another link", "from", other_link.clone(), (0, true)),
+        ("for another link", "to", other_link, (0, true)),
+        ("for no link", "to", json!(null), (0, true)),
+    ] {
+        let mut stage = Stage::new(&[1], &broker::Config::default());
+        let mut said = stage.message(1, 1, &body);
+        said[field] = value;
+        stage.send(1, said);
+        let joined = stage.world.broker.joined().next().unwrap();
+        assert_eq!((joined.interests, joined.is_up), expected, "{row}");
+    }
+    // Nor what comes when the link is closed, or from who was never joined.
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let said = stage.message(1, 1, &body);
+    let now = stage.world.now;
+    stage.world.broker.part(now, BrokerId::new(1));
+    stage.world.broker.part(now, BrokerId::new(7));
+    stage.send(1, said.clone());
+    let hello = json!({"from": {"incarnation": 0, "link": 8}, "to": null, "number": 0, "received": 0, "body": "Hello"});
+    stage.send(1, hello);
+    let joined = stage.world.broker.joined().next().unwrap();
+    assert_eq!((joined.interests, joined.is_up), (0, false));
+    stage.send(7, said);
+    assert_eq!(stage.world.broker.joined().count(), 1);
+    assert!(stage.hear(1).is_empty(), "nothing is said");
+    let parted = Event::Parted {
+        broker: BrokerId::new(1),
+    };
+    let parted = stage.events().into_iter().filter(|it| *it == parted);
+    assert_eq!(parted.count(), 1, "once");
+}
+
+/// A Welcome that comes again changes nothing, and one for a link that is gone neither.
+#[test]
+fn greetings_that_come_again() {
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    stage.events();
+    let mut welcome = stage.message(1, 0, &json!({"Welcome": {"count": 5}}));
+    stage.send(1, welcome.clone());
+    assert!(stage.events().is_empty(), "it is up already");
+    welcome["to"] = json!({"incarnation": 0, "link": 77});
+    welcome["from"] = json!({"incarnation": 0, "link": 77});
+    stage.send(1, welcome);
+    assert!(stage.events().is_empty(), "for a link that is not there");
+    let changes = [interest(&plain("t"), 1, 0)];
+    stage.say(1, &interests(&changes, false));
+    let joined = stage.world.broker.joined().next().unwrap();
+    assert_eq!((joined.interests, joined.is_up), (1, true));
+}
+
+/// A turn is a message like others: it waits for a broker that is away, and goes to another one when that
+/// is gone for good.
+#[test]
+fn turns_of_a_broker_that_is_gone_for_good() {
+    for (row, is_here, expected) in [("a member here", true, 1), ("none", false, 0)] {
+        let mut stage = Stage::new(&[1], &broker::Config::default());
+        let changes = [interest(&shared("$share/g/t"), 1, 1)];
+        stage.say(1, &interests(&changes, true));
+        let who = stage.client("s");
+        let sent = stage
+            .world
+            .broker
+            .publish(stage.world.now, message("t", "m", QOS1));
+        assert_eq!(sent, 1, "{row}");
+        if is_here {
+            stage.world.subscribe(who, &[want("$share/g/t", QOS1)]);
+        }
+        stage
+            .world
+            .broker
+            .forget_joined(stage.world.now, BrokerId::new(1));
+        stage.world.settle();
+        assert_eq!(stage.world.got(who).len(), expected, "{row}");
+        assert_eq!(stage.world.broker.stats().messages, 0, "{row}");
+    }
+}
+
+/// Two brokers have a session of the same client: the later one is the client's, and what is said of nobody
+/// or of one that is older here does no harm.
+#[test]
+fn sessions_that_others_have() {
+    for (row, client_id, since, expected) in [
+        ("a later one", "x", u64::from(u32::MAX), (false, 1)),
+        ("an older one", "x", 0, (true, 0)),
+        ("of nobody here", "y", u64::from(u32::MAX), (true, 0)),
+    ] {
+        let mut stage = Stage::new(&[], &broker::Config::default());
+        let connection = stage.connect(&resuming(100));
+        stage.heard_by(connection);
+        let mut stage = stage.with(1);
+        let said = stage.hear(1);
+        let holds = said.iter().find(|body| body.get("Sessions").is_some());
+        assert_eq!(
+            holds,
+            Some(&json!({"Sessions": [{"client_id": "x", "since": 1}]})),
+            "{row}"
+        );
+        stage.events();
+        stage.say(
+            1,
+            &json!({"Sessions": [{"client_id": client_id, "since": since}]}),
+        );
+        let moved = stage.events();
+        let moved = { moved.iter() }.filter(|it| matches!(it, Event::SessionMoved { .. }));
+        let is_there = stage.world.broker.session("x").is_some();
+        assert_eq!((is_there, moved.count()), expected, "{row}");
+        let heard = stage.heard_by(connection);
+        let goodbye: &[&str] = if is_there {
+            &[]
+        } else {
+            &["DISCONNECT 8E", "close"]
+        };
+        assert_eq!(heard, goodbye, "{row}");
+    }
+}
