@@ -21,6 +21,7 @@ mod backlog;
 mod both_roles;
 mod broker_model;
 mod cases;
+mod commands;
 mod connect;
 mod connection;
 mod cuts;

@@ -225,7 +225,7 @@ fn stored() -> Value {
 #[test]
 fn nothing_in_a_snapshot_is_believed() {
     type Spoil = fn(&mut Value);
-    let rows: [(&str, Spoil, RestoreError); 14] = [
+    let rows: [(&str, Spoil, RestoreError); 19] = [
         (
             "a form of the future",
             |it| it["form"] = json!(2),
@@ -272,6 +272,34 @@ fn nothing_in_a_snapshot_is_believed() {
             RestoreError::Token,
         ),
         (
+            "no tokens at all",
+            |it| it["next_token"] = json!(0),
+            RestoreError::Token,
+        ),
+        (
+            "released twice",
+            |it| it["releases"] = json!([{"id": 7, "token": 4}, {"id": 7, "token": 5}]),
+            RestoreError::PacketIdTwice,
+        ),
+        (
+            "more bytes in flight than there may be",
+            |it| it["publishes"][1]["message"]["payload"] = json!(vec![0; 100]),
+            RestoreError::TooMuch,
+        ),
+        (
+            "more bytes waiting than there may be",
+            |it| it["waiting"][0]["message"]["payload"] = json!(vec![0; 100]),
+            RestoreError::TooMuch,
+        ),
+        (
+            "more subscriptions than there may be",
+            |it| {
+                let one = |filter: &str| json!({"filter": filter, "options": 1, "id": null});
+                it["subscriptions"] = json!([one("a"), one("b"), one("c")]);
+            },
+            RestoreError::Subscriptions,
+        ),
+        (
             "QoS 0 in flight",
             |it| it["publishes"][0]["message"]["qos"] = json!(0),
             RestoreError::QoS0InFlight,
@@ -312,6 +340,8 @@ fn nothing_in_a_snapshot_is_believed() {
     ];
     let config = || Config {
         waiting_len_max: 3,
+        messages_bytes_max: 50,
+        subscriptions_max: 2,
         ..Config::default()
     };
     let restore = |stored: Value| {

@@ -3,7 +3,7 @@
 use mqtt_codec::{
     ConnectReason, DisconnectReason, Message, PacketType, ProtocolVersion, QoS, SubscribeFilter,
 };
-use mqtt_state::broker::{self, AcceptError, Config as BrokerConfig};
+use mqtt_state::broker::{self, AcceptError, Config as BrokerConfig, JoinError};
 use mqtt_state::client::Config;
 use mqtt_state::server::{Acceptance, CommandError, Config as ServerConfig};
 use mqtt_state::{CloseCause, ProtocolError, Timestamp};
@@ -77,6 +77,15 @@ fn commands_say_why_they_fail() {
             "the reason codes do not fit the request",
         ),
         (now.to_string(), "1.500s"),
+        (
+            JoinError::NotConfigured.to_string(),
+            "this broker is not made to be joined",
+        ),
+        (
+            JoinError::SameBroker.to_string(),
+            "the other broker has the same name",
+        ),
+        (JoinError::TooManyBrokers.to_string(), "too many brokers"),
     ];
     for (found, expected) in rows {
         assert_eq!(found, expected);

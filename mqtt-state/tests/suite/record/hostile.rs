@@ -1,6 +1,8 @@
 //! Logs that no recorder has written.
 
-use mqtt_state::record::{LogErrorKind, Replay, replay};
+use mqtt_state::Timestamp;
+use mqtt_state::client::{Client, Config};
+use mqtt_state::record::{LogErrorKind, Recorder, Replay, replay};
 use proptest::prelude::*;
 
 use super::{log_of_a_connection, logs};
@@ -152,6 +154,206 @@ fn what_is_no_log_says_so() {
     ] {
         assert_eq!(end_of(text.as_bytes()), Some(kind), "{row}");
     }
+}
+
+/// What stands in the place of an argument is what it says it is, or the call is none.
+#[test]
+fn arguments_that_are_something_else_say_so() {
+    let (broker, client) = logs();
+    let beginning = |log: Vec<u8>| {
+        let log = String::from_utf8(log).unwrap();
+        let lines: Vec<_> = log.lines().take(2).collect();
+        lines.join("\n")
+    };
+    let machines = [broker, client, log_of_a_connection()].map(beginning);
+    let [_, client, connection] = &machines;
+    // PINGREQ, and a CONNECT of 3.1.1.
+    let (pingreq, old) = ("c000", "100d00044d51545404020000000163");
+    let connect = |packet: &str| {
+        format!(
+            "{{\"connect\":{{\"now\":0,\"connect\":{{\"version\":5,\"packet\":\"{packet}\"}}}}}}"
+        )
+    };
+    let disconnect =
+        |packet: &str| format!("{{\"disconnect_with\":{{\"now\":0,\"disconnect\":\"{packet}\"}}}}");
+    let reject = |packet: &str| {
+        format!(
+            "{{\"reject\":{{\"now\":0,\"receipt\":0,\"reason\":135,\"properties\":\"{packet}\"}}}}"
+        )
+    };
+    let reject_with = |packet: &str| {
+        format!("{{\"reject_with\":{{\"now\":0,\"reason\":135,\"properties\":\"{packet}\"}}}}")
+    };
+    let input = |call: &str| {
+        let of = "{\"slot\":0,\"generation\":0}";
+        format!("{{\"{call}\":{{\"now\":0,\"connection\":{of},\"kept\":0,\"bytes\":\"\"}}}}")
+    };
+    for (row, machine, call, expected) in [
+        ("another packet", client, connect(pingreq), "no CONNECT"),
+        ("of 3.1.1", client, connect(old), "no CONNECT"),
+        ("nothing", client, connect(""), "no packet"),
+        ("half", client, connect("10"), "no packet"),
+        ("more than one", client, connect("c000c000"), "no packet"),
+        ("no packet at all", client, connect("00"), "no packet"),
+        (
+            "no digits",
+            client,
+            connect("zz"),
+            "these are no pairs of hexadecimal digits",
+        ),
+        (
+            "a number",
+            client,
+            connect("QQ").replacen("\"QQ\"", "7", 1),
+            "hexadecimal digits",
+        ),
+        (
+            "no DISCONNECT",
+            client,
+            disconnect(pingreq),
+            "no DISCONNECT",
+        ),
+        (
+            "a reason that is none",
+            client,
+            disconnect("e00101"),
+            "a packet that breaks a rule",
+        ),
+        ("no PUBACK", client, reject(pingreq), "no PUBACK"),
+        ("no CONNACK", connection, reject_with(pingreq), "no CONNACK"),
+        (
+            "another connection",
+            client,
+            input("handle_input"),
+            "a client has one connection",
+        ),
+        (
+            "also shared",
+            client,
+            input("handle_input_shared"),
+            "a client has one connection",
+        ),
+        (
+            "this is another one",
+            connection,
+            input("handle_input"),
+            "this is one connection",
+        ),
+        (
+            "this as well",
+            connection,
+            input("handle_input_shared"),
+            "this is one connection",
+        ),
+    ] {
+        let log = format!("{machine}\n> {call}\n< 0 ()\n");
+        let mut replay = Replay::new(log.as_bytes()).unwrap();
+        let error = replay.next_step().unwrap_err();
+        assert_eq!(
+            (error.kind, error.line),
+            (LogErrorKind::Call, 3),
+            "{row}: {error}"
+        );
+        assert!(error.text.contains(expected), "{row}: {error}");
+        assert_eq!(replay.machine_name(), "nothing", "{row}");
+    }
+    for (machine, name) in machines.iter().zip(["Broker", "Client", "Connection"]) {
+        let log = format!("{machine}\n");
+        let replay = Replay::new(log.as_bytes()).unwrap();
+        assert_eq!(replay.machine_name(), name);
+        assert_eq!(replay.library(), env!("CARGO_PKG_VERSION"));
+        let shown = format!("{replay:?}");
+        assert!(shown.contains(name) && shown.contains("line: 2"), "{shown}");
+    }
+}
+
+#[test]
+fn errors_of_a_log_in_words() {
+    let (log, _) = logs();
+    let log = str::from_utf8(&log).unwrap();
+    let (first, rest) = log.split_once('\n').unwrap();
+    let (start, _) = rest.split_once('\n').unwrap();
+    let broken = start.replacen("Broker", "Toaster", 1);
+    let session = "{\"library\":\"0\",\"machine\":{\"RestoredClient\":{\"now\":0,\"elapsed\":{\"secs\":0,\"nanos\":0},\"config\":{\"waiting_len_max\":0},\"snapshot\":SNAPSHOT}}}";
+    let now = Timestamp::ZERO;
+    let mut client = Client::new(Config::default());
+    client
+        .publish(
+            now,
+            mqtt_codec::Message::new("t", "m")
+                .unwrap()
+                .with_qos(mqtt_codec::QoS::AtLeastOnce),
+        )
+        .unwrap();
+    let snapshot = serde_json::to_string(&client.snapshot(now)).unwrap();
+    let session = session.replace("SNAPSHOT", &snapshot);
+    for (text, expected) in [
+        (String::new(), "line 0: this is no log of a machine"),
+        ("hello\n".to_owned(), "line 1: this is no log of a machine"),
+        (
+            log.replacen(" 1\n", " 2\n", 1),
+            "line 1: the log has another form: 2",
+        ),
+        (
+            format!("{first}\n{broken}\n"),
+            "line 2: the machine is not to be read: unknown variant `Toaster`",
+        ),
+        (
+            format!("{first}\n{session}\n"),
+            "line 2: the session is none: ",
+        ),
+        (
+            format!("{first}\n{start}\nx\n"),
+            "line 3: this line does not belong here: a call has to stand here",
+        ),
+        (
+            format!("{first}\n{start}\n> {{}}\n"),
+            "line 3: the call is not to be read: ",
+        ),
+        (
+            format!("{first}\n{start}\n> {{"),
+            "line 3: the line is not complete",
+        ),
+        (
+            format!("{first}\n{start}\n! enough\n"),
+            "line 3: the log ends early: enough",
+        ),
+        (
+            format!("{first}\n{start}\n> {{\"poll_event\":{{}}}}\n! enough\n"),
+            "line 4: the log ends early: enough",
+        ),
+    ] {
+        let error = replay(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error} for {expected}");
+    }
+}
+
+/// A packet larger than any can be cannot be written down: the log ends, and the machine refuses it as well.
+#[test]
+fn a_call_that_cannot_be_written_ends_the_log() {
+    let now = Timestamp::ZERO;
+    let mut client = Recorder::<Client>::new(Config::default());
+    let long = "x".repeat(65_535);
+    let text = mqtt_codec::Str::new(&long).unwrap();
+    let pair = mqtt_codec::UserProperty {
+        name: text,
+        value: text,
+    };
+    let pairs = vec![pair; 2100];
+    let mut connect = crate::wire::connect(crate::wire::V5_0, "c");
+    connect.properties.user_properties = mqtt_codec::UserProperties::new(&pairs);
+    let refused = client.connect(now, &connect);
+    assert!(refused.is_err(), "{refused:?}");
+    assert!(client.has_ended());
+    let error = replay(&client.take_log()).unwrap_err();
+    assert_eq!(error.kind, LogErrorKind::Ended);
+    assert_eq!(error.text, "the log ends here: a call cannot be written");
+    // It goes on without.
+    assert_eq!(
+        client.connect(now, &crate::wire::connect(crate::wire::V5_0, "c")),
+        Ok(())
+    );
+    assert_eq!(client.take_log(), b"");
 }
 
 /// After a call that is none the machine is gone, and stays so.
