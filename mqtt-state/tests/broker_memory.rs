@@ -7,6 +7,11 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+extern crate alloc;
+
+use alloc::rc::Rc;
+use core::cell::Cell;
+
 use allocation_counter::{AllocationInfo, measure};
 use bytes::BytesMut;
 use mqtt_codec::{
@@ -15,7 +20,9 @@ use mqtt_codec::{
     TopicFilter, TopicName, Will,
 };
 use mqtt_state::Timestamp;
-use mqtt_state::broker::{Ask, Broker, Config, ConnectionId, Peer};
+use mqtt_state::broker::{
+    Ask, Broker, BrokerId, Config, ConnectionId, Event, JoinConfig, JoinMessage, Peer,
+};
 use mqtt_state::server;
 
 const NOW: Timestamp = Timestamp::from_secs(1);
@@ -382,4 +389,269 @@ fn hostile_connections_stay_within_the_formula() {
     );
     assert!(stats.sessions * 10 >= COUNT * 9, "{stats:?}");
     assert!(held * 10 >= bound, "{held} of {bound} bytes");
+}
+
+/// What is done with a broker that another one is joined with, to be done once more with a new one:
+/// then nothing but that one is measured.
+enum Call {
+    Do(Box<dyn Fn(&mut Broker)>),
+    /// The other broker says something, carried as text.
+    Hear(String),
+}
+
+const OTHER: BrokerId = BrokerId::new(2);
+
+fn carry_out(call: &Call, broker: &mut Broker) {
+    match call {
+        Call::Do(action) => action(broker),
+        Call::Hear(text) => {
+            let message: JoinMessage = serde_json::from_str(text).unwrap();
+            broker.handle_joined(NOW, OTHER, message);
+        }
+    }
+    attend(broker);
+}
+
+/// A broker and another one, and all that is done with the first.
+struct Pair {
+    broker: Broker,
+    other: Broker,
+    calls: Vec<Call>,
+    publisher: Rc<Cell<Option<ConnectionId>>>,
+}
+
+impl Pair {
+    fn new(config: &Config) -> Self {
+        let join = JoinConfig {
+            id: OTHER,
+            ..JoinConfig::default()
+        };
+        let other = Config {
+            join: Some(join),
+            sessions_max: 1_000_000,
+            connections_max: 1_000_000,
+            ..Config::default()
+        };
+        let mut pair = Self {
+            broker: Broker::new(config.clone()),
+            other: Broker::new(other),
+            calls: Vec::new(),
+            publisher: Rc::default(),
+        };
+        pair.join();
+        pair
+    }
+
+    fn join(&mut self) {
+        self.call(Call::Do(Box::new(|broker| {
+            broker.join(NOW, OTHER).unwrap();
+        })));
+        self.other.join(NOW, BrokerId::default()).unwrap();
+        self.talk(true);
+    }
+
+    fn call(&mut self, call: Call) {
+        carry_out(&call, &mut self.broker);
+        self.calls.push(call);
+    }
+
+    /// The other broker says all it has to say, and hears what it is told, or not.
+    fn talk(&mut self, hears: bool) {
+        loop {
+            let mut has_moved = false;
+            while let Some((_, message)) = self.other.poll_joined(NOW) {
+                self.call(Call::Hear(serde_json::to_string(&message).unwrap()));
+                has_moved = true;
+            }
+            if !hears {
+                return;
+            }
+            while let Some((_, message)) = self.broker.poll_joined(NOW) {
+                self.other.handle_joined(NOW, BrokerId::default(), message);
+                has_moved = true;
+            }
+            self.calls.push(Call::Do(Box::new(|broker| {
+                while broker.poll_joined(NOW).is_some() {}
+            })));
+            if !has_moved {
+                return;
+            }
+        }
+    }
+
+    fn subscribes(&mut self, count: usize) {
+        for number in 0..count {
+            let filter = format!("{number}/{}/of/the/other", "i".repeat(100));
+            let filter = TopicFilter::new(&filter).unwrap();
+            self.other.subscribe_local(filter).unwrap();
+        }
+        self.talk(true);
+    }
+
+    fn clears(&mut self, count: usize) {
+        for number in 0..count {
+            let topic = format!("{number}/{}", "t".repeat(4_000));
+            for payload in ["set", ""] {
+                let message = Message::new(topic.as_str(), payload).unwrap();
+                self.other.publish(NOW, message.with_retain(true));
+            }
+            self.talk(true);
+        }
+    }
+
+    /// Sessions of the first broker, each with messages that wait, and a client that publishes.
+    fn has_sessions(&mut self, count: usize) {
+        let publisher = Rc::clone(&self.publisher);
+        self.call(Call::Do(Box::new(move |broker| {
+            // Nobody is asked about them.
+            broker.part(NOW, OTHER);
+            for number in 0..count {
+                let id = join(broker, V5, connect(V5, &format!("client-{number}")));
+                for filter in 0..6 {
+                    let filter = format!("{filter}/of/{number}/{}", "f".repeat(300));
+                    subscribe(broker, id, &filter, V5);
+                }
+                subscribe(broker, id, "all", V5);
+                broker.handle_close(NOW, id);
+            }
+            publisher.set(Some(join(broker, V5, connect(V5, "publisher"))));
+            for _ in 0..50 {
+                let message = Message::new("all", "of all").unwrap();
+                broker.publish(NOW, message.with_qos(QoS::AtLeastOnce));
+            }
+            while broker.poll_timeout().is_some_and(|due| due.at <= NOW) {
+                broker.handle_timeout(NOW);
+            }
+            while broker.poll_event().is_some() {}
+        })));
+        self.join();
+    }
+
+    /// They all come to the other broker, which does not listen when their sessions are told.
+    fn claims(&mut self, count: usize, hears: usize) {
+        for number in 0..count {
+            let _id = join(
+                &mut self.other,
+                V5,
+                connect(V5, &format!("client-{number}")),
+            );
+            self.talk(number < hears);
+        }
+    }
+
+    /// Clients that come to the first broker, which asks the other one about them, and hears nothing.
+    fn asks(&mut self, count: usize) {
+        self.call(Call::Do(Box::new(move |broker| {
+            for number in 0..count {
+                let id = broker.accept(NOW, Peer::default()).unwrap();
+                let client_id = format!("{number}{}", "a".repeat(60_000));
+                say(broker, id, Packet::Connect(connect(V5, &client_id)), V5);
+                broker.handle_close(NOW, id);
+            }
+        })));
+    }
+
+    /// Messages for the other broker, in buffers of twice the size, as many as are taken; it hears none.
+    fn sends(&mut self) {
+        let filter = TopicFilter::new("elsewhere").unwrap();
+        self.other.subscribe_local(filter).unwrap();
+        self.talk(true);
+        let publisher = Rc::clone(&self.publisher);
+        self.call(Call::Do(Box::new(move |broker| {
+            let id = publisher.get().unwrap();
+            let payload = vec![0; 20_000];
+            for _ in 0..1_000 {
+                let mut packet = publish("elsewhere", &payload);
+                packet.delivery = Delivery::AtLeastOnce {
+                    id: PacketId::MIN,
+                    dup: false,
+                };
+                say_wastefully(broker, id, Packet::Publish(packet));
+                attend(broker);
+                hear(broker, id);
+            }
+        })));
+    }
+}
+
+type Script = fn(&mut Pair);
+
+#[test]
+fn a_joined_broker_stays_within_its_formula_and_the_formula_is_not_idle() {
+    let rows: [(&str, Script, bool); 6] = [
+        ("interests", |pair| pair.subscribes(25_000), false),
+        ("topics that were cleared", |pair| pair.clears(2_000), false),
+        ("claims of its own", |pair| pair.asks(300), false),
+        (
+            "sessions that are claimed",
+            |pair| {
+                pair.has_sessions(700);
+                pair.claims(700, 0);
+            },
+            false,
+        ),
+        (
+            "sessions that go",
+            |pair| {
+                pair.has_sessions(700);
+                pair.claims(700, 100);
+            },
+            false,
+        ),
+        (
+            "all of it",
+            |pair| {
+                pair.has_sessions(20);
+                pair.clears(50);
+                pair.subscribes(1_000);
+                pair.claims(20, 10);
+                pair.sends();
+            },
+            true,
+        ),
+    ];
+    for (row, script, is_worst) in rows {
+        let config = Config {
+            join: Some(JoinConfig {
+                brokers_max: 2,
+                ..JoinConfig::default()
+            }),
+            sessions_max: 1_000,
+            events_max: 1_000,
+            ..small(Ask::default(), false)
+        };
+        let (bound, total) = (config.memory_bound(), config.total_bytes_max);
+        let mut pair = Pair::new(&config);
+        script(&mut pair);
+        let stats = pair.broker.stats();
+        let others: Vec<_> = pair.broker.joined().collect();
+        let mut not_forwarded = 0;
+        while let Some(event) = pair.broker.poll_event() {
+            not_forwarded += usize::from(matches!(event, Event::NotForwarded { .. }));
+        }
+        let calls = pair.calls;
+        let mut broker = None;
+        let info = measure(|| {
+            let broker = broker.insert(Broker::new(config));
+            for call in &calls {
+                carry_out(call, broker);
+            }
+        });
+        let (held, most) = grown(info);
+        let of = format!(
+            "{row}: {held}, most {most} of {bound} bytes, {stats:?}, {others:?}, {not_forwarded}"
+        );
+        assert_eq!(
+            broker.as_ref().map(Broker::stats),
+            Some(stats),
+            "{row}: the same again"
+        );
+        assert!(held <= bound, "{of}");
+        assert!(most <= bound + 300_000, "{of}");
+        assert!(stats.kept_bytes <= total + total / 8, "{of}");
+        assert!(stats.kept_bytes >= total - total / 8, "{of}");
+        if is_worst {
+            assert!(held * 2 >= bound, "{of}");
+        }
+    }
 }

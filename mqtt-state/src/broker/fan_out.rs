@@ -378,6 +378,7 @@ impl Broker {
 
     /// A message goes on in later calls.
     pub(super) fn go_on_later(&mut self, fan_out: FanOut) {
+        self.weigh_part(&fan_out.progress.part, true);
         match fan_out.publisher {
             None => self.router.own_fan_outs = self.router.own_fan_outs.saturating_add(1),
             Some(key) => {
@@ -452,6 +453,7 @@ impl Broker {
             is_forwarded: _,
         } = fan_out;
         self.store.release(message);
+        self.weigh_part(&progress.part, false);
         let Some(key) = publisher else {
             self.router.own_fan_outs = self.router.own_fan_outs.saturating_sub(1);
             return;

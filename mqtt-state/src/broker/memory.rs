@@ -42,9 +42,15 @@ impl Broker {
             self.subscriptions.memory(),
             self.local.memory(),
             self.retained.memory(),
+            self.joined_bytes(),
         ]
         .into_iter()
         .fold(0, usize::saturating_add)
+    }
+
+    /// How many bytes more may be kept.
+    pub(super) fn bytes_left(&self) -> usize {
+        { self.config.total_bytes_max }.saturating_sub(self.kept_bytes())
     }
 
     /// Whether so many bytes more may be kept.
@@ -76,7 +82,7 @@ const SHARED: usize = 64;
 const TIMER: usize = 64;
 
 /// The longest topic, filter or client identifier.
-const TEXT_MAX: usize = 65_535;
+pub(super) const TEXT_MAX: usize = 65_535;
 
 /// Tables that nobody has put anything in, and memory that routing uses again and again.
 const EMPTY: usize = 256 * 1024;
@@ -89,13 +95,13 @@ const USED_AGAIN: usize = 128;
 const MATCH: usize = 48;
 
 /// Bytes in the index that one subscription takes at least.
-const SUBSCRIPTION_MIN: usize = 64;
+pub(super) const SUBSCRIPTION_MIN: usize = 64;
 
 impl Config {
     /// How many bytes one [`Broker`] with these limits has on the heap at most, whatever its clients
     /// send and however slowly they read, while its embedder fetches events, connections that are ready
-    /// and entries of the journal after each call; beside them there are its own `size_of`, what the
-    /// embedder itself says in answers, and brokers it is joined with. It is the sum of
+    /// and entries of the journal after each call, and whatever brokers it is joined with say; beside them
+    /// there are its own `size_of` and what embedders themselves say in answers. It is the sum of
     ///
     /// | what | bytes |
     /// |---|---|
@@ -108,6 +114,7 @@ impl Config {
     /// | events | 2 places × (`events_max` + `decisions_max`), 2 × `events_bytes_max` and 64 for each |
     /// | questions, where some are asked | 2 places × `decisions_max`, 4 × (`held_bytes_max` + `packet_size_max`) |
     /// | routing | 48 for each subscription that there can be; 256 KiB |
+    /// | other brokers, where it may be joined | for each of `brokers_max`: 4 KiB, 16 × (66 KiB + 48 × `brokers_max`), 1 KiB × (2 × `in_flight_max` + `waiting_len_max` + `subscriptions_per_session_max`); 1 MiB; 16 for each of their interests that there can be |
     /// | the journal, where there is one | 2 places × (`journal_len_max` + what one call adds), 2 × `journal_bytes_max`, and 8 × `answers_bytes_max` + 128 for each connection |
     ///
     /// A place is the `size_of` an entry of a table; tables of messages, sessions and connections grow by
@@ -179,6 +186,7 @@ impl Config {
             table(decisions_max, Decisions::PLACE_SIZE),
             subscriptions_max.saturating_mul(MATCH),
             vec(messages_len_max, size_of::<FanOut>()),
+            self.join.as_ref().map_or(0, |join| join.memory_bound(self)),
             if self.journal {
                 let bytes = self.journal_bytes_max.saturating_mul(2);
                 vec(journal_len, size_of::<Change>()).saturating_add(bytes)

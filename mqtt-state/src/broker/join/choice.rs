@@ -83,6 +83,12 @@ impl Shared {
         place.map_or(!self.only_these, |(_, place)| *place == Place::Here)
     }
 
+    /// Bytes of it outside of itself.
+    fn bytes(&self) -> usize {
+        let turns = self.turns.capacity();
+        turns.saturating_mul(size_of::<(GroupId, Place)>())
+    }
+
     /// A member here has the turn.
     #[inline]
     pub(in crate::broker) fn took_turn(&mut self, group: GroupId) {
@@ -302,6 +308,8 @@ impl Broker {
             let groups =
                 { forwarded.groups.iter() }.filter_map(|filter| joined.local.get(filter)?.group);
             shared.turns = groups.map(|group| (group, Place::Here)).collect();
+            shared.turns.sort_unstable_by_key(|(group, _)| *group);
+            shared.turns.dedup();
             shared.only_these = true;
             // Whoever came to be interested while a retained message was on its way gets it too.
             reach.without_plain = !forwarded.is_plain && !retains;
@@ -375,6 +383,7 @@ impl Broker {
     fn push_outgoing(&mut self, to: BrokerId, mut outgoing: Outgoing, qos: QoS) -> bool {
         let message = self.store.message(&outgoing.message);
         outgoing.bytes = message.map_or(0, Message::len_held);
+        let has_memory = self.has_bytes_for(outgoing.len_held());
         let other = self.joined.as_mut().and_then(|it| {
             let (len_max, bytes_max) = (it.config.forwards_len_max, it.config.forwards_bytes_max);
             Some((it.others.get_mut(&to)?, len_max, bytes_max))
@@ -390,10 +399,11 @@ impl Broker {
             return false;
         }
         let bytes = other.queue.bytes().saturating_add(outgoing.bytes);
-        if other.queue.len() < len_max && bytes <= bytes_max {
+        if has_memory && other.queue.len() < len_max && bytes <= bytes_max {
             // There is no way for what may be lost to come back.
             let counts = counts || outgoing.is_returned;
             other.queue.push(Item::Message(outgoing), counts);
+            self.weigh_joined();
             return true;
         }
         if outgoing.stamp.is_some() {
@@ -404,6 +414,21 @@ impl Broker {
         self.events.push(Event::NotForwarded { broker: to, topic });
         self.store.release(outgoing.message);
         false
+    }
+
+    /// A message goes on in later calls, or is through: what it remembers is counted, or not any more.
+    pub(in crate::broker) fn weigh_part(&mut self, part: &Part, is_there: bool) {
+        let bytes = part.shared.bytes();
+        if bytes > 0
+            && let Some(joined) = &mut self.joined
+        {
+            joined.fan_outs_bytes = if is_there {
+                joined.fan_outs_bytes.saturating_add(bytes)
+            } else {
+                joined.fan_outs_bytes.saturating_sub(bytes)
+            };
+            self.weigh_joined();
+        }
     }
 
     /// Gives the turns that no member here has had on, as the last one was gone before a message that

@@ -13,10 +13,12 @@ use alloc::vec::Vec;
 
 use mqtt_codec::{ConnectReason, DisconnectReason};
 
+use super::memory::NOTES_MIN;
 use super::message::{Body, BrokerId, ClaimNote, Holds, Note, Piece, Stamp};
 use super::moving::{Arriving, Leaving};
 use super::other::Sync;
 use super::queue::Item;
+use crate::broker::memory::{MAP_ENTRY, TEXT_MAX};
 use crate::broker::sessions::{SessionEntry, SessionKey};
 use crate::broker::store::Delivery;
 use crate::broker::timers::Timer;
@@ -33,6 +35,8 @@ pub(super) struct Claims {
     /// Those that this broker claims, by the counts of their stamps.
     pub(super) open: BTreeMap<u64, Claim>,
     by_client_id: BTreeMap<Box<str>, u64>,
+    /// Of those two and what is in them.
+    pub(super) bytes: usize,
     /// Sessions that go.
     pub(super) leaving: BTreeMap<SessionKey, Leaving>,
     /// Sessions that have come, as long as something for them may go to where they were.
@@ -58,6 +62,10 @@ pub(super) struct Claim {
     pub(super) waiting_bytes: usize,
     /// All of it is here.
     is_complete: bool,
+    /// There was no memory for some of it.
+    pub(super) is_partial: bool,
+    /// Bytes that it counts for.
+    counted: usize,
     /// A later claim of another broker's, to be answered when this one is settled.
     next: Option<(BrokerId, Stamp, bool)>,
 }
@@ -68,6 +76,13 @@ struct Waiter {
     connection: ConnectionId,
     request: ConnectRequest,
     data: Option<AuthenticationData>,
+}
+
+impl Waiter {
+    fn len_held(&self) -> usize {
+        let data = self.data.as_ref().map_or(0, AuthenticationData::len_held);
+        self.request.len_held().saturating_add(data)
+    }
 }
 
 impl Claims {
@@ -84,7 +99,16 @@ impl Claims {
     fn remove(&mut self, count: u64) -> Option<Claim> {
         let claim = self.open.remove(&count)?;
         self.by_client_id.remove(&claim.client_id);
+        self.bytes = self.bytes.saturating_sub(claim.counted);
         Some(claim)
+    }
+
+    /// A claim holds so many bytes more.
+    fn weigh(&mut self, client_id: &str, bytes: usize) {
+        if let Some(claim) = self.of_client(client_id) {
+            claim.counted = claim.counted.saturating_add(bytes);
+            self.bytes = self.bytes.saturating_add(bytes);
+        }
     }
 }
 
@@ -104,6 +128,7 @@ impl Broker {
         request: ConnectRequest,
         data: Option<AuthenticationData>,
     ) -> Option<(ConnectRequest, Option<AuthenticationData>)> {
+        let has_memory = self.has_bytes_for(1);
         let Some(joined) = &mut self.joined else {
             return Some((request, data));
         };
@@ -117,6 +142,7 @@ impl Broker {
             request,
             data,
         };
+        let of_waiter = waiter.len_held();
         if let Some(claim) = joined.claims.of_client(&client_id) {
             // [5:MQTT-3.1.4-3] [3:MQTT-3.1.4-2] The later one of two CONNECTs is the client.
             let older = match claim.waiter {
@@ -124,6 +150,8 @@ impl Broker {
                 // There is a later claim.
                 None => Some(waiter),
             };
+            joined.claims.weigh(&client_id, of_waiter);
+            self.weigh_joined();
             self.refuse_waiter(now, older);
             return None;
         }
@@ -133,6 +161,10 @@ impl Broker {
         let due: BTreeSet<_> = up.map(|(id, _)| *id).collect();
         if is_here || due.is_empty() {
             return Some((waiter.request, waiter.data));
+        }
+        if !has_memory {
+            self.refuse_waiter(now, Some(waiter));
+            return None;
         }
         let stamp = joined.stamps.next(joined.config.id);
         let deadline = now + joined.config.claim_timeout;
@@ -155,9 +187,19 @@ impl Broker {
                 waiting: Vec::new(),
                 waiting_bytes: 0,
                 is_complete: false,
+                is_partial: false,
+                counted: 0,
                 next: None,
             },
         );
+        let of_broker = MAP_ENTRY.saturating_mul(due.len());
+        let of_claim = { client_id.len().saturating_mul(2) }
+            .saturating_add(of_waiter)
+            .saturating_add(of_broker)
+            .saturating_add(size_of::<Claim>())
+            .saturating_add(2 * MAP_ENTRY);
+        joined.claims.weigh(&client_id, of_claim);
+        self.weigh_joined();
         self.timers.set(deadline, Timer::Claim(stamp.count));
         for other in due {
             self.say_claim(other, &client_id, stamp, ClaimNote::Claim { clean_start });
@@ -173,6 +215,7 @@ impl Broker {
         stamp: Stamp,
         what: ClaimNote,
     ) {
+        let has_memory = self.has_bytes_for(1);
         let joined = self.joined.as_mut();
         if let Some(other) = joined.and_then(|it| it.others.get_mut(&to))
             && other.is_open
@@ -183,7 +226,18 @@ impl Broker {
                 stamp,
                 what,
             };
-            other.queue.push(Item::Note(Box::new(note)), true);
+            // Whoever does not listen gets no more answers than there is memory for.
+            let is_piece = matches!(
+                &note,
+                Note::Claim {
+                    what: ClaimNote::Piece(_),
+                    ..
+                }
+            );
+            if has_memory || is_piece || other.queue.notes_len() < NOTES_MIN {
+                other.queue.push(Item::Note(Box::new(note)), true);
+                self.weigh_joined();
+            }
         }
     }
 
@@ -208,7 +262,8 @@ impl Broker {
             let notes_max = { joined.config.forwards_len_max }
                 .saturating_add(self.config.connections_max.saturating_mul(2));
             let other = joined.others.get(&from);
-            if other.is_none_or(|other| other.queue.notes_len() > notes_max) {
+            let is_deaf = other.is_none_or(|other| other.queue.notes_len() > notes_max);
+            if is_deaf || client_id.len() > TEXT_MAX {
                 // It does not listen to answers, so it need not ask.
                 return;
             }
@@ -242,6 +297,14 @@ impl Broker {
                     self.stop_leaving(now, key, keeps);
                 }
             }
+        }
+    }
+
+    /// More of a claim is here.
+    pub(super) fn weigh_claim(&mut self, client_id: &str, bytes: usize) {
+        if let Some(joined) = &mut self.joined {
+            joined.claims.weigh(client_id, bytes);
+            self.weigh_joined();
         }
     }
 
@@ -287,6 +350,10 @@ impl Broker {
                 ClaimNote::Unclaimed
             };
             return self.say_claim(from, client_id, stamp, what);
+        }
+        if key.is_some() && !self.has_bytes_for(1) {
+            // A session is told before it goes; there is no memory to tell it.
+            return self.say_claim(from, client_id, stamp, ClaimNote::Superseded);
         }
         if let Some(key) = self.take_over(now, client_id, clean_start) {
             return self.begin_leaving(key, from, stamp);
@@ -354,6 +421,7 @@ impl Broker {
     /// Everybody has answered, or will not.
     fn settle_claim(&mut self, now: Timestamp, count: u64) {
         let claim = self.joined.as_mut().and_then(|it| it.claims.remove(count));
+        self.weigh_joined();
         let Some(claim) = claim else { return };
         let Claim {
             client_id,

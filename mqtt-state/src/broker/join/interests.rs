@@ -43,6 +43,7 @@ pub(super) struct Remote {
 pub(super) struct Groups {
     names: BTreeMap<GroupId, FilterKey>,
     gone: VecDeque<GroupId>,
+    pub(super) bytes: usize,
 }
 
 impl Groups {
@@ -54,8 +55,15 @@ impl Groups {
         self.gone.push_back(group);
         if self.gone.len() > GONE_MAX
             && let Some(oldest) = self.gone.pop_front()
+            && let Some(filter) = self.names.remove(&oldest)
         {
-            self.names.remove(&oldest);
+            self.bytes = self.bytes.saturating_sub(filter.weight());
+        }
+    }
+
+    fn begin(&mut self, group: GroupId, filter: &FilterKey) {
+        if self.names.insert(group, filter.clone()).is_none() {
+            self.bytes = self.bytes.saturating_add(filter.weight());
         }
     }
 }
@@ -191,6 +199,9 @@ impl Broker {
             let sum = i64::from(count).saturating_add(change);
             u32::try_from(sum.max(0)).unwrap_or(u32::MAX)
         };
+        if !joined.local.contains_key(&filter) {
+            joined.local_bytes = joined.local_bytes.saturating_add(filter.weight());
+        }
         let held = joined.local.entry(filter.clone()).or_default();
         let before = *held;
         held.members = add(held.members, members);
@@ -201,11 +212,12 @@ impl Broker {
             && let Some(group) = self.subscriptions.group(group)
         {
             held.group = Some(group.id());
-            joined.groups.names.insert(group.id(), filter.clone());
+            joined.groups.begin(group.id(), &filter);
         }
         let after = *held;
         if after.members == 0 {
             joined.local.remove(&filter);
+            joined.local_bytes = joined.local_bytes.saturating_sub(filter.weight());
             if let Some(group) = after.group {
                 joined.groups.end(group);
             }
@@ -215,10 +227,12 @@ impl Broker {
         if says_other {
             for other in joined.others.values_mut() {
                 if other.is_up() && other.interests.has_passed(&filter) {
-                    other.dirty.insert(filter.clone());
+                    other.note_changed(&filter);
                 }
             }
         }
+        self.weigh_joined();
+        self.relieve_links();
     }
 }
 
@@ -228,7 +242,7 @@ impl Joined {
         let other = self.others.get_mut(&id)?;
         let mut changes = Vec::new();
         while changes.len() < BATCH
-            && let Some(filter) = other.dirty.pop_first()
+            && let Some(filter) = other.next_changed()
         {
             changes.push(interest(&self.local, filter));
         }
@@ -260,7 +274,14 @@ impl Joined {
     }
 
     /// Another broker says what its subscribers want.
-    pub(super) fn handle_interests(&mut self, id: BrokerId, changes: Vec<Interest>, is_last: bool) {
+    pub(super) fn handle_interests(
+        &mut self,
+        id: BrokerId,
+        changes: Vec<Interest>,
+        is_last: bool,
+        bytes_left: usize,
+    ) {
+        let bytes_max = self.interests_bytes().saturating_add(bytes_left);
         let Some(other) = self.others.get_mut(&id) else {
             return;
         };
@@ -297,10 +318,15 @@ impl Joined {
                     && self.interests.group(shared).is_none()
                 {
                     self.turns.remove(&group);
+                    self.turns_bytes = self.turns_bytes.saturating_sub(filter.weight());
                 }
                 continue;
             }
-            if !held && other.interests_len >= self.config.interests_max {
+            let bytes = { self.interests.memory() }
+                .saturating_add(self.turns_bytes)
+                .saturating_add(filter.weight());
+            let has_room = other.interests_len < self.config.interests_max && bytes <= bytes_max;
+            if !held && !has_room {
                 other.interests_refused = other.interests_refused.saturating_add(1);
                 continue;
             }
@@ -314,15 +340,22 @@ impl Joined {
             if let Some(shared) = shared
                 && let Some(group) = self.interests.group(shared)
             {
-                let first = self.first_turn;
+                let (first, weight) = (self.first_turn, filter.weight());
                 let turn = self.turns.entry(group.id());
-                turn.or_insert_with(|| super::choice::Turns::new(filter.clone(), first));
+                turn.or_insert_with(|| {
+                    self.turns_bytes = self.turns_bytes.saturating_add(weight);
+                    super::choice::Turns::new(filter.clone(), first)
+                });
             }
         }
         if is_last {
             let round = other.round;
             self.forget_interests(id, |remote| remote.round != round);
         }
+    }
+
+    fn interests_bytes(&self) -> usize {
+        self.interests.memory().saturating_add(self.turns_bytes)
     }
 
     /// Forgets those interests of another broker of which `is_void` says so.
@@ -338,7 +371,7 @@ impl Joined {
             members: 0,
             connected: 0,
         });
-        self.handle_interests(id, changes.collect(), false);
+        self.handle_interests(id, changes.collect(), false, 0);
     }
 }
 

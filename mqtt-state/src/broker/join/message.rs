@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -124,14 +125,37 @@ pub(super) struct Holds {
     pub(super) since: u64,
 }
 
-/// A filter as it is announced.
+/// A filter as it is announced. There may be many of one, so they share its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub(super) struct FilterKey {
     /// `$share/` in front means a shared subscription: in 3.1.1 it need not.
     pub(super) is_shared: bool,
-    pub(super) text: Box<str>,
+    #[cfg_attr(feature = "serde", serde(with = "shared"))]
+    pub(super) text: Arc<str>,
+}
+
+/// A text that is shared, as any text.
+#[cfg(feature = "serde")]
+mod shared {
+    use alloc::boxed::Box;
+    use alloc::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        text: &Arc<str>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        str::serialize(text, serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<str>, D::Error> {
+        Box::<str>::deserialize(deserializer).map(Arc::from)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -102,6 +102,7 @@ mod choice;
 mod claim;
 mod forward;
 mod interests;
+mod memory;
 mod message;
 mod moving;
 mod other;
@@ -134,10 +135,12 @@ use retained::Stamps;
 
 /// What joins a broker with others.
 ///
-/// What a broker keeps for that comes on top of [`Config::memory_bound`](super::Config::memory_bound): for
-/// each other broker `forwards_bytes_max`, some 300 bytes for each of `forwards_len_max` and the text and
-/// some 300 bytes for each of `interests_max`; and of its own, once more, the text and some 200 bytes for
-/// each filter that somebody has, each retained topic and each of `cleared_max`.
+/// What a broker keeps for the others counts towards [`Config::total_bytes_max`](super::Config::total_bytes_max):
+/// messages on their way, what their subscribers want, sessions that move, and, once more, the text
+/// and some 200 bytes for each filter that somebody has and each retained topic. At the total messages are
+/// not sent on ([`Event::NotForwarded`]), interests are not noted ([`JoinedBroker::interests_refused`]), topics
+/// that were cleared are forgotten, and a session stays where it is: its client gets 0x89 Server busy
+/// elsewhere. [`Config::memory_bound`](super::Config::memory_bound) has the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "record", serde(default, deny_unknown_fields))]
@@ -237,14 +240,18 @@ pub(super) struct Joined {
     scratch: Scratch,
     /// What this broker's own want.
     local: BTreeMap<FilterKey, Local>,
+    local_bytes: usize,
     groups: Groups,
     /// Whose turn it is, by the groups of `interests`.
     turns: BTreeMap<GroupId, Turns>,
+    turns_bytes: usize,
     turned: Vec<GroupId>,
     first_turn: u64,
     choice: Choice,
     stamps: Stamps,
     claims: Claims,
+    /// Of what messages that are given out in slices remember.
+    fan_outs_bytes: usize,
     /// Messages that were routed.
     taken: u64,
     /// Who was polled last.
@@ -263,8 +270,10 @@ impl Joined {
             }),
             scratch: Scratch::default(),
             local: BTreeMap::new(),
+            local_bytes: 0,
             groups: Groups::default(),
             turns: BTreeMap::new(),
+            turns_bytes: 0,
             turned: Vec::new(),
             // Brokers begin with different members.
             first_turn: u64::from(join.id.get()).wrapping_add(config.seed),
@@ -272,6 +281,7 @@ impl Joined {
             // Behind what a run before has counted.
             stamps: Stamps::new(join.incarnation),
             claims: Claims::default(),
+            fan_outs_bytes: 0,
             taken: 0,
             last_polled: BrokerId::default(),
             config: join,
@@ -310,6 +320,7 @@ impl Broker {
         entry.open();
         let lost = entry.queue.rewind();
         self.release_outgoing(lost, None);
+        self.weigh_joined();
         Ok(())
     }
 
@@ -326,6 +337,7 @@ impl Broker {
         let lost = entry.queue.rewind();
         self.release_outgoing(lost, None);
         self.claims_without(now, other);
+        self.weigh_joined();
         if was_up {
             self.events.push(Event::Parted { broker: other });
         }
@@ -344,6 +356,7 @@ impl Broker {
         };
         let given_up = entry.queue.drain().collect();
         self.release_outgoing(given_up, Some(other));
+        self.weigh_joined();
     }
 
     /// The other brokers, in the order of their names.
@@ -365,8 +378,9 @@ impl Broker {
         self.joined.as_ref()?;
         let now = self.begin(now);
         let ids: Vec<_> = self.joined.iter().flat_map(|it| it.polled()).collect();
-        let (id, message) =
-            { ids.into_iter() }.find_map(|id| Some((id, self.poll_other(now, id)?)))?;
+        let message = { ids.into_iter() }.find_map(|id| Some((id, self.poll_other(now, id)?)));
+        self.weigh_joined();
+        let (id, message) = message?;
         if let Some(joined) = &mut self.joined {
             joined.last_polled = id;
         }
@@ -422,6 +436,13 @@ impl Broker {
     /// ignored.
     pub fn handle_joined(&mut self, now: Timestamp, from: BrokerId, message: JoinMessage) {
         let now = self.begin(now);
+        self.hear(now, from, message);
+        // There may be memory now that a session has waited for.
+        self.finish_moving();
+        self.weigh_joined();
+    }
+
+    fn hear(&mut self, now: Timestamp, from: BrokerId, message: JoinMessage) {
         let Some(other) = self.joined.as_mut().and_then(|it| it.others.get_mut(&from)) else {
             return;
         };
@@ -451,10 +472,12 @@ impl Broker {
             Heard::Body(body) => Some(body),
         };
         self.release_received(from, received);
+        self.weigh_joined();
         match body {
             Some(Body::Interests { changes, is_last }) => {
+                let left = self.bytes_left();
                 if let Some(joined) = &mut self.joined {
-                    joined.handle_interests(from, changes, is_last);
+                    joined.handle_interests(from, changes, is_last, left);
                 }
             }
             Some(Body::Sessions(sessions)) => self.handle_sessions(now, from, sessions),

@@ -77,7 +77,15 @@ impl Broker {
         let whose = entry.owner.as_deref().cloned();
         let mut pieces = Vec::new();
         self.subscriptions.for_each_of(key, |filter, value| {
-            pieces.extend(FilterKey::of(filter).map(|filter| {
+            let filter = FilterKey::of(filter).map(|filter| match &self.joined {
+                // Its text is there already.
+                Some(joined) => joined
+                    .local
+                    .get_key_value(&filter)
+                    .map_or(filter, |it| it.0.clone()),
+                None => filter,
+            });
+            pieces.extend(filter.map(|filter| {
                 Piece::Subscription(MovedSubscription {
                     filter,
                     qos: value.qos,
@@ -103,6 +111,7 @@ impl Broker {
                 due: None,
             };
             joined.claims.leaving.insert(key, leaving);
+            self.weigh_joined();
         }
         self.say_pieces(to, &client_id, stamp, pieces);
     }
@@ -130,6 +139,7 @@ impl Broker {
     pub(super) fn stop_leaving(&mut self, now: Timestamp, key: SessionKey, keeps: bool) {
         if let Some(joined) = &mut self.joined {
             joined.claims.leaving.remove(&key);
+            self.weigh_joined();
         }
         if keeps {
             self.let_rest(now, key);
@@ -148,6 +158,7 @@ impl Broker {
         piece: Piece,
     ) -> bool {
         let maximum = self.config.subscriptions_per_session_max;
+        let has_memory = self.has_bytes_for(1);
         let is_last_subscription = matches!(piece, Piece::Subscribed { .. });
         let Some(claim) = self.claim_of(client_id, stamp) else {
             if is_last_subscription {
@@ -169,8 +180,12 @@ impl Broker {
         let session = claim.session;
         match (piece, session) {
             (Piece::Subscription(subscription), None) => {
-                if claim.pieces.len() < maximum {
+                if !has_memory {
+                    claim.is_partial = true;
+                } else if claim.pieces.len() < maximum {
+                    let bytes = subscription.len_held();
                     claim.pieces.push(subscription);
+                    self.weigh_claim(client_id, bytes);
                 }
                 true
             }
@@ -194,7 +209,10 @@ impl Broker {
         stamp: Stamp,
         (expiry_secs, whose): (u32, Option<Owner>),
     ) -> bool {
-        let has_room = self.sessions.len() < self.config.sessions_max
+        let is_whole = { self.claim_of(client_id, stamp) }.is_some_and(|claim| !claim.is_partial);
+        let has_room = is_whole
+            && self.has_bytes_for(1)
+            && self.sessions.len() < self.config.sessions_max
             && self.sessions.find(client_id).is_none();
         let created = has_room.then(|| self.sessions.create(client_id)).flatten();
         let Some(key) = created else {
@@ -234,6 +252,7 @@ impl Broker {
             witnesses: witnesses.clone(),
         };
         joined.claims.arriving.insert(key, arriving);
+        self.weigh_joined();
         for to in &witnesses {
             let witnesses = witnesses.iter().copied().collect();
             let what = ClaimNote::Moving { owner, witnesses };
@@ -272,9 +291,10 @@ impl Broker {
             // It is said before `Moving`, however far going through all of them is.
             for other in self.joined.iter_mut().flat_map(|it| it.others.values_mut()) {
                 if other.is_up() {
-                    other.dirty.insert(moved.filter.clone());
+                    other.note_changed(&moved.filter);
                 }
             }
+            self.weigh_joined();
         }
     }
 
@@ -363,14 +383,12 @@ impl Broker {
         claims
             .arriving
             .retain(|_, arriving| !arriving.due.is_empty());
-        let mut keys = Vec::new();
-        for (key, leaving) in &mut claims.leaving {
-            if let Some(due) = &mut leaving.due
-                && due.remove(&gone)
-            {
-                keys.push(*key);
+        for leaving in claims.leaving.values_mut() {
+            if let Some(due) = &mut leaving.due {
+                due.remove(&gone);
             }
         }
+        self.weigh_joined();
         for (owner, client_id, stamp, what) in told {
             self.say_claim(owner, &client_id, stamp, what);
         }
@@ -404,11 +422,29 @@ impl Broker {
         let keys = claims.leaving.iter().filter(is_finished);
         let keys: Vec<_> = keys.map(|(key, _)| *key).collect();
         for key in keys {
+            if !self.may_go(key) {
+                continue;
+            }
             let joined = self.joined.as_mut();
             if let Some(leaving) = joined.and_then(|it| it.claims.leaving.remove(&key)) {
                 self.finish_leaving(key, &leaving);
             }
         }
+        self.weigh_joined();
+    }
+
+    /// Whether there is memory for a session on its way; for one that is alone there is.
+    fn may_go(&self, key: SessionKey) -> bool {
+        let Some(joined) = &self.joined else {
+            return false;
+        };
+        let leaving = joined.claims.leaving.get(&key);
+        let other = leaving.and_then(|leaving| joined.others.get(&leaving.to));
+        let is_alone = other.is_none_or(|other| other.queue.notes_len() == 0);
+        let pieces = { self.sessions.get(key) }.map_or(0, |entry| {
+            { entry.session.in_flight_len() }.saturating_add(entry.session.waiting_len())
+        });
+        is_alone || self.has_bytes_for(pieces.saturating_mul(super::memory::PIECE))
     }
 
     /// The session is complete, and goes.
@@ -523,6 +559,7 @@ impl Broker {
                         {
                             claim.waiting_bytes = claim.waiting_bytes.saturating_add(bytes);
                             claim.waiting.push(delivery);
+                            self.weigh_claim(client_id, size_of::<Delivery>());
                         }
                         _ => self.store.release_delivery(Some(delivery)),
                     }
@@ -616,6 +653,7 @@ impl Broker {
         if let Some(joined) = &mut self.joined {
             joined.claims.leaving.remove(&key);
             joined.claims.arriving.remove(&key);
+            self.weigh_joined();
         }
         self.cancel_timers(key);
         self.drop_subscriptions(key);

@@ -55,7 +55,8 @@ pub(super) struct Other {
     unstored: VecDeque<(u64, u64)>,
     pub(super) queue: Queue,
     /// Filters whose subscribers have changed.
-    pub(super) dirty: BTreeSet<FilterKey>,
+    dirty: BTreeSet<FilterKey>,
+    dirty_bytes: usize,
     pub(super) interests: Sync<FilterKey>,
     pub(super) sessions: Sync<alloc::boxed::Box<str>>,
     pub(super) retained: Sync<alloc::boxed::Box<[u8]>>,
@@ -101,6 +102,7 @@ impl Other {
             unstored: VecDeque::new(),
             queue: Queue::default(),
             dirty: BTreeSet::new(),
+            dirty_bytes: 0,
             interests: Sync::Start,
             sessions: Sync::Start,
             retained: Sync::Start,
@@ -118,6 +120,32 @@ impl Other {
 
     pub(super) fn is_up(&self) -> bool {
         self.is_up
+    }
+
+    /// The subscribers of a filter have changed.
+    pub(super) fn note_changed(&mut self, filter: &FilterKey) {
+        if self.dirty.insert(filter.clone()) {
+            self.dirty_bytes = self.dirty_bytes.saturating_add(filter.weight());
+        }
+    }
+
+    /// One of the filters whose subscribers have changed.
+    pub(super) fn next_changed(&mut self) -> Option<FilterKey> {
+        let filter = self.dirty.pop_first()?;
+        self.dirty_bytes = self.dirty_bytes.saturating_sub(filter.weight());
+        Some(filter)
+    }
+
+    pub(super) fn dirty_len(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// Bytes of what it holds outside of itself.
+    pub(super) fn bytes(&self) -> usize {
+        let unstored = self.unstored.capacity();
+        { self.queue.bytes_held() }
+            .saturating_add(self.dirty_bytes)
+            .saturating_add(unstored.saturating_mul(size_of::<(u64, u64)>()))
     }
 
     /// A new link of this side. The caller rewinds the queue.
@@ -143,6 +171,7 @@ impl Other {
         self.next_out = 0;
         self.next_in = 0;
         self.dirty.clear();
+        self.dirty_bytes = 0;
         self.interests = Sync::Start;
         self.sessions = Sync::Start;
         self.retained = Sync::Start;
@@ -226,7 +255,10 @@ impl Other {
 
     /// What a note brought is stored when this much of the journal is.
     pub(super) fn taken(&mut self, sequence: u64, position: u64) {
-        self.unstored.push_back((position, sequence));
+        match self.unstored.back_mut() {
+            Some((last, latest)) if *last == position => *latest = sequence,
+            _ => self.unstored.push_back((position, sequence)),
+        }
     }
 
     /// So much of the journal is stored.

@@ -8,6 +8,9 @@ use alloc::vec::Vec;
 use super::message::{FilterKey, Note, Stamp};
 use crate::broker::store::MessageRef;
 
+/// Places that are kept when nothing is in them.
+const SPARE: usize = 64;
+
 /// A message on its way to another broker.
 #[derive(Debug)]
 pub(super) struct Outgoing {
@@ -60,9 +63,17 @@ pub(super) struct Queue {
     /// Messages, apart from what else there is to say, and their bytes.
     len: usize,
     bytes: usize,
+    /// Bytes of everything that is not in the store.
+    held: usize,
 }
 
 impl Queue {
+    /// Bytes outside of itself, but for messages that are in the store.
+    pub(super) fn bytes_held(&self) -> usize {
+        let places = { self.kept.capacity() }.saturating_add(self.waiting.capacity());
+        { places.saturating_mul(size_of::<Entry>()) }.saturating_add(self.held)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -88,6 +99,7 @@ impl Queue {
             self.last_sequence
         });
         self.bytes = self.bytes.saturating_add(item.bytes());
+        self.held = self.held.saturating_add(item.len_held());
         self.len = self.len.saturating_add(usize::from(item.is_message()));
         self.waiting.push_back(Entry { sequence, item });
     }
@@ -100,6 +112,9 @@ impl Queue {
     /// It has been said. Answers what is done with.
     pub(super) fn said(&mut self) -> Option<Item> {
         let entry = self.waiting.pop_front()?;
+        if self.waiting.is_empty() && self.waiting.capacity() > SPARE {
+            self.waiting = VecDeque::new();
+        }
         if entry.sequence.is_some() {
             self.kept.push_back(entry);
             return None;
@@ -119,6 +134,9 @@ impl Queue {
             return None;
         }
         let entry = list.pop_front()?;
+        if list.is_empty() && list.capacity() > SPARE {
+            *list = VecDeque::new();
+        }
         Some(self.forget(entry))
     }
 
@@ -138,20 +156,29 @@ impl Queue {
 
     /// What was said about claims is void.
     pub(super) fn forget_claims(&mut self) {
-        let is_other = |entry: &Entry| !matches!(&entry.item, Item::Note(note) if note.is_claim());
-        self.kept.retain(is_other);
+        let mut void = 0_usize;
+        let mut is_other = |entry: &Entry| match &entry.item {
+            Item::Note(note) if note.is_claim() => {
+                void = void.saturating_add(entry.item.len_held());
+                false
+            }
+            Item::Note(_) | Item::Message(_) => true,
+        };
+        self.kept.retain(&mut is_other);
         self.waiting.retain(is_other);
+        self.held = self.held.saturating_sub(void);
     }
 
     fn forget(&mut self, entry: Entry) -> Item {
         self.bytes = self.bytes.saturating_sub(entry.item.bytes());
+        self.held = self.held.saturating_sub(entry.item.len_held());
         self.len = { self.len }.saturating_sub(usize::from(entry.item.is_message()));
         entry.item
     }
 
     /// Everything.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Item> {
-        (self.len, self.bytes) = (0, 0);
+        (self.len, self.bytes, self.held) = (0, 0, 0);
         let kept = core::mem::take(&mut self.kept);
         let waiting = core::mem::take(&mut self.waiting);
         { kept.into_iter() }.chain(waiting).map(|entry| entry.item)

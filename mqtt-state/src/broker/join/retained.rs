@@ -13,6 +13,7 @@ use super::other::Sync;
 use super::{Joined, is_ours};
 use crate::Timestamp;
 use crate::broker::Broker;
+use crate::broker::memory::MAP_ENTRY;
 
 /// What a message does to the retained message of its topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(super) struct Stamps {
     cleared: VecDeque<(Box<[u8]>, Stamp)>,
     /// The greatest count that was seen.
     count: u64,
+    /// Of the topics in both.
+    texts: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +80,20 @@ impl Stamps {
         self.count = self.count.max(stamp.count.min(u64::MAX / 2));
     }
 
+    /// Bytes of it all.
+    pub(super) fn bytes(&self) -> usize {
+        let places = { self.cleared.capacity() }.saturating_mul(size_of::<(Box<[u8]>, Stamp)>());
+        { self.topics.len().saturating_mul(MAP_ENTRY) }
+            .saturating_add(places)
+            .saturating_add(self.texts)
+    }
+
+    fn remove(&mut self, topic: &[u8]) {
+        if self.topics.remove(topic).is_some() {
+            self.texts = self.texts.saturating_sub(topic.len());
+        }
+    }
+
     fn is_newer(&self, topic: &[u8], stamp: Stamp) -> bool {
         let held = self.topics.get(topic);
         held.is_none_or(|held| held.stamp < stamp)
@@ -89,18 +106,21 @@ impl Stamps {
             Some(held) => *held = stamped,
             None => {
                 self.topics.insert(topic.into(), stamped);
+                self.texts = self.texts.saturating_add(topic.len());
             }
         }
         if !is_cleared {
             return;
         }
         self.cleared.push_back((topic.into(), stamp));
+        self.texts = self.texts.saturating_add(topic.len());
         while self.cleared.len() > cleared_max
             && let Some((topic, stamp)) = self.cleared.pop_front()
         {
+            self.texts = self.texts.saturating_sub(topic.len());
             let held = self.topics.get(&topic);
             if held.is_some_and(|held| held.is_cleared && held.stamp == stamp) {
-                self.topics.remove(&topic);
+                self.remove(&topic);
             }
         }
     }
@@ -134,6 +154,7 @@ impl Broker {
             true => Retains::Clears(stamp),
             false => Retains::Sets(stamp),
         };
+        let remembers = self.has_bytes_for(1);
         let Some(joined) = &mut self.joined else {
             return retains(None);
         };
@@ -145,10 +166,11 @@ impl Broker {
                 _older => return Retains::Nothing,
             },
         };
-        let cleared_max = joined.config.cleared_max;
+        let cleared_max = joined.cleared_max(remembers);
         joined
             .stamps
             .set(name.as_bytes(), stamp, is_empty, cleared_max);
+        self.weigh_joined();
         retains(Some(stamp))
     }
 
@@ -160,13 +182,15 @@ impl Broker {
                 broker: joined.config.id,
             };
             joined.stamps.set(name.as_bytes(), stamp, false, 0);
+            self.weigh_joined();
         }
     }
 
     /// A retained message has expired, at each broker by itself.
     pub(in crate::broker) fn forget_stamp(&mut self, name: TopicName<'_>) {
         if let Some(joined) = &mut self.joined {
-            joined.stamps.topics.remove(name.as_bytes());
+            joined.stamps.remove(name.as_bytes());
+            self.weigh_joined();
         }
     }
 
@@ -218,6 +242,7 @@ impl Broker {
         let Ok(name) = TopicName::new(&topic) else {
             return;
         };
+        let remembers = self.has_bytes_for(1);
         let Some(joined) = &mut self.joined else {
             return;
         };
@@ -231,10 +256,11 @@ impl Broker {
         {
             return;
         }
-        let cleared_max = joined.config.cleared_max;
+        let cleared_max = joined.cleared_max(remembers);
         joined
             .stamps
             .set(name.as_bytes(), stamp, message.is_none(), cleared_max);
+        self.weigh_joined();
         // Nobody is sent the newer one, so nobody loses the older one.
         self.forget_retained(name);
         let Some(message) = message else {
@@ -266,6 +292,15 @@ impl Broker {
 }
 
 impl Joined {
+    /// Topics without a retained message that are remembered, while there is memory.
+    fn cleared_max(&self, has_memory: bool) -> usize {
+        if has_memory {
+            self.config.cleared_max
+        } else {
+            0
+        }
+    }
+
     /// Whether anything of what is retained has to be said.
     pub(super) fn retained_is_due(&self, id: BrokerId) -> bool {
         let other = self.others.get(&id);
