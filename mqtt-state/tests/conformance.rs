@@ -668,3 +668,30 @@ fn a_page_may_say_less_than_there_is_and_nothing_else() {
         assert_eq!(what_is_not_so(written, page).len(), stale, "{row}");
     }
 }
+
+/// The lines of `breaks.txt` that are to be taken away: each block has them once in its file, whatever
+/// was changed there since.
+#[test]
+fn what_is_taken_away_to_see_a_test_fail_is_there() {
+    let text = read(&repository().join("docs/conformance/breaks.txt"));
+    let mut faults = Vec::new();
+    let mut blocks = 0;
+    for block in text.split("\n\n") {
+        let lines = || block.lines().filter(|line| !line.starts_with('#'));
+        let Some(file) = lines().find_map(|line| line.strip_prefix("file ")) else {
+            continue;
+        };
+        blocks += 1;
+        let wanted = lines().filter_map(|line| line.strip_prefix('-'));
+        let wanted: Vec<&str> = wanted.map(str::trim).collect();
+        let source = read(&repository().join(file));
+        let source: Vec<&str> = source.lines().map(str::trim).collect();
+        let places = source.windows(wanted.len().max(1));
+        let count = places.filter(|place| *place == wanted).count();
+        if count != 1 {
+            faults.push(format!("{count} times in {file}: {wanted:?}"));
+        }
+    }
+    assert!(blocks > 50, "{blocks} blocks");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
