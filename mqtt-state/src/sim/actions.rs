@@ -21,7 +21,7 @@ use crate::client::State;
 /// Topics at which anything may be published.
 const TOPICS: [&str; 6] = ["t/0", "t/1", "t/0", "s/a", "s/b", "no/0"];
 /// Topics at which everything is retained, with the one QoS that is used there.
-const RETAINED: [&str; 3] = ["r/0", "r/1", "r/2"];
+pub(super) const RETAINED: [&str; 3] = ["r/0", "r/1", "r/2"];
 const FILTERS: [&str; 10] = [
     "t/#",
     "t/+",

@@ -125,6 +125,10 @@ pub struct Coverage {
     pub turns: [u64; 3],
     /// Messages of a group that went to another member, as the session of the first has ended.
     pub turns_again: u64,
+    /// Machines whose heap was looked at when all had left.
+    pub weighed: u64,
+    /// The most bytes that one of them still had there, above a new one.
+    pub heap_most: u64,
     /// Faults by kind, in the order of [`Fault::ALL`].
     pub faults: [u64; Fault::ALL.len()],
     /// Packets taken: by the broker or a client, by stage, by type.
@@ -177,10 +181,12 @@ impl Coverage {
             (&mut self.counted_down, other.counted_down),
             (&mut self.left_unacknowledged, other.left_unacknowledged),
             (&mut self.turns_again, other.turns_again),
+            (&mut self.weighed, other.weighed),
         ];
         for (sum, more) in pairs {
             *sum += more;
         }
+        self.heap_most = self.heap_most.max(other.heap_most);
         for (sum, more) in self.faults.iter_mut().zip(other.faults) {
             *sum += more;
         }

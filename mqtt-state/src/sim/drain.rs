@@ -262,52 +262,57 @@ impl World<'_> {
 
     /// Answers some questions. Answers whether there were some.
     pub(super) fn decide(&mut self, len: usize) -> bool {
-        use broker::Event;
         let mut some = false;
         for _ in 0..len {
             let Some(event) = self.questions.pop_front() else {
                 break;
             };
             some = true;
-            let now = self.now;
-            match event {
-                Event::Authenticate {
-                    decision, request, ..
-                } => {
-                    let answer = self.embedder.decide_connect(&request);
-                    let _stale = self.broker.decide_connect(now, decision, answer);
-                }
-                Event::AuthenticateStep { decision, .. } => {
-                    let answer = broker::ConnectAnswer::Allow;
-                    let _stale = self.broker.decide_connect(now, decision, answer);
-                }
-                Event::AuthorizePublish {
-                    decision,
-                    client_id,
-                    message,
-                    ..
-                } => {
-                    let answer = self.embedder.decide_publish(&client_id, &message);
-                    let number = super::packets::number_of(message.payload());
-                    let is_allowed = answer == broker::PublishAnswer::Allow;
-                    let is_taken = self.broker.decide_publish(now, decision, answer).is_ok();
-                    if let Some(number) = number.filter(|_| is_allowed && is_taken) {
-                        self.oracle.route(number, &self.sessions);
-                    }
-                }
-                Event::AuthorizeSubscribe {
-                    decision,
-                    client_id,
-                    filter,
-                    ..
-                } => {
-                    let answer = self.embedder.decide_subscribe(&client_id, &filter);
-                    let _stale = self.broker.decide_subscribe(now, decision, answer);
-                }
-                _ => {}
-            }
+            self.answer(event);
             self.drain_broker();
         }
         some
+    }
+
+    /// Answers one question.
+    pub(super) fn answer(&mut self, event: broker::Event) {
+        use broker::Event;
+        let now = self.now;
+        match event {
+            Event::Authenticate {
+                decision, request, ..
+            } => {
+                let answer = self.embedder.decide_connect(&request);
+                let _stale = self.broker.decide_connect(now, decision, answer);
+            }
+            Event::AuthenticateStep { decision, .. } => {
+                let answer = broker::ConnectAnswer::Allow;
+                let _stale = self.broker.decide_connect(now, decision, answer);
+            }
+            Event::AuthorizePublish {
+                decision,
+                client_id,
+                message,
+                ..
+            } => {
+                let answer = self.embedder.decide_publish(&client_id, &message);
+                let number = super::packets::number_of(message.payload());
+                let is_allowed = answer == broker::PublishAnswer::Allow;
+                let is_taken = self.broker.decide_publish(now, decision, answer).is_ok();
+                if let Some(number) = number.filter(|_| is_allowed && is_taken) {
+                    self.oracle.route(number, &self.sessions);
+                }
+            }
+            Event::AuthorizeSubscribe {
+                decision,
+                client_id,
+                filter,
+                ..
+            } => {
+                let answer = self.embedder.decide_subscribe(&client_id, &filter);
+                let _stale = self.broker.decide_subscribe(now, decision, answer);
+            }
+            _ => {}
+        }
     }
 }

@@ -25,6 +25,13 @@ pub trait Embedder {
     /// A new run begins: nothing is stored.
     fn clear(&mut self);
 
+    /// Does what frees memory, and answers how many bytes of the heap that were, if somebody counts them.
+    /// Nobody does.
+    fn freed(&mut self, free: &mut dyn FnMut()) -> Option<u64> {
+        free();
+        None
+    }
+
     /// The settings of the broker. Those that the seed chose.
     fn broker_config(&self, chosen: broker::Config) -> broker::Config {
         chosen

@@ -27,7 +27,8 @@
 //! subscriptions that were granted stay; nobody gets what he has not subscribed to; of a group one member gets a message;
 //! nothing is sent that has expired. In the end: nothing
 //! that was acknowledged is lost, every message that was taken has one outcome, no queue holds
-//! anything, and who does nothing stays connected.
+//! anything, and who does nothing stays connected. When all have left, nothing is left of them in the broker, in
+//! its store, or on the heap.
 
 #![allow(
     clippy::indexing_slicing,
@@ -45,6 +46,7 @@ mod finish;
 mod group;
 mod hear;
 mod inbox;
+mod leave;
 mod lifetime;
 mod line;
 mod oracle;
@@ -160,6 +162,7 @@ fn carry_out(plan: &Plan, embedder: &mut dyn Embedder, in_words: bool) -> Report
     if world.failure.is_none() {
         world.step = plan.actions.len();
         world.finish();
+        world.leave();
     }
     Report {
         coverage: world.coverage,

@@ -73,6 +73,40 @@ fn one_seed_is_one_run_byte_by_byte() {
     }
 }
 
+/// A heap on which a little is left behind.
+#[derive(Default)]
+struct Leaky {
+    table: Plain,
+    machines: u64,
+}
+
+impl Embedder for Leaky {
+    fn write(&mut self, entry: &JournalEntry) {
+        self.table.write(entry);
+    }
+
+    fn read(&self, put: &mut dyn FnMut(StoreKey, StoreValue)) {
+        self.table.read(put);
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn freed(&mut self, free: &mut dyn FnMut()) -> Option<u64> {
+        free();
+        self.machines += 1;
+        // The first one is the broker that has been at work.
+        Some(if self.machines == 1 { 1_000_000 } else { 1_000 })
+    }
+}
+
+#[test]
+fn a_machine_that_keeps_its_memory_is_found_out() {
+    let failure = sim::run(0, &mut Leaky::default()).failure.unwrap();
+    assert_eq!(failure.rule, "live bytes are back at base");
+}
+
 /// A store that forgets every third entry.
 #[derive(Default)]
 struct Forgetful {

@@ -9,6 +9,7 @@
 
 mod replay;
 mod self_test;
+mod weighed;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -20,7 +21,8 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
 use mqtt_examples::clock::Clock;
-use mqtt_state::sim::{self, Coverage, Failure, Fault, Plain, Plan};
+use mqtt_state::sim::{self, Coverage, Failure, Fault, Plan};
+use weighed::Weighed;
 
 /// The fewest steps and faults of the run in the middle.
 const STEPS_MIN: u64 = 200;
@@ -93,7 +95,7 @@ fn main() -> ExitCode {
 
 fn run_one(seed: u64, options: &Options) -> io::Result<bool> {
     let mut out = io::stdout().lock();
-    let embedder = &mut Plain::default();
+    let embedder = &mut Weighed::default();
     let mut plan = Plan::new(seed);
     if options.shrink {
         plan = sim::shrink(&plan, embedder);
@@ -137,7 +139,7 @@ fn work(options: &Options, clock: &Clock, next: &AtomicU64, sum: &Mutex<Sum>) {
         clock.now() + minutes
     });
     let mut own = Sum::default();
-    let mut embedder = Plain::default();
+    let mut embedder = Weighed::default();
     loop {
         if until.is_some_and(|until| clock.now() >= until) {
             break;
@@ -222,6 +224,11 @@ fn report(sum: &mut Sum, elapsed: f64, out: &mut impl Write) -> io::Result<bool>
         out,
         "{} sessions resumed, {} take-overs, {} restores, {} wills",
         coverage.resumes, coverage.take_overs, coverage.restores, coverage.wills
+    )?;
+    writeln!(
+        out,
+        "{} machines left their heap, each with at most {} bytes above a new one",
+        coverage.weighed, coverage.heap_most
     )?;
     sum.failures.sort_by_key(|(seed, _)| *seed);
     for (seed, failure) in sum.failures.iter().take(10) {
