@@ -6,7 +6,7 @@ use mqtt_codec::{
     Binary, Connect, Message, ProtocolVersion, PublishProperties, QoS, TopicName, Will,
 };
 use mqtt_state::broker::{self, Config, ConnectAnswer, Idle, RestoreError, StoreKey, StoreValue};
-use mqtt_state::client::Event;
+use mqtt_state::client::{self, Event};
 use mqtt_state::{InputWaits, OutputWaits, Timestamp, server};
 
 use crate::recorded::Restore;
@@ -682,6 +682,50 @@ fn what_a_session_that_ends_with_the_program_was_to_get_goes_to_others() {
     world.broker.handle_timeout(now);
     world.resume(two, V5_0);
     assert_eq!(world.got(two), ["t=job q1"]);
+}
+
+/// Found by a simulation (seed 474171): the session was not told what had been stored while its receiver
+/// had no quota, and waited for it ever after.
+#[test]
+fn what_was_stored_while_there_was_no_quota_goes_when_it_comes_back() {
+    // [5:MQTT-4.9.0-2]
+    for version in VERSIONS {
+        let mut world = World::with(Config {
+            server: server::Config {
+                in_flight_max: 1,
+                ..server::Config::default()
+            },
+            ..config()
+        });
+        let reader = world.client_with(
+            "reader",
+            client::Config {
+                acknowledge: client::Acknowledge::Manual,
+                ..client::Config::default()
+            },
+        );
+        // Nothing of its own is stored, so that nothing else of it waits for the store.
+        world.join(reader, version);
+        world.subscribe(reader, &[want("t", QoS::AtLeastOnce)]);
+        let writer = world.client("writer");
+        world.resume(writer, version);
+        world.publish(writer, "t", "first", QoS::AtLeastOnce);
+        world.settle();
+        let receipt = world.events(reader).into_iter().find_map(|event| match event {
+            Event::Message { receipt, .. } => receipt,
+            _ => None,
+        });
+        // It must not come again, so it waits for the store; and for the one before it.
+        world.disk.lag = usize::MAX;
+        world.publish(writer, "t", "second", QoS::ExactlyOnce);
+        world.settle();
+        flush(&mut world);
+        assert!(world.got(reader).is_empty(), "{version}: no quota");
+        let now = world.now;
+        world.of(reader).ack(now, receipt.unwrap()).unwrap();
+        world.settle();
+        assert_eq!(world.got(reader), ["t=second q1"], "{version}");
+    }
 }
 
 /// Found by a simulation: what was given up filled the journal, and what came behind it waited for ever.
