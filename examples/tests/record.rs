@@ -25,7 +25,17 @@ fn serve(folder: &Path, log: &Path, payload: &str) {
     ];
     let broker = OurBroker::with(&options);
     let port = &*broker.port;
-    let arguments = ["-p", port, "-t", "a/b", "-m", payload, "-q", "2", "-r"];
+    let arguments = [
+        "-p",
+        port,
+        "-t",
+        "door/open",
+        "-m",
+        payload,
+        "-q",
+        "2",
+        "-r",
+    ];
     Program::start(env!("CARGO_BIN_EXE_publish"), &arguments).succeed();
     let (code, lines) = broker.program.interrupt();
     assert_eq!(code, Some(0), "{lines:?}");
@@ -57,10 +67,33 @@ fn a_recorded_broker_is_run_again() {
         assert!(
             lines
                 .iter()
-                .any(|line| line.starts_with("< ") && line.contains("a/b"))
+                .any(|line| line.starts_with("< ") && line.contains("door/open"))
         );
         let verdict = lines.last().expect("a verdict");
         assert!(verdict.ends_with("each came to the same"), "{verdict}");
+    }
+
+    // What is given away comes to the same, without what nobody else is to know.
+    let given = folder.join("given.log");
+    for (row, more, has_topic) in [
+        ("payloads", &[][..], true),
+        ("topics", &["--topics"], false),
+    ] {
+        let files = ["--redact", first.to_str().unwrap(), given.to_str().unwrap()];
+        let arguments = [&files, more].concat();
+        let (code, lines) = Program::start(env!("CARGO_BIN_EXE_simulate"), &arguments).finish();
+        assert_eq!(code, Some(0), "{row}: {lines:?}");
+        let verdict = lines.last().expect("a verdict");
+        assert!(
+            verdict.ends_with("each comes to the same"),
+            "{row}: {verdict}"
+        );
+        let (code, lines) = replay(&given, &["--trace"]);
+        assert_eq!(code, Some(0), "{row}: {lines:?}");
+        let left = fs::read_to_string(&given).unwrap();
+        // "hello" as it goes over the wire, and the topic in an event.
+        let shows = ["68656c6c6f", "door/open"].map(|it| left.contains(it));
+        assert_eq!(shows, [false, has_topic], "{row}");
     }
 
     // Another answer, a line that is not complete, and no log at all.

@@ -73,6 +73,13 @@ themselves! {
 #[derive(Clone, Default)]
 pub(super) struct Hex(pub(super) Vec<u8>);
 
+impl Hex {
+    /// As it stands in a log.
+    pub(super) fn digits(&self) -> String {
+        alloc::format!("{}", Digits(&self.0))
+    }
+}
+
 impl Serialize for Hex {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&Digits(&self.0))

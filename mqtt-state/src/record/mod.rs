@@ -28,7 +28,8 @@
 //! **Everything that went in**: addresses, client identifiers, user names, **passwords**, topics, and
 //! **payloads**, in plain text or in hexadecimal digits; sessions and messages that were restored; the
 //! whole `Config` with its seed. Of what came out: what `Debug` shows, which has neither passwords nor
-//! payloads, and a digest of all of it. Give a log only to whom you would give all of that.
+//! payloads, and a digest of all of it. Give a log only to whom you would give all of that, or give what
+//! [`redact`] has left of it.
 //!
 //! # The form
 //!
@@ -139,6 +140,7 @@ mod broker;
 mod client;
 mod form;
 mod outcome;
+mod redact;
 mod replay;
 mod server;
 mod tape;
@@ -154,6 +156,7 @@ use crate::{Consumed, Timeout, Timestamp};
 use form::{Hex, Unfit};
 use tape::Tape;
 
+pub use redact::{Redacted, Redaction, redact};
 pub use replay::{LogError, LogErrorKind, Replay, Step, Verdict, replay};
 
 /// Bytes of a log that stand in memory before it is taken: 64 MiB.

@@ -178,10 +178,7 @@ impl<'l> Replay<'l> {
     ///
     /// [`LogError`].
     pub fn new(log: &'l [u8]) -> Result<Self, LogError> {
-        let mut lines = Lines {
-            rest: log,
-            number: 0,
-        };
+        let mut lines = Lines::new(log);
         let first = lines.next()?.unwrap_or_default();
         let form = first.strip_prefix(MARK);
         let form = form.ok_or_else(|| lines.error(LogErrorKind::NotALog, ""))?;
@@ -280,7 +277,7 @@ impl<'l> Replay<'l> {
     }
 
     /// Makes a call, and says what came of it.
-    fn perform(&mut self, call: &str) -> Result<String, LogError> {
+    pub(super) fn perform(&mut self, call: &str) -> Result<String, LogError> {
         let log = match self.perform_written(call) {
             Ok(log) => log,
             Err(text) => {
@@ -337,13 +334,20 @@ impl<'l> Replay<'l> {
 }
 
 /// Lines of a log.
-struct Lines<'l> {
+pub(super) struct Lines<'l> {
     rest: &'l [u8],
-    number: usize,
+    pub(super) number: usize,
 }
 
 impl<'l> Lines<'l> {
-    fn next(&mut self) -> Result<Option<&'l str>, LogError> {
+    pub(super) const fn new(log: &'l [u8]) -> Self {
+        Self {
+            rest: log,
+            number: 0,
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<&'l str>, LogError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -363,7 +367,7 @@ impl<'l> Lines<'l> {
         }
     }
 
-    fn error(&self, kind: LogErrorKind, text: impl ToString) -> LogError {
+    pub(super) fn error(&self, kind: LogErrorKind, text: impl ToString) -> LogError {
         LogError {
             kind,
             line: self.number,

@@ -711,10 +711,13 @@ fn what_was_stored_while_there_was_no_quota_goes_when_it_comes_back() {
         world.resume(writer, version);
         world.publish(writer, "t", "first", QoS::AtLeastOnce);
         world.settle();
-        let receipt = world.events(reader).into_iter().find_map(|event| match event {
-            Event::Message { receipt, .. } => receipt,
-            _ => None,
-        });
+        let receipt = world
+            .events(reader)
+            .into_iter()
+            .find_map(|event| match event {
+                Event::Message { receipt, .. } => receipt,
+                _ => None,
+            });
         // It must not come again, so it waits for the store; and for the one before it.
         world.disk.lag = usize::MAX;
         world.publish(writer, "t", "second", QoS::ExactlyOnce);

@@ -5,8 +5,10 @@
 //! simulate --seed 7 --shrink --trace
 //! simulate --self-test
 //! simulate --replay FILE
+//! simulate --redact FILE OUT
 //! ```
 
+mod redact;
 mod replay;
 mod self_test;
 mod weighed;
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
 use mqtt_examples::clock::Clock;
+use mqtt_state::record::Redaction;
 use mqtt_state::sim::{self, Coverage, Failure, Fault, Plan};
 use weighed::Weighed;
 
@@ -47,6 +50,17 @@ struct Options {
     /// Run what was recorded in this file again, and say where the first answer differs
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "self_test"])]
     replay: Option<PathBuf>,
+    /// Write what was recorded in a file into another one, to be given away: without payloads, passwords and
+    /// what belongs to them, and so that it still comes to the same
+    #[arg(long, value_names = ["FILE", "OUT"], num_args = 2, conflicts_with_all = ["seed", "self_test", "replay"])]
+    redact: Option<Vec<PathBuf>>,
+    /// Put others in place of topics as well, level by level (with --redact)
+    #[arg(long, requires = "redact")]
+    topics: bool,
+    /// Put others in place of client identifiers, user names, identities and addresses as well, and leave out
+    /// words for people (with --redact)
+    #[arg(long, requires = "redact")]
+    names: bool,
     /// Print what happens, line by line (with --seed or --replay)
     #[arg(long, requires = "one")]
     trace: bool,
@@ -74,13 +88,17 @@ struct Sum {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let result = match (options.seed, &options.replay) {
-        (Some(seed), _) => run_one(seed, &options),
-        (None, Some(path)) => replay::run(path, options.trace, &mut io::stdout().lock()),
-        (None, None) if options.self_test => {
-            self_test::run(options.seeds, &mut io::stdout().lock())
-        }
-        (None, None) => run_many(&options),
+    let redaction = Redaction {
+        topics: options.topics,
+        names: options.names,
+    };
+    let out = &mut io::stdout();
+    let result = match (options.seed, &options.replay, options.redact.as_deref()) {
+        (Some(seed), ..) => run_one(seed, &options),
+        (_, Some(path), _) => replay::run(path, options.trace, out),
+        (.., Some([from, to])) => redact::run(from, to, redaction, out),
+        _ if options.self_test => self_test::run(options.seeds, out),
+        _ => run_many(&options),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -6,14 +6,16 @@ use std::path::Path;
 
 use mqtt_state::record::{Replay, Step};
 
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path).map_err(|error| {
+        let text = format!("cannot read {}: {error}", path.display());
+        io::Error::new(error.kind(), text)
+    })
+}
+
 /// Makes the calls of a log again. Answers whether each came to the same.
 pub(crate) fn run(path: &Path, in_words: bool, out: &mut impl Write) -> io::Result<bool> {
-    let log = fs::read(path).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("cannot read {}: {error}", path.display()),
-        )
-    })?;
+    let log = read(path)?;
     let mut replay = match Replay::new(&log) {
         Ok(replay) => replay,
         Err(error) => {

@@ -56,6 +56,18 @@ impl Key {
 }
 
 impl StoreKey {
+    /// The same, with another filter where it has one.
+    #[cfg(feature = "record")]
+    pub(crate) fn with_filter(self, other: impl FnOnce(&str) -> alloc::string::String) -> Self {
+        match self.0 {
+            Key::Subscription { session, filter } => Self(Key::Subscription {
+                session,
+                filter: other(&filter).into(),
+            }),
+            _ => self,
+        }
+    }
+
     /// The key as bytes, which sort as the keys do: 9 to 17 of them, or 9 and the length of a filter.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -3,6 +3,7 @@
 
 mod hostile;
 mod methods;
+mod redact;
 
 use core::fmt::Debug;
 
