@@ -29,5 +29,6 @@ pub mod drive;
 pub mod framed;
 pub mod inspect;
 pub mod options;
+pub mod record;
 pub mod settings;
 pub mod transport;

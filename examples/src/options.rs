@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use clap::Args;
 use mqtt_codec::{Message, ProtocolVersion, QoS, ReasonCode};
 use mqtt_state::CloseCause;
-use mqtt_state::client::Event;
+use mqtt_state::client::{Client, Config, Event};
 
+use crate::drive::Machine;
 use crate::settings::Settings;
 use crate::transport::target::Target;
 use crate::transport::tls::TlsFiles;
@@ -78,9 +79,21 @@ pub struct ConnectOptions {
     /// Print what happens, to standard error
     #[arg(short, long)]
     debug: bool,
+    /// Write all that the client is told into this file, for `simulate --replay FILE`: passwords and payloads
+    /// as well, until `simulate --redact FILE OUT` leaves them out
+    #[arg(long, value_name = "FILE")]
+    record: Option<String>,
 }
 
 impl ConnectOptions {
+    /// A client, and the file that it may write into.
+    pub fn machine(&self, config: Config) -> anyhow::Result<Machine> {
+        match &self.record {
+            Some(path) => Machine::recorded(config, path),
+            None => Ok(Client::new(config).into()),
+        }
+    }
+
     /// What these options say, as settings of a driver.
     pub fn settings(&self, name: &str) -> anyhow::Result<Settings> {
         let random = RandomState::new().build_hasher().finish();

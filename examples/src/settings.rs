@@ -5,8 +5,8 @@ use mqtt_codec::{
     Binary, Connect, ConnectProperties, Message, ProtocolVersion, Str, Will, WillProperties,
 };
 use mqtt_state::Timestamp;
-use mqtt_state::client::Client;
 
+use crate::drive::Machine;
 use crate::transport::tls::TlsFiles;
 
 /// How to connect.
@@ -56,7 +56,7 @@ impl Settings {
     }
 
     /// Hands CONNECT to the machine.
-    pub fn connect(&self, client: &mut Client, now: Timestamp) -> anyhow::Result<()> {
+    pub fn connect(&self, client: &mut Machine, now: Timestamp) -> anyhow::Result<()> {
         let user_name = self
             .user_name
             .as_deref()

@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use mqtt_codec::{Message, ProtocolVersion, QoS, SubscribeFilter, TopicFilter};
-use mqtt_examples::drive::{blocking, tokio as on_tokio};
+use mqtt_examples::drive::{Machine, blocking, tokio as on_tokio};
 use mqtt_examples::settings::Settings;
 use mqtt_state::Timestamp;
 use mqtt_state::client::{Client, Config, Event};
@@ -26,7 +26,7 @@ fn settings(broker: &OurBroker, version: ProtocolVersion, name: &str) -> Setting
 
 /// The introduction of every tutorial as a reaction to events: subscribe, publish, unsubscribe,
 /// disconnect. Answers the name of each event, as people know them from elsewhere.
-fn react(client: &mut Client, now: Timestamp, event: &Event) -> &'static str {
+fn react(client: &mut Machine, now: Timestamp, event: &Event) -> &'static str {
     let filter = "house/light";
     match event {
         Event::Connected { .. } => {

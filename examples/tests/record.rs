@@ -117,3 +117,36 @@ fn a_recorded_broker_is_run_again() {
     fs::write(&first, "hello").unwrap();
     assert_eq!(replay(&first, &[]).0, Some(1));
 }
+
+/// Both drivers, with all that a client is told.
+#[test]
+fn recorded_clients_are_run_again() {
+    let folder = support::folder("record-clients");
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (subscriber, publisher) = (file("subscriber.log"), file("publisher.log"));
+    let broker = OurBroker::start();
+    let port = &*broker.port;
+    let rest = ["-p", port, "-t", "door/open", "-q", "2"];
+    let record = ["-C", "1", "--record", &subscriber];
+    let reader = support::subscribe(&[&record[..], &rest].concat());
+    let record = ["-m", "hello", "--record", &publisher];
+    support::publish(&[&record[..], &rest].concat()).succeed();
+    let lines = reader.succeed();
+    assert!(lines.iter().any(|line| line == "hello"), "{lines:?}");
+    for (row, log, call, event) in [
+        ("subscriber", &subscriber, "> {\"subscribe\":", "Message {"),
+        ("publisher", &publisher, "> {\"publish\":", "Published {"),
+    ] {
+        let text = fs::read_to_string(log).unwrap();
+        assert!(text.contains(call) && text.contains(event), "{row}: {text}");
+        let (code, lines) = replay(Path::new(log), &[]);
+        assert_eq!(code, Some(0), "{row}: {lines:?}");
+        let first = lines.first().expect("what it is about");
+        assert!(first.starts_with("Client, "), "{row}: {first}");
+    }
+    // One that cannot be written is found at once.
+    let nowhere = file("nowhere/publisher.log");
+    let record = ["-m", "hello", "--record", &nowhere];
+    let (code, lines) = support::publish(&[&record[..], &rest].concat()).finish();
+    assert_eq!(code, Some(1), "{lines:?}");
+}

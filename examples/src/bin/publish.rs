@@ -12,7 +12,7 @@ use clap::{ArgGroup, Parser};
 use mqtt_codec::{Message, QoS, TopicName};
 use mqtt_examples::drive::blocking::Driver;
 use mqtt_examples::options::{ConnectOptions, failure, qos};
-use mqtt_state::client::{Client, Config, Event, PublishToken, State};
+use mqtt_state::client::{Config, Event, PublishToken, State};
 
 /// Publish messages to an MQTT broker.
 #[derive(Debug, Parser)]
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> anyhow::Result<()> {
     let payloads = payloads(options)?;
     let mut driver = Driver::new(
-        Client::new(Config::default()),
+        options.connect.machine(Config::default())?,
         options.connect.settings("publish")?,
     );
     if options.connect.resumes() {

@@ -9,9 +9,10 @@ use mqtt_codec::{
     Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscribeFilter,
     SubscriptionOptions, TopicFilter,
 };
+use mqtt_examples::drive::Machine;
 use mqtt_examples::drive::tokio::Driver;
 use mqtt_examples::options::{ConnectOptions, failure, qos};
-use mqtt_state::client::{Client, Config, Event};
+use mqtt_state::client::{Config, Event};
 
 /// Subscribe to an MQTT broker and print what comes.
 #[derive(Debug, Parser)]
@@ -91,7 +92,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 #[tokio::main(flavor = "current_thread")]
 async fn run(options: &Options) -> anyhow::Result<()> {
     let settings = options.connect.settings("subscribe")?;
-    let mut driver = Driver::new(Client::new(Config::default()), settings);
+    let mut driver = Driver::new(options.connect.machine(Config::default())?, settings);
     if options.connect.resumes() {
         driver.client.assume_session();
     }
@@ -154,7 +155,7 @@ async fn listen(driver: &mut Driver, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn subscribe(client: &mut Client, options: &Options) -> anyhow::Result<()> {
+fn subscribe(client: &mut Machine, options: &Options) -> anyhow::Result<()> {
     let version = client.negotiated().map(|negotiated| negotiated.version);
     let plain = SubscriptionOptions::new(options.qos);
     let subscription = SubscriptionOptions {

@@ -21,10 +21,11 @@ use mqtt_state::record::Recorder;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use self::record::{Log, Written};
+use self::record::Written;
 use self::store::{Outlet, Store};
 use crate::access::Access;
 use crate::clock::Clock;
+use crate::record::Log;
 
 /// A broker that any number of tasks share.
 #[derive(Clone, Debug)]

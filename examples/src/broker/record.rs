@@ -1,34 +1,8 @@
-//! The log of all that the machine is told, in a file.
+//! The machine, while something is done with it.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::ops::{Deref, DerefMut};
 
-use anyhow::Context as _;
-
 use super::State;
-
-/// Where the log goes. Whoever cannot write it goes on without.
-#[derive(Debug)]
-pub(super) struct Log {
-    file: Option<File>,
-}
-
-impl Log {
-    pub(super) fn create(path: &str) -> anyhow::Result<Self> {
-        let file = File::create(path).with_context(|| format!("cannot write {path}"))?;
-        Ok(Self { file: Some(file) })
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(file) = &mut self.file
-            && let Err(error) = file.write_all(bytes)
-        {
-            crate::log!("the log cannot be written: {error}");
-            self.file = None;
-        }
-    }
-}
 
 /// The state, while something is done with it: whatever was recorded is in the file when it is let go.
 pub(super) struct Written<'s>(pub(super) &'s mut State);

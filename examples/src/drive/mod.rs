@@ -2,6 +2,7 @@
 //! one step at a time, run for ever with reconnect, and in the background.
 
 pub mod blocking;
+mod machine;
 pub mod tokio;
 
 use std::hash::{BuildHasher, RandomState};
@@ -9,6 +10,8 @@ use std::time::Duration;
 
 use mqtt_state::Timestamp;
 use mqtt_state::client::{Backoff, BackoffConfig};
+
+pub use machine::Machine;
 
 /// Bytes asked of the machine, and of the socket, in one go.
 const CHUNK: usize = 16 * 1024;

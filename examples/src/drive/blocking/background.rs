@@ -5,25 +5,25 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use mqtt_state::Timestamp;
-use mqtt_state::client::{Client, Event};
+use mqtt_state::client::Event;
 
 use super::Driver;
-use crate::drive::Pauses;
+use crate::drive::{Machine, Pauses};
 
 /// Something to do with the client of a [`Background`] driver.
-type Command = Box<dyn FnOnce(&mut Client, Timestamp) + Send>;
+type Command = Box<dyn FnOnce(&mut Machine, Timestamp) + Send>;
 
 impl Driver {
     /// Runs in a thread of its own until [`Background::stop`].
     pub fn spawn(
         mut self,
-        mut on_event: impl FnMut(&mut Client, Event) + Send + 'static,
+        mut on_event: impl FnMut(&mut Machine, Event) + Send + 'static,
     ) -> Background {
         let (commands, inbox) = mpsc::channel::<Command>();
         let thread = thread::spawn(move || {
             let mut pauses = Pauses::new();
             let clock = self.clock;
-            let mut on = |client: &mut Client, pauses: &mut Pauses| {
+            let mut on = |client: &mut Machine, pauses: &mut Pauses| {
                 while let Some(event) = client.poll_event() {
                     if matches!(event, Event::Connected { .. }) {
                         pauses.connected(clock.now());
@@ -62,7 +62,7 @@ pub struct Background {
 
 impl Background {
     /// Does something with the client, there. `false` when the thread is gone.
-    pub fn call(&self, command: impl FnOnce(&mut Client, Timestamp) + Send + 'static) -> bool {
+    pub fn call(&self, command: impl FnOnce(&mut Machine, Timestamp) + Send + 'static) -> bool {
         self.commands.send(Box::new(command)).is_ok()
     }
 

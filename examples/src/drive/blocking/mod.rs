@@ -9,12 +9,12 @@ use std::thread;
 use std::time::Duration;
 
 use mqtt_codec::DisconnectReason;
-use mqtt_state::client::{Client, Event};
+use mqtt_state::client::Event;
 use mqtt_state::{Timestamp, Transmit};
 
 pub use background::Background;
 
-use super::{CHUNK, Pauses};
+use super::{CHUNK, Machine, Pauses};
 use crate::clock::Clock;
 use crate::settings::Settings;
 use stream::Stream;
@@ -23,7 +23,7 @@ use stream::Stream;
 #[derive(Debug)]
 pub struct Driver {
     /// The machine: commands go to it directly.
-    pub client: Client,
+    pub client: Machine,
     settings: Settings,
     clock: Clock,
     stream: Option<Stream>,
@@ -35,9 +35,9 @@ pub struct Driver {
 
 impl Driver {
     /// A driver without a connection.
-    pub fn new(client: Client, settings: Settings) -> Self {
+    pub fn new(client: impl Into<Machine>, settings: Settings) -> Self {
         Self {
-            client,
+            client: client.into(),
             settings,
             clock: Clock::new(),
             stream: None,
@@ -64,17 +64,21 @@ impl Driver {
     }
 
     /// One step: sends what is due, and waits for bytes, for a deadline or for `wait`, whichever
-    /// comes first. Drain [`Client::poll_event`] afterwards. `false` without a connection.
+    /// comes first. Drain [`poll_event`](mqtt_state::client::Client::poll_event) afterwards. `false` without a connection.
     pub fn step(&mut self, wait: Duration) -> bool {
         self.client.handle_timeout(self.clock.now());
         self.flush();
         self.receive(wait);
         self.flush();
+        self.client.write_log();
         self.stream.is_some()
     }
 
     /// Runs until `on_event` breaks, with a new connection whenever one ends.
-    pub fn run_forever(&mut self, mut on_event: impl FnMut(&mut Client, Event) -> ControlFlow<()>) {
+    pub fn run_forever(
+        &mut self,
+        mut on_event: impl FnMut(&mut Machine, Event) -> ControlFlow<()>,
+    ) {
         let mut pauses = Pauses::new();
         loop {
             let mut connected = self.open().is_ok();

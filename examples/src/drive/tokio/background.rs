@@ -1,22 +1,22 @@
 //! The third way of driving: in a task of its own.
 
 use mqtt_state::Timestamp;
-use mqtt_state::client::{Client, Event};
+use mqtt_state::client::Event;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::Driver;
-use crate::drive::Pauses;
+use crate::drive::{Machine, Pauses};
 
 /// Something to do with the client of a [`Background`] driver.
-type Command = Box<dyn FnOnce(&mut Client, Timestamp) + Send>;
+type Command = Box<dyn FnOnce(&mut Machine, Timestamp) + Send>;
 
 impl Driver {
     /// Runs in a task of its own until [`Background::stop`].
     pub fn spawn(
         mut self,
-        mut on_event: impl FnMut(&mut Client, Event) + Send + 'static,
+        mut on_event: impl FnMut(&mut Machine, Event) + Send + 'static,
     ) -> Background {
         let (commands, mut inbox) = mpsc::channel::<Command>(64);
         let task = tokio::spawn(async move {
@@ -59,7 +59,7 @@ impl Background {
     /// Does something with the client, there. `false` when the task is gone.
     pub async fn call(
         &self,
-        command: impl FnOnce(&mut Client, Timestamp) + Send + 'static,
+        command: impl FnOnce(&mut Machine, Timestamp) + Send + 'static,
     ) -> bool {
         self.commands.send(Box::new(command)).await.is_ok()
     }

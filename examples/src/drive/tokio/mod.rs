@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use mqtt_codec::DisconnectReason;
-use mqtt_state::client::{Client, Event};
+use mqtt_state::client::Event;
 use mqtt_state::{Pieces, Timestamp, Transmit};
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{sleep, timeout};
 
 pub use background::Background;
 
-use super::{CHUNK, LAST_BYTES, Pauses};
+use super::{CHUNK, LAST_BYTES, Machine, Pauses};
 use crate::clock::Clock;
 use crate::settings::Settings;
 use stream::Stream;
@@ -25,7 +25,7 @@ use stream::Stream;
 #[derive(Debug)]
 pub struct Driver {
     /// The machine: commands go to it directly.
-    pub client: Client,
+    pub client: Machine,
     settings: Settings,
     clock: Clock,
     stream: Option<Stream>,
@@ -43,9 +43,9 @@ pub struct Driver {
 
 impl Driver {
     /// A driver without a connection.
-    pub fn new(client: Client, settings: Settings) -> Self {
+    pub fn new(client: impl Into<Machine>, settings: Settings) -> Self {
         Self {
-            client,
+            client: client.into(),
             settings,
             clock: Clock::new(),
             stream: None,
@@ -83,6 +83,7 @@ impl Driver {
                 return Some(event);
             }
             self.fill_output();
+            self.client.write_log();
             if self.closing && !self.output.has_remaining() && !self.unflushed {
                 self.finish().await;
                 continue;
@@ -116,7 +117,7 @@ impl Driver {
     /// Runs until `on_event` breaks, with a new connection whenever one ends.
     pub async fn run_forever(
         &mut self,
-        mut on_event: impl FnMut(&mut Client, Event) -> ControlFlow<()>,
+        mut on_event: impl FnMut(&mut Machine, Event) -> ControlFlow<()>,
     ) {
         let mut pauses = Pauses::new();
         loop {
