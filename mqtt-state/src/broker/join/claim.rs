@@ -5,7 +5,7 @@
 //! the new broker has them it tells all brokers, behind its interests. Each of them then says
 //! `Switched` to both, in its place among its messages: what came before is for the session at the
 //! owner, what comes after for the one at the new broker. When the owner has heard all of them its
-//! session is complete, and follows.
+//! session is complete, and follows. Those that the new broker cannot hear are told by the owner.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -61,7 +61,7 @@ pub(super) struct Claim {
     pub(super) waiting: Vec<Delivery>,
     pub(super) waiting_bytes: usize,
     /// All of it is here.
-    is_complete: bool,
+    pub(super) is_complete: bool,
     /// There was no memory for some of it.
     pub(super) is_partial: bool,
     /// Bytes that it counts for.
@@ -92,6 +92,12 @@ impl Claims {
         (claim.stamp == stamp).then_some(claim)
     }
 
+    /// Whether a session is here and at another broker.
+    fn is_moving(&self, key: SessionKey) -> bool {
+        let arriving = self.arriving.get(&key);
+        self.leaving.contains_key(&key) || arriving.is_some_and(|arriving| !arriving.is_complete)
+    }
+
     fn of_client(&mut self, client_id: &str) -> Option<&mut Claim> {
         self.open.get_mut(self.by_client_id.get(client_id)?)
     }
@@ -113,8 +119,11 @@ impl Claims {
 }
 
 impl Note {
-    pub(super) const fn is_claim(&self) -> bool {
-        matches!(self, Self::Claim { .. })
+    pub(super) const fn is_void_without_link(&self) -> bool {
+        match self {
+            Self::Claim { what, .. } => !matches!(what, ClaimNote::Switched),
+            Self::Forward(_) | Self::Returned(_) => false,
+        }
     }
 }
 
@@ -207,7 +216,8 @@ impl Broker {
         None
     }
 
-    /// Says something about a claim to a broker that can hear it.
+    /// Says something about a claim to a broker that can hear it. Where messages for a session go from here on
+    /// is said to others too, in its place among those.
     pub(super) fn say_claim(
         &mut self,
         to: BrokerId,
@@ -216,9 +226,11 @@ impl Broker {
         what: ClaimNote,
     ) {
         let has_memory = self.has_bytes_for(1);
+        let is_place = matches!(what, ClaimNote::Switched);
         let joined = self.joined.as_mut();
+        let notes_max = joined.as_ref().map_or(0, |it| it.config.forwards_len_max);
         if let Some(other) = joined.and_then(|it| it.others.get_mut(&to))
-            && other.is_open
+            && (other.is_open || is_place && other.queue.notes_len() < notes_max)
         {
             let client_id = client_id.into();
             let note = Note::Claim {
@@ -291,6 +303,11 @@ impl Broker {
             ClaimNote::Moving { owner, witnesses } => {
                 self.handle_moving(from, client_id, stamp, owner, &witnesses);
             }
+            ClaimNote::Switch { to } => {
+                self.say_claim(from, client_id, stamp, ClaimNote::Switched);
+                self.say_claim(to, client_id, stamp, ClaimNote::Switched);
+            }
+            ClaimNote::Told(told) => self.handle_told(from, client_id, stamp, &told),
             ClaimNote::Switched => self.handle_switched(from, client_id, stamp),
             ClaimNote::Declined { keeps } => {
                 if let Some(key) = self.leaving_for(from, client_id, stamp) {
@@ -499,7 +516,7 @@ impl Broker {
         for (key, entry) in self.sessions.behind(from).take(BATCH) {
             last = Some(entry.client_id.clone());
             let claims = &joined.claims;
-            if !claims.leaving.contains_key(&key) && !claims.arriving.contains_key(&key) {
+            if !claims.is_moving(key) {
                 sessions.push(Holds {
                     client_id: entry.client_id.clone(),
                     since: entry.since,
@@ -524,7 +541,7 @@ impl Broker {
             };
             joined.stamps.note(theirs);
             let claims = &joined.claims;
-            let is_moving = claims.leaving.contains_key(&key) || claims.arriving.contains_key(&key);
+            let is_moving = claims.is_moving(key);
             let entry = self.sessions.get(key).filter(|_| !is_moving);
             let is_older = |entry: &SessionEntry| {
                 let ours = Stamp {

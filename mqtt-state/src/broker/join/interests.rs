@@ -173,7 +173,7 @@ impl Broker {
     }
 
     /// The filters of a session, and whether it is connected.
-    fn filters_of(&self, key: SessionKey, only_shared: bool) -> Vec<(FilterKey, bool)> {
+    pub(super) fn filters_of(&self, key: SessionKey, only_shared: bool) -> Vec<(FilterKey, bool)> {
         let mut filters = Vec::new();
         if self.joined.is_some() {
             let entry = self.sessions.get(key);

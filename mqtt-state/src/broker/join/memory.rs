@@ -87,10 +87,13 @@ impl Item {
                 } => {
                     let more = match what {
                         ClaimNote::Piece(piece) => piece.len_held(),
-                        ClaimNote::Moving { witnesses, .. } => size_of_val(witnesses.as_slice()),
+                        ClaimNote::Moving { witnesses, .. } | ClaimNote::Told(witnesses) => {
+                            size_of_val(witnesses.as_slice())
+                        }
                         ClaimNote::Claim { .. }
                         | ClaimNote::Unclaimed
                         | ClaimNote::Superseded
+                        | ClaimNote::Switch { .. }
                         | ClaimNote::Switched
                         | ClaimNote::Declined { .. } => 0,
                     };

@@ -223,6 +223,13 @@ pub(super) enum ClaimNote {
         /// Who is told this.
         witnesses: Vec<BrokerId>,
     },
+    /// From the owner, to who cannot hear the new one: as `Moving`.
+    Switch {
+        /// The new one.
+        to: BrokerId,
+    },
+    /// From the owner, to the new one: who else was told, by the owner itself. No others are waited for.
+    Told(Vec<BrokerId>),
     /// To the owner and to the new one: what the sender says before this is for the first one, what it
     /// says after it for the other.
     Switched,

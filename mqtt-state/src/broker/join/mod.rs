@@ -467,6 +467,7 @@ impl Broker {
                     let broker = from;
                     joined.stamps.note(Stamp { count, broker });
                 }
+                self.ask_to_switch(from);
                 None
             }
             Heard::Body(body) => Some(body),

@@ -44,6 +44,10 @@ pub(super) struct Arriving {
     due: BTreeSet<BrokerId>,
     /// From where on it gets those of the others.
     switched: BTreeMap<BrokerId, u64>,
+    /// How often the owner has been told who was, and has not answered.
+    asked: u32,
+    /// All of it is here.
+    pub(super) is_complete: bool,
 }
 
 impl Joined {
@@ -249,6 +253,8 @@ impl Broker {
             stamp,
             due: witnesses.clone(),
             switched: BTreeMap::new(),
+            asked: 1,
+            is_complete: false,
             witnesses: witnesses.clone(),
         };
         joined.claims.arriving.insert(key, arriving);
@@ -325,14 +331,55 @@ impl Broker {
         for origin in [own, to] {
             leaving.switched.entry(origin).or_insert(taken);
         }
-        let is_due = |id: &&BrokerId| {
-            let is_up = others.get(*id).is_some_and(|other| other.is_up());
-            is_up && !leaving.switched.contains_key(*id)
-        };
-        let due = witnesses.iter().filter(is_due).copied().collect();
+        let up = { others.iter() }.filter(|(id, other)| other.is_up() && **id != to);
+        let (mut due, mut told) = (BTreeSet::new(), Vec::new());
+        for (id, _) in up {
+            if !witnesses.contains(id) {
+                // The new one cannot be heard there.
+                told.push(*id);
+            }
+            if !leaving.switched.contains_key(id) {
+                due.insert(*id);
+            }
+        }
         leaving.due = Some(due);
+        for other in &told {
+            self.say_claim(*other, client_id, stamp, ClaimNote::Switch { to });
+        }
+        self.say_claim(to, client_id, stamp, ClaimNote::Told(told));
         self.say_claim(to, client_id, stamp, ClaimNote::Switched);
         self.finish_moving();
+    }
+
+    /// The owner has told others itself: it waits for them too, and for nobody else.
+    pub(super) fn handle_told(
+        &mut self,
+        from: BrokerId,
+        client_id: &str,
+        stamp: Stamp,
+        told: &[BrokerId],
+    ) {
+        let key = self.sessions.find(client_id);
+        let (Some(joined), Some(key)) = (&mut self.joined, key) else {
+            return;
+        };
+        if let Some(arriving) = joined.claims.arriving.get_mut(&key)
+            && arriving.stamp == stamp
+        {
+            let Arriving {
+                due,
+                switched,
+                witnesses,
+                asked,
+                ..
+            } = arriving;
+            *asked = asked.saturating_sub(1);
+            if *asked == 0 {
+                due.retain(|id| witnesses.contains(id) || told.contains(id));
+            }
+            let others = told.iter().filter(|id| !switched.contains_key(id));
+            due.extend(others.filter(|id| joined.others.contains_key(id) && **id != from));
+        }
     }
 
     /// What another broker says from here on is for the session at its new place.
@@ -360,6 +407,40 @@ impl Broker {
         self.finish_moving();
     }
 
+    /// The link to another broker has come up: it has not been asked about sessions that are on their way
+    /// here, and has had none of its messages for them heard here.
+    pub(super) fn ask_to_switch(&mut self, other: BrokerId) {
+        let Some(joined) = &mut self.joined else {
+            return;
+        };
+        let claims = &mut joined.claims;
+        let mut told = Vec::new();
+        for claim in { claims.open.values() }.filter(|claim| !claim.is_complete) {
+            let key = claim.session;
+            if let (Some(key), Some(owner)) = (key, claim.owner.filter(|owner| *owner != other))
+                && let Some(arriving) = claims.arriving.get_mut(&key)
+                && !arriving.switched.contains_key(&other)
+            {
+                // Until the owner says otherwise.
+                arriving.due.insert(other);
+                arriving.asked = arriving.asked.saturating_add(1);
+                let witnesses = arriving.witnesses.iter().copied().collect();
+                let what = ClaimNote::Moving { owner, witnesses };
+                told.push((key, owner, claim.client_id.clone(), claim.stamp, what));
+            }
+        }
+        for (key, owner, client_id, stamp, what) in told {
+            for (filter, _) in self.filters_of(key, false) {
+                let joined = self.joined.as_mut();
+                if let Some(other) = joined.and_then(|it| it.others.get_mut(&other)) {
+                    other.note_changed(&filter);
+                }
+            }
+            self.say_claim(owner, &client_id, stamp, what.clone());
+            self.say_claim(other, &client_id, stamp, what);
+        }
+    }
+
     /// A broker that nothing is heard of any more has switched.
     pub(super) fn switched_without(&mut self, gone: BrokerId) {
         let Some(joined) = &mut self.joined else {
@@ -373,8 +454,9 @@ impl Broker {
         // Owners do not wait for what they may not have been told.
         let mut told = Vec::new();
         for claim in claims.open.values() {
-            let arriving = claim.session.and_then(|key| claims.arriving.get(&key));
+            let arriving = claim.session.and_then(|key| claims.arriving.get_mut(&key));
             if let (Some(owner), Some(arriving)) = (claim.owner, arriving) {
+                arriving.asked = arriving.asked.saturating_add(1);
                 let witnesses = arriving.witnesses.iter().copied().collect();
                 let what = ClaimNote::Moving { owner, witnesses };
                 told.push((owner, claim.client_id.clone(), claim.stamp, what));
@@ -382,7 +464,7 @@ impl Broker {
         }
         claims
             .arriving
-            .retain(|_, arriving| !arriving.due.is_empty());
+            .retain(|_, arriving| !arriving.due.is_empty() || !arriving.is_complete);
         for leaving in claims.leaving.values_mut() {
             if let Some(due) = &mut leaving.due {
                 due.remove(&gone);
@@ -410,8 +492,10 @@ impl Broker {
         let is_behind = |switched: &BTreeMap<BrokerId, u64>| {
             first.is_none_or(|first| switched.values().all(|behind| *behind < first))
         };
-        { &mut claims.arriving }
-            .retain(|_, arriving| !arriving.due.is_empty() || !is_behind(&arriving.switched));
+        claims.arriving.retain(|_, arriving| {
+            let is_settled = arriving.is_complete && arriving.due.is_empty();
+            !is_settled || !is_behind(&arriving.switched)
+        });
         let sessions = &self.sessions;
         let is_finished = |(key, leaving): &(&SessionKey, &Leaving)| {
             let is_silent = sessions.get(**key).is_none_or(|entry| entry.fan_outs == 0);
@@ -589,6 +673,10 @@ impl Broker {
     fn complete_arriving(&mut self, key: SessionKey, client_id: &str, stamp: Stamp) {
         let claim = self.claim_of(client_id, stamp);
         let moved = claim.map(|claim| core::mem::take(&mut claim.waiting));
+        let arriving = { self.joined.as_mut() }.and_then(|it| it.claims.arriving.get_mut(&key));
+        if let Some(arriving) = arriving {
+            arriving.is_complete = true;
+        }
         let Some(entry) = self.sessions.get_mut(key) else {
             return;
         };

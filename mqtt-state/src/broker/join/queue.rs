@@ -154,11 +154,11 @@ impl Queue {
         lost
     }
 
-    /// What was said about claims is void.
+    /// What was said about claims is void, but for the place where one of them switched.
     pub(super) fn forget_claims(&mut self) {
         let mut void = 0_usize;
         let mut is_other = |entry: &Entry| match &entry.item {
-            Item::Note(note) if note.is_claim() => {
+            Item::Note(note) if note.is_void_without_link() => {
                 void = void.saturating_add(entry.item.len_held());
                 false
             }

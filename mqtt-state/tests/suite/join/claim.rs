@@ -412,3 +412,66 @@ fn a_session_has_its_owner_where_it_goes() {
     let user_name = owner.and_then(|owner| owner.user_name.as_deref());
     assert_eq!(user_name, Some("anna"));
 }
+
+/// A broker whose link comes up while a session moves is asked to switch too: what is published there
+/// reaches the session at one of its two places, not at both.
+#[test]
+fn a_link_comes_up_while_a_session_moves() {
+    // The session goes from 0 to 1; the third broker and one of them are apart at first.
+    for (cut, seed) in [0, 1]
+        .into_iter()
+        .flat_map(|cut| (0..300_u64).map(move |seed| (cut, seed)))
+    {
+        let row = format!("{cut} from 2, seed {seed}");
+        let mut state = seed;
+        let mut choose = |end: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % end
+        };
+        let mut config = broker::Config::default();
+        config.server.in_flight_max = 100;
+        let mut mesh = Mesh::with(3, &config);
+        let first = Line::open(&mut mesh, 0, &resuming(V5_0, 1000));
+        first.hear(&mut mesh);
+        with_subscribe(1, &[want("t", QoS::AtLeastOnce)], |packet| {
+            first.say(&mut mesh, packet);
+        });
+        first.hear(&mut mesh);
+        // Another subscriber there, so that its messages go there before the session is.
+        mesh.subscribed(1, "other", V5_0, "t", QoS::AtLeastOnce);
+        let (begin, heal) = (choose(10), choose(40));
+        let mut published = Vec::new();
+        let line = Line::open(&mut mesh, 1, &resuming(V5_0, 1000));
+        for step in 0..90 {
+            if step == begin {
+                mesh.cut(cut, 2);
+            }
+            if step == begin + heal {
+                mesh.heal(cut, 2);
+            }
+            if step % 3 == 0 {
+                let payload = format!("m{step:02}");
+                mesh.publish(2, "t", &payload, QoS::AtLeastOnce);
+                published.push(payload);
+            }
+            let links = [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)];
+            let (from, to) = links[usize::try_from(choose(6)).unwrap()];
+            mesh.carry_from(from, to);
+        }
+        let heard = line.hear(&mut mesh);
+        let got: Vec<_> = { heard.iter() }
+            .filter_map(|line| Some(line.split_once('=')?.1[..3].to_owned()))
+            .collect();
+        let mut once = got.clone();
+        once.sort();
+        once.dedup();
+        let lost: Vec<_> = published.iter().filter(|it| !got.contains(it)).collect();
+        assert_eq!(once.len(), got.len(), "{row}: nothing twice");
+        // What is sent to the old place and does not get there in time is lost with it.
+        if cut == 1 {
+            assert_eq!(lost, [""; 0], "{row}");
+        }
+    }
+}

@@ -487,6 +487,12 @@ fn sessions_that_go() {
         if let Some((from, claim, what)) = &last {
             stage.claim(*from, claim, what);
         }
+        if row == "it goes" {
+            // The new place cannot be heard there, so it is told by this one.
+            let told = stage.hear_claims(2);
+            assert_eq!(told, [json!({"Switch": {"to": 1}})], "{row}");
+            stage.claim(2, &claim, &json!("Switched"));
+        }
         let rest = stage.hear_claims(1);
         let moved = { stage.events() }.contains(&Event::SessionMoved {
             client_id: "x".into(),
@@ -496,8 +502,9 @@ fn sessions_that_go() {
         assert_eq!((is_there, moved), expected, "{row}: {rest:?}");
         if moved {
             // Switched, and all it held.
-            assert_eq!(rest[0], "Switched", "{row}");
-            let kinds = kinds(&rest[1..]);
+            assert_eq!(rest[0], json!({"Told": [2]}), "{row}");
+            assert_eq!(rest[1], "Switched", "{row}");
+            let kinds = kinds(&rest[2..]);
             let all = [
                 "Released",
                 "Published",
