@@ -72,7 +72,7 @@ impl World<'_> {
             Kind::SlowStore => {
                 self.coverage.fault(Fault::SlowStore);
                 if random.chance(50) {
-                    self.is_store_slow = !self.is_store_slow;
+                    self.nodes[self.at].is_store_slow = !self.nodes[self.at].is_store_slow;
                 } else {
                     let actor = &mut self.actors[client];
                     actor.is_store_slow = !actor.is_store_slow;
@@ -89,6 +89,9 @@ impl World<'_> {
                 self.acknowledge(client, random, len);
             }
             Kind::CrashBroker => self.crash_broker(),
+            Kind::CutLink => self.cut_link(random),
+            Kind::HealLink => self.heal_some(random),
+            Kind::Carry => self.carry_some(random),
             Kind::CrashClient => self.crash_client(client, true),
             Kind::RestartClient => self.crash_client(client, false),
             Kind::Pass => self.pass(Duration::from_millis(
@@ -101,7 +104,7 @@ impl World<'_> {
             Kind::ClockBack => {
                 self.coverage.fault(Fault::ClockBack);
                 let earlier = Timestamp::from_secs(random.next() % 1000);
-                self.broker.handle_timeout(earlier);
+                self.nodes[self.at].broker.handle_timeout(earlier);
                 self.drain_broker();
                 self.actors[client].client.handle_timeout(earlier);
                 self.drain_client(client);
@@ -109,13 +112,20 @@ impl World<'_> {
             Kind::Kick => {
                 self.coverage.fault(Fault::Kick);
                 let name = format!("c{client}");
+                self.at = self.sessions[client].home;
                 let reason = DisconnectReason::AdministrativeAction;
-                self.broker.disconnect_client(self.now, &name, reason, None);
+                self.nodes[self.at]
+                    .broker
+                    .disconnect_client(self.now, &name, reason, None);
                 self.drain_broker();
             }
             Kind::PublishByBroker => {
                 let topic = random.pick(&["t/0", "t/1"]);
                 let qos = random.pick(&QOS);
+                if self.is_joined() {
+                    self.at = random.below(self.nodes.len());
+                }
+                let is_sure = self.is_sure();
                 let number = self.oracle.add(From::Broker, topic, qos, false);
                 let payload = format!("{number} ");
                 if let Ok(message) = Message::new(topic, payload) {
@@ -124,8 +134,8 @@ impl World<'_> {
                         let ends = self.now.plus_secs(secs);
                         self.oracle.limit_at_broker(number, ends);
                     }
-                    self.oracle.route(number, &self.sessions);
-                    self.broker.publish(self.now, message);
+                    self.oracle.route(number, &self.sessions, self.at, is_sure);
+                    self.nodes[self.at].broker.publish(self.now, message);
                     self.drain_broker();
                 }
             }
@@ -271,7 +281,8 @@ impl World<'_> {
             self.coverage.fault(Fault::TakeOver);
             self.coverage.take_overs += 1;
         }
-        self.open(client, clean_start, expiry_secs);
+        let node = self.choose_node(client, random);
+        self.open(client, node, clean_start, expiry_secs);
     }
 
     fn disconnect(&mut self, client: usize, random: &mut Random) {
@@ -352,6 +363,7 @@ impl World<'_> {
             some |= self.send_down(place);
             some |= self.arrive_down(place, usize::MAX);
         }
+        some |= self.carry_round();
         self.fire();
         self.sweep();
         some
@@ -450,11 +462,8 @@ impl World<'_> {
     pub(super) fn pass(&mut self, duration: Duration) {
         let end = self.now + duration;
         for _ in 0..10_000 {
-            let clients = self.actors.iter();
-            let due = clients
-                .filter_map(|actor| actor.client.poll_timeout())
-                .chain(self.broker.poll_timeout())
-                .map(|due| due.at)
+            let due = self
+                .next_due()
                 .filter(|at| *at <= end && *at > self.now)
                 .min();
             let Some(due) = due else { break };

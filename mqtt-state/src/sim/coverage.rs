@@ -55,6 +55,8 @@ faults! {
     ClockJump = "clock jumps ahead",
     /// A machine is told an earlier time than before.
     ClockBack = "clock goes back",
+    /// A link between two brokers carries nothing for a while, and what was on it is lost.
+    LinkCut = "link between brokers cut",
     /// A side does not read for a while.
     SlowReader = "slow reader",
     /// A store falls behind.
@@ -125,6 +127,14 @@ pub struct Coverage {
     pub turns: [u64; 3],
     /// Messages of a group that went to another member, as the session of the first has ended.
     pub turns_again: u64,
+    /// Messages from one broker to another.
+    pub carried: u64,
+    /// Links between brokers that carry again.
+    pub heals: u64,
+    /// Sessions that followed their client to another broker.
+    pub moves: u64,
+    /// Messages that were got at another broker than they came to, and those of groups.
+    pub far: [u64; 2],
     /// Machines whose heap was looked at when all had left.
     pub weighed: u64,
     /// The most bytes that one of them still had there, above a new one.
@@ -182,6 +192,9 @@ impl Coverage {
             (&mut self.left_unacknowledged, other.left_unacknowledged),
             (&mut self.turns_again, other.turns_again),
             (&mut self.weighed, other.weighed),
+            (&mut self.carried, other.carried),
+            (&mut self.heals, other.heals),
+            (&mut self.moves, other.moves),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -195,6 +208,9 @@ impl Coverage {
             .iter_mut()
             .zip(other.cells.as_flattened().as_flattened())
         {
+            *sum += more;
+        }
+        for (sum, more) in self.far.iter_mut().zip(other.far) {
             *sum += more;
         }
         for (sum, more) in self.turns.iter_mut().zip(other.turns) {
@@ -273,6 +289,13 @@ impl Coverage {
                 "a message of a group that changes its member",
             ),
             (self.counted_down, "a message with less time than at first"),
+            (self.heals, "a link between brokers that carries again"),
+            (
+                self.moves,
+                "a session that follows its client to another broker",
+            ),
+            (self.far[0], "a message of another broker"),
+            (self.far[1], "a message of a group of another broker"),
         ];
         let none = others.iter().filter(|(count, _)| *count == 0);
         missing.extend(none.map(|(_, name)| String::from(*name)));

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use super::coverage::Stage;
+use super::line::Line;
 use super::sessions::Session;
 use super::world::World;
 use crate::CloseCause;
@@ -28,7 +29,16 @@ impl World<'_> {
                     if let Some(number) = super::packets::number_of(message.payload()) {
                         self.group.settle(number);
                     }
-                    if super::group::is_shared(message.topic().as_str()) {
+                    let number = super::packets::number_of(message.payload());
+                    let is_far = number.is_some_and(|number| {
+                        let known = self.oracle.get(number);
+                        known.is_some_and(|it| {
+                            it.at.is_some_and(|at| at != self.sessions[client].home)
+                        })
+                    });
+                    let is_shared = super::group::is_shared(message.topic().as_str());
+                    self.coverage.far[usize::from(is_shared)] += u64::from(is_far);
+                    if is_shared {
                         let qos = usize::from(u8::from(message.qos()));
                         self.coverage.turns[qos] += 1;
                     }
@@ -78,7 +88,7 @@ impl World<'_> {
 
     /// Takes what the broker has to say.
     pub(super) fn drain_broker(&mut self) {
-        while let Some(event) = self.broker.poll_event() {
+        while let Some(event) = self.nodes[self.at].broker.poll_event() {
             self.trace.note(|| format!("broker {event:?}"));
             self.handle_event(event);
         }
@@ -86,38 +96,42 @@ impl World<'_> {
             let result = self.sessions[place].settle();
             self.check(result);
         }
-        while let Some(entry) = self.broker.poll_journal() {
-            self.behind.push_back(entry);
+        while let Some(entry) = self.nodes[self.at].broker.poll_journal() {
+            self.nodes[self.at].behind.push_back(entry);
         }
-        let lag = match self.is_store_slow {
+        let lag = match self.nodes[self.at].is_store_slow {
             true => usize::MAX,
             false => self.plan.lag,
         };
-        let behind = self.behind.len();
+        let behind = self.nodes[self.at].behind.len();
         self.store(behind.saturating_sub(lag));
-        if self.behind.is_empty() {
+        if self.nodes[self.at].behind.is_empty() {
             self.sessions.iter_mut().for_each(Session::note_stored);
             self.wills.note_stored();
         }
-        while let Some(id) = self.broker.poll_ready() {
-            if !self.ready.insert(id) {
+        while let Some(id) = self.nodes[self.at].broker.poll_ready() {
+            if !self.nodes[self.at].ready.insert(id) {
                 self.fail("named once until it is drained", format!("{id:?}"));
             }
+        }
+        if self.is_joined() {
+            self.collect();
         }
     }
 
     /// So many entries of the broker's journal are written.
     pub(super) fn store(&mut self, len: usize) -> bool {
-        let len = len.min(self.behind.len());
+        let node = &mut self.nodes[self.at];
+        let len = len.min(node.behind.len());
         self.stored += len;
-        for entry in self.behind.drain(..len) {
+        for entry in node.behind.drain(..len) {
             self.embedder.write(&entry);
-            self.stored_at = entry.at();
-            self.broker.handle_stored(entry.position());
+            node.stored_at = entry.at();
+            node.broker.handle_stored(entry.position());
         }
         if len > 0 {
-            while let Some(id) = self.broker.poll_ready() {
-                if !self.ready.insert(id) {
+            while let Some(id) = self.nodes[self.at].broker.poll_ready() {
+                if !self.nodes[self.at].ready.insert(id) {
                     self.fail("named once until it is drained", format!("{id:?}"));
                 }
             }
@@ -126,7 +140,14 @@ impl World<'_> {
     }
 
     pub(super) fn behind_len(&self) -> usize {
-        self.behind.len()
+        self.nodes[self.at].behind.len()
+    }
+
+    /// The connection with this name at the broker that is looked at.
+    fn line_at(&mut self, connection: ConnectionId) -> Option<&mut Line> {
+        let at = self.at;
+        let mut lines = self.lines.iter_mut();
+        lines.find(|line| line.node == at && line.id == connection)
     }
 
     fn client_named(&self, client_id: &str) -> Option<usize> {
@@ -138,7 +159,7 @@ impl World<'_> {
         match event {
             Event::Authenticate { .. }
             | Event::AuthenticateStep { .. }
-            | Event::AuthorizeSubscribe { .. } => self.questions.push_back(event),
+            | Event::AuthorizeSubscribe { .. } => self.nodes[self.at].questions.push_back(event),
             Event::AuthorizePublish {
                 is_will,
                 ref message,
@@ -148,7 +169,7 @@ impl World<'_> {
                     let topic = String::from(message.topic().as_str());
                     self.will_published(&topic);
                 }
-                self.questions.push_back(event);
+                self.nodes[self.at].questions.push_back(event);
             }
             Event::Connected {
                 connection,
@@ -158,9 +179,12 @@ impl World<'_> {
             Event::Closed {
                 connection, cause, ..
             } => {
-                self.strangers.note_closed(connection);
-                let line = self.lines.iter_mut().find(|line| line.id == connection);
-                let Some(line) = line else { return };
+                if self.at == 0 {
+                    self.strangers.note_closed(connection);
+                }
+                let Some(line) = self.line_at(connection) else {
+                    return;
+                };
                 line.stage = Stage::Ending;
                 let (client, number) = (line.client, line.number);
                 self.sessions[client].close(self.now, number);
@@ -204,14 +228,19 @@ impl World<'_> {
                 self.oracle.waive_group(&topic);
             }
             // Where it was asked for, what counts is when.
-            Event::WillPublished { topic, .. } if !self.config.ask.publish => {
+            Event::WillPublished { topic, .. } if !self.nodes[self.at].config.ask.publish => {
                 self.will_published(&topic);
             }
             Event::SessionEnded { client_id } => {
                 let Some(client) = self.client_named(&client_id) else {
                     return;
                 };
-                self.sessions[client].end(self.now);
+                let session = &mut self.sessions[client];
+                // It may go on elsewhere.
+                if session.roams || session.is_split || session.home != self.at {
+                    return;
+                }
+                session.end(self.now);
                 self.group.end_session(&mut self.oracle, &self.sessions);
                 let result = self.wills.end_session(client);
                 self.check(result);
@@ -229,13 +258,17 @@ impl World<'_> {
     }
 
     fn connected(&mut self, connection: ConnectionId, present: bool) {
-        self.strangers.note_connected(connection);
-        let line = self.lines.iter_mut().find(|line| line.id == connection);
-        let Some(line) = line else { return };
+        if self.at == 0 {
+            self.strangers.note_connected(connection);
+        }
+        let Some(line) = self.line_at(connection) else {
+            return;
+        };
         line.stage = Stage::Connected;
         line.present = present;
         let (client, number) = (line.client, line.number);
         let (clean_start, expiry_secs) = (line.clean_start, line.expiry_secs);
+        let was_whole = line.was_whole;
         let session = &mut self.sessions[client];
         let result = session.connect(self.now, number, clean_start, expiry_secs, present);
         self.check(result);
@@ -246,8 +279,9 @@ impl World<'_> {
             self.sessions[client].mix();
             self.group.forget();
         }
+        self.settle_at(client, present, was_whole);
         let epoch = self.sessions[client].epoch;
-        if let Some(line) = self.lines.iter_mut().find(|line| line.id == connection) {
+        if let Some(line) = self.line_at(connection) {
             line.epoch = epoch;
         }
         let result = self.wills.connect(self.now, client, present);
@@ -263,13 +297,16 @@ impl World<'_> {
     /// Answers some questions. Answers whether there were some.
     pub(super) fn decide(&mut self, len: usize) -> bool {
         let mut some = false;
-        for _ in 0..len {
-            let Some(event) = self.questions.pop_front() else {
-                break;
-            };
-            some = true;
-            self.answer(event);
-            self.drain_broker();
+        for at in 0..self.nodes.len() {
+            self.at = at;
+            for _ in 0..len {
+                let Some(event) = self.nodes[at].questions.pop_front() else {
+                    break;
+                };
+                some = true;
+                self.answer(event);
+                self.drain_broker();
+            }
         }
         some
     }
@@ -283,11 +320,15 @@ impl World<'_> {
                 decision, request, ..
             } => {
                 let answer = self.embedder.decide_connect(&request);
-                let _stale = self.broker.decide_connect(now, decision, answer);
+                let _stale = self.nodes[self.at]
+                    .broker
+                    .decide_connect(now, decision, answer);
             }
             Event::AuthenticateStep { decision, .. } => {
                 let answer = broker::ConnectAnswer::Allow;
-                let _stale = self.broker.decide_connect(now, decision, answer);
+                let _stale = self.nodes[self.at]
+                    .broker
+                    .decide_connect(now, decision, answer);
             }
             Event::AuthorizePublish {
                 decision,
@@ -298,9 +339,13 @@ impl World<'_> {
                 let answer = self.embedder.decide_publish(&client_id, &message);
                 let number = super::packets::number_of(message.payload());
                 let is_allowed = answer == broker::PublishAnswer::Allow;
-                let is_taken = self.broker.decide_publish(now, decision, answer).is_ok();
+                let is_taken = self.nodes[self.at]
+                    .broker
+                    .decide_publish(now, decision, answer)
+                    .is_ok();
                 if let Some(number) = number.filter(|_| is_allowed && is_taken) {
-                    self.oracle.route(number, &self.sessions);
+                    self.oracle
+                        .route(number, &self.sessions, self.at, self.is_sure());
                 }
             }
             Event::AuthorizeSubscribe {
@@ -310,7 +355,9 @@ impl World<'_> {
                 ..
             } => {
                 let answer = self.embedder.decide_subscribe(&client_id, &filter);
-                let _stale = self.broker.decide_subscribe(now, decision, answer);
+                let _stale = self.nodes[self.at]
+                    .broker
+                    .decide_subscribe(now, decision, answer);
             }
             _ => {}
         }

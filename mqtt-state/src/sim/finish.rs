@@ -17,7 +17,10 @@ impl World<'_> {
     /// Faults stop. Everything that was accepted completes or is reported lost, and all queues are empty.
     pub(super) fn finish(&mut self) {
         self.trace.note(|| "faults stop".into());
-        self.is_store_slow = false;
+        self.heal_all();
+        for node in &mut self.nodes {
+            node.is_store_slow = false;
+        }
         self.plan.lag = 0;
         self.plan.capacity = usize::MAX;
         for actor in &mut self.actors {
@@ -56,6 +59,7 @@ impl World<'_> {
         }
         self.look();
         self.check_end();
+        self.check_mesh();
         self.rest();
     }
 
@@ -67,6 +71,7 @@ impl World<'_> {
             let stored = self.stored;
             let mut some = self.round();
             some |= self.decide(usize::MAX);
+            self.at = 0;
             let all = self.behind_len();
             some |= self.store(all);
             for client in 0..self.actors.len() {
@@ -123,23 +128,25 @@ impl World<'_> {
         }
         let result = self.group.check_end(self.now, &self.oracle);
         self.check(result);
-        let retained = self.broker.stats().retained;
-        let messages = self.broker.stats().messages;
-        if messages != retained {
-            let sessions: Vec<_> = self.broker.sessions().collect();
-            let lines = self.lines.iter();
-            let waits: Vec<_> = lines.map(|line| self.broker.explain(line.id)).collect();
-            let text = format!(
-                "{messages} messages, {retained} of them retained: {sessions:?} {waits:?}, ready {:?}",
-                self.ready
-            );
-            self.fail("nothing is kept for nobody", text);
+        for at in 0..self.nodes.len() {
+            let node = &self.nodes[at];
+            let (retained, messages) = (node.broker.stats().retained, node.broker.stats().messages);
+            if messages != retained {
+                let sessions: Vec<_> = node.broker.sessions().collect();
+                let lines = self.lines.iter().filter(|line| line.node == at);
+                let waits: Vec<_> = lines.map(|line| node.broker.explain(line.id)).collect();
+                let text = format!(
+                    "{messages} messages, {retained} of them retained: {sessions:?} {waits:?}, ready {:?}",
+                    node.ready
+                );
+                self.fail("nothing is kept for nobody", text);
+            }
         }
     }
 
     /// Whether the broker ends connections of clients with very few messages that wait.
     fn puts_out(&self) -> bool {
-        let config = &self.config;
+        let config = &self.nodes[0].config;
         config.when_full == WhenFull::Disconnect && config.server.waiting_len_max <= 5
     }
 
@@ -151,12 +158,7 @@ impl World<'_> {
         }
         let end = self.now + Duration::from_secs(300);
         for _ in 0..1_000 {
-            let clients = self.actors.iter();
-            let due = clients
-                .filter_map(|actor| actor.client.poll_timeout())
-                .chain(self.broker.poll_timeout())
-                .map(|due| due.at)
-                .min();
+            let due = self.next_due().min();
             let Some(due) = due.filter(|due| *due <= end) else {
                 break;
             };

@@ -60,7 +60,7 @@ impl World<'_> {
                     way.send(line.number, &seen, size, &mut actor.flights, own)
                 }
                 Direction::Down => {
-                    let own = self.config.server.in_flight_max;
+                    let own = self.nodes[self.at].config.server.in_flight_max;
                     if let Seen::ConnAck {
                         session_present: false,
                         ..
@@ -71,8 +71,12 @@ impl World<'_> {
                     // What was queued before the end says nothing about the session any more.
                     let mut old = Flights::default();
                     old.is_restored = true;
+                    let session = &self.sessions[client];
+                    // One that its broker does not know to be over.
+                    let is_older = session.is_split && session.line != Some(line.number);
                     let flights = match line.stage {
                         Stage::Ending => &mut old,
+                        Stage::Connecting | Stage::Connected if is_older => &mut old,
                         Stage::Connecting | Stage::Connected => &mut self.flights[client],
                     };
                     let way = &mut line.down.way;
@@ -185,6 +189,7 @@ impl World<'_> {
         };
         count_packets(&mut self.coverage, false, stage, bytes);
         for seen in packets {
+            let is_sure = self.is_sure();
             let line = &mut self.lines[place];
             let client = line.client;
             if stage == Stage::Ending {
@@ -194,7 +199,17 @@ impl World<'_> {
                 .note(|| format!("line {} broker takes {seen:?}", line.number));
             line.down.way.hear(&seen, &mut self.flights[client]);
             match seen {
-                Seen::Connect { limits, .. } => line.down.way.limits = limits,
+                Seen::Connect {
+                    limits,
+                    clean_start,
+                } => {
+                    line.down.way.limits = limits;
+                    let session = &mut self.sessions[client];
+                    if session.roams && clean_start {
+                        // The older one ends before it is known whether this one begins.
+                        session.split();
+                    }
+                }
                 Seen::Publish {
                     id,
                     number: Some(number),
@@ -208,13 +223,14 @@ impl World<'_> {
                     if let Some(id) = id {
                         line.taken.insert(id, number);
                     }
-                    let is_held = self.config.ask.subscribe && !line.subscribes.is_empty();
+                    let is_held =
+                        self.nodes[self.at].config.ask.subscribe && !line.subscribes.is_empty();
                     self.oracle.come(number, is_held);
-                    if self.sessions[client].is_mixed {
+                    if self.sessions[client].is_mixed || self.sessions[client].is_split {
                         self.oracle.doubt(number);
                     }
-                    if !self.config.ask.publish {
-                        self.oracle.route(number, &self.sessions);
+                    if !self.nodes[self.at].config.ask.publish {
+                        self.oracle.route(number, &self.sessions, self.at, is_sure);
                     }
                 }
                 Seen::Subscribe { id, filters } => {

@@ -205,6 +205,7 @@ mod tests {
         let mut inbox = Inbox::default();
         let lane = (
             From::Broker,
+            0,
             "t".to_string(),
             QoS::ExactlyOnce,
             QoS::ExactlyOnce,

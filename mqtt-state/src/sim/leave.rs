@@ -9,7 +9,7 @@ use mqtt_codec::{Connect, Message, Packet, ProtocolVersion, Str};
 use super::actions::RETAINED;
 use super::world::World;
 use crate::Transmit;
-use crate::broker::{self, Broker, ConnectionId, Peer};
+use crate::broker::{self, Broker, Peer};
 use crate::client::Client;
 
 /// Bytes that tables keep in which nothing is left: they give room back by pieces, and indexes not
@@ -35,25 +35,32 @@ impl World<'_> {
             self.broker_loses(place);
         }
         self.sweep();
-        self.broker_rests();
-        let sessions = self.broker.sessions();
-        let names: Vec<_> = sessions.map(|it| String::from(it.client_id)).collect();
-        for name in names {
-            self.end_session(&name);
+        self.all_rest();
+        for at in 0..self.nodes.len() {
+            let sessions = self.nodes[at].broker.sessions();
+            let names: Vec<_> = sessions.map(|it| String::from(it.client_id)).collect();
+            for name in names {
+                self.end_session(at, &name);
+            }
         }
         for topic in RETAINED {
             if let Ok(message) = Message::new(topic, "") {
-                self.broker.publish(self.now, message.with_retain(true));
+                let broker = &mut self.nodes[0].broker;
+                broker.publish(self.now, message.with_retain(true));
             }
+            self.all_rest();
         }
-        self.broker_rests();
-        self.check_empty();
-        self.check_heap();
+        for at in 0..self.nodes.len() {
+            self.at = at;
+            self.check_empty();
+            self.check_heap_of_broker();
+        }
+        self.check_heap_of_clients();
     }
 
     /// A session ends with a connection that begins without one.
-    fn end_session(&mut self, name: &str) {
-        let Ok(id) = self.broker.accept(self.now, Peer::default()) else {
+    fn end_session(&mut self, at: usize, name: &str) {
+        let Ok(id) = self.nodes[at].broker.accept(self.now, Peer::default()) else {
             return self.fail("there is room for a connection", String::from(name));
         };
         let mut bytes = Vec::new();
@@ -62,59 +69,26 @@ impl World<'_> {
         let _fits = Packet::from(connect).encode_to(version, &mut bytes);
         let mut rest = &bytes[..];
         for _ in 0..CALLS {
-            let taken = self.broker.handle_input(self.now, id, rest).bytes;
+            let taken = self.nodes[at].broker.handle_input(self.now, id, rest).bytes;
             rest = rest.get(taken..).unwrap_or_default();
-            self.broker_rests();
+            self.all_rest();
             if rest.is_empty() {
                 break;
             }
         }
-        self.broker.handle_close(self.now, id);
-        self.broker_rests();
+        self.nodes[at].broker.handle_close(self.now, id);
+        self.all_rest();
     }
 
-    /// All that is due is done, answered and stored, and what is sent goes nowhere.
-    fn broker_rests(&mut self) {
-        let mut named: Vec<ConnectionId> = self.ready.iter().copied().collect();
-        self.ready.clear();
+    /// All that is due is done, answered, stored and carried, and what is sent goes nowhere.
+    fn all_rest(&mut self) {
         for _ in 0..CALLS {
             let mut some = false;
-            while let Some(event) = self.broker.poll_event() {
-                some = true;
-                if is_question(&event) {
-                    self.questions.push_back(event);
-                }
+            for at in 0..self.nodes.len() {
+                self.at = at;
+                some |= self.go_on();
             }
-            while let Some(event) = self.questions.pop_front() {
-                some = true;
-                self.answer(event);
-            }
-            while let Some(entry) = self.broker.poll_journal() {
-                some = true;
-                self.embedder.write(&entry);
-                self.broker.handle_stored(entry.position());
-            }
-            while let Some(id) = self.broker.poll_ready() {
-                named.push(id);
-            }
-            for id in core::mem::take(&mut named) {
-                some = true;
-                let mut nobody = Vec::new();
-                let transmit = self
-                    .broker
-                    .poll_transmit(self.now, id, usize::MAX, &mut nobody);
-                if transmit == Transmit::More {
-                    named.push(id);
-                }
-            }
-            if self
-                .broker
-                .poll_timeout()
-                .is_some_and(|due| due.at <= self.now)
-            {
-                some = true;
-                self.broker.handle_timeout(self.now);
-            }
+            some |= self.is_joined() && self.carry_unseen();
             if !some {
                 return;
             }
@@ -122,8 +96,46 @@ impl World<'_> {
         self.fail("all comes to an end", format!("{CALLS} calls"));
     }
 
+    /// One broker goes on. Answers whether it had something to do.
+    fn go_on(&mut self) -> bool {
+        let mut some = false;
+        let node = &mut self.nodes[self.at];
+        while let Some(event) = node.broker.poll_event() {
+            some = true;
+            if is_question(&event) {
+                node.questions.push_back(event);
+            }
+        }
+        while let Some(entry) = node.broker.poll_journal() {
+            some = true;
+            self.embedder.write(&entry);
+            node.broker.handle_stored(entry.position());
+        }
+        while let Some(id) = node.broker.poll_ready() {
+            node.ready.insert(id);
+        }
+        while let Some(id) = node.ready.pop_first() {
+            some = true;
+            let (now, nobody) = (self.now, &mut Vec::new());
+            while node.broker.poll_transmit(now, id, usize::MAX, nobody) == Transmit::More {}
+        }
+        if node
+            .broker
+            .poll_timeout()
+            .is_some_and(|due| due.at <= self.now)
+        {
+            some = true;
+            node.broker.handle_timeout(self.now);
+        }
+        while let Some(event) = self.nodes[self.at].questions.pop_front() {
+            some = true;
+            self.answer(event);
+        }
+        some
+    }
+
     fn check_empty(&mut self) {
-        let stats = self.broker.stats();
+        let stats = self.nodes[self.at].broker.stats();
         let left = [
             stats.connections,
             stats.clients,
@@ -133,7 +145,7 @@ impl World<'_> {
             stats.messages,
             stats.messages_bytes,
             stats.timers,
-            self.broker.undecided_len(),
+            self.nodes[self.at].broker.undecided_len(),
         ];
         if left.iter().any(|count| *count > 0) || stats.kept_bytes > ROOM_OF_BROKER {
             self.fail("nothing is left when all have left", format!("{stats:?}"));
@@ -148,16 +160,18 @@ impl World<'_> {
         }
     }
 
-    /// What goes when the machines go, where somebody counts that.
-    fn check_heap(&mut self) {
-        let mut last = Some(core::mem::replace(
-            &mut self.broker,
-            Broker::new(self.config.clone()),
-        ));
+    /// What goes when a broker goes, where somebody counts that.
+    fn check_heap_of_broker(&mut self) {
+        let node = &mut self.nodes[self.at];
+        let new = || Broker::new(node.config.clone());
+        let (next, mut first) = (new(), Some(new()));
+        let mut last = Some(core::mem::replace(&mut node.broker, next));
         let freed = self.embedder.freed(&mut || drop(last.take()));
-        let mut first = Some(Broker::new(self.config.clone()));
         let base = self.embedder.freed(&mut || drop(first.take()));
         self.check_freed("broker", freed, base, HEAP_OF_BROKER);
+    }
+
+    fn check_heap_of_clients(&mut self) {
         for place in 0..self.actors.len() {
             let new = || Client::new(self.actors[place].plan.config.clone());
             let (next, mut first) = (new(), Some(new()));

@@ -54,6 +54,10 @@ impl Oracle {
         let Some(known) = self.get(number) else {
             return Ok(false);
         };
+        if self.is_joined && direction == Direction::Down {
+            // What it takes from broker to broker does not count.
+            return Ok(false);
+        }
         let ends: &[Timestamp] = match direction {
             Direction::Up => known.expires_at.as_slice(),
             Direction::Down => &known.expires,

@@ -41,12 +41,16 @@ pub(super) struct Half {
 pub(super) struct Line {
     pub(super) number: u64,
     pub(super) client: usize,
+    /// The broker, and its name for it.
+    pub(super) node: usize,
     pub(super) id: ConnectionId,
     pub(super) version: ProtocolVersion,
     pub(super) clean_start: bool,
     pub(super) expiry_secs: u32,
     pub(super) up: Half,
     pub(super) down: Half,
+    /// No link between brokers was cut since it began.
+    pub(super) was_whole: bool,
     /// The client's transport has ended.
     pub(super) client_gone: bool,
     /// The broker's has.
@@ -66,10 +70,16 @@ impl World<'_> {
     pub(super) fn open(
         &mut self,
         client: usize,
+        node: usize,
         clean_start: bool,
         expiry_secs: u32,
     ) -> Option<u64> {
-        let id = match self.broker.accept(self.now, broker::Peer::default()) {
+        self.begin_at(client, node);
+        self.at = node;
+        let id = match self.nodes[node]
+            .broker
+            .accept(self.now, broker::Peer::default())
+        {
             Ok(id) => id,
             Err(error) => {
                 self.fail("there is room for a connection", format!("{error}"));
@@ -78,11 +88,14 @@ impl World<'_> {
         };
         let number = self.next_line;
         self.next_line += 1;
-        let expiry_max = self.config.server.session_expiry_max_secs;
+        let was_whole = self.mesh.is_whole();
+        let expiry_max = self.nodes[self.at].config.server.session_expiry_max_secs;
         self.lines.push(Line {
             number,
             client,
+            node,
             id,
+            was_whole,
             version: self.actors[client].plan.version,
             clean_start,
             expiry_secs: expiry_secs.min(expiry_max.unwrap_or(u32::MAX)),
@@ -130,24 +143,28 @@ impl World<'_> {
 
     /// The broker hands out bytes.
     pub(super) fn send_down(&mut self, place: usize) -> bool {
+        self.at = self.lines[place].node;
         let line = &mut self.lines[place];
         let is_slow = self.actors[line.client].reads_slowly;
         let is_full = line.down.transit.len() >= self.plan.capacity;
         if line.broker_gone || line.down.has_closed || is_slow || is_full {
             return false;
         }
-        if !self.ready.contains(&line.id) {
+        if !self.nodes[self.at].ready.contains(&line.id) {
             return false;
         }
         let mut bytes = Vec::new();
-        let transmit = self
-            .broker
-            .poll_transmit(self.now, line.id, self.plan.chunk, &mut bytes);
+        let transmit = self.nodes[self.at].broker.poll_transmit(
+            self.now,
+            line.id,
+            self.plan.chunk,
+            &mut bytes,
+        );
         let closes = transmit == Transmit::Close;
         line.down.has_closed = closes;
         line.down.transit.extend(&bytes);
         if transmit != Transmit::More {
-            self.ready.remove(&line.id);
+            self.nodes[self.at].ready.remove(&line.id);
         }
         if closes {
             line.broker_gone = true;
@@ -162,6 +179,7 @@ impl World<'_> {
 
     /// So many bytes arrive at the broker, which takes what it can.
     pub(super) fn arrive_up(&mut self, place: usize, len: usize) -> bool {
+        self.at = self.lines[place].node;
         let now = self.now;
         let line = &mut self.lines[place];
         if line.broker_gone {
@@ -179,11 +197,13 @@ impl World<'_> {
             0
         } else if self.plan.shared {
             let mut buffer = BytesMut::from(&line.up.arrived[..]);
-            self.broker
+            self.nodes[self.at]
+                .broker
                 .handle_input_shared(now, line.id, &mut buffer)
                 .bytes
         } else {
-            self.broker
+            self.nodes[self.at]
+                .broker
                 .handle_input(now, line.id, &line.up.arrived)
                 .bytes
         };
@@ -259,6 +279,7 @@ impl World<'_> {
         line.client_gone = true;
         line.down.arrived.clear();
         let (client, number) = (line.client, line.number);
+        self.lose_connecting(place);
         if self.actors[client].line == Some(number) {
             self.actors[client].client.handle_close(self.now);
             self.drain_client(client);
@@ -275,8 +296,10 @@ impl World<'_> {
         line.broker_gone = true;
         line.up.arrived.clear();
         let id = line.id;
-        self.ready.remove(&id);
-        self.broker.handle_close(self.now, id);
+        self.at = line.node;
+        self.lose_connecting(place);
+        self.nodes[self.at].ready.remove(&id);
+        self.nodes[self.at].broker.handle_close(self.now, id);
         self.drain_broker();
     }
 
@@ -285,10 +308,11 @@ impl World<'_> {
     pub(super) fn sweep(&mut self) {
         let is_over = |line: &Line| line.client_gone && line.broker_gone;
         let over: Vec<_> = self.lines.iter().filter(|line| is_over(line)).collect();
-        let late: Vec<_> = over.iter().map(|line| line.id).collect();
+        let late: Vec<_> = over.iter().map(|line| (line.node, line.id)).collect();
         self.lines.retain(|line| !is_over(line));
-        for id in late {
-            self.broker.handle_close(self.now, id);
+        for (node, id) in late {
+            self.at = node;
+            self.nodes[self.at].broker.handle_close(self.now, id);
             self.drain_broker();
         }
     }

@@ -49,10 +49,13 @@ mod inbox;
 mod leave;
 mod lifetime;
 mod line;
+mod mesh;
+mod node;
 mod oracle;
 mod packets;
 mod plan;
 mod random;
+mod roam;
 mod sessions;
 mod strangers;
 mod watch;
@@ -154,6 +157,7 @@ fn carry_out(plan: &Plan, embedder: &mut dyn Embedder, in_words: bool) -> Report
     for (step, action) in plan.actions.iter().enumerate() {
         world.step = step;
         world.trace.note(|| alloc::format!("--- {step}"));
+        world.at = 0;
         world.act(*action);
         if world.failure.is_some() {
             break;

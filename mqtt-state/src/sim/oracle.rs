@@ -38,6 +38,9 @@ pub(super) struct Known {
     may_repeat: bool,
     /// It has come to the broker, whatever became of that.
     has_come: bool,
+    /// The broker that it came to first, and whether it came to another one later.
+    pub(super) at: Option<usize>,
+    is_elsewhere: bool,
     /// It has come to the broker once more, behind others.
     was_repeated: bool,
     /// Whose sessions had to get it when it first came: there it keeps its place.
@@ -67,8 +70,9 @@ pub(super) struct Known {
     pub(super) expires: Vec<Timestamp>,
 }
 
-/// What is kept in order: publisher, topic, and the QoS at which it was published and delivered.
-pub(super) type Lane = (From, String, QoS, QoS);
+/// What is kept in order: publisher, the broker that it is at, topic, and the QoS at which it was published and
+/// delivered.
+pub(super) type Lane = (From, usize, String, QoS, QoS);
 
 /// All messages, by number.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +80,8 @@ pub(super) struct Oracle {
     pub(super) messages: Vec<Known>,
     /// Taken, and not with everybody yet: behind a question, or in a fan-out that goes on later.
     open: BTreeSet<u32>,
+    /// There are several brokers.
+    pub(super) is_joined: bool,
 }
 
 impl Oracle {
@@ -91,6 +97,8 @@ impl Oracle {
             is_uncertain: false,
             may_repeat: qos == QoS::AtLeastOnce,
             has_come: false,
+            at: None,
+            is_elsewhere: false,
             was_repeated: false,
             placed: Vec::new(),
             possible: BTreeSet::new(),
@@ -139,7 +147,8 @@ impl Oracle {
     }
 
     /// The broker takes a message, or decides that it goes on.
-    pub(super) fn route(&mut self, number: u32, sessions: &[Session]) {
+    /// `at` is the place of the broker, `is_sure` whether it knows who is a member of a group.
+    pub(super) fn route(&mut self, number: u32, sessions: &[Session], at: usize, is_sure: bool) {
         let Some(known) = self.messages.get_mut(number as usize) else {
             return;
         };
@@ -148,6 +157,7 @@ impl Oracle {
             return;
         }
         self.open.insert(number);
+        known.is_elsewhere |= *known.at.get_or_insert(at) != at;
         let is_again = known.is_routed;
         let is_first = !known.has_come;
         known.was_repeated |= !is_first;
@@ -161,13 +171,15 @@ impl Oracle {
             && known.qos > QoS::AtMostOnce
             && !known.is_uncertain
             && !known.is_held
+            && is_sure
             && group::is_certain(sessions, &known.topic);
         for (client, session) in sessions.iter().enumerate() {
             if session.may_get(&known.topic) {
                 known.possible.insert(client);
             }
             let is_own = known.from == From::Client(client);
-            let has_to = session.has_to_get(&known.topic, is_own);
+            let is_near = at == session.home && !session.roams;
+            let has_to = session.has_to_get(&known.topic, is_own, is_near);
             let qos = has_to.map_or(QoS::AtMostOnce, |qos| qos.min(known.qos));
             let due = (client, session.epoch);
             if is_first && !known.is_held && qos > QoS::AtMostOnce {
@@ -200,7 +212,9 @@ impl Oracle {
         };
         known.is_acknowledged = true;
         // Its publisher is answered when all have it.
-        self.open.remove(&number);
+        if !self.is_joined {
+            self.open.remove(&number);
+        }
         let has_expired = known.expires.iter().any(|at| *at <= now);
         if core::mem::take(&mut known.is_due_to_group) && !has_expired {
             // Where there was no room nobody has it, and the broker has said so.
@@ -214,14 +228,14 @@ impl Oracle {
             let session = &mut sessions[client];
             // A fan-out that goes on later finds what somebody is subscribed to by then.
             let is_own = known.from == From::Client(client);
-            let is_wanted = session.has_to_get(&known.topic, is_own);
+            let is_wanted = session.has_to_get(&known.topic, is_own, true);
             let is_there = session.epoch == epoch
                 && is_wanted > Some(QoS::AtMostOnce)
                 && !has_expired
                 && !actors[client].inbox.seen.contains_key(&number)
                 && !session.is_waived(&known.topic, number);
             if is_there {
-                if none_matched && known.due_last.contains(&(client, epoch)) {
+                if none_matched && !session.roams && known.due_last.contains(&(client, epoch)) {
                     let text = format!("{number} on {}: {session:?}", known.topic);
                     return Err(("no matching subscribers is the truth", text));
                 }
@@ -257,6 +271,13 @@ impl Oracle {
         }
     }
 
+    /// What a member was to get may come back, and go to another one that nobody here knows.
+    pub(super) fn forget_turns(&mut self) {
+        for known in &mut self.messages {
+            known.is_due_to_group = false;
+        }
+    }
+
     /// A session has ended, before some publishers were answered: what it was to get as a member of a
     /// group goes to another one only where there is one.
     pub(super) fn end_member(&mut self, sessions: &[Session]) {
@@ -280,6 +301,9 @@ impl Oracle {
         let Some(known) = known.filter(|known| group::is_shared(&known.topic)) else {
             return Ok(false);
         };
+        if sessions.iter().any(|session| session.is_split) {
+            return Ok(false);
+        }
         let holder = (client, sessions[client].epoch);
         if known.holders.contains(&holder) {
             return Ok(false);
@@ -361,6 +385,9 @@ impl Oracle {
             return Err(("only to subscribers", text()));
         }
         let before = inbox.seen.insert(number, session.epoch);
+        if session.is_split {
+            return Ok(());
+        }
         let was_refused = inbox.refused.remove(&number);
         let is_again = match before {
             Some(epoch) => !was_refused && (!is_shared || epoch == session.epoch),
@@ -371,12 +398,13 @@ impl Oracle {
         if is_again && !may_repeat {
             return Err(("at most once, or exactly once", text()));
         }
-        let key = (known.from, known.topic.clone(), known.qos, qos);
+        let at = known.at.unwrap_or(0);
+        let key = (known.from, at, known.topic.clone(), known.qos, qos);
         let last = inbox.last.get(&key).copied();
         // What was dropped once may come late, when its publisher had to send it again.
         // So may what came to the broker before somebody had subscribed, and once more behind others.
         let has_place = !known.was_repeated || known.placed.contains(&(client, session.epoch));
-        let may_be_late = session.is_waived(topic, number) || !has_place;
+        let may_be_late = session.is_waived(topic, number) || !has_place || known.is_elsewhere;
         if before.is_none() && !is_shared && !may_be_late {
             // [5:MQTT-4.6.0-5] [3:MQTT-4.6.0-6]
             if last.is_some_and(|last| last > number) {
@@ -417,11 +445,11 @@ mod tests {
         if is_subscribed_before {
             subscribe(&mut sessions[1]);
         }
-        oracle.route(0, &sessions);
+        oracle.route(0, &sessions, 0, true);
         subscribe(&mut sessions[1]);
-        oracle.route(1, &sessions);
+        oracle.route(1, &sessions, 0, true);
         oracle.crash();
-        oracle.route(0, &sessions);
+        oracle.route(0, &sessions, 0, true);
         let mut inbox = Inbox::default();
         let mut get = |number: u32| {
             let message = Message::new(topic, format!("{number} ")).unwrap();
@@ -442,7 +470,7 @@ mod tests {
             for no_local in [false, no_local] {
                 sessions[0].subscribe(topic, qos, no_local);
                 sessions[0].suback(topic, Some(qos));
-                oracle.route(number, &sessions);
+                oracle.route(number, &sessions, 0, true);
             }
             let actors = [Actor::new("c0".into(), ClientPlan::default(), now)];
             let result = oracle.acknowledge(
@@ -464,7 +492,7 @@ mod tests {
             let mut oracle = Oracle::default();
             let mut sessions = [Session::new(), Session::new()];
             let number = oracle.add(From::Client(0), topic, qos, false);
-            oracle.route(number, &sessions);
+            oracle.route(number, &sessions, 0, true);
             if is_answered {
                 let group = &mut Group::default();
                 let actors = [(); 2].map(|()| Actor::new("c".into(), ClientPlan::default(), now));

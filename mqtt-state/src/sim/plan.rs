@@ -43,6 +43,10 @@ pub(super) enum Kind {
     PublishByBroker,
     StrangeClient,
     StrangeServer,
+    /// Between two brokers.
+    CutLink,
+    HealLink,
+    Carry,
 }
 
 /// How often each kind is chosen, out of the sum of all.
@@ -152,6 +156,8 @@ pub struct Plan {
     /// Entries that a store may be behind by itself.
     pub(super) lag: usize,
     pub(super) actions: Vec<Action>,
+    /// How many there are; several are joined.
+    pub(super) brokers: usize,
 }
 
 impl Plan {
@@ -189,7 +195,7 @@ impl Plan {
                 Action { kind, arg }
             })
             .collect();
-        Self {
+        let mut plan = Self {
             seed,
             clients,
             broker,
@@ -198,6 +204,27 @@ impl Plan {
             shared,
             lag,
             actions,
+            brokers: 1,
+        };
+        // One in eight.
+        if seed % 8 == 1 {
+            plan.join(2 + usize::from(seed % 16 == 1));
+        }
+        plan
+    }
+
+    /// The same with several brokers. None of them has a store: what a crash does to those that are
+    /// joined is promised of one at a time only, and looked at elsewhere.
+    fn join(&mut self, brokers: usize) {
+        self.brokers = brokers;
+        self.broker.journal = false;
+        for action in self.actions.iter_mut().skip(PRELUDE.len()) {
+            action.kind = match (action.kind, action.arg % 4) {
+                (Kind::CrashBroker, _) | (Kind::SlowStore | Kind::Store, 0) => Kind::CutLink,
+                (Kind::SlowStore | Kind::Store, 1) | (Kind::StrangeServer, 0) => Kind::HealLink,
+                (Kind::StrangeServer, 1) => Kind::Carry,
+                (kind, _) => kind,
+            };
         }
     }
 

@@ -26,6 +26,8 @@ struct Subscription {
     no_local: bool,
     /// The last SUBACK was sent, and no UNSUBSCRIBE has come.
     is_sure: bool,
+    /// All brokers know of it, where there are several.
+    is_known: bool,
 }
 
 /// What a session is to a group.
@@ -63,6 +65,12 @@ pub(super) struct Session {
     /// Its client takes it for an older one, and keeps that one's identifiers: nobody has told it, as
     /// the CONNACK was lost. MQTT has no help for that.
     pub(super) is_mixed: bool,
+    /// The broker at which it was last, of several.
+    pub(super) home: usize,
+    /// Its client has gone to another one, and not all of them know.
+    pub(super) roams: bool,
+    /// A link was cut meanwhile, so that there may be two of it, or none.
+    pub(super) is_split: bool,
     /// In a topic all messages up to this one may be missing.
     waived: BTreeMap<String, u32>,
 }
@@ -82,6 +90,9 @@ impl Session {
             must: BTreeSet::new(),
             unexplained: false,
             is_mixed: false,
+            home: 0,
+            roams: false,
+            is_split: false,
             waived: BTreeMap::new(),
         }
     }
@@ -111,6 +122,7 @@ impl Session {
         let has_expired = self.expires.is_some_and(|at| at <= now);
         let expected = match self.exists {
             _ if clean_start => Some(false),
+            _ if self.is_split || (self.roams && has_expired) => None,
             Exists::No => Some(false),
             Exists::Yes => Some(!has_expired),
             Exists::Perhaps => None,
@@ -139,6 +151,39 @@ impl Session {
     pub(super) fn mix(&mut self) {
         self.is_mixed = true;
         self.must.clear();
+    }
+
+    /// Nobody knows whether there is one of it.
+    pub(super) fn split(&mut self) {
+        self.is_split = true;
+        self.must.clear();
+    }
+
+    /// A link between brokers is cut.
+    pub(super) fn lose_link(&mut self) {
+        if self.roams {
+            self.split();
+        }
+    }
+
+    /// All brokers know what is granted.
+    pub(super) fn note_known(&mut self) {
+        for subscription in self.subscriptions.values_mut() {
+            subscription.is_known |= subscription.is_sure;
+        }
+    }
+
+    /// Whether it has to be somewhere, where nobody has it.
+    pub(super) fn is_lost(&self, now: Timestamp) -> bool {
+        let has_expired = self.expires.is_some_and(|at| at <= now);
+        !self.is_split && self.exists == Exists::Yes && !has_expired
+    }
+
+    /// No broker has it.
+    pub(super) fn forget(&mut self) {
+        self.reset(Exists::No);
+        self.line = None;
+        self.is_split = false;
     }
 
     /// CONNACK has been sent, so that the store knows of this session.
@@ -202,10 +247,12 @@ impl Session {
 
     pub(super) fn subscribe(&mut self, filter: &str, qos: QoS, no_local: bool) {
         *self.pending.entry(String::from(filter)).or_default() += 1;
+        let before = self.subscriptions.get(filter);
         let subscription = Subscription {
             qos,
             no_local,
             is_sure: false,
+            is_known: before.is_some_and(|before| before.is_known),
         };
         self.subscriptions
             .insert(String::from(filter), subscription);
@@ -252,15 +299,21 @@ impl Session {
         filters.any(|filter| is_match(filter, topic))
     }
 
-    /// The highest QoS at which a message has to come, and has to come at all.
-    pub(super) fn has_to_get(&self, topic: &str, is_own: bool) -> Option<QoS> {
-        if self.is_mixed {
+    /// The highest QoS at which a message has to come, and has to come at all. `is_near` is whether it is
+    /// published where the session is.
+    pub(super) fn has_to_get(&self, topic: &str, is_own: bool, is_near: bool) -> Option<QoS> {
+        if self.is_mixed || self.is_split {
             return None;
         }
         let sure = self.subscriptions.iter().filter(|(filter, subscription)| {
             let is_kept_back = is_own && subscription.no_local;
             let is_shared = filter.starts_with("$share/");
-            subscription.is_sure && !is_kept_back && !is_shared && is_match(filter, topic)
+            let is_known = is_near || subscription.is_known;
+            subscription.is_sure
+                && is_known
+                && !is_kept_back
+                && !is_shared
+                && is_match(filter, topic)
         });
         sure.map(|(_, subscription)| subscription.qos).max()
     }
@@ -280,7 +333,9 @@ impl Session {
         let is_it = |filter: &str| filter.starts_with("$share/") && is_match(filter, topic);
         let member = self.subscriptions.iter().find(|(filter, _)| is_it(filter));
         match member {
-            Some((_, it)) if it.is_sure && !self.is_mixed => Membership::Sure(it.qos),
+            Some((_, it)) if it.is_sure && !self.is_mixed && !self.is_split => {
+                Membership::Sure(it.qos)
+            }
             None if !self.ghosts.iter().any(|filter| is_it(filter)) => Membership::Not,
             _ => Membership::Perhaps,
         }
@@ -418,6 +473,15 @@ impl Wills {
         will.fate = Fate::Published;
         will.is_stored = false;
         Ok(())
+    }
+
+    /// A client goes to another broker: what becomes of a will depends on which of them hears what first.
+    pub(super) fn doubt(&mut self, client: usize) {
+        for will in self.all.iter_mut().filter(|will| will.client == client) {
+            if matches!(will.fate, Fate::Armed | Fate::Due(_)) {
+                will.fate = Fate::Perhaps;
+            }
+        }
     }
 
     /// The session of a client has ended, so that its will could not wait.

@@ -95,12 +95,13 @@ fn anything(random: &mut Random, version: ProtocolVersion, into: &mut Vec<u8>) -
 impl World<'_> {
     /// A client that follows no rule.
     pub(super) fn strange_client(&mut self, random: &mut Random) {
+        self.at = 0;
         let now = self.now;
         if self.strangers.clients.is_empty() || random.chance(30) {
             if self.strangers.clients.len() >= 3 {
                 self.close_stranger(0);
             }
-            let Ok(id) = self.broker.accept(now, Peer::default()) else {
+            let Ok(id) = self.nodes[self.at].broker.accept(now, Peer::default()) else {
                 return;
             };
             let version = match random.chance(50) {
@@ -135,7 +136,10 @@ impl World<'_> {
                 self.coverage.fault(fault);
             }
             let stage = stranger.stage;
-            let bytes = self.broker.handle_input(now, id, &stranger.input).bytes;
+            let bytes = self.nodes[self.at]
+                .broker
+                .handle_input(now, id, &stranger.input)
+                .bytes;
             let taken: Vec<u8> = stranger.input.drain(..bytes).collect();
             self.trace.bytes(&taken);
             self.trace.note(|| format!("stranger {place} {taken:02x?}"));
@@ -143,10 +147,13 @@ impl World<'_> {
             self.drain_broker();
             if random.chance(60) {
                 let mut output = Vec::new();
-                if self.ready.contains(&id) {
-                    let transmit = self.broker.poll_transmit(now, id, 1 << 20, &mut output);
+                if self.nodes[self.at].ready.contains(&id) {
+                    let transmit =
+                        self.nodes[self.at]
+                            .broker
+                            .poll_transmit(now, id, 1 << 20, &mut output);
                     if transmit != Transmit::More {
-                        self.ready.remove(&id);
+                        self.nodes[self.at].ready.remove(&id);
                     }
                     let result = check_output(version, &output);
                     self.check(result);
@@ -160,9 +167,12 @@ impl World<'_> {
     }
 
     fn close_stranger(&mut self, place: usize) {
+        self.at = 0;
         let stranger = self.strangers.clients.remove(place);
-        self.ready.remove(&stranger.id);
-        self.broker.handle_close(self.now, stranger.id);
+        self.nodes[self.at].ready.remove(&stranger.id);
+        self.nodes[self.at]
+            .broker
+            .handle_close(self.now, stranger.id);
         self.drain_broker();
     }
 

@@ -1,6 +1,5 @@
 //! A broker, its clients, and the connections between them, with everything that looks at them.
 
-use alloc::collections::{BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,6 +9,8 @@ use super::coverage::{Coverage, Fault};
 use super::embed::Embedder;
 use super::group::Group;
 use super::line::Line;
+use super::mesh::{self, Mesh};
+use super::node::Node;
 use super::oracle::Oracle;
 use super::plan::Plan;
 use super::sessions::{Session, Wills};
@@ -17,14 +18,17 @@ use super::strangers::Strangers;
 use super::watch::{Broken, Flights};
 use super::{Failure, Trace};
 use crate::Timestamp;
-use crate::broker::{self, Broker, ConnectionId, Idle, JournalEntry, Restore};
+use crate::broker::{Broker, Idle, Restore};
 
 pub(super) struct World<'e> {
     pub(super) embedder: &'e mut dyn Embedder,
     pub(super) plan: Plan,
     pub(super) now: Timestamp,
-    pub(super) broker: Broker,
-    pub(super) config: broker::Config,
+    /// One broker, or several that are joined.
+    pub(super) nodes: Vec<Node>,
+    /// The one that is looked at.
+    pub(super) at: usize,
+    pub(super) mesh: Mesh,
     pub(super) actors: Vec<Actor>,
     pub(super) sessions: Vec<Session>,
     pub(super) wills: Wills,
@@ -34,16 +38,8 @@ pub(super) struct World<'e> {
     pub(super) next_line: u64,
     /// Identifiers of the broker, one space for each session.
     pub(super) flights: Vec<Flights>,
-    /// What the broker has named and has not been drained.
-    pub(super) ready: BTreeSet<ConnectionId>,
-    pub(super) behind: VecDeque<JournalEntry>,
-    /// When the last entry that is stored was handed out.
-    pub(super) stored_at: Timestamp,
-    pub(super) is_store_slow: bool,
     /// Entries that were written, by whomever.
     pub(super) stored: usize,
-    /// Questions that nobody has answered, in their order.
-    pub(super) questions: VecDeque<broker::Event>,
     pub(super) strangers: Strangers,
     pub(super) coverage: Coverage,
     pub(super) step: usize,
@@ -63,11 +59,17 @@ impl<'e> World<'e> {
             actors.push(Actor::new(format!("c{place}"), client, now));
         }
         let len = actors.len();
-        Self {
+        let nodes = (0..plan.brokers).map(|place| match plan.brokers {
+            1 => Node::new(config.clone(), now),
+            _ => Node::new(mesh::config(place, &config), now),
+        });
+        let nodes: Vec<_> = nodes.collect();
+        let mut world = Self {
             embedder,
             now,
-            broker: Broker::new(config.clone()),
-            config,
+            nodes,
+            at: 0,
+            mesh: Mesh::default(),
             sessions: alloc::vec![Session::new(); len],
             flights: alloc::vec![Flights::default(); len],
             actors,
@@ -76,19 +78,17 @@ impl<'e> World<'e> {
             group: Group::default(),
             lines: Vec::new(),
             next_line: 1,
-            ready: BTreeSet::new(),
-            behind: VecDeque::new(),
-            stored_at: now,
-            is_store_slow: false,
             stored: 0,
-            questions: VecDeque::new(),
             strangers: Strangers::new(plan.seed),
             coverage: Coverage::of_one_run(),
             step: 0,
             failure: None,
             trace,
             plan,
-        }
+        };
+        world.oracle.is_joined = world.is_joined();
+        world.join_all();
+        world
     }
 
     pub(super) fn check(&mut self, result: Result<(), Broken>) {
@@ -110,16 +110,16 @@ impl<'e> World<'e> {
 
     /// The broker's program ends without a warning, and another goes on with what was stored.
     pub(super) fn crash_broker(&mut self) {
-        let has_store = self.config.journal;
+        let has_store = self.nodes[self.at].config.journal;
         for place in 0..self.lines.len() {
             self.lines[place].broker_gone = true;
             self.client_loses(place);
         }
         self.lines.clear();
         self.strangers.forget_lines();
-        self.ready.clear();
-        self.behind.clear();
-        self.questions.clear();
+        self.nodes[self.at].ready.clear();
+        self.nodes[self.at].behind.clear();
+        self.nodes[self.at].questions.clear();
         let epochs = |world: &Self| -> Vec<_> {
             let sessions = world.sessions.iter();
             sessions.map(|session| session.epoch).collect()
@@ -137,17 +137,17 @@ impl<'e> World<'e> {
             flights.is_restored = true;
         }
         if !has_store {
-            self.broker = Broker::new(self.config.clone());
+            self.nodes[self.at].broker = Broker::new(self.nodes[self.at].config.clone());
             self.coverage.fault(Fault::CrashBrokerWithoutStore);
             return;
         }
         self.coverage.fault(Fault::CrashBroker);
         self.coverage.restores += 1;
         let idle = Idle {
-            at: self.stored_at,
-            elapsed: self.now.saturating_since(self.stored_at),
+            at: self.nodes[self.at].stored_at,
+            elapsed: self.now.saturating_since(self.nodes[self.at].stored_at),
         };
-        let mut restore = Restore::new(self.config.clone(), self.now, idle);
+        let mut restore = Restore::new(self.nodes[self.at].config.clone(), self.now, idle);
         let mut refused = None;
         self.embedder.read(&mut |key, value| {
             let put = restore.put(key.clone(), value);
@@ -155,7 +155,7 @@ impl<'e> World<'e> {
                 refused.get_or_insert((key, error));
             }
         });
-        self.broker = restore.finish();
+        self.nodes[self.at].broker = restore.finish();
         if let Some((key, error)) = refused {
             self.fail(
                 "what was stored can be restored",
@@ -168,13 +168,18 @@ impl<'e> World<'e> {
 
     /// Everything that is due is done.
     pub(super) fn fire(&mut self) {
+        let at = self.at;
         for _ in 0..100_000 {
             let now = self.now;
             let mut fired = false;
-            if self.broker.poll_timeout().is_some_and(|due| due.at <= now) {
-                self.broker.handle_timeout(now);
-                self.drain_broker();
-                fired = true;
+            for at in 0..self.nodes.len() {
+                self.at = at;
+                let broker = &mut self.nodes[at].broker;
+                if broker.poll_timeout().is_some_and(|due| due.at <= now) {
+                    broker.handle_timeout(now);
+                    self.drain_broker();
+                    fired = true;
+                }
             }
             for client in 0..self.actors.len() {
                 let machine = &mut self.actors[client].client;
@@ -186,14 +191,25 @@ impl<'e> World<'e> {
                 }
             }
             if !fired {
-                if self.questions.is_empty() {
+                self.at = at;
+                if !self.is_joined() && self.nodes[0].questions.is_empty() {
                     self.oracle.close_all();
+                } else if self.is_joined() && self.is_quiet() {
+                    self.note_quiet();
                 }
                 return;
             }
         }
-        let text = format!("{:?}", self.broker.poll_timeout());
+        self.at = at;
+        let text = format!("{:?}", self.nodes[at].broker.poll_timeout());
         self.fail("deadlines come to an end", text);
+    }
+
+    /// The next deadline of anybody.
+    pub(super) fn next_due(&self) -> impl Iterator<Item = Timestamp> {
+        let clients = self.actors.iter().filter_map(|it| it.client.poll_timeout());
+        let brokers = self.nodes.iter().filter_map(|it| it.broker.poll_timeout());
+        clients.chain(brokers).map(|due| due.at)
     }
 
     /// After each step.
@@ -212,9 +228,15 @@ impl<'e> World<'e> {
 
     /// A filter that a client is subscribed to for certain, and the broker knows nothing of.
     fn lacks(&self, client: usize) -> Option<String> {
-        let mut sure = self.sessions[client].sure().peekable();
+        let session = &self.sessions[client];
+        if session.roams || session.is_split {
+            return None;
+        }
+        let mut sure = session.sure().peekable();
         sure.peek()?;
-        let there = self.broker.subscriptions(&self.actors[client].name);
+        let there = self.nodes[session.home]
+            .broker
+            .subscriptions(&self.actors[client].name);
         let is_there = |filter: &&str| there.iter().any(|(it, _)| it == filter);
         sure.find(|filter| !is_there(filter)).map(String::from)
     }

@@ -243,6 +243,12 @@ fn report(sum: &mut Sum, elapsed: f64, out: &mut impl Write) -> io::Result<bool>
         "{} sessions resumed, {} take-overs, {} restores, {} wills",
         coverage.resumes, coverage.take_overs, coverage.restores, coverage.wills
     )?;
+    let [far, far_turns] = coverage.far;
+    writeln!(
+        out,
+        "{} messages between joined brokers, {} sessions moved, {far} messages got at another broker, {far_turns} more of groups, {} links healed",
+        coverage.carried, coverage.moves, coverage.heals
+    )?;
     writeln!(
         out,
         "{} machines left their heap, each with at most {} bytes above a new one",

@@ -1,0 +1,34 @@
+//! One broker, and what its embedder keeps of it.
+
+use alloc::collections::{BTreeSet, VecDeque};
+
+use crate::Timestamp;
+use crate::broker::{self, Broker, ConnectionId, JournalEntry};
+
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) broker: Broker,
+    pub(super) config: broker::Config,
+    /// What the broker has named and has not been drained.
+    pub(super) ready: BTreeSet<ConnectionId>,
+    pub(super) behind: VecDeque<JournalEntry>,
+    /// When the last entry that is stored was handed out.
+    pub(super) stored_at: Timestamp,
+    pub(super) is_store_slow: bool,
+    /// Questions that nobody has answered, in their order.
+    pub(super) questions: VecDeque<broker::Event>,
+}
+
+impl Node {
+    pub(super) fn new(config: broker::Config, now: Timestamp) -> Self {
+        Self {
+            broker: Broker::new(config.clone()),
+            config,
+            ready: BTreeSet::new(),
+            behind: VecDeque::new(),
+            stored_at: now,
+            is_store_slow: false,
+            questions: VecDeque::new(),
+        }
+    }
+}

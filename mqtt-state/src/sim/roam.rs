@@ -1,0 +1,101 @@
+//! Clients that go from one of several brokers to another, and their sessions that follow.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::coverage::Stage;
+use super::random::Random;
+use super::world::World;
+
+impl World<'_> {
+    /// Where a client connects: mostly where it was.
+    pub(super) fn choose_node(&self, client: usize, random: &mut Random) -> usize {
+        let home = self.sessions[client].home;
+        match self.is_joined() && random.chance(40) {
+            true => random.below(self.nodes.len()),
+            false => home,
+        }
+    }
+
+    /// A client begins a connection.
+    pub(super) fn begin_at(&mut self, client: usize, node: usize) {
+        let is_whole = self.mesh.is_whole();
+        let session = &mut self.sessions[client];
+        if node == session.home && !session.roams {
+            return;
+        }
+        session.roams = true;
+        if !is_whole {
+            session.split();
+        }
+        self.wills.doubt(client);
+        self.group.forget();
+        self.oracle.forget_turns();
+    }
+
+    /// A connection ends before it is accepted: who knows where the session is.
+    pub(super) fn lose_connecting(&mut self, place: usize) {
+        let line = &self.lines[place];
+        let session = &mut self.sessions[line.client];
+        if line.stage == Stage::Connecting && session.roams {
+            session.split();
+        }
+    }
+
+    /// Whether a group is known to have a member wherever one publishes.
+    pub(super) fn is_sure(&self) -> bool {
+        !self.is_joined() || self.is_quiet()
+    }
+
+    /// The broker that is looked at has a client's session from here on.
+    pub(super) fn settle_at(&mut self, client: usize, present: bool, was_whole: bool) {
+        let (at, is_joined) = (self.at, self.is_joined());
+        let session = &mut self.sessions[client];
+        if is_joined && at != session.home && present && !session.is_split {
+            self.coverage.moves += 1;
+        }
+        session.home = at;
+        if session.is_split {
+            self.flights[client].forget_all();
+            self.flights[client].is_restored = true;
+            session.is_split = present || !was_whole;
+        }
+    }
+
+    /// Nothing is on its way between brokers: each session is in one place, and all know what its client
+    /// wants.
+    pub(super) fn note_quiet(&mut self) {
+        self.oracle.close_all();
+        for client in 0..self.actors.len() {
+            self.sessions[client].note_known();
+            let of_client = |line: &&super::line::Line| line.client == client;
+            let mut lines = self.lines.iter().filter(of_client);
+            if lines.any(|line| line.stage == Stage::Connecting) {
+                continue;
+            }
+            let name = &self.actors[client].name;
+            let holds = |at: &usize| self.nodes[*at].broker.session(name).is_some();
+            let holders: Vec<_> = (0..self.nodes.len()).filter(holds).collect();
+            if holders.len() > 1 {
+                let text = format!("{name} at {holders:?}");
+                self.fail("a client has one session, whichever broker it is at", text);
+                return;
+            }
+            let now = self.now;
+            let session = &mut self.sessions[client];
+            if !session.roams && !session.is_split {
+                continue;
+            }
+            match holders.first() {
+                Some(home) => session.home = *home,
+                None if session.is_lost(now) => {
+                    let text = format!("{name}: {session:?}");
+                    self.fail("a session goes where its client is", text);
+                    return;
+                }
+                None => session.forget(),
+            }
+            self.sessions[client].roams = false;
+        }
+    }
+}
