@@ -238,6 +238,7 @@ impl World<'_> {
                 let session = &mut self.sessions[client];
                 // It may go on elsewhere.
                 if session.roams || session.is_split || session.home != self.at {
+                    let _where_it_is = self.wills.end_session(client);
                     return;
                 }
                 session.end(self.now);

@@ -102,7 +102,8 @@ impl World<'_> {
             let actor = &self.actors[client];
             let machine = &actor.client;
             // In a session that is not the one it takes it for, some of it is waited for in vain.
-            let unacknowledged = match self.sessions[client].is_mixed {
+            let session = &self.sessions[client];
+            let unacknowledged = match session.is_mixed || session.is_split {
                 true => 0,
                 false => machine.unacknowledged_len(),
             };

@@ -17,7 +17,7 @@ use crate::client::Client;
 const ROOM_OF_BROKER: usize = 8 * 1024;
 
 /// The same on the heap, where somebody counts that: pieces of tables, and memory that is used again.
-const HEAP_OF_BROKER: u64 = 160 * 1024;
+const HEAP_OF_BROKER: u64 = 64 * 1024;
 const HEAP_OF_CLIENT: u64 = 32 * 1024;
 
 /// Calls in which all of it has to be done.

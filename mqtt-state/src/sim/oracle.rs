@@ -377,6 +377,11 @@ impl Oracle {
                 false => Err(("only what is to be retained is", text())),
             };
         }
+        if session.is_split {
+            // It is that of whichever broker, and so are its subscriptions.
+            inbox.seen.insert(number, session.epoch);
+            return Ok(());
+        }
         // What one member of a group leaves behind goes to another, whenever that came.
         let is_shared = group::is_shared(topic);
         let is_possible =
@@ -385,9 +390,6 @@ impl Oracle {
             return Err(("only to subscribers", text()));
         }
         let before = inbox.seen.insert(number, session.epoch);
-        if session.is_split {
-            return Ok(());
-        }
         let was_refused = inbox.refused.remove(&number);
         let is_again = match before {
             Some(epoch) => !was_refused && (!is_shared || epoch == session.epoch),

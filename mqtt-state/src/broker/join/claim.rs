@@ -566,6 +566,28 @@ impl Broker {
         }
     }
 
+    /// Another broker can be heard again. What it is told of this one's sessions has none in it that a
+    /// claim brings about later, and what it tells of its own is heard before: so it is asked as those
+    /// are that could be heard when the claim was made.
+    pub(super) fn claims_with(&mut self, broker: BrokerId) {
+        let Some(joined) = &mut self.joined else {
+            return;
+        };
+        let mut asks = Vec::new();
+        for claim in joined.claims.open.values_mut() {
+            if let Some(waiter) = &claim.waiter
+                && claim.due.insert(broker)
+            {
+                let clean_start = waiter.request.clean_start;
+                asks.push((claim.client_id.clone(), claim.stamp, clean_start));
+            }
+        }
+        for (client_id, stamp, clean_start) in asks {
+            self.weigh_claim(&client_id, MAP_ENTRY);
+            self.say_claim(broker, &client_id, stamp, ClaimNote::Claim { clean_start });
+        }
+    }
+
     /// Another broker cannot be heard any more, or has forgotten everything: nobody waits for what it
     /// would have said.
     pub(super) fn claims_without(&mut self, now: Timestamp, gone: BrokerId) {

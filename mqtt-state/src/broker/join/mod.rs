@@ -468,6 +468,7 @@ impl Broker {
                     joined.stamps.note(Stamp { count, broker });
                 }
                 self.ask_to_switch(from);
+                self.claims_with(from);
                 None
             }
             Heard::Body(body) => Some(body),

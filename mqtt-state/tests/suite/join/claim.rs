@@ -312,6 +312,33 @@ fn links_are_cut_while_a_session_moves() {
     }
 }
 
+/// Found by a simulation: a claim did not ask a broker whose link came up behind it, and what that one told
+/// of its sessions said nothing yet. The client had two sessions from then on.
+#[test]
+fn a_link_comes_up_while_a_session_is_looked_for() {
+    for position in 0..12 {
+        let mut mesh = Mesh::new(3);
+        Line::open(&mut mesh, 0, &resuming(V5_0, 1000)).hear(&mut mesh);
+        mesh.cut(0, 2);
+        mesh.settle();
+        let line = Line::open(&mut mesh, 2, &resuming(V5_0, 1000));
+        mesh.heal(0, 2);
+        // Those two hear of each other before the third one answers.
+        for _ in 0..position {
+            mesh.carry_from(0, 2);
+            mesh.carry_from(2, 0);
+        }
+        let heard = line.hear(&mut mesh);
+        let sessions = mesh.worlds.iter().map(|world| {
+            let session = world.broker.session("x");
+            session.map(|session| session.connection.is_some())
+        });
+        let sessions: Vec<_> = sessions.collect();
+        assert_eq!(sessions, [None, None, Some(true)], "{position}: {heard:?}");
+        assert!(heard[0].contains("present"), "{position}: {heard:?}");
+    }
+}
+
 /// A broker that says nothing is not waited for.
 #[test]
 fn a_claim_has_an_end() {
