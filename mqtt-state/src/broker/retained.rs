@@ -92,7 +92,7 @@ impl Broker {
             .is_some_and(|kept| kept.name() == expired)
         {
             self.forget_retained(message.topic());
-            self.forget_stamp(message.topic());
+            self.note_expired(message.topic());
         }
     }
 

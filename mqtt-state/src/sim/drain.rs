@@ -231,6 +231,12 @@ impl World<'_> {
             Event::WillPublished { topic, .. } if !self.nodes[self.at].config.ask.publish => {
                 self.will_published(&topic);
             }
+            // The will goes with the one of two sessions that is not the client's.
+            Event::SessionMoved { client_id, .. } => {
+                if let Some(client) = self.client_named(&client_id) {
+                    self.wills.doubt(client);
+                }
+            }
             Event::SessionEnded { client_id } => {
                 let Some(client) = self.client_named(&client_id) else {
                     return;

@@ -242,6 +242,7 @@ impl World<'_> {
                 }
                 Seen::Unsubscribe { id, filters } => {
                     for filter in &filters {
+                        self.oracle.unsubscribe(client, filter);
                         self.sessions[client].unsubscribe(filter);
                     }
                     line.unsubscribes.insert(id, filters);

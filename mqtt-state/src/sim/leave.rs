@@ -14,7 +14,7 @@ use crate::client::Client;
 
 /// Bytes that tables keep in which nothing is left: they give room back by pieces, and indexes not
 /// all of it.
-const ROOM_OF_BROKER: usize = 8 * 1024;
+const ROOM_OF_BROKER: usize = 12 * 1024;
 
 /// The same on the heap, where somebody counts that: pieces of tables, and memory that is used again.
 const HEAP_OF_BROKER: u64 = 64 * 1024;

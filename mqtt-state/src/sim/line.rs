@@ -88,7 +88,7 @@ impl World<'_> {
         };
         let number = self.next_line;
         self.next_line += 1;
-        let was_whole = self.mesh.is_whole();
+        let was_whole = self.is_whole();
         let expiry_max = self.nodes[self.at].config.server.session_expiry_max_secs;
         self.lines.push(Line {
             number,

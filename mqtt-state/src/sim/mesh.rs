@@ -62,14 +62,20 @@ impl World<'_> {
         self.nodes.len() > 1
     }
 
+    /// Whether each broker hears each other one.
+    pub(super) fn is_whole(&self) -> bool {
+        let mut others = self.nodes.iter().flat_map(|node| node.broker.joined());
+        self.mesh.is_whole() && others.all(|other| other.is_up)
+    }
+
     /// Whether all brokers know what the others know, as far as they tell.
     pub(super) fn is_quiet(&self) -> bool {
         let now = self.now;
-        self.mesh.is_whole()
+        self.is_whole()
             && self.mesh.is_empty()
             && self.nodes.iter().all(|node| {
                 let is_due = node.broker.poll_timeout().is_some_and(|due| due.at <= now);
-                node.questions.is_empty() && !is_due && node.broker.joined().all(|it| it.is_up)
+                node.questions.is_empty() && !is_due
             })
     }
 

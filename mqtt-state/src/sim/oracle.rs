@@ -141,6 +141,18 @@ impl Oracle {
         }
     }
 
+    /// Somebody gives a subscription up: what is not with everybody yet need not come, whatever else the
+    /// client subscribes to later.
+    pub(super) fn unsubscribe(&mut self, client: usize, filter: &str) {
+        for number in &self.open {
+            let known = self.messages.get_mut(*number as usize);
+            if let Some(known) = known.filter(|known| is_match(filter, &known.topic)) {
+                known.due.retain(|(of, _)| *of != client);
+                known.due_last.retain(|(of, _)| *of != client);
+            }
+        }
+    }
+
     /// Nothing waits in the broker, for an answer or for its turn.
     pub(super) fn close_all(&mut self) {
         self.open.clear();

@@ -19,7 +19,7 @@ impl World<'_> {
 
     /// A client begins a connection.
     pub(super) fn begin_at(&mut self, client: usize, node: usize) {
-        let is_whole = self.mesh.is_whole();
+        let is_whole = self.is_whole();
         let session = &mut self.sessions[client];
         if node == session.home && !session.roams {
             return;

@@ -57,7 +57,15 @@ impl Broker {
             groups,
             stamp,
         } = forward;
-        if is_ours(message.topic().as_bytes()) || expires_in == Some(0) {
+        if is_ours(message.topic().as_bytes()) {
+            return;
+        }
+        if expires_in == Some(0) {
+            if message.retain()
+                && let Some(stamp) = stamp
+            {
+                self.retain_nothing(message.topic(), stamp);
+            }
             return;
         }
         if !self.has_room_for(message.len_held(), message.payload().len()) {

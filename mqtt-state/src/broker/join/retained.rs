@@ -186,11 +186,37 @@ impl Broker {
         }
     }
 
-    /// A retained message has expired, at each broker by itself.
-    pub(in crate::broker) fn forget_stamp(&mut self, name: TopicName<'_>) {
+    /// A retained message has expired, at each broker by itself. Whatever is older stays away all the same.
+    pub(in crate::broker) fn note_expired(&mut self, name: TopicName<'_>) {
+        let remembers = self.has_bytes_for(1);
+        if let Some(joined) = &mut self.joined
+            && let Some(stamped) = joined.stamps.topics.get(name.as_bytes()).copied()
+        {
+            let cleared_max = joined.cleared_max(remembers);
+            let stamps = &mut joined.stamps;
+            stamps.set(name.as_bytes(), stamped.stamp, true, cleared_max);
+            self.weigh_joined();
+        }
+    }
+
+    /// There was no room for a retained message: another broker may say it again.
+    fn forget_stamp(&mut self, name: TopicName<'_>) {
         if let Some(joined) = &mut self.joined {
             joined.stamps.remove(name.as_bytes());
             self.weigh_joined();
+        }
+    }
+
+    /// What was to be retained has expired on its way: it takes the place of an older one all the same.
+    pub(super) fn retain_nothing(&mut self, name: TopicName<'_>, stamp: Stamp) {
+        let remembers = self.has_bytes_for(1);
+        if let Some(joined) = &mut self.joined
+            && joined.stamps.is_newer(name.as_bytes(), stamp)
+        {
+            let cleared_max = joined.cleared_max(remembers);
+            joined.stamps.set(name.as_bytes(), stamp, true, cleared_max);
+            self.weigh_joined();
+            self.forget_retained(name);
         }
     }
 
@@ -212,14 +238,15 @@ impl Broker {
             let message = reference.and_then(|reference| self.store.message(reference));
             let expires_at = reference.and_then(|reference| self.store.expires_at(reference));
             let is_over = expires_at.is_some_and(|at| at <= now);
-            if is_over || (message.is_none() && !stamped.is_cleared) {
+            if message.is_none() && !stamped.is_cleared {
                 return None;
             }
+            let is_nothing = is_over || stamped.is_cleared;
             let retained = Retained {
                 topic: String::from(name.as_str()),
                 stamp: stamped.stamp,
-                message: message.filter(|_| !stamped.is_cleared).cloned(),
-                expires_in: expires_in(now, expires_at),
+                message: message.filter(|_| !is_nothing).cloned(),
+                expires_in: expires_in(now, expires_at).filter(|_| !is_nothing),
             };
             Some((topic.clone(), retained))
         });
@@ -249,12 +276,11 @@ impl Broker {
         let is_fit = message.as_ref().is_none_or(|message| {
             message.topic() == name && message.retain() && !message.payload().is_empty()
         });
-        if is_ours(name.as_bytes())
-            || !is_fit
-            || expires_in == Some(0)
-            || !joined.stamps.is_newer(name.as_bytes(), stamp)
-        {
+        if is_ours(name.as_bytes()) || !is_fit || !joined.stamps.is_newer(name.as_bytes(), stamp) {
             return;
+        }
+        if expires_in == Some(0) {
+            return self.retain_nothing(name, stamp);
         }
         let cleared_max = joined.cleared_max(remembers);
         joined

@@ -372,6 +372,41 @@ fn of_retained_messages_the_newer_one_stays_after_a_cut() {
     }
 }
 
+/// Found by a simulation: where a newer one expired, on its way or before a link came back, other brokers
+/// kept the older one, or brought it back.
+#[test]
+fn a_retained_message_that_expires_takes_the_place_of_an_older_one() {
+    // Where the older one comes from, and whether the newer one's broker has known it.
+    for (row, older_at, is_known) in [("known to both", 0, true), ("of the other one", 1, false)] {
+        let mut mesh = Mesh::new(2);
+        let topic = TopicName::new("t").unwrap();
+        let older = Message::new("t", "older").unwrap().with_retain(true);
+        if !is_known {
+            mesh.cut(0, 1);
+        }
+        mesh.send(older_at, older);
+        mesh.settle();
+        if is_known {
+            mesh.cut(0, 1);
+        } else {
+            // Its count is the greater one.
+            mesh.send(0, Message::new("u", "").unwrap().with_retain(true));
+        }
+        let properties = mqtt_codec::PublishProperties {
+            message_expiry_secs: Some(5),
+            ..Default::default()
+        };
+        let newer = Message::new("t", "newer").unwrap().with_retain(true);
+        mesh.send(0, newer.with_properties(&properties).unwrap());
+        mesh.pass_secs(10);
+        mesh.heal(0, 1);
+        mesh.settle();
+        for world in &mesh.worlds {
+            assert_eq!(world.broker.retained(topic), None, "{row}");
+        }
+    }
+}
+
 /// [5:MQTT-3.8.3-3] Wherever a client publishes, it does not hear itself.
 #[test]
 fn no_local_holds_and_the_flags_travel() {

@@ -435,7 +435,16 @@ fn retained_messages_that_are_not_taken() {
             Some("new"),
         ),
         ("cleared", "t", &newer, None, None, None),
-        ("expired", "t", &newer, Some(&good), Some(0), Some("old")),
+        // It has taken the place of the older one, and is over.
+        ("expired", "t", &newer, Some(&good), Some(0), None),
+        (
+            "expired before",
+            "t",
+            &older,
+            Some(&good),
+            Some(0),
+            Some("old"),
+        ),
         ("older", "t", &older, Some(&good), None, Some("old")),
         ("cleared before", "t", &older, None, None, Some("old")),
         (
@@ -515,7 +524,7 @@ fn retained_messages_that_there_is_no_room_for() {
     }
 }
 
-/// What is kept is told on a new link, but for what is over or nobody's business.
+/// What is kept is told on a new link, and what is over or was cleared, but for what is nobody's business.
 #[test]
 fn what_is_said_of_retained_messages() {
     let mut stage = Stage::new(&[1], &broker::Config::default());
@@ -542,7 +551,15 @@ fn what_is_said_of_retained_messages() {
             0,
             &["retained a=kept", "retained b=short", "retained c cleared"][..],
         ),
-        ("later", 5, &["retained a=kept", "retained c cleared"]),
+        (
+            "later",
+            5,
+            &[
+                "retained a=kept",
+                "retained b cleared",
+                "retained c cleared",
+            ],
+        ),
     ] {
         // Nobody has told the broker of its timeout.
         stage.world.now = now + Duration::from_secs(secs);
@@ -553,12 +570,18 @@ fn what_is_said_of_retained_messages() {
     stage.open(1);
     assert_eq!(
         stage.hear_messages(1),
-        ["retained a=kept", "retained c cleared"]
+        [
+            "retained a=kept",
+            "retained b cleared",
+            "retained c cleared"
+        ]
     );
     assert_eq!(kept(&stage, "b"), None);
-    // Where it has expired any other one is newer.
+    // An older one than what has expired does not come back.
     let again = message_retained("b", "again");
     stage.say(1, &retained("b", &stamp(1, 1), Some(&again), None));
+    assert_eq!(kept(&stage, "b"), None);
+    stage.say(1, &retained("b", &stamp(9, 1), Some(&again), None));
     assert_eq!(kept(&stage, "b").as_deref(), Some("again"));
 }
 
