@@ -76,11 +76,13 @@ impl World<'_> {
                     let is_older = session.is_split && session.line != Some(line.number);
                     let flights = match line.stage {
                         Stage::Ending => &mut old,
-                        Stage::Connecting | Stage::Connected if is_older => &mut old,
                         Stage::Connecting | Stage::Connected => &mut self.flights[client],
                     };
                     let way = &mut line.down.way;
-                    way.send(line.number, &seen, size, flights, own)
+                    match is_older {
+                        true => Ok(()),
+                        false => way.send(line.number, &seen, size, flights, own),
+                    }
                 }
             };
             self.check(result);
@@ -235,14 +237,16 @@ impl World<'_> {
                 }
                 Seen::Subscribe { id, filters } => {
                     for (filter, qos, no_local) in &filters {
-                        self.oracle.subscribe(client, filter);
+                        let session = &mut self.sessions[client];
+                        self.oracle.subscribe(client, filter, session);
                         self.sessions[client].subscribe(filter, *qos, *no_local);
                     }
                     line.subscribes.insert(id, filters);
                 }
                 Seen::Unsubscribe { id, filters } => {
                     for filter in &filters {
-                        self.oracle.unsubscribe(client, filter);
+                        let session = &mut self.sessions[client];
+                        self.oracle.unsubscribe(client, filter, session);
                         self.sessions[client].unsubscribe(filter);
                     }
                     line.unsubscribes.insert(id, filters);

@@ -37,6 +37,8 @@ pub(super) fn config(place: usize, base: &broker::Config) -> broker::Config {
             claim_timeout: Duration::from_secs(100_000_000),
             ..JoinConfig::default()
         }),
+        // There is one store, and no crash.
+        journal: false,
         ..base.clone()
     }
 }

@@ -1,5 +1,5 @@
-//! A simulation of whole systems, for tests: any number of clients and a broker, with everything that
-//! can go wrong between them, and with an embedder's own store and policy.
+//! A simulation of whole systems, for tests: any number of clients and a broker, or several brokers that are
+//! joined, with everything that can go wrong between them, and with an embedder's own store and policy.
 //!
 //! A seed decides all of it: settings, steps, faults. [`run`] carries out one, looks after every step
 //! whether something is broken that must not be, lets faults stop, and looks whether everything comes
@@ -29,6 +29,13 @@
 //! that was acknowledged is lost, every message that was taken has one outcome, no queue holds
 //! anything, and who does nothing stays connected. When all have left, nothing is left of them in the broker, in
 //! its store, or on the heap.
+//!
+//! One seed in eight has two or three brokers, with links between them that are slow, cut and healed, and clients
+//! that go from one to another. There the same holds, as far as it is promised across brokers: an interest has
+//! to be known where a message is published, the order is that of a publisher at one broker, and where a link
+//! is cut while a client goes elsewhere it may have two sessions, or none, until it begins a new one. When nothing
+//! is on its way a client has one session, wherever that is; in the end no broker keeps anything for another one,
+//! and all retain the same. Joined brokers have no store there, and do not crash.
 
 #![allow(
     clippy::indexing_slicing,

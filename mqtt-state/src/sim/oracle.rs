@@ -70,6 +70,14 @@ pub(super) struct Known {
     pub(super) expires: Vec<Timestamp>,
 }
 
+impl Known {
+    /// A client need not get it.
+    fn excuse(&mut self, client: usize) {
+        self.due.retain(|(of, _)| *of != client);
+        self.due_last.retain(|(of, _)| *of != client);
+    }
+}
+
 /// What is kept in order: publisher, the broker that it is at, topic, and the QoS at which it was published and
 /// delivered.
 pub(super) type Lane = (From, usize, String, QoS, QoS);
@@ -131,24 +139,31 @@ impl Oracle {
         }
     }
 
-    /// Somebody asks for a subscription, and may get what is not with everybody yet.
-    pub(super) fn subscribe(&mut self, client: usize, filter: &str) {
+    /// Somebody asks for a subscription, and may get what is not with everybody yet. With several brokers
+    /// that comes at the QoS of when it arrives.
+    pub(super) fn subscribe(&mut self, client: usize, filter: &str, session: &mut Session) {
         for number in &self.open {
             let known = self.messages.get_mut(*number as usize);
             if let Some(known) = known.filter(|known| is_match(filter, &known.topic)) {
                 known.possible.insert(client);
+                if self.is_joined {
+                    known.excuse(client);
+                    session.must.remove(number);
+                }
             }
         }
     }
 
     /// Somebody gives a subscription up: what is not with everybody yet need not come, whatever else the
     /// client subscribes to later.
-    pub(super) fn unsubscribe(&mut self, client: usize, filter: &str) {
+    pub(super) fn unsubscribe(&mut self, client: usize, filter: &str, session: &mut Session) {
         for number in &self.open {
             let known = self.messages.get_mut(*number as usize);
             if let Some(known) = known.filter(|known| is_match(filter, &known.topic)) {
-                known.due.retain(|(of, _)| *of != client);
-                known.due_last.retain(|(of, _)| *of != client);
+                known.excuse(client);
+                if self.is_joined {
+                    session.must.remove(number);
+                }
             }
         }
     }
@@ -513,7 +528,7 @@ mod tests {
                 let done = oracle.acknowledge(number, now, &mut sessions, &actors, group, false);
                 assert_eq!(done, Ok(()));
             }
-            oracle.subscribe(1, topic);
+            oracle.subscribe(1, topic, &mut sessions[1]);
             let message = Message::new(topic, format!("{number} ")).unwrap();
             let message = message.with_qos(qos);
             let inbox = &mut Inbox::default();

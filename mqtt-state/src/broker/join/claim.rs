@@ -575,7 +575,9 @@ impl Broker {
         };
         let mut asks = Vec::new();
         for claim in joined.claims.open.values_mut() {
+            // One that was to hand a session over and could not be heard has stopped that.
             if let Some(waiter) = &claim.waiter
+                && claim.owner != Some(broker)
                 && claim.due.insert(broker)
             {
                 let clean_start = waiter.request.clean_start;

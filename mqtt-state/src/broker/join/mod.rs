@@ -168,8 +168,8 @@ pub struct JoinConfig {
     /// A CONNECT whose client may have its session at another broker waits so long for what the others
     /// say. Who has not answered then has none. 5 s.
     pub claim_timeout: Duration,
-    /// Topics without a retained message that are remembered to have lost it, so that a link that
-    /// comes back does not bring it back. 10,000.
+    /// Topics without a retained message that are remembered to have lost it, cleared or expired, so that
+    /// a link that comes back does not bring it back. 10,000.
     pub cleared_max: usize,
 }
 
