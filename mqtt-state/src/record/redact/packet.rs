@@ -35,10 +35,10 @@ pub(super) enum Front {
         version: Option<ProtocolVersion>,
         is_read: bool,
     },
-    /// The beginning of one: nothing but its fixed header was kept.
-    Partial,
-    /// Nothing that has a length.
-    Broken,
+    /// The beginning of one, with so much of its fixed header. It is as it was.
+    Partial { header: usize },
+    /// Nothing that has a length, with so much of what stands in place of a fixed header. It is as it was.
+    Broken { header: usize },
 }
 
 /// Leaves out what is to be left out of the packet at the front of `bytes`. Of one that breaks a rule nothing
@@ -52,12 +52,12 @@ pub(super) fn redact(
     let frame = match decoder.parse(bytes, version) {
         Ok(Parsed::Complete(frame)) => frame,
         Ok(Parsed::Partial { .. }) => {
-            fill(bytes, header_len(bytes)..bytes.len());
-            return Front::Partial;
+            let header = header_len(bytes);
+            return Front::Partial { header };
         }
         Err(_) => {
-            fill(bytes, header_len(bytes)..bytes.len());
-            return Front::Broken;
+            let header = header_len(bytes);
+            return Front::Broken { header };
         }
     };
     let (size, header) = (frame.size(), frame.header_len());

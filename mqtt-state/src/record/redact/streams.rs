@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use mqtt_codec::ProtocolVersion;
 
@@ -27,7 +28,7 @@ pub(super) struct Streams {
 struct Stream {
     of: Option<ConnectionId>,
     version: Option<ProtocolVersion>,
-    /// What the last call offered, as it was.
+    /// What the last call offered; what has not been seen to is as it was.
     offered: Vec<u8>,
     /// Where that stands: in which call, from where on, how much.
     places: Vec<(usize, usize, usize)>,
@@ -70,41 +71,41 @@ impl Streams {
         stream.places.push((call, 0, bytes.len()));
         stream.offered.extend_from_slice(&bytes);
         self.calls.push(bytes);
-        loop {
-            let rest = stream.offered.get(stream.done..).unwrap_or_default();
-            if rest.is_empty() {
-                break;
-            }
-            let mut rest = rest.to_vec();
+        while let Some(rest) = stream.offered.get_mut(stream.done..)
+            && !rest.is_empty()
+        {
             let front = match stream.is_broken {
-                true => {
-                    let len = rest.len();
-                    packet::fill(&mut rest, 0..len);
-                    Front::Broken
+                true => Front::Broken { header: 0 },
+                false => packet::redact(rest, stream.version, names),
+            };
+            let end = match front {
+                Front::Packet { size, .. } => stream.done.saturating_add(size),
+                // It is seen to again when there is more of it, as it was.
+                Front::Partial { header } => {
+                    let from = stream.done.saturating_add(header);
+                    stream.hide(from, call, &mut self.calls);
+                    break;
                 }
-                false => packet::redact(&mut rest, stream.version, names),
+                Front::Broken { header } => {
+                    let end = rest.len();
+                    packet::fill(rest, header..end);
+                    stream.offered.len()
+                }
             };
-            let size = match front {
-                Front::Packet { size, .. } => size,
-                Front::Partial | Front::Broken => rest.len(),
-            };
-            let written = rest.get(..size).unwrap_or_default();
-            stream.write(stream.done, written, &mut self.calls);
+            stream.write(stream.done..end, &mut self.calls);
+            stream.done = end;
             match front {
                 Front::Packet {
                     version, is_read, ..
                 } => {
                     stream.version = version;
-                    stream.done = stream.done.saturating_add(size);
                     self.unread = self.unread.saturating_add(usize::from(!is_read));
                 }
-                // It is seen to again when there is more of it.
-                Front::Partial => break,
-                Front::Broken => {
-                    let unread = usize::from(!stream.is_broken);
-                    self.unread = self.unread.saturating_add(unread);
+                Front::Partial { .. } => {}
+                Front::Broken { .. } => {
+                    let is_first = !stream.is_broken;
+                    self.unread = self.unread.saturating_add(usize::from(is_first));
                     stream.is_broken = true;
-                    stream.done = stream.offered.len();
                 }
             }
         }
@@ -135,10 +136,24 @@ impl Stream {
         Ok(())
     }
 
-    /// Puts these bytes where those from `at` on stand.
-    fn write(&self, at: usize, mut bytes: &[u8], calls: &mut [Vec<u8>]) {
-        let mut skip = at;
+    /// Overwrites what the last call has behind this place.
+    fn hide(&self, from: usize, call: usize, calls: &mut [Vec<u8>]) {
+        let Some(bytes) = calls.get_mut(call) else {
+            return;
+        };
+        let before = self.offered.len().saturating_sub(bytes.len());
+        let end = bytes.len();
+        packet::fill(bytes, from.saturating_sub(before)..end);
+    }
+
+    /// Puts these bytes into the calls that they came in.
+    fn write(&self, range: Range<usize>, calls: &mut [Vec<u8>]) {
+        let mut skip = range.start;
+        let mut bytes = self.offered.get(range).unwrap_or_default();
         for (call, start, len) in &self.places {
+            if bytes.is_empty() {
+                break;
+            }
             let skipped = skip.min(*len);
             skip = skip.saturating_sub(skipped);
             let here = len.saturating_sub(skipped).min(bytes.len());

@@ -406,3 +406,30 @@ fn short_names_that_are_many_stay_short() {
     let topics: std::collections::BTreeSet<_> = topics.collect();
     assert_eq!(topics.len(), 62);
 }
+
+/// Many small packets at once, and a large one that comes slowly: whoever gives a log away does not wait for it.
+#[test]
+fn what_comes_in_is_looked_at_once() {
+    let mut broker = Recorder::<Broker>::new(broker::Config::default());
+    let id = broker.accept(NOW, Peer::default()).unwrap();
+    let mut input = hello(connect(V5_0, "c"));
+    for _ in 0..20_000 {
+        let delivery = Delivery::AtMostOnce;
+        let small = Message::new("t", "secret").unwrap();
+        small.encode_to(V5_0, delivery, false, &mut input).unwrap();
+    }
+    let (mut start, mut end) = (0, 0);
+    while end < input.len() {
+        // Now nearly all of it, now a byte.
+        end = input.len().min(end + if end < 200 { 1 } else { 1_000_000 });
+        start += broker.handle_input(NOW, id, &input[start..end]).bytes;
+    }
+    let (redacted, text) = redact(&broker.take_log(), Redaction::default());
+    assert_eq!((redacted.difference, redacted.unread_packets), (None, 0));
+    assert!(!shows(&text, "secret"));
+    let hidden = "x"
+        .bytes()
+        .map(|it| format!("{it:02x}"))
+        .collect::<String>();
+    assert!(text.matches(&hidden.repeat(6)).count() >= 19_900);
+}
