@@ -873,3 +873,189 @@ fn a_will_may_be_replaced_dropped_or_forgotten() {
         assert_eq!(hall.broker.undecided_len(), 0, "{row}");
     }
 }
+
+/// What is decided late meets what has become so meanwhile.
+#[test]
+fn a_message_that_is_allowed_meets_the_limits_of_then() {
+    let reserved = || Message::new("$SYS/t", "m").unwrap();
+    let other = || Message::new("u", "m").unwrap();
+    for (row, answer, payload, is_full, expected) in [
+        ("as it was", PublishAnswer::Allow, "m", false, "PUBACK 2 10"),
+        (
+            "no room any more",
+            PublishAnswer::Allow,
+            "m",
+            true,
+            "PUBACK 2 97",
+        ),
+        (
+            "it makes room itself",
+            PublishAnswer::Allow,
+            "",
+            true,
+            "PUBACK 2 10",
+        ),
+        (
+            "another topic",
+            PublishAnswer::AllowAs(other()),
+            "m",
+            false,
+            "PUBACK 2 10",
+        ),
+        (
+            "a topic of the broker's own",
+            PublishAnswer::AllowAs(reserved()),
+            "m",
+            false,
+            "PUBACK 2 87",
+        ),
+    ] {
+        let mut hall = Hall {
+            broker: Broker::new(Config {
+                ask: Ask {
+                    publish: true,
+                    ..Ask::default()
+                },
+                messages_len_max: 1,
+                ..Config::default()
+            }),
+            peer: Peer::new(V5_0),
+        };
+        let id = hall.joined("c");
+        let mut packet = publish("t", payload, QoS::AtLeastOnce, 2);
+        packet.retain = true;
+        hall.say(id, packet);
+        let decision = only(&hall.publishes());
+        if is_full {
+            let kept = Message::new("t", "kept").unwrap().with_retain(true);
+            hall.broker.publish(hall.peer.now, kept);
+        }
+        let now = hall.peer.now;
+        assert_eq!(hall.broker.decide_publish(now, decision, answer), Ok(()));
+        assert_eq!(hall.hear(id), [expected], "{row}");
+        let refused = Event::Refused {
+            client_id: "c".into(),
+            topic: "t".into(),
+        };
+        let is_told = hall.events().contains(&refused);
+        assert_eq!(is_told, row == "no room any more", "{row}");
+    }
+}
+
+/// A QoS 0 message that is allowed and waits behind another one is carried out when its client is gone, as
+/// nobody sends it again.
+#[test]
+fn what_is_allowed_and_waits_when_its_client_goes() {
+    for (row, qos, answer, expected) in [
+        ("QoS 0", QoS::AtMostOnce, PublishAnswer::Allow, 1),
+        ("QoS 0, denied", QoS::AtMostOnce, PublishAnswer::Drop, 0),
+        ("QoS 1", QoS::AtLeastOnce, PublishAnswer::Allow, 0),
+    ] {
+        let mut hall = Hall::new(V5_0, ALL);
+        let watcher = hall.broker.subscribe_local(filter("t")).unwrap();
+        let id = hall.open();
+        hall.say(id, connect(V5_0, "c"));
+        let decision = only(&hall.connects());
+        let now = hall.peer.now;
+        hall.broker
+            .decide_connect(now, decision, ConnectAnswer::Allow)
+            .unwrap();
+        hall.say(id, publish("first", "m", QoS::AtLeastOnce, 1));
+        hall.say(id, publish("t", "m", qos, 2));
+        let decisions = hall.publishes();
+        let second = decisions[1];
+        hall.broker.decide_publish(now, second, answer).unwrap();
+        assert!(hall.events().is_empty(), "{row}: it waits for the first");
+        hall.broker.handle_close(now, id);
+        let heard = hall.events().into_iter().filter(
+            |event| matches!(event, Event::Local { subscription, .. } if *subscription == watcher),
+        );
+        assert_eq!(heard.count(), expected, "{row}");
+        let late = hall
+            .broker
+            .decide_publish(now, decisions[0], PublishAnswer::Allow);
+        assert_eq!(late, Err(Stale), "{row}");
+        assert_eq!(hall.broker.undecided_len(), 0, "{row}");
+    }
+}
+
+/// A will that there is no room to ask about goes nowhere, and that is told.
+#[test]
+fn a_will_that_cannot_be_asked_about() {
+    for (decisions_max, expected) in [(2, 0), (1, 1)] {
+        let mut hall = Hall {
+            broker: Broker::new(Config {
+                ask: Ask {
+                    publish: true,
+                    ..Ask::default()
+                },
+                decisions_max,
+                ..Config::default()
+            }),
+            peer: Peer::new(V5_0),
+        };
+        let other = hall.joined("other");
+        hall.say(other, publish("t", "m", QoS::AtLeastOnce, 1));
+        let id = hall.open();
+        let mut mortal = connect(V5_0, "mortal");
+        mortal.will = Some(Will::new(name("will"), Binary::new(b"gone").unwrap()));
+        hall.ask(id, mortal);
+        hall.broker.handle_close(hall.peer.now, id);
+        let refused = Event::Refused {
+            client_id: "mortal".into(),
+            topic: "will".into(),
+        };
+        let told = hall.events().into_iter().filter(|it| *it == refused);
+        assert_eq!(told.count(), expected, "{decisions_max}");
+    }
+}
+
+/// A filter that stands behind other packets is answered before them, and what a client does not take ends
+/// it: nothing behind that is carried out.
+#[test]
+fn answers_out_of_turn_and_answers_that_are_too_large() {
+    let mut hall = Hall::new(
+        V5_0,
+        Ask {
+            publish: true,
+            subscribe: true,
+            ..Ask::default()
+        },
+    );
+    let id = hall.open();
+    let mut small = connect(V5_0, "c");
+    small.properties.packet_size_max = core::num::NonZeroU32::new(30);
+    assert_eq!(hall.ask(id, small), ["CONNACK 00"]);
+    let watcher = hall.broker.subscribe_local(filter("t")).unwrap();
+    hall.say(id, publish("first", "m", QoS::AtLeastOnce, 9));
+    let first = only(&hall.publishes());
+    hall.subscribe(id, &[want("a", QoS::AtMostOnce); 26]);
+    let filters = hall.subscribes();
+    hall.say(id, publish("t", "m", QoS::AtMostOnce, 0));
+    let last = only(&hall.publishes());
+    let now = hall.peer.now;
+    for decision in &filters {
+        let answered = hall
+            .broker
+            .decide_subscribe(now, *decision, SubscribeAnswer::Allow);
+        assert_eq!(answered, Ok(()));
+    }
+    hall.broker
+        .decide_publish(now, last, PublishAnswer::Allow)
+        .unwrap();
+    assert_eq!(hall.hear(id), [""; 0], "all waits for the first one");
+    hall.broker
+        .decide_publish(now, first, PublishAnswer::Allow)
+        .unwrap();
+    assert_eq!(hall.hear(id), ["PUBACK 9 10", "DISCONNECT 95", "close"]);
+    let cause = CloseCause::AnswerTooLarge;
+    let events = hall.events();
+    let ended = { events.iter() }
+        .any(|event| matches!(event, Event::Closed { cause: it, .. } if *it == cause));
+    assert!(ended, "{events:?}");
+    // The message at QoS 0 was decided on, and nobody sends it again.
+    let told = { events.iter() }.filter(
+        |event| matches!(event, Event::Local { subscription, .. } if *subscription == watcher),
+    );
+    assert_eq!(told.count(), 1);
+}

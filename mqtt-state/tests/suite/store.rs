@@ -9,6 +9,8 @@ use mqtt_state::broker::{self, Config, ConnectAnswer, Idle, RestoreError, StoreK
 use mqtt_state::client::{self, Event};
 use mqtt_state::{InputWaits, OutputWaits, Timestamp, server};
 
+use serde_json::{Value, json};
+
 use crate::recorded::Restore;
 use crate::wire::{V3_1_1, V5_0, text, want};
 use crate::world::{Who, World};
@@ -517,7 +519,21 @@ fn works(table: &[(Vec<u8>, String)]) -> usize {
 #[test]
 fn limits_hold_for_what_is_put_back() {
     let table = full();
-    let rows: [(&str, Config); 4] = [
+    let rows: [(&str, Config); 6] = [
+        (
+            "messages",
+            Config {
+                messages_len_max: 1,
+                ..config()
+            },
+        ),
+        (
+            "levels",
+            Config {
+                levels_max: 1,
+                ..config()
+            },
+        ),
         (
             "sessions",
             Config {
@@ -567,6 +583,316 @@ fn limits_hold_for_what_is_put_back() {
             .iter()
             .filter(|change| change.value().is_none());
         assert!(removed.count() >= limits, "{row}");
+    }
+}
+
+/// One key: its kind, and its numbers.
+fn key_of(kind: u8, number: u64, rest: &[u8]) -> StoreKey {
+    let bytes = [&[kind], &number.to_be_bytes()[..], rest].concat();
+    StoreKey::from_bytes(&bytes).unwrap()
+}
+
+/// Entries that do not go together, each put behind the same few that do.
+#[test]
+fn entries_that_do_not_go_together() {
+    let message = |topic: &str| {
+        let message = Message::new(topic, "payload").unwrap();
+        json!({"Message": {"message": message.with_qos(QoS::ExactlyOnce), "expires_at": null}})
+    };
+    let session = |is_connected: bool, at: Option<u64>| {
+        json!({"Session": {
+            "client_id": "reader",
+            "expiry_secs": 100,
+            "is_connected": is_connected,
+            "expires_at": at,
+            "owner": null,
+            "will": {"message": Message::new("will", "gone").unwrap(), "delay_secs": 50},
+            "will_at": at,
+        }})
+    };
+    let subscription = |is_shared: bool| {
+        json!({"Subscription": {
+            "is_shared": is_shared,
+            "qos": 2,
+            "no_local": false,
+            "retain_as_published": false,
+            "id": null,
+            "deny": [],
+        }})
+    };
+    let delivery = |state: Value, qos: u8| {
+        json!({"Delivery": {
+            "state": state,
+            "qos": qos,
+            "retain": false,
+            "is_turn": true,
+            "subscription_ids": [],
+        }})
+    };
+    let waiting = |message: u64| json!({"Waiting": {"message": message}});
+    let published = |message: u64, id: u16| json!({"Published": {"message": message, "id": id}});
+    let released = |id: u16| json!({"Released": {"id": id, "order": 7}});
+    let number = |number: u64| number.to_be_bytes();
+    let base = [
+        (key_of(1, 1, &[]), message("a")),
+        (key_of(1, 2, &[]), message("a")),
+        (key_of(2, 1, &[]), json!("Present")),
+        (key_of(3, 9, &[]), session(false, Some(5))),
+        (key_of(4, 9, b"$share/g/a"), subscription(true)),
+        (key_of(5, 9, &number(20)), delivery(waiting(1), 2)),
+        (key_of(5, 9, &number(21)), delivery(published(2, 3), 2)),
+        (key_of(5, 9, &number(22)), delivery(released(4), 2)),
+        (key_of(6, 9, &[0, 8]), json!("Present")),
+    ];
+    let rows = [
+        (
+            "a topic twice",
+            key_of(2, 2, &[]),
+            json!("Present"),
+            Err(RestoreError::Twice),
+        ),
+        (
+            "retained, and not there",
+            key_of(2, 3, &[]),
+            json!("Present"),
+            Err(RestoreError::Missing),
+        ),
+        (
+            "a client twice",
+            key_of(3, 10, &[]),
+            session(true, None),
+            Err(RestoreError::Twice),
+        ),
+        (
+            "a filter that is none",
+            key_of(4, 9, b"a/#/b"),
+            subscription(false),
+            Err(RestoreError::Filter),
+        ),
+        (
+            "no shared filter",
+            key_of(4, 9, b"b"),
+            subscription(true),
+            Err(RestoreError::Filter),
+        ),
+        (
+            "too deep",
+            key_of(4, 9, b"a/b/c/d"),
+            subscription(false),
+            Err(RestoreError::Limit),
+        ),
+        ("one more", key_of(4, 9, b"b"), subscription(false), Ok(())),
+        (
+            "too many",
+            key_of(4, 9, b"c"),
+            subscription(false),
+            Err(RestoreError::Limit),
+        ),
+        (
+            "of nobody",
+            key_of(4, 8, b"b"),
+            subscription(false),
+            Err(RestoreError::Missing),
+        ),
+        (
+            "QoS 0",
+            key_of(5, 9, &number(23)),
+            delivery(waiting(1), 0),
+            Err(RestoreError::State),
+        ),
+        (
+            "nothing to send",
+            key_of(5, 9, &number(23)),
+            delivery(waiting(7), 1),
+            Err(RestoreError::Missing),
+        ),
+        (
+            "for nobody",
+            key_of(5, 8, &number(23)),
+            delivery(waiting(1), 1),
+            Err(RestoreError::Missing),
+        ),
+        (
+            "an identifier twice",
+            key_of(5, 9, &number(23)),
+            delivery(published(1, 3), 1),
+            Err(RestoreError::Twice),
+        ),
+        (
+            "another one",
+            key_of(5, 9, &number(23)),
+            delivery(published(1, 5), 1),
+            Ok(()),
+        ),
+        (
+            "too many in flight",
+            key_of(5, 9, &number(24)),
+            delivery(published(1, 6), 1),
+            Err(RestoreError::Limit),
+        ),
+        (
+            "as many as may wait",
+            key_of(5, 9, &number(24)),
+            delivery(waiting(2), 1),
+            Ok(()),
+        ),
+        (
+            "too many wait",
+            key_of(5, 9, &number(25)),
+            delivery(waiting(2), 1),
+            Err(RestoreError::Limit),
+        ),
+        (
+            "received by nobody",
+            key_of(6, 8, &[0, 8]),
+            json!("Present"),
+            Err(RestoreError::Missing),
+        ),
+        (
+            "another value",
+            key_of(6, 9, &[0, 9]),
+            message("a"),
+            Err(RestoreError::OtherKind),
+        ),
+        (
+            "too many messages",
+            key_of(1, 5, &[]),
+            message("c"),
+            Err(RestoreError::Limit),
+        ),
+        (
+            "number 0",
+            key_of(1, 0, &[]),
+            message("c"),
+            Err(RestoreError::Limit),
+        ),
+        (
+            "the last number",
+            key_of(1, u64::MAX, &[]),
+            message("c"),
+            Err(RestoreError::Limit),
+        ),
+    ];
+    let small = || Config {
+        levels_max: 3,
+        messages_len_max: 2,
+        subscriptions_per_session_max: 2,
+        server: server::Config {
+            in_flight_max: 1,
+            waiting_len_max: 2,
+            ..server::Config::default()
+        },
+        ..config()
+    };
+    for (row, key, value, expected) in rows {
+        let mut table: Vec<_> = base.to_vec();
+        // What some of the rows come behind.
+        let before = match row {
+            "too many" => Some((key_of(4, 9, b"b"), subscription(false))),
+            "too many in flight" => Some((key_of(5, 9, &number(23)), delivery(published(1, 5), 1))),
+            "too many wait" => Some((key_of(5, 9, &number(24)), delivery(waiting(2), 1))),
+            _ => None,
+        };
+        table.extend(before);
+        table.push((key.clone(), value));
+        // The sign of 0 and of the last number comes before the order.
+        table.sort_by(|one, two| one.0.cmp(&two.0));
+        let mut restore = Restore::new(small(), Timestamp::ZERO, Idle::default());
+        for (at, value) in table {
+            let value = serde_json::from_value(value).unwrap();
+            let put = restore.put(at.clone(), value);
+            let expected = if at == key { expected } else { Ok(()) };
+            assert_eq!(put, expected, "{row}: {at:?}");
+        }
+        // What was left out is taken out of the store.
+        let mut broker = restore.finish();
+        let entries: Vec<_> = core::iter::from_fn(|| broker.poll_journal()).collect();
+        let changes = entries.iter().flat_map(|entry| entry.changes());
+        let gone = changes.filter(|change| change.value().is_none());
+        let gone: Vec<_> = gone.map(|change| change.key().clone()).collect();
+        let expected: Vec<_> = expected.err().map(|_| key).into_iter().collect();
+        assert_eq!(gone, expected, "{row}");
+    }
+}
+
+/// Of two with one identifier whose PUBCOMP is missing, the one that came first stays.
+#[test]
+fn released_twice_is_released_once() {
+    let released = |order: u64| {
+        json!({"Delivery": {
+            "state": {"Released": {"id": 4, "order": order}},
+            "qos": 2,
+            "retain": false,
+            "is_turn": false,
+            "subscription_ids": [],
+        }})
+    };
+    let session = json!({"Session": {
+        "client_id": "reader",
+        "expiry_secs": 100,
+        "is_connected": true,
+        "expires_at": null,
+        "owner": null,
+        "will": null,
+        "will_at": null,
+    }});
+    let mut restore = Restore::new(config(), Timestamp::ZERO, Idle::default());
+    for (key, value) in [
+        (key_of(3, 9, &[]), session),
+        (key_of(5, 9, &20_u64.to_be_bytes()), released(2)),
+        (key_of(5, 9, &21_u64.to_be_bytes()), released(1)),
+    ] {
+        let value = serde_json::from_value(value).unwrap();
+        assert_eq!(restore.put(key, value), Ok(()));
+    }
+    let mut broker = restore.finish();
+    assert_eq!(broker.session("reader").unwrap().in_flight_len, 1);
+    let entry = broker.poll_journal().unwrap();
+    let gone = entry.changes().iter().filter(|it| it.value().is_none());
+    let gone: Vec<_> = gone.map(|it| it.key().clone()).collect();
+    assert_eq!(gone, [key_of(5, 9, &20_u64.to_be_bytes())]);
+}
+
+/// When a session ends that a store has kept, and when its will is due.
+#[test]
+fn deadlines_out_of_a_store() {
+    for (row, is_connected, at, will_at, ends_at) in [
+        ("connected at the end", true, None, 50, 100),
+        (
+            "connected, with a deadline of before",
+            true,
+            Some(5),
+            50,
+            100,
+        ),
+        ("away", false, Some(5), 5, 5),
+        ("away, and nobody knows since when", false, None, 50, 100),
+    ] {
+        let at: Option<u64> = at.map(|secs: u64| secs * 1_000_000_000);
+        let will = Message::new("will", "gone").unwrap();
+        let session = json!({"Session": {
+            "client_id": "reader",
+            "expiry_secs": 100,
+            "is_connected": is_connected,
+            "expires_at": at,
+            "owner": null,
+            "will": {"message": will, "delay_secs": 50},
+            "will_at": at,
+        }});
+        let mut restore = Restore::new(config(), Timestamp::ZERO, Idle::default());
+        let session = serde_json::from_value(session).unwrap();
+        assert_eq!(restore.put(key_of(3, 9, &[]), session), Ok(()));
+        let mut broker = restore.finish();
+        let filter = mqtt_codec::TopicFilter::new("will").unwrap();
+        broker.subscribe_local(filter).unwrap();
+        for secs in 0..=100 {
+            broker.handle_timeout(Timestamp::from_secs(secs));
+            let will = core::iter::from_fn(|| broker.poll_event())
+                .any(|event| matches!(event, broker::Event::Local { .. }));
+            assert_eq!(will, secs == will_at, "{row}: will at {secs}");
+            let is_there = broker.session("reader").is_some();
+            assert_eq!(is_there, secs < ends_at, "{row}: session at {secs}");
+        }
     }
 }
 
