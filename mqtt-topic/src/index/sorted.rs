@@ -120,6 +120,19 @@ impl<T> Sorted<T> {
 }
 
 impl<T: Clone> Sorted<T> {
+    /// Puts an entry where `compare` says, unless it is there.
+    pub(crate) fn put(&mut self, entry: T, compare: impl FnMut(&T) -> Ordering) {
+        if let Err(place) = self.search(compare) {
+            self.insert(place, entry);
+        }
+    }
+
+    /// Takes the entry out that compares as equal.
+    pub(crate) fn take(&mut self, compare: impl FnMut(&T) -> Ordering) -> Option<T> {
+        let place = self.search(compare).ok()?;
+        self.remove(place)
+    }
+
     pub(crate) fn get_mut(&mut self, place: Place) -> Option<&mut T> {
         Shared::make_mut(self.pieces.get_mut(place.piece)?).get_mut(place.at)
     }

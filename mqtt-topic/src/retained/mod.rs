@@ -270,9 +270,7 @@ impl<M> RetainedIndex<M> {
                         return None;
                     };
                     let edge = (at, child);
-                    if let Err(place) = self.children.search(|held| held.cmp(&edge)) {
-                        self.children.insert(place, edge);
-                    }
+                    self.children.put(edge, |held| held.cmp(&edge));
                     child
                 }
             };
@@ -300,9 +298,7 @@ impl<M> RetainedIndex<M> {
             let Some(parent) = self.tree.remove_leaf(at, |_, _| {}) else {
                 return;
             };
-            if let Ok(place) = self.children.search(|held| held.cmp(&(parent, at))) {
-                self.children.remove(place);
-            }
+            self.children.take(|held| held.cmp(&(parent, at)));
             at = parent;
         }
     }

@@ -211,9 +211,7 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
         let id = self.next_group;
         self.next_group = id.next();
         let entry = GroupEntry { filter, node, id };
-        if let Err(place) = self.groups.search(|group| compare(group, entry.key())) {
-            self.groups.insert(place, entry);
-        }
+        self.groups.put(entry, |group| compare(group, entry.key()));
         self.tree.mark(filter, true);
         Some(node)
     }

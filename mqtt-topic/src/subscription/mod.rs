@@ -459,19 +459,15 @@ impl<K: Copy + Ord, V: Clone> SubscriptionIndex<K, V> {
 
     fn subscribe(&mut self, node: Id, key: K, value: V) -> Option<V> {
         let before = self.filters.subscribe(node, key, value);
-        if before.is_none()
-            && let Err(place) = self.held.search(|held| held.cmp(&(key, node)))
-        {
-            self.held.insert(place, (key, node));
+        if before.is_none() {
+            self.held.put((key, node), |held| held.cmp(&(key, node)));
         }
         before
     }
 
     fn unsubscribe(&mut self, node: Id, key: K) -> Option<V> {
         let removed = self.filters.unsubscribe(node, key)?;
-        if let Ok(place) = self.held.search(|held| held.cmp(&(key, node))) {
-            self.held.remove(place);
-        }
+        self.held.take(|held| held.cmp(&(key, node)));
         Some(removed)
     }
 }

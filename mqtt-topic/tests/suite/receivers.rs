@@ -189,3 +189,79 @@ fn what_is_too_much_to_be_remembered_is_found_all_the_same() {
     let left = index.overlaps(name, &mut scratch).subscribers().count();
     assert_eq!(left, 127);
 }
+
+/// At the end there is nothing more, however often it is asked; and each receiver says who it is.
+#[test]
+fn a_walk_has_an_end() {
+    let index = index(&[(0, 7, None), (1, 7, None), (0, 8, None), (2, 9, Some(1))]);
+    let topic = TopicName::new("a/b").unwrap();
+    let (mut scratch, mut position) = (MergeScratch::default(), Position::default());
+    let mut keys = Vec::new();
+    while index.receivers(topic, &mut scratch, &mut position, 1, &mut |receiver| {
+        keys.push(receiver.key());
+    }) {}
+    assert_eq!(keys, [Some(7), Some(8), None], "a group is nobody");
+    let before = position;
+    for _ in 0..2 {
+        let mut seen = 0;
+        let more = index.receivers(topic, &mut scratch, &mut position, 1, &mut |_| seen += 1);
+        assert_eq!((more, seen, position), (false, 0, before));
+    }
+}
+
+/// What is left of the matches is the same, one by one or all at once.
+#[test]
+fn matches_are_folded_from_where_they_are() {
+    let index = index(&[
+        (0, 1, None),
+        (0, 2, None),
+        (0, 3, None),
+        (1, 4, Some(1)),
+        (1, 5, None),
+        (3, 6, Some(2)),
+    ]);
+    let topic = TopicName::new("a/b").unwrap();
+    let mut scratch = mqtt_topic::Scratch::default();
+    let show = |found: mqtt_topic::Match<'_, u16, u32>| match found {
+        mqtt_topic::Match::Subscriber { key, .. } => format!("subscriber {key}"),
+        mqtt_topic::Match::Group(group) => format!("group of {}", group.len()),
+        other => panic!("{other:?}"),
+    };
+    let mut all = Vec::new();
+    let mut matches = index.matches(topic, &mut scratch);
+    while let Some(found) = matches.next() {
+        all.push(show(found));
+    }
+    assert_eq!(all.len(), 6);
+    for start in 0..=all.len() {
+        let mut matches = index.matches(topic, &mut scratch);
+        let mut seen: Vec<_> = matches.by_ref().take(start).map(show).collect();
+        matches.for_each(|found| seen.push(show(found)));
+        assert_eq!(seen, all, "{start}");
+    }
+}
+
+/// A group and its members may be held twice, and each goes on by itself.
+#[test]
+fn members_of_a_group_are_held_twice() {
+    fn twice<T: Clone>(one: &T) -> (T, T) {
+        (one.clone(), one.clone())
+    }
+    let subscriptions: Vec<_> = (0..600).map(|key| (0, key, Some(1))).collect();
+    let index = index(&subscriptions);
+    let (one, other) = twice(
+        &index
+            .group(SharedFilter::new("$share/1/a/b").unwrap())
+            .unwrap(),
+    );
+    assert_eq!(one.id(), other.id());
+    let mut members = one.members();
+    for start in 0..600 {
+        let (left, same) = twice(&members);
+        let left: Vec<_> = left.map(|(key, _)| key).collect();
+        assert_eq!(left, (start..600).collect::<Vec<u16>>());
+        assert_eq!(same.count(), left.len());
+        assert_eq!(members.next().map(|(key, _)| key), Some(start));
+    }
+    assert_eq!(other.len(), 600);
+}

@@ -52,3 +52,37 @@ fn what_is_no_subscription_is_refused() {
     let error = serde_json::from_str::<SubscriptionIndex<u32, u32>>(&deep).unwrap_err();
     assert!(error.to_string().contains("levels"), "{error}");
 }
+
+/// A format that takes no more says so once, whatever comes behind.
+#[test]
+fn what_cannot_be_written_is_an_error() {
+    /// Takes so many bytes.
+    struct Full(usize);
+
+    impl std::io::Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let taken = bytes.len().min(self.0);
+            self.0 -= taken;
+            match taken {
+                0 => Err(std::io::Error::other("no room")),
+                _ => Ok(taken),
+            }
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut index = SubscriptionIndex::<u32, u32>::default();
+    for key in 0..3 {
+        let filter = TopicFilter::new("a/+").unwrap();
+        index.insert(filter, key, 0).unwrap();
+    }
+    let len = serde_json::to_string(&index).unwrap().len();
+    for bytes in 0..len {
+        let error = serde_json::to_writer(Full(bytes), &index).unwrap_err();
+        assert!(error.to_string().contains("no room"), "{bytes}: {error}");
+    }
+    serde_json::to_writer(Full(len), &index).unwrap();
+}
