@@ -192,9 +192,6 @@ impl Broker {
 
     /// Tells the embedder of a message that its own subscriptions match.
     pub(super) fn tell_local(&mut self, name: TopicName<'_>, message: &Message) {
-        if self.local.is_empty() {
-            return;
-        }
         for subscriber in self
             .local
             .overlaps(name, &mut self.local_scratch)

@@ -580,6 +580,10 @@ pub(super) const fn reason_for(receivers: usize) -> PublishReason {
 
 /// Topics that belong to the broker itself.
 pub(super) fn is_reserved(name: TopicName<'_>) -> bool {
-    let bytes = name.as_bytes();
-    bytes == b"$SYS" || bytes.starts_with(b"$SYS/")
+    is_below_sys(name.as_bytes())
+}
+
+/// The same of the text of a topic or filter.
+pub(super) fn is_below_sys(text: &[u8]) -> bool {
+    text == b"$SYS" || text.starts_with(b"$SYS/")
 }

@@ -1052,3 +1052,51 @@ fn a_clean_start_of_a_client_leaves_nothing_of_the_session_before() {
         assert_eq!(new.count(), 1, "{version}: a new message");
     }
 }
+
+/// [5:MQTT-3.2.2-16] Also when a client has taken the name that would have been next.
+#[test]
+fn an_assigned_name_is_nobody_elses() {
+    let assigned = |world: &mut World| {
+        let who = world.client("");
+        world.connect(who, &connect(V3_1_1, ""));
+        world.settle();
+        let names = world
+            .broker_events()
+            .into_iter()
+            .filter_map(|event| match event {
+                broker::Event::Connected { client_id, .. } => Some(client_id.to_string()),
+                _ => None,
+            });
+        names.last().unwrap()
+    };
+    let mut world = World::new();
+    let names = [assigned(&mut world), assigned(&mut world)];
+    assert_ne!(names[0], names[1]);
+    // The same seed, and somebody has the first name already.
+    let mut world = World::new();
+    let taken = world.client("taken");
+    world.connect(taken, &connect(V5_0, &names[0]));
+    world.settle();
+    assert_eq!(assigned(&mut world), names[1]);
+    assert_eq!(world.broker.stats().connections, 2, "nobody was taken over");
+}
+
+/// A session that lasts until the end of time has no deadline.
+#[test]
+fn what_is_due_at_the_end_of_time_never_is() {
+    for (row, now, expected) in [
+        ("early", Timestamp::from_secs(1000), true),
+        ("late", Timestamp::MAX, false),
+    ] {
+        let mut world = World::new();
+        world.now = now;
+        let who = world.client("c");
+        let mut connect = connect(V5_0, "c");
+        connect.properties.session_expiry_secs = Some(10);
+        world.connect(who, &connect);
+        world.settle();
+        world.cut(who);
+        let due = world.broker.poll_timeout();
+        assert_eq!(due.is_some(), expected, "{row}: {due:?}");
+    }
+}

@@ -1059,3 +1059,86 @@ fn answers_out_of_turn_and_answers_that_are_too_large() {
     );
     assert_eq!(told.count(), 1);
 }
+
+/// A subscription that is asked about again keeps its identifier, shared or not, and gets the new limits.
+#[test]
+fn what_is_granted_again_keeps_its_identifier() {
+    for text in ["t", "$share/g/t"] {
+        let mut hall = Hall::new(
+            V5_0,
+            Ask {
+                subscribe: true,
+                ..Ask::default()
+            },
+        );
+        let id = hall.joined("c");
+        let filters = [want(text, QoS::ExactlyOnce)];
+        let packet = mqtt_codec::Subscribe {
+            id: id_of(1),
+            filters: mqtt_codec::SubscribeFilters::new(&filters).unwrap(),
+            properties: mqtt_codec::SubscribeProperties {
+                subscription_id: mqtt_codec::SubscriptionId::new(7),
+                ..Default::default()
+            },
+        };
+        hall.say(id, packet);
+        let now = hall.peer.now;
+        let decision = only(&hall.subscribes());
+        hall.broker
+            .decide_subscribe(now, decision, SubscribeAnswer::Allow)
+            .unwrap();
+        assert_eq!(hall.hear(id), ["SUBACK 1 02"], "{text}");
+        assert_eq!(hall.broker.reauthorize(now, "c"), 1);
+        assert_eq!(hall.broker.reauthorize(now, "nobody"), 0);
+        let grant = Grant {
+            qos_max: QoS::AtMostOnce,
+            ..Grant::default()
+        };
+        let decision = only(&hall.subscribes());
+        hall.broker
+            .decide_subscribe(now, decision, SubscribeAnswer::Grant(grant))
+            .unwrap();
+        let message = Message::new("t", "m").unwrap().with_qos(QoS::ExactlyOnce);
+        hall.broker.publish(now, message);
+        let (bytes, _) = hall.peer.hear_bytes(&mut (&mut hall.broker, id));
+        let Ok(mqtt_codec::Parsed::Complete((Packet::Publish(publish), _))) =
+            mqtt_codec::decode(&bytes, V5_0, 1000)
+        else {
+            panic!("{text}: {bytes:02X?}");
+        };
+        assert_eq!(publish.delivery.qos(), QoS::AtMostOnce, "{text}");
+        let ids: Vec<_> = publish.properties.subscription_ids.iter().collect();
+        assert_eq!(ids, [mqtt_codec::SubscriptionId::new(7).unwrap()], "{text}");
+    }
+}
+
+/// Acknowledgements are taken while a packet before them waits for its answer, in their place.
+#[test]
+fn acknowledgements_behind_a_question() {
+    let mut hall = Hall::new(
+        V5_0,
+        Ask {
+            publish: true,
+            ..Ask::default()
+        },
+    );
+    let id = hall.joined("c");
+    hall.subscribe(id, &[want("t", QoS::AtLeastOnce)]);
+    let now = hall.peer.now;
+    hall.broker.publish(
+        now,
+        Message::new("t", "down")
+            .unwrap()
+            .with_qos(QoS::AtLeastOnce),
+    );
+    assert_eq!(hall.hear(id), ["SUBACK 1 01", "PUBLISH t=down q1 id1"]);
+    hall.say(id, publish("u", "up", QoS::AtLeastOnce, 5));
+    let decision = only(&hall.publishes());
+    hall.say(id, crate::wire::puback(1));
+    hall.broker
+        .decide_publish(now, decision, PublishAnswer::Allow)
+        .unwrap();
+    assert_eq!(hall.hear(id), ["PUBACK 5 10"]);
+    let session = hall.broker.session("c").unwrap();
+    assert_eq!((session.in_flight_len, session.waiting_len), (0, 0));
+}

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 
 use crate::recorded::Broker;
 use crate::wire::{Peer, V3_1_1, V5_0, connect, id, name, publish, text, want, with_subscribe};
+use crate::world::World;
 
 /// A broker with few steps for each call, and peers that speak packet by packet.
 struct Hall {
@@ -520,5 +521,48 @@ proptest! {
         let version_of = |who: usize| if who.is_multiple_of(3) { V3_1_1 } else { V5_0 };
         let (sliced, whole) = (run(&acts, work_per_call, version_of), run(&acts, 100_000, version_of));
         prop_assert_eq!(sliced, whole);
+    }
+}
+
+/// A message that is given out in pieces is told once, when all have it, with how many that are.
+#[test]
+fn a_message_in_pieces_is_told_once() {
+    for (row, message_events, work_per_call) in [
+        ("in pieces", true, 2),
+        ("at once", true, 1000),
+        ("not told", false, 2),
+    ] {
+        let mut world = World::with(Config {
+            message_events,
+            work_per_call,
+            ..Config::default()
+        });
+        for name in ["a", "b", "c", "d", "e"] {
+            world.subscribed(name, V5_0, "t", QoS::AtLeastOnce);
+        }
+        let publisher = world.joined("publisher", V5_0);
+        for payload in ["one", "second"] {
+            world.publish(publisher, "t", payload, QoS::AtLeastOnce);
+        }
+        world.broker_events();
+        world.pass(Duration::from_millis(1));
+        let told = world
+            .broker_events()
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::Published {
+                    client_id,
+                    payload_len,
+                    receivers,
+                    ..
+                } => Some((client_id.unwrap().to_string(), payload_len, receivers)),
+                _ => None,
+            });
+        let expected = [
+            ("publisher".to_owned(), 3, 5),
+            ("publisher".to_owned(), 6, 5),
+        ];
+        let expected = &expected[..if message_events { 2 } else { 0 }];
+        assert_eq!(told.collect::<Vec<_>>(), expected, "{row}");
     }
 }

@@ -376,3 +376,53 @@ fn a_retained_message_at_qos_0_replaces_the_one_before() {
     world.subscribe(late, &[want("t", QoS::ExactlyOnce)]);
     assert_eq!(world.got(late), ["t=new q0 retain"]);
 }
+
+/// [5:MQTT-3.3.2-5] One that has expired is not replayed, whether or not the broker was told of the time.
+#[test]
+fn what_has_expired_is_not_replayed() {
+    for (row, secs, expected) in [("in time", 4, 1), ("just over", 5, 0)] {
+        let mut world = World::new();
+        let properties = PublishProperties {
+            message_expiry_secs: Some(5),
+            ..Default::default()
+        };
+        let message = Message::new("t", "m").unwrap().with_retain(true);
+        let message = message.with_properties(&properties).unwrap();
+        world.broker.publish(world.now, message);
+        let who = world.joined("late", V5_0);
+        // The call that brings the SUBSCRIBE is the first one at this time.
+        world.now = world.now + core::time::Duration::from_secs(secs);
+        world.subscribe(who, &[want("t", QoS::AtMostOnce)]);
+        assert_eq!(world.got(who).len(), expected, "{row}");
+    }
+}
+
+/// A full broker still takes a message that removes a retained one, and refuses others with an event.
+#[test]
+fn a_full_broker_takes_what_makes_room() {
+    for (row, topic, payload, expected) in [
+        ("it makes room", "kept", "", (false, false)),
+        ("it needs room", "kept", "more", (true, true)),
+        ("there is nothing to remove", "other", "", (true, true)),
+    ] {
+        let mut world = World::with(broker::Config {
+            messages_len_max: 1,
+            ..broker::Config::default()
+        });
+        let retained = |topic: &str, payload: &str| {
+            Message::new(topic, payload.to_owned())
+                .unwrap()
+                .with_retain(true)
+        };
+        world.broker.publish(world.now, retained("kept", "m"));
+        world.broker.publish(world.now, retained(topic, payload));
+        let kept = mqtt_codec::TopicName::new("kept").unwrap();
+        let is_kept = world.broker.retained(kept).is_some();
+        let refused = broker::Event::Refused {
+            client_id: "".into(),
+            topic: topic.into(),
+        };
+        let is_told = world.broker_events().contains(&refused);
+        assert_eq!((is_kept, is_told), expected, "{row}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Who gets what: filters, options, identifiers, overlaps and shared subscriptions.
 
 use mqtt_codec::{
-    Ack, Packet, PublishReason, QoS, ReasonCode, SubscribeFilter, SubscriptionId,
+    Ack, Message, Packet, PublishReason, QoS, ReasonCode, SubscribeFilter, SubscriptionId,
     UnsubscribeReason, UserProperties,
 };
 use mqtt_state::broker;
@@ -68,7 +68,7 @@ fn filters_of_the_tutorials() {
         let now = world.now;
         world
             .broker
-            .publish(now, mqtt_codec::Message::new("$SYS/uptime", "1").unwrap());
+            .publish(now, Message::new("$SYS/uptime", "1").unwrap());
         world.settle();
         for (who, expected) in rows {
             assert_eq!(topics(&mut world, who), expected, "{version}");
@@ -230,9 +230,7 @@ fn an_unsubscribe_does_not_stop_what_is_in_flight() {
     let mut world = World::new();
     let subscriber = world.subscribed("subscriber", V5_0, "t", QoS::ExactlyOnce);
     let now = world.now;
-    let message = mqtt_codec::Message::new("t", "x")
-        .unwrap()
-        .with_qos(QoS::ExactlyOnce);
+    let message = Message::new("t", "x").unwrap().with_qos(QoS::ExactlyOnce);
     world.broker.publish(now, message);
     world.settle_for(1);
     world.of(subscriber).unsubscribe(&[filter("t")]).unwrap();
@@ -502,7 +500,7 @@ fn in_3_1_1_a_shared_filter_may_be_an_ordinary_one() {
     let now = world.now;
     world
         .broker
-        .publish(now, mqtt_codec::Message::new("$share/g/t", "x").unwrap());
+        .publish(now, Message::new("$share/g/t", "x").unwrap());
     world.settle();
     assert_eq!(world.got(who), ["$share/g/t=x q0"]);
 }
@@ -738,7 +736,7 @@ fn what_one_member_refuses_goes_to_no_other() {
             });
             connection
         });
-        let message = mqtt_codec::Message::new("t", "x").unwrap().with_qos(qos);
+        let message = Message::new("t", "x").unwrap().with_qos(qos);
         broker.publish(peer.now, message);
         let [first, second] = members.map(|it| peer.hear(&mut (&mut broker, it)).len());
         assert_eq!(first + second, 1);
@@ -767,7 +765,7 @@ fn a_member_that_comes_back_gets_what_it_was_chosen_for() {
     world.resume(chosen, V5_0);
     world.subscribe(chosen, &[want("$share/g/t", QoS::ExactlyOnce)]);
     world.events(chosen);
-    let message = mqtt_codec::Message::new("t", "x").unwrap();
+    let message = Message::new("t", "x").unwrap();
     let now = world.now;
     world
         .broker
@@ -785,4 +783,33 @@ fn a_member_that_comes_back_gets_what_it_was_chosen_for() {
     assert_eq!(world.got(chosen), ["t=x q2"]);
     assert_eq!(world.got(other), [""; 0]);
     assert_eq!(world.broker.stats().messages, 0, "completed");
+}
+
+/// A filter that looks like a shared one is an ordinary one for a 3.1.1 client, where the configuration says
+/// so; it can be taken away all the same.
+#[test]
+fn an_ordinary_filter_that_looks_like_a_shared_one_is_taken_away() {
+    for (row, shared, version) in [
+        ("3.1.1", false, V3_1_1),
+        ("3.1.1 as in other brokers", true, V3_1_1),
+        ("5.0", false, V5_0),
+    ] {
+        let mut world = World::with(broker::Config {
+            shared_subscriptions_in_3_1_1: shared,
+            ..broker::Config::default()
+        });
+        let who = world.subscribed("c", version, "$share/g/t", QoS::AtMostOnce);
+        let ordinary = usize::from(!shared && version == V3_1_1);
+        let filter = filter("$share/g/t");
+        for (topic, expected) in [("$share/g/t", ordinary), ("t", 1 - ordinary)] {
+            let message = Message::new(topic, "m").unwrap();
+            world.broker.publish(world.now, message);
+            world.settle();
+            assert_eq!(world.got(who).len(), expected, "{row}: {topic}");
+        }
+        assert!(world.broker.revoke("c", filter), "{row}");
+        assert!(!world.broker.revoke("c", filter), "{row}: once");
+        assert!(!world.broker.revoke("nobody", filter), "{row}");
+        assert_eq!(world.broker.stats().subscriptions, 0, "{row}");
+    }
 }

@@ -539,7 +539,7 @@ impl Broker {
 
 /// Topics and filters that are each broker's own business.
 fn is_ours(text: &[u8]) -> bool {
-    text == b"$SYS" || text.starts_with(b"$SYS/")
+    super::routing::is_below_sys(text)
 }
 
 /// When a message expires that has so many nanoseconds left. A sender that forgets to say so does not

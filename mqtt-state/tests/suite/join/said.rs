@@ -836,3 +836,51 @@ fn sessions_that_others_have() {
         assert_eq!(heard, goodbye, "{row}");
     }
 }
+
+/// A message that is for shared subscriptions alone does not go to ordinary ones, unless it is retained:
+/// whoever came to be interested while it was on its way gets it too.
+#[test]
+fn messages_for_some_subscriptions_alone() {
+    for (row, is_plain, retain, expected) in [
+        ("for all", true, false, (2, 1)),
+        ("for a group alone", false, false, (1, 0)),
+        ("for a group, and retained", false, true, (2, 1)),
+    ] {
+        let mut stage = Stage::new(&[1], &broker::Config::default());
+        let who = stage.subscriber("s", "$share/g/t");
+        stage.world.subscribe(who, &[want("t", QOS1)]);
+        let filter = mqtt_codec::TopicFilter::new("t").unwrap();
+        stage.world.broker.subscribe_local(filter).unwrap();
+        stage.events();
+        let message = message("t", "m", QOS1).with_retain(retain);
+        let mut forward = forward(&message, None, &[shared("$share/g/t")]);
+        forward["is_plain"] = json!(is_plain);
+        if retain {
+            forward["stamp"] = stamp(9, 1);
+        }
+        stage.note(1, &json!({"Forward": forward}));
+        stage.world.settle();
+        let local = stage.events().into_iter();
+        let local = local.filter(|it| matches!(it, Event::Local { .. }));
+        assert_eq!(
+            (stage.world.got(who).len(), local.count()),
+            expected,
+            "{row}"
+        );
+    }
+}
+
+/// Of two shared subscriptions for one topic, a turn that comes back goes to its own.
+#[test]
+fn a_turn_goes_to_its_own_group() {
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let one = stage.subscriber("one", "$share/g/t");
+    let other = stage.subscriber("other", "$share/h/t");
+    for (group, expected) in [("$share/g/t", (1, 0)), ("$share/h/t", (0, 1))] {
+        let forward = forward(&message("t", "m", QOS1), None, &[shared(group)]);
+        stage.note(1, &json!({"Returned": forward}));
+        stage.world.settle();
+        let got = (stage.world.got(one).len(), stage.world.got(other).len());
+        assert_eq!(got, expected, "{group}");
+    }
+}
