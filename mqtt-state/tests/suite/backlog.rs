@@ -294,3 +294,30 @@ fn a_slow_client_delays_nobody() {
     assert!(ready.contains(&slow), "it may still read");
     assert_eq!(hall.hear(slow).len(), 3);
 }
+
+/// The same of a limit in bytes.
+#[test]
+fn a_queue_full_of_bytes_is_told_again_after_half_of_it_was_gone() {
+    for (row, sent, expected) in [
+        ("more than half is there", 1, &["dropped"][..]),
+        ("half of it was gone", 2, &["full", "dropped"]),
+    ] {
+        // Three bytes each, with the topic.
+        let mut hall = Hall::new(V5_0, limits(1000, 12));
+        let slow = hall.slow;
+        subscribe(&mut hall, slow);
+        for _ in 0..5 {
+            hall.publish("12", QoS::AtMostOnce);
+        }
+        assert_eq!(hall.told(), ["full", "dropped"], "{row}");
+        let now = hall.peer.now;
+        for _ in 0..sent {
+            let mut out = Vec::new();
+            let _more = hall.broker.poll_transmit(now, slow, 1, &mut out);
+        }
+        for _ in 0..=sent {
+            hall.publish("12", QoS::AtMostOnce);
+        }
+        assert_eq!(hall.told(), expected, "{row}");
+    }
+}

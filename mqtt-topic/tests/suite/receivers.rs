@@ -227,11 +227,9 @@ fn matches_are_folded_from_where_they_are() {
         mqtt_topic::Match::Group(group) => format!("group of {}", group.len()),
         other => panic!("{other:?}"),
     };
-    let mut all = Vec::new();
     let mut matches = index.matches(topic, &mut scratch);
-    while let Some(found) = matches.next() {
-        all.push(show(found));
-    }
+    let one_by_one = core::iter::from_fn(|| matches.next());
+    let all: Vec<_> = one_by_one.map(show).collect();
     assert_eq!(all.len(), 6);
     for start in 0..=all.len() {
         let mut matches = index.matches(topic, &mut scratch);

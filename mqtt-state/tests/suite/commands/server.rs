@@ -10,7 +10,7 @@ use mqtt_codec::{
 use mqtt_state::server::{
     Acceptance, CommandError, Config, Event, RequestToken, RestoreError, Session,
 };
-use mqtt_state::{CloseCause, Timestamp};
+use mqtt_state::{CloseCause, ProtocolError, Timestamp};
 
 use crate::recorded::Connection;
 use crate::wire::{Peer, V3_1_1, V5_0, connect, id, pubrec, text, want, with_subscribe};
@@ -343,4 +343,38 @@ fn a_session_of_a_client_is_none_of_a_connections() {
     let spoiled = serde_json::from_value(stored).unwrap();
     assert_eq!(restore(spoiled), Err(RestoreError::Subscriptions));
     assert_eq!(now, Timestamp::from_secs(1));
+}
+
+/// [5:MQTT-3.1.0-2] A second CONNECT is one also while the first one's authentication goes on.
+#[test]
+fn packets_while_an_authentication_goes_on() {
+    let peer = Peer::new(V5_0);
+    let second = ProtocolError::SecondConnect;
+    let unexpected = ProtocolError::UnexpectedPacket(mqtt_codec::PacketType::PingReq);
+    for (packet, expected) in [
+        (
+            Packet::from(connect(V5_0, "c")),
+            CloseCause::ProtocolError(second),
+        ),
+        (Packet::PingReq, CloseCause::ProtocolError(unexpected)),
+        (
+            Disconnect::new(DisconnectReason::NormalDisconnection).into(),
+            CloseCause::DisconnectedByPeer(DisconnectReason::NormalDisconnection),
+        ),
+    ] {
+        let config = Config {
+            enhanced_authentication: true,
+            ..Config::default()
+        };
+        let mut connection = Connection::new(peer.now, config);
+        let mut first = connect(V5_0, "c");
+        first.properties.authentication = Some(Authentication {
+            method: text("M"),
+            data: None,
+        });
+        peer.say(&mut connection, first);
+        connection.ask(peer.now, None).unwrap();
+        peer.say(&mut connection, packet);
+        assert_eq!(cause(&mut connection), Some(expected));
+    }
 }

@@ -698,3 +698,62 @@ fn a_clean_start_asks_others_to_end_it() {
     let said = stage.hear_claims(1);
     assert_eq!(said, [json!({"Claim": {"clean_start": true}})]);
 }
+
+/// A broker that has begun anew does not wait for a session any more: it stays where it is.
+#[test]
+fn a_session_does_not_go_to_a_broker_that_has_forgotten_it() {
+    for (row, restarts, expected) in [
+        ("it goes on", false, [""; 0].as_slice()),
+        ("it begins anew", true, &["CONNACK 00 present"]),
+    ] {
+        let mut stage = Stage::new(&[], &broker::Config::default());
+        let first = stage.connect(&resuming(100));
+        stage.heard_by(first);
+        let mut stage = stage.with(1);
+        stage.hear(1);
+        stage.claim(1, &stamp(50, 1), &json!({"Claim": {"clean_start": false}}));
+        assert_eq!(stage.hear_claims(1).len(), 1, "{row}: offered");
+        if restarts {
+            stage.restart(1);
+        }
+        // Whoever connects while it leaves has to wait for the other broker.
+        let again = stage.connect(&resuming(100));
+        assert_eq!(stage.heard_by(again), expected, "{row}");
+    }
+}
+
+/// Of two claims the later one counts: an older one is void, a later one waits for what this one brings.
+#[test]
+fn claims_of_two_brokers() {
+    for (row, count, at_once, refused) in [
+        ("an older one", 0, vec![json!("Superseded")], false),
+        ("a later one", 1000, vec![], true),
+    ] {
+        let mut stage = Stage::new(&[1, 2], &broker::Config::default());
+        let (connection, ours) = stage.claimed(1);
+        stage.hear(2);
+        let other = stamp(count, 2);
+        stage.claim(2, &other, &json!({"Claim": {"clean_start": false}}));
+        assert_eq!(stage.hear_claims(2), at_once, "{row}");
+        let heard = stage.heard_by(connection);
+        let refusal: &[&str] = if refused {
+            &["CONNACK 89", "close"]
+        } else {
+            &[]
+        };
+        assert_eq!(heard, refusal, "{row}");
+        for from in [1, 2] {
+            stage.claim(from, &ours, &json!("Unclaimed"));
+        }
+        let rest = stage.hear_claims(2);
+        let expected = if refused {
+            vec![json!("Unclaimed")]
+        } else {
+            vec![]
+        };
+        assert_eq!(rest, expected, "{row}: when all is known");
+        let heard = stage.heard_by(connection);
+        let accepted = heard.contains(&"CONNACK 00".to_owned());
+        assert_eq!(accepted, !refused, "{row}: {heard:?}");
+    }
+}

@@ -589,7 +589,7 @@ fn what_is_said_of_retained_messages() {
 #[test]
 fn cleared_topics_that_are_remembered() {
     let join = JoinConfig {
-        cleared_max: 2,
+        cleared_max: 3,
         ..JoinConfig::default()
     };
     let config = broker::Config {
@@ -598,25 +598,29 @@ fn cleared_topics_that_are_remembered() {
     };
     let mut stage = Stage::new(&[1], &config);
     let now = stage.world.now;
-    for topic in ["a", "b", "c", "d"] {
+    for topic in ["e", "a", "b", "c", "d"] {
         stage
             .world
             .broker
             .publish(now, message_retained(topic, "old"));
         stage.world.broker.publish(now, message_retained(topic, ""));
-        if topic == "a" {
-            // It has a message again, which is not forgotten with the others.
-            stage
-                .world
-                .broker
-                .publish(now, message_retained(topic, "newer"));
+        // It has a message again, or has lost it again, which is not forgotten with the others.
+        let again: &[&str] = match topic {
+            "a" => &["newer"],
+            "b" => &["newer", ""],
+            _ => &[],
+        };
+        for payload in again {
+            let message = message_retained(topic, payload);
+            stage.world.broker.publish(now, message);
         }
     }
     for (topic, expected) in [
         ("a", Some("newer")),
-        ("b", Some("from before")),
+        ("b", None),
         ("c", None),
         ("d", None),
+        ("e", Some("from before")),
     ] {
         let before = message_retained(topic, "from before");
         stage.say(1, &retained(topic, &stamp(1, 0), Some(&before), None));
@@ -883,4 +887,29 @@ fn a_turn_goes_to_its_own_group() {
         let got = (stage.world.got(one).len(), stage.world.got(other).len());
         assert_eq!(got, expected, "{group}");
     }
+}
+
+/// What has arrived within one run is said when the link comes back, so that nothing comes twice.
+#[test]
+fn a_new_link_says_what_has_arrived() {
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let who = stage.subscriber("s", "t");
+    let before = stage.open(1)["received"].as_u64().unwrap();
+    let note = json!({"Forward": forward(&message("t", "m", QOS1), None, &[])});
+    stage.note(1, &note);
+    stage.world.settle();
+    assert_eq!(stage.world.got(who), ["t=m q1"]);
+    assert_eq!(stage.open(1)["received"], before + 1);
+    // Said again it is not new; what comes behind it is.
+    stage.say(1, &json!({"Note": {"sequence": before + 1, "note": note}}));
+    stage.world.settle();
+    assert_eq!(stage.world.got(who), [""; 0]);
+    stage.say(1, &json!({"Note": {"sequence": before + 2, "note": note}}));
+    stage.world.settle();
+    assert_eq!(stage.world.got(who), ["t=m q1"]);
+    // Another run counts from the beginning.
+    stage.restart(1);
+    stage.say(1, &json!({"Note": {"sequence": 1, "note": note}}));
+    stage.world.settle();
+    assert_eq!(stage.world.got(who), ["t=m q1"]);
 }

@@ -19,6 +19,7 @@ pub(crate) struct Stage {
 
 #[derive(Debug, Default)]
 struct Voice {
+    incarnation: u64,
     link: u64,
     /// The link of our broker.
     theirs: Value,
@@ -73,6 +74,18 @@ impl Stage {
         self.say(id, &json!({"Welcome": {"count": 0}}));
     }
 
+    /// It has begun anew, and remembers nothing.
+    pub(crate) fn restart(&mut self, id: u32) {
+        let voice = self.voices.get_mut(&id).unwrap();
+        *voice = Voice {
+            incarnation: voice.incarnation + 1,
+            link: 1,
+            theirs: voice.theirs.clone(),
+            ..Voice::default()
+        };
+        self.say(id, &json!({"Welcome": {"count": 0}}));
+    }
+
     /// From now on what has come from our broker is not said to have.
     pub(crate) fn deafen(&mut self, id: u32) {
         self.voices.get_mut(&id).unwrap().is_deaf = true;
@@ -81,7 +94,7 @@ impl Stage {
     pub(crate) fn message(&self, id: u32, number: u64, body: &Value) -> Value {
         let voice = &self.voices[&id];
         json!({
-            "from": {"incarnation": 0, "link": voice.link},
+            "from": {"incarnation": voice.incarnation, "link": voice.link},
             "to": voice.theirs,
             "number": number,
             "received": if voice.is_deaf { 0 } else { voice.received },

@@ -216,9 +216,78 @@ fn another_payload_or_password_is_another_answer() {
         assert!(connection.poll_event().is_some());
         String::from_utf8(connection.take_log()).unwrap()
     };
+    let authenticate = |data: &'static [u8]| {
+        let config = server::Config {
+            enhanced_authentication: true,
+            ..server::Config::default()
+        };
+        let mut connection = Recorder::<Connection>::new(NOW, config);
+        let mut named = connect(V5_0, "c");
+        named.properties.authentication = Some(mqtt_codec::Authentication {
+            method: mqtt_codec::Str::new("M").unwrap(),
+            data: Some(mqtt_codec::Binary::new(data).unwrap()),
+        });
+        let _taken = connection.handle_input(NOW, &hello(named));
+        assert!(connection.poll_event().is_some());
+        String::from_utf8(connection.take_log()).unwrap()
+    };
+    let retained = |payload: &str| {
+        let message = Message::new("t", payload.to_owned()).unwrap();
+        message.with_qos(QoS::AtLeastOnce).with_retain(true)
+    };
+    let store = |payload: &str| {
+        let mut broker = Recorder::<Broker>::new(broker::Config {
+            journal: true,
+            ..broker::Config::default()
+        });
+        broker.publish(NOW, retained(payload));
+        assert!(broker.poll_journal().is_some());
+        String::from_utf8(broker.take_log()).unwrap()
+    };
+    let keep = |payload: &str| {
+        let mut client = Recorder::<Client>::new(client::Config {
+            journal: true,
+            ..client::Config::default()
+        });
+        client.publish(NOW, retained(payload)).unwrap();
+        while client.poll_journal().is_some_and(|it| it.position() < 2) {}
+        String::from_utf8(client.take_log()).unwrap()
+    };
+    let join = |payload: &str| {
+        let join = |id| broker::JoinConfig {
+            id: broker::BrokerId::new(id),
+            ..broker::JoinConfig::default()
+        };
+        let config = |id| broker::Config {
+            join: Some(join(id)),
+            ..broker::Config::default()
+        };
+        let ids = [1, 2].map(broker::BrokerId::new);
+        let mut one = Recorder::<Broker>::new(config(1));
+        let mut other = Broker::new(config(2));
+        one.join(NOW, ids[1]).unwrap();
+        other.join(NOW, ids[0]).unwrap();
+        one.publish(NOW, retained(payload));
+        for _ in 0..10 {
+            while let Some((_, said)) = one.poll_joined(NOW) {
+                other.handle_joined(NOW, ids[0], said);
+            }
+            while let Some((_, said)) = other.poll_joined(NOW) {
+                one.handle_joined(NOW, ids[1], said);
+            }
+        }
+        let log = String::from_utf8(one.take_log()).unwrap();
+        let is_said = |line: &&str| line.starts_with("< ") && line.contains("body: Retained");
+        let said = log.lines().rfind(is_said);
+        said.unwrap().to_owned()
+    };
     for (row, one, other) in [
         ("payload", deliver("#1"), deliver("#2")),
         ("password", arrive(b"#1"), arrive(b"#2")),
+        ("authentication", authenticate(b"#1"), authenticate(b"#2")),
+        ("a broker's store", store("#1"), store("#2")),
+        ("a client's store", keep("#1"), keep("#2")),
+        ("another broker", join("#1"), join("#2")),
     ] {
         let (one, other) = (one.lines().last(), other.lines().last());
         let (one, other) = (one.unwrap(), other.unwrap());
@@ -246,8 +315,48 @@ fn a_call_that_never_came_back_is_the_last_one() {
     );
 }
 
+/// A deadline stands in the answer that brought it, once.
+#[test]
+fn a_log_says_when_something_is_due() {
+    let mut client = Recorder::<Client>::new(client::Config::default());
+    let mut connection = Recorder::<Connection>::new(NOW, server::Config::default());
+    client.connect(NOW, &connect(V5_0, "c")).unwrap();
+    connection.poll_event();
+    for _ in 0..2 {
+        client.poll_event();
+        connection.poll_event();
+    }
+    client.handle_close(NOW);
+    connection.handle_close(NOW);
+    for (row, log, due) in [
+        ("client", client.take_log(), "; due 1020000000000 Connect"),
+        (
+            "connection",
+            connection.take_log(),
+            "; due 1010000000000 Connect",
+        ),
+    ] {
+        let log = String::from_utf8(log).unwrap();
+        let answers: Vec<_> = log.lines().filter(|it| it.starts_with("< ")).collect();
+        assert!(answers[0].ends_with(due), "{row}: {log}");
+        let again = answers[1..3].iter().filter(|it| it.contains("due"));
+        assert_eq!(again.count(), 0, "{row}: {log}");
+        assert!(answers[3].contains("due"), "{row}: {log}");
+        assert_eq!(
+            record::replay(log.as_bytes()).unwrap().difference,
+            None,
+            "{row}"
+        );
+    }
+}
+
 #[test]
 fn a_log_that_nobody_takes_ends_and_the_machine_goes_on() {
+    let mut broker = Recorder::<Broker>::new(broker::Config::default());
+    let len = broker.log_len();
+    assert!(!broker.has_ended());
+    let log = broker.take_log();
+    assert_eq!((log.len(), broker.log_len()), (len, 0));
     let mut broker = Recorder::<Broker>::new(broker::Config::default());
     broker.set_log_bytes_max(broker.log_len() + 1000);
     let mut ids: Vec<ConnectionId> = Vec::new();
