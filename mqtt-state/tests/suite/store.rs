@@ -1137,3 +1137,23 @@ fn allow(world: &mut World, is_asked: bool) {
     }
     world.settle();
 }
+
+/// A broker that no store follows any more has nothing to say of what it left out.
+#[test]
+fn a_store_that_is_not_followed_any_more() {
+    for journal in [true, false] {
+        let config = Config {
+            journal,
+            ..Config::default()
+        };
+        let mut restore = Restore::new(config, Timestamp::ZERO, Idle::default());
+        let value = serde_json::from_value(json!("Present")).unwrap();
+        let put = restore.put(key_of(2, 3, &[]), value);
+        assert_eq!(put, Err(RestoreError::Missing));
+        let mut broker = restore.finish();
+        assert_eq!(broker.poll_journal().is_some(), journal);
+        let kept = Message::new("t", "m").unwrap().with_retain(true);
+        broker.publish(Timestamp::ZERO, kept);
+        assert_eq!(broker.poll_journal().is_some(), journal);
+    }
+}

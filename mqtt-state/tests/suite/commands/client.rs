@@ -43,6 +43,9 @@ fn keeping(version: ProtocolVersion, name: &str) -> Connect<'_> {
 fn connected(config: Config, answer: ConnAck<'_>) -> (Client, Peer) {
     let (mut client, peer) = (Client::new(config), Peer::new(V5_0));
     client.connect(peer.now, &keeping(V5_0, "c")).unwrap();
+    // With a journal CONNECT waits until it is stored.
+    while client.poll_journal().is_some() {}
+    client.handle_stored(u64::MAX);
     peer.hear(&mut client);
     peer.say(&mut client, answer);
     events(&mut client);
@@ -697,4 +700,27 @@ fn acknowledgements_in_one_piece_with_others() {
         client.poll_transmit(peer.now, 100, &mut buf),
         Transmit::Idle
     );
+}
+
+/// Without a journal there is nothing to be stored, whatever is said of it.
+#[test]
+fn what_is_stored_of_no_journal_means_nothing() {
+    for journal in [false, true] {
+        let config = Config {
+            journal,
+            ..Config::default()
+        };
+        let (mut client, peer) = connected(config, connack(false));
+        // What was not handed out yet is not stored, whatever is said.
+        client.publish(peer.now, message("m", QOS1)).unwrap();
+        client.handle_stored(u64::MAX);
+        let heard = peer.hear(&mut client);
+        assert_eq!(heard.len(), usize::from(!journal), "{heard:?}");
+        let mut heard = Vec::new();
+        while client.poll_journal().is_some() {
+            client.handle_stored(u64::MAX);
+            heard.extend(peer.hear(&mut client));
+        }
+        assert_eq!(heard.len(), usize::from(journal), "{heard:?}");
+    }
 }

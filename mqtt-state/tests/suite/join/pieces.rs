@@ -757,3 +757,65 @@ fn claims_of_two_brokers() {
         assert_eq!(accepted, !refused, "{row}: {heard:?}");
     }
 }
+
+/// A session that is on its way is neither told as one that is here, nor given up for another one.
+#[test]
+fn sessions_on_their_way_are_nobody_elses() {
+    let theirs = json!({"Sessions": [{"client_id": "x", "since": 1_000_000}]});
+    let told = |said: &[Value]| {
+        let said = said.iter().map(|body| &body["Sessions"]);
+        let said = said.filter_map(|it| it.as_array());
+        said.flatten().count()
+    };
+    // One that leaves.
+    let mut stage = Stage::new(&[], &broker::Config::default());
+    let first = stage.connect(&resuming(100));
+    stage.heard_by(first);
+    let mut stage = stage.with(1);
+    assert_eq!(told(&stage.hear(1)), 1, "it is here");
+    stage.claim(1, &stamp(50, 1), &json!({"Claim": {"clean_start": false}}));
+    let mut stage = stage.with(2);
+    assert_eq!(told(&stage.hear(2)), 0, "it leaves");
+    stage.say(2, &theirs);
+    assert!(stage.world.broker.session("x").is_some());
+    // One that arrives.
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let (_, claim) = stage.claimed(1);
+    stage.piece(1, &claim, &subscription(plain("t")));
+    stage.piece(1, &claim, &subscribed());
+    let mut stage = stage.with(2);
+    assert_eq!(told(&stage.hear(2)), 0, "it has not come");
+    stage.say(2, &theirs);
+    assert!(stage.world.broker.session("x").is_some());
+    assert_eq!(stage.world.broker.subscriptions("x").len(), 1);
+}
+
+/// Who is waited for is who can say something: a broker that goes away does not hold a session back.
+#[test]
+fn witnesses_that_go_away() {
+    let mut stage = Stage::new(&[], &broker::Config::default());
+    let first = stage.connect(&resuming(100));
+    stage.heard_by(first);
+    let mut stage = stage.with(1).with(2).with(3);
+    let claim = stamp(50, 1);
+    stage.claim(1, &claim, &json!({"Claim": {"clean_start": false}}));
+    let what = json!({"Moving": {"owner": 0, "witnesses": [0, 1, 2]}});
+    stage.claim(1, &claim, &what);
+    for (row, gone, expected) in [("not waited for", 3, true), ("waited for", 2, false)] {
+        let now = stage.world.now;
+        stage.world.broker.part(now, broker::BrokerId::new(gone));
+        assert_eq!(stage.world.broker.session("x").is_some(), expected, "{row}");
+    }
+    // Where a session comes to, who is away is not told.
+    let mut stage = Stage::new(&[1, 2], &broker::Config::default());
+    let now = stage.world.now;
+    stage.world.broker.part(now, broker::BrokerId::new(2));
+    let (connection, claim) = stage.claimed(1);
+    stage.piece(1, &claim, &subscription(plain("t")));
+    stage.piece(1, &claim, &subscribed());
+    let witnesses = json!({"Moving": {"owner": 1, "witnesses": [1]}});
+    assert_eq!(stage.hear_claims(1), [witnesses]);
+    assert!(stage.hear(2).is_empty());
+    stage.piece(1, &claim, &json!("Done"));
+    assert_eq!(stage.heard_by(connection), ["CONNACK 00 present"]);
+}

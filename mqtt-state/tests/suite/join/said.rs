@@ -913,3 +913,32 @@ fn a_new_link_says_what_has_arrived() {
     stage.world.settle();
     assert_eq!(stage.world.got(who), ["t=m q1"]);
 }
+
+/// Each message is told where it was published, in pieces or not.
+#[test]
+fn messages_are_told_where_they_were_published() {
+    for work_per_call in [2, 1000] {
+        let config = broker::Config {
+            message_events: true,
+            work_per_call,
+            ..broker::Config::default()
+        };
+        let mut stage = Stage::new(&[1], &config);
+        let who = ["a", "b", "c", "d"].map(|name| stage.subscriber(name, "t"));
+        stage.events();
+        stage.note(
+            1,
+            &json!({"Forward": forward(&message("t", "m", QOS1), None, &[])}),
+        );
+        stage.world.pass(Duration::from_millis(1));
+        let is_told = |event: &Event| matches!(event, Event::Published { .. });
+        assert_eq!(stage.events().iter().filter(|it| is_told(it)).count(), 0);
+        assert_eq!(who.map(|it| stage.world.got(it).len()), [1; 4]);
+        stage
+            .world
+            .broker
+            .publish(stage.world.now, message("t", "n", QOS1));
+        stage.world.pass(Duration::from_millis(1));
+        assert_eq!(stage.events().iter().filter(|it| is_told(it)).count(), 1);
+    }
+}
