@@ -28,6 +28,7 @@ pub mod clock;
 pub mod drive;
 pub mod framed;
 pub mod inspect;
+pub mod load;
 pub mod options;
 pub mod record;
 pub mod settings;
