@@ -10,13 +10,18 @@ use mqtt_state::broker::{self, ConnectionId};
 use mqtt_state::{Pieces, Transmit};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::report::words;
 use super::{Peer, Server};
 
-/// Bytes asked of the machine, and of a transport, in one go.
+/// Bytes asked of the machine in one go.
 const CHUNK: usize = 64 * 1024;
+
+/// Bytes asked of a transport in one go. What they hold goes to all who want it before more is read: so
+/// many messages have to find room in the queues of those who would get them at once.
+const INPUT_CHUNK: usize = 8 * 1024;
 
 /// So long may the last bytes of a connection take.
 const LAST_BYTES: Duration = Duration::from_secs(5);
@@ -114,7 +119,7 @@ impl Admitted {
         let clock = server.shared.clock;
         let mut input = BytesMut::new();
         loop {
-            input.reserve(CHUNK);
+            input.reserve(INPUT_CHUNK);
             match transport.read_buf(&mut input).await {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => break,
@@ -127,6 +132,8 @@ impl Admitted {
                     state.broker.wants_input(id)
                 });
                 if wants_more {
+                    // Those who were woken write first.
+                    yield_now().await;
                     break;
                 }
                 // The client does not read its answers: no more questions until it does.
