@@ -44,7 +44,8 @@ pub struct Config {
     pub messages_len_max: usize,
     /// Bytes of everything kept for clients: topics, properties and payloads of messages, each counted
     /// once; the places of messages in sessions; wills; client identifiers; subscriptions; the tree of
-    /// retained topics, and where replays of them stand. Above it QoS 0 messages are dropped, others
+    /// retained topics, and where replays of them stand; what is kept for brokers that this one is
+    /// [joined](super::join) with. Above it QoS 0 messages are dropped, others
     /// and subscriptions refused with 0x97 Quota exceeded, and new clients with 0x89 Server busy; a
     /// message that is accepted is dropped, with an event, for a session whose places would have to
     /// grow. 1 GiB.

@@ -26,6 +26,17 @@
 //! assert_eq!(output[0], 0x20, "CONNACK");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Where to go from here:
+//!
+//! | to | look at |
+//! |---|---|
+//! | decide who may connect, publish and subscribe | [`Config::ask`], [`Broker::decide_connect`] |
+//! | publish, subscribe and disconnect without a connection | [`Broker::publish`], [`Broker::subscribe_local`], [`Broker::disconnect_client`], [`Broker::drain`] |
+//! | keep sessions and retained messages in a store | [`Config::journal`], [`Broker::poll_journal`], [`Restore`] |
+//! | join brokers, of one machine or of many | [`join`] |
+//! | bound memory | [`Config::total_bytes_max`], [`Config::memory_bound`] |
+//! | see what it does | [`Event`], [`Broker::stats`], [`Broker::explain`] |
 
 mod backlog;
 mod config;
@@ -100,7 +111,9 @@ use crate::{
 /// After any call that takes `&mut self`, drain [`poll_event`](Self::poll_event) and
 /// [`poll_ready`](Self::poll_ready), write out [`poll_transmit`](Self::poll_transmit) for each
 /// connection that was handed out, then wait for bytes or for
-/// [`poll_timeout`](Self::poll_timeout).
+/// [`poll_timeout`](Self::poll_timeout). With [`Config::journal`] drain
+/// [`poll_journal`](Self::poll_journal) as well, and with [`Config::join`]
+/// [`poll_joined`](Self::poll_joined): what nobody fetches is kept.
 #[derive(Debug)]
 pub struct Broker {
     config: Config,
@@ -342,8 +355,10 @@ impl Broker {
         self.fire_due(now);
     }
 
-    /// Publishes a message of the embedder's own, to whatever topic. Answers how many sessions it
-    /// goes to; those that [`Config::work_per_call`] left for later calls are not among them.
+    /// Publishes a message of the embedder's own, to whatever topic. Answers how many sessions and other
+    /// brokers it goes to; those that [`Config::work_per_call`] left for later calls are not among them, and
+    /// [local subscriptions](Self::subscribe_local) neither. One that there is no room for goes to
+    /// nobody, with an [`Event::Refused`].
     pub fn publish(&mut self, now: Timestamp, message: Message) -> usize {
         let now = self.begin(now);
         self.route_message(now, None, message, None).receivers()
@@ -431,7 +446,9 @@ impl Broker {
         Some(Timeout { at, reason })
     }
 
-    /// Whether input of a connection is taken now. No means: send its output first.
+    /// Whether input of a connection is taken now. No means: send its output first, or wait for what
+    /// [`explain`](Self::explain) says. Offer the input again when
+    /// [`poll_ready`](Self::poll_ready) names the connection.
     #[must_use]
     pub fn wants_input(&self, id: ConnectionId) -> bool {
         self.connections.get(id).is_none_or(|connection| {
