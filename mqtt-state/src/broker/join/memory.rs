@@ -48,12 +48,9 @@ impl FilterKey {
 
 impl MovedSubscription {
     pub(super) fn len_held(&self) -> usize {
-        let deny = { self.deny.iter() }.fold(0, |sum: usize, text| {
-            sum.saturating_add(text.len().saturating_add(size_of_val(text)))
-        });
-        { self.filter.len_held() }
+        { self.text.len().saturating_add(SHARED) }
             .saturating_add(size_of::<Self>())
-            .saturating_add(deny)
+            .saturating_add(self.subscription.len_held())
     }
 }
 

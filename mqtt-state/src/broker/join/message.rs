@@ -9,6 +9,7 @@ use core::fmt;
 use mqtt_codec::{Message, PacketId, QoS, SubscriptionId};
 
 use crate::broker::Owner;
+use crate::broker::journal::StoredSubscription;
 
 /// Names one of the brokers that are joined; each has another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -278,12 +279,10 @@ pub(super) enum Piece {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub(super) struct MovedSubscription {
-    pub(super) filter: FilterKey,
-    pub(super) qos: QoS,
-    pub(super) no_local: bool,
-    pub(super) retain_as_published: bool,
-    pub(super) id: Option<SubscriptionId>,
-    pub(super) deny: Vec<Box<str>>,
+    /// Its filter.
+    #[cfg_attr(feature = "serde", serde(with = "shared"))]
+    pub(super) text: Arc<str>,
+    pub(super) subscription: StoredSubscription,
 }
 
 #[derive(Clone, Debug, PartialEq)]

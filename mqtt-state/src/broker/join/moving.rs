@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use mqtt_codec::{Message, QoS, SubscriptionOptions, TopicFilter};
+use mqtt_codec::{Message, QoS, TopicFilter};
 use mqtt_topic::Cursor;
 
 use super::message::{
@@ -16,7 +16,7 @@ use super::retained::expires_in;
 use super::{Joined, Reach};
 use crate::Timestamp;
 use crate::broker::backlog::queue_limits;
-use crate::broker::routing::Subscription;
+use crate::broker::journal::StoredSubscription;
 use crate::broker::sessions::{Replay, SessionKey};
 use crate::broker::store::Delivery;
 use crate::broker::{Broker, Event, Owner};
@@ -90,18 +90,13 @@ impl Broker {
                 None => filter,
             });
             pieces.extend(filter.map(|filter| {
-                Piece::Subscription(MovedSubscription {
-                    filter,
-                    qos: value.qos,
-                    no_local: value.no_local,
-                    retain_as_published: value.retain_as_published,
-                    id: value.id,
-                    deny: value.denied().to_vec(),
-                })
+                let subscription = StoredSubscription::of(filter.is_shared, value);
+                let text = filter.text;
+                Piece::Subscription(MovedSubscription { text, subscription })
             }));
         });
         let is_shared = |piece: &Piece| match piece {
-            Piece::Subscription(moved) => moved.filter.is_shared,
+            Piece::Subscription(moved) => moved.subscription.is_shared,
             _ => false,
         };
         let has_turns = pieces.iter().any(is_shared);
@@ -268,20 +263,16 @@ impl Broker {
     }
 
     fn put_subscription(&mut self, key: SessionKey, moved: MovedSubscription) {
-        let Ok(filter) = TopicFilter::new(&moved.filter.text) else {
+        let MovedSubscription { text, subscription } = moved;
+        let is_shared = subscription.is_shared;
+        let named = FilterKey { is_shared, text };
+        let Ok(filter) = TopicFilter::new(&named.text) else {
             return;
         };
-        let options = SubscriptionOptions {
-            qos: moved.qos,
-            no_local: moved.no_local,
-            retain_as_published: moved.retain_as_published,
-            ..SubscriptionOptions::default()
-        };
         let since = self.router.number_subscription();
-        let subscription = Subscription::new(options, moved.id, since, moved.deny.into_iter());
+        let subscription = subscription.into_subscription(since);
         let recorded = subscription.clone();
-        let is_shared = moved.filter.is_shared;
-        let inserted = match (is_shared, moved.filter.as_shared()) {
+        let inserted = match (is_shared, named.as_shared()) {
             (true, Some(shared)) => { &mut self.subscriptions }
                 .insert_shared(shared, key, subscription)
                 .is_ok_and(|before| before.is_none()),
@@ -297,7 +288,7 @@ impl Broker {
             // It is said before `Moving`, however far going through all of them is.
             for other in self.joined.iter_mut().flat_map(|it| it.others.values_mut()) {
                 if other.is_up() {
-                    other.note_changed(&moved.filter);
+                    other.note_changed(&named);
                 }
             }
             self.weigh_joined();

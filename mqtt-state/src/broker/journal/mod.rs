@@ -64,6 +64,8 @@ pub use key::StoreKey;
 pub use restore::{Idle, Restore, RestoreError};
 pub use value::StoreValue;
 
+pub(super) use value::StoredSubscription;
+
 use key::Key;
 use value::Value;
 

@@ -247,15 +247,7 @@ impl Broker {
         let Some(session) = self.kept_as(key) else {
             return;
         };
-        let deny = subscription.denied().iter();
-        let stored = StoredSubscription {
-            is_shared,
-            qos: subscription.qos,
-            no_local: subscription.no_local,
-            retain_as_published: subscription.retain_as_published,
-            id: subscription.id,
-            deny: deny.cloned().collect(),
-        };
+        let stored = StoredSubscription::of(is_shared, subscription);
         let key = Key::Subscription {
             session: session.get(),
             filter: filter.as_str().into(),

@@ -8,7 +8,7 @@ use core::fmt;
 use core::num::NonZeroU64;
 use core::time::Duration;
 
-use mqtt_codec::{PacketId, QoS, RetainHandling, SubscriptionOptions, TopicFilter};
+use mqtt_codec::{PacketId, QoS, TopicFilter};
 use mqtt_topic::{GroupId, Match, Scratch};
 
 use super::key::Key;
@@ -17,7 +17,6 @@ use super::value::{
 };
 use super::{StoreKey, StoreValue};
 use crate::Timestamp;
-use crate::broker::routing::Subscription;
 use crate::broker::sessions::SessionKey;
 use crate::broker::store::{Delivery, MessageRef};
 use crate::broker::timers::Timer;
@@ -307,21 +306,8 @@ impl Restore {
             return Err(RestoreError::Limit);
         }
         let filter = TopicFilter::new(text).map_err(|_| RestoreError::Filter)?;
-        let StoredSubscription {
-            is_shared,
-            qos,
-            no_local,
-            retain_as_published,
-            id,
-            deny,
-        } = stored;
-        let options = SubscriptionOptions {
-            qos,
-            no_local,
-            retain_as_published,
-            retain_handling: RetainHandling::DoNotSend,
-        };
-        let subscription = Subscription::new(options, id, 0, deny.into_iter());
+        let is_shared = stored.is_shared;
+        let subscription = stored.into_subscription(0);
         let inserted = if is_shared {
             let shared = filter.shared().ok().flatten().ok_or(RestoreError::Filter)?;
             broker

@@ -3,10 +3,11 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use mqtt_codec::{Message, PacketId, QoS, SubscriptionId};
+use mqtt_codec::{Message, PacketId, QoS, SubscriptionId, SubscriptionOptions};
 
 use crate::Timestamp;
 use crate::broker::Owner;
+use crate::broker::routing::Subscription;
 
 /// One thing in a store. With the feature `serde` it can be written in any format; what comes back is
 /// checked by [`Restore`](crate::broker::Restore), whoever wrote it. `Debug` shows no payload.
@@ -60,17 +61,48 @@ pub(super) struct StoredWill {
     pub(super) delay_secs: u32,
 }
 
+/// A subscription apart from its filter, in a store and on its way to another broker.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-pub(super) struct StoredSubscription {
+pub(in crate::broker) struct StoredSubscription {
     /// The filter is a shared one, and not an ordinary one that looks like it.
-    pub(super) is_shared: bool,
-    pub(super) qos: QoS,
-    pub(super) no_local: bool,
-    pub(super) retain_as_published: bool,
-    pub(super) id: Option<SubscriptionId>,
-    pub(super) deny: Vec<Box<str>>,
+    pub(in crate::broker) is_shared: bool,
+    qos: QoS,
+    no_local: bool,
+    retain_as_published: bool,
+    id: Option<SubscriptionId>,
+    deny: Vec<Box<str>>,
+}
+
+impl StoredSubscription {
+    pub(in crate::broker) fn of(is_shared: bool, subscription: &Subscription) -> Self {
+        Self {
+            is_shared,
+            qos: subscription.qos,
+            no_local: subscription.no_local,
+            retain_as_published: subscription.retain_as_published,
+            id: subscription.id,
+            deny: subscription.denied().to_vec(),
+        }
+    }
+
+    /// As the index keeps it.
+    pub(in crate::broker) fn into_subscription(self, since: u64) -> Subscription {
+        let options = SubscriptionOptions {
+            qos: self.qos,
+            no_local: self.no_local,
+            retain_as_published: self.retain_as_published,
+            ..SubscriptionOptions::default()
+        };
+        Subscription::new(options, self.id, since, self.deny.into_iter())
+    }
+
+    /// Bytes outside of itself.
+    pub(in crate::broker) fn len_held(&self) -> usize {
+        let places = size_of_val(self.deny.as_slice());
+        { self.deny.iter() }.fold(places, |sum, filter| sum.saturating_add(filter.len()))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -108,9 +140,7 @@ impl Value {
                 let owner = stored.owner.as_ref().map_or(0, Owner::text_len);
                 { will.saturating_add(owner) }.saturating_add(stored.client_id.len())
             }
-            Self::Subscription(stored) => {
-                { stored.deny.iter() }.fold(0, |sum, filter| sum.saturating_add(filter.len()))
-            }
+            Self::Subscription(stored) => stored.len_held(),
             Self::Delivery(stored) => {
                 let size = size_of::<SubscriptionId>();
                 stored.subscription_ids.len().saturating_mul(size)

@@ -29,7 +29,7 @@ fn waiting(payload: &str, qos: u8) -> Value {
 fn moved(base: &broker::Config, pieces: &[Value]) -> (Stage, Vec<String>) {
     let mut stage = Stage::new(&[1], base);
     let (connection, claim) = stage.claimed(1);
-    stage.piece(1, &claim, &subscription(plain("t")));
+    stage.piece(1, &claim, &subscription(&plain("t")));
     stage.piece(1, &claim, &subscribed());
     for piece in pieces {
         stage.piece(1, &claim, piece);
@@ -106,7 +106,7 @@ fn pieces_of_a_session_that_comes() {
         ("unreleased", vec![unreleased(9)], &[]),
         (
             "subscriptions at the end",
-            vec![subscription(plain("u")), subscribed()],
+            vec![subscription(&plain("u")), subscribed()],
             &[],
         ),
     ] {
@@ -193,7 +193,7 @@ fn replays_that_come() {
         stage.world.broker.publish(stage.world.now, kept);
         stage.hear(1);
         let (connection, claim) = stage.claimed(1);
-        stage.piece(1, &claim, &subscription(plain("t")));
+        stage.piece(1, &claim, &subscription(&plain("t")));
         stage.piece(1, &claim, &subscribed());
         for piece in pieces {
             stage.piece(1, &claim, &piece);
@@ -243,7 +243,7 @@ fn subscriptions_that_come() {
         let mut stage = Stage::new(&[1], &config);
         let (connection, claim) = stage.claimed(1);
         for filter in filters {
-            stage.piece(1, &claim, &subscription(filter));
+            stage.piece(1, &claim, &subscription(&filter));
         }
         stage.piece(1, &claim, &subscribed());
         stage.piece(1, &claim, &json!("Done"));
@@ -267,7 +267,7 @@ fn sessions_that_are_not_wanted() {
     let declined = |keeps: bool| json!({"Declined": {"keeps": keeps}});
     // Nobody has claimed it.
     let mut stage = Stage::new(&[1], &broker::Config::default());
-    for piece in [subscription(plain("t")), subscribed(), json!("Done")] {
+    for piece in [subscription(&plain("t")), subscribed(), json!("Done")] {
         stage.piece(1, &stamp(1, 0), &piece);
     }
     assert_eq!(stage.hear_claims(1), [declined(false)]);
@@ -277,8 +277,8 @@ fn sessions_that_are_not_wanted() {
     let mut stage = Stage::new(&[1, 2], &broker::Config::default());
     let (connection, claim) = stage.claimed(1);
     stage.hear(2);
-    stage.piece(1, &claim, &subscription(plain("t")));
-    stage.piece(2, &claim, &subscription(plain("u")));
+    stage.piece(1, &claim, &subscription(&plain("t")));
+    stage.piece(2, &claim, &subscription(&plain("u")));
     stage.piece(2, &claim, &subscribed());
     assert_eq!(stage.hear_claims(2), [declined(false)]);
     stage.piece(1, &claim, &subscribed());
@@ -297,7 +297,7 @@ fn sessions_that_are_not_wanted() {
     let mut stage = Stage::new(&[1], &config);
     stage.client("y");
     let (connection, claim) = stage.claimed(1);
-    stage.piece(1, &claim, &subscription(plain("t")));
+    stage.piece(1, &claim, &subscription(&plain("t")));
     stage.piece(1, &claim, &subscribed());
     assert_eq!(stage.hear_claims(1), [declined(true)]);
     assert_eq!(stage.heard_by(connection), ["CONNACK 89", "close"]);
@@ -310,7 +310,7 @@ fn sessions_that_are_not_wanted() {
 fn a_session_that_does_not_all_come() {
     let mut stage = Stage::new(&[1], &broker::Config::default());
     let (connection, claim) = stage.claimed(1);
-    stage.piece(1, &claim, &subscription(plain("t")));
+    stage.piece(1, &claim, &subscription(&plain("t")));
     stage.piece(1, &claim, &subscribed());
     for piece in [
         published(5, "a", 1),
@@ -349,7 +349,7 @@ fn a_session_that_comes_is_stored() {
     };
     let mut stage = Stage::new(&[1], &config);
     let (connection, claim) = stage.claimed(1);
-    stage.piece(1, &claim, &subscription(plain("t")));
+    stage.piece(1, &claim, &subscription(&plain("t")));
     stage.piece(1, &claim, &subscribed());
     let said = stage.hear_claims(1);
     assert!(said[0].get("Moving").is_some(), "{said:?}");
@@ -622,7 +622,7 @@ fn messages_while_a_session_comes() {
     let (connection, claim) = stage.claimed(1);
     stage.hear(2);
     stage.claim(2, &claim, &json!("Unclaimed"));
-    stage.piece(1, &claim, &subscription(plain("t")));
+    stage.piece(1, &claim, &subscription(&plain("t")));
     stage.piece(1, &claim, &subscribed());
     let say = |stage: &mut Stage, from: u32, payload: &str| {
         let forward = forward(&message("t", payload, QOS1), None, &[]);
@@ -675,7 +675,7 @@ fn what_goes_along_with_a_message() {
         moved["subscription_ids"] = json!([7, 9]);
         let mut stage = Stage::new(&[1], &broker::Config::default());
         let (connection, claim) = stage.claimed(1);
-        stage.piece(1, &claim, &subscription(plain("t")));
+        stage.piece(1, &claim, &subscription(&plain("t")));
         let lasting = json!({"expiry_secs": 1000, "whose": null});
         stage.piece(1, &claim, &json!({"Subscribed": lasting}));
         stage.piece(1, &claim, &json!({"Waiting": moved}));
@@ -781,7 +781,7 @@ fn sessions_on_their_way_are_nobody_elses() {
     // One that arrives.
     let mut stage = Stage::new(&[1], &broker::Config::default());
     let (_, claim) = stage.claimed(1);
-    stage.piece(1, &claim, &subscription(plain("t")));
+    stage.piece(1, &claim, &subscription(&plain("t")));
     stage.piece(1, &claim, &subscribed());
     let mut stage = stage.with(2);
     assert_eq!(told(&stage.hear(2)), 0, "it has not come");
@@ -811,7 +811,7 @@ fn witnesses_that_go_away() {
     let now = stage.world.now;
     stage.world.broker.part(now, broker::BrokerId::new(2));
     let (connection, claim) = stage.claimed(1);
-    stage.piece(1, &claim, &subscription(plain("t")));
+    stage.piece(1, &claim, &subscription(&plain("t")));
     stage.piece(1, &claim, &subscribed());
     let witnesses = json!({"Moving": {"owner": 1, "witnesses": [1]}});
     assert_eq!(stage.hear_claims(1), [witnesses]);

@@ -322,14 +322,17 @@ pub(crate) fn delivery(message: &Message, qos: u8) -> Value {
     })
 }
 
-pub(crate) fn subscription(filter: Value) -> Value {
+pub(crate) fn subscription(filter: &Value) -> Value {
     json!({"Subscription": {
-        "filter": filter,
-        "qos": 2,
-        "no_local": false,
-        "retain_as_published": false,
-        "id": null,
-        "deny": [],
+        "text": filter["text"],
+        "subscription": {
+            "is_shared": filter["is_shared"],
+            "qos": 2,
+            "no_local": false,
+            "retain_as_published": false,
+            "id": null,
+            "deny": [],
+        },
     }})
 }
 
