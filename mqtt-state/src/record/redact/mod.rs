@@ -74,7 +74,7 @@ pub struct Redacted {
 /// assert_eq!(redacted.difference, None);
 /// assert_eq!(record::replay(&redacted.log)?.difference, None);
 /// let text = String::from_utf8(redacted.log)?;
-/// assert!(text.contains("\"topic\":\"aaaaa/aaab\"") && !text.contains("house"));
+/// assert!(text.contains("\"topic\":\"aaaaa/aaaa\"") && !text.contains("house"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
