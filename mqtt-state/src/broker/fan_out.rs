@@ -6,7 +6,7 @@ use mqtt_topic::{GroupId, Position, Receiver};
 
 use super::connections::Connections;
 use super::event::{DropCause, EventQueue};
-use super::join::Part;
+use super::join::{NoteName, Part};
 use super::routing::{Copy, Router, Subscription, Summary, Turn, reason_for};
 use super::sessions::{SessionEntry, SessionKey, Sessions};
 use super::store::{Delivery, Ids, MessageRef, MessageStore};
@@ -27,6 +27,8 @@ pub(super) struct FanOut {
     pub(super) answer: Option<(ConnectionId, mqtt_codec::Delivery)>,
     /// From another broker.
     pub(super) is_forwarded: bool,
+    /// What brought it from there and is acknowledged when all of it is stored.
+    pub(super) note: Option<NoteName>,
 }
 
 /// How far a message has come.
@@ -451,7 +453,11 @@ impl Broker {
             progress,
             answer,
             is_forwarded: _,
+            note,
         } = fan_out;
+        if let Some(note) = note {
+            self.note_is_with_all(&note);
+        }
         self.store.release(message);
         self.weigh_part(&progress.part, false);
         let Some(key) = publisher else {

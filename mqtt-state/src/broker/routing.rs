@@ -417,6 +417,7 @@ impl Broker {
                 progress,
                 answer,
                 is_forwarded: forwarded.is_some(),
+                note: None,
             });
             return Routed::GoesOn(receivers);
         }

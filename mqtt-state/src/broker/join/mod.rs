@@ -121,6 +121,7 @@ use mqtt_topic::{GroupId, IndexConfig, Scratch, SubscriptionIndex};
 pub use message::{BrokerId, JoinMessage};
 
 pub(super) use choice::{Forwarded, Part, Reach};
+pub(super) use other::NoteName;
 pub(super) use retained::Retains;
 
 use super::sessions::SessionKey;
@@ -488,20 +489,36 @@ impl Broker {
             Some(Body::Note { sequence, note }) => {
                 let other = self.joined.as_mut().and_then(|it| it.others.get_mut(&from));
                 if other.is_some_and(|other| other.receive(sequence)) {
-                    self.handle_note(now, from, note);
-                    let journal = &self.store.journal;
-                    let position = if journal.is_on() {
-                        journal.position()
-                    } else {
-                        0
-                    };
-                    let other = self.joined.as_mut().and_then(|it| it.others.get_mut(&from));
-                    if let Some(other) = other {
-                        other.taken(sequence, position);
-                    }
+                    self.take_note(now, from, sequence, note);
                 }
             }
             Some(Body::Hello | Body::Welcome { .. } | Body::Acknowledge) | None => {}
+        }
+    }
+
+    fn take_note(&mut self, now: Timestamp, from: BrokerId, sequence: u64, note: Note) {
+        let fan_outs = self.router.fan_outs.len();
+        self.handle_note(now, from, note);
+        let Some(other) = self.joined.as_mut().and_then(|it| it.others.get_mut(&from)) else {
+            return;
+        };
+        if !self.store.journal.is_on() {
+            return other.taken(sequence, 0);
+        }
+        let goes_on = self.router.fan_outs.len() > fan_outs;
+        match self.router.fan_outs.back_mut() {
+            // Not all have it, so not all of it is in the journal.
+            Some(last) if goes_on => last.note = other.taken_in_part(from, sequence),
+            _ => other.taken(sequence, self.store.journal.position()),
+        }
+    }
+
+    /// The last of those who were to get what a note brought have it.
+    pub(super) fn note_is_with_all(&mut self, note: &NoteName) {
+        let position = self.store.journal.position();
+        let others = self.joined.as_mut().map(|joined| &mut joined.others);
+        if let Some(other) = others.and_then(|others| others.get_mut(&note.from)) {
+            other.taken_wholly(note, position);
         }
     }
 

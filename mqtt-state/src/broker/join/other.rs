@@ -7,7 +7,7 @@
 
 use alloc::collections::{BTreeSet, VecDeque};
 
-use super::message::{Body, FilterKey, JoinMessage, Tag};
+use super::message::{Body, BrokerId, FilterKey, JoinMessage, Tag};
 use super::queue::Queue;
 
 /// Where going through everything stands, after a link has come up.
@@ -51,7 +51,7 @@ pub(super) struct Other {
     received: u64,
     /// The last one that a store knows of, where one follows; what a crash cannot take back.
     acknowledged: u64,
-    /// Positions in the journal behind which notes are stored.
+    /// Positions in the journal behind which notes are stored, and [`UNKNOWN`] ones.
     unstored: VecDeque<(u64, u64)>,
     pub(super) queue: Queue,
     /// Filters whose subscribers have changed.
@@ -68,6 +68,18 @@ pub(super) struct Other {
     pub(super) interests_len: usize,
     /// Filters that there was no room for.
     pub(super) interests_refused: u64,
+}
+
+/// Not all of a note is in the journal yet.
+const UNKNOWN: u64 = u64::MAX;
+
+/// Names a note of another broker.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::broker) struct NoteName {
+    pub(super) from: BrokerId,
+    /// Of the other side, which counts anew with each.
+    run: u64,
+    sequence: u64,
 }
 
 /// What to do about what has come in.
@@ -258,6 +270,33 @@ impl Other {
         match self.unstored.back_mut() {
             Some((last, latest)) if *last == position => *latest = sequence,
             _ => self.unstored.push_back((position, sequence)),
+        }
+    }
+
+    /// What a note brought is not with all who are to get it: how much of the journal that takes is known
+    /// later, by [`taken_wholly`](Self::taken_wholly).
+    pub(super) fn taken_in_part(&mut self, from: BrokerId, sequence: u64) -> Option<NoteName> {
+        let run = self.run()?;
+        self.unstored.push_back((UNKNOWN, sequence));
+        Some(NoteName {
+            from,
+            run,
+            sequence,
+        })
+    }
+
+    /// All have it when this much of the journal is stored.
+    pub(super) fn taken_wholly(&mut self, note: &NoteName, position: u64) {
+        // Another run counts anew.
+        if self.run() != Some(note.run) {
+            return;
+        }
+        let place = { &self.unstored }.partition_point(|(_, sequence)| *sequence < note.sequence);
+        if let Some((unknown, sequence)) = self.unstored.get_mut(place)
+            && *unknown == UNKNOWN
+            && *sequence == note.sequence
+        {
+            *unknown = position;
         }
     }
 

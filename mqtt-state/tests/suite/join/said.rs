@@ -8,7 +8,7 @@ use mqtt_state::broker::{self, BrokerId, Event, JoinConfig, SharedPolicy};
 use serde_json::{Value, json};
 
 use super::voice::{Stage, forward, message, plain, resuming, shared, stamp};
-use crate::wire::want;
+use crate::wire::{V5_0, connect, want};
 
 const QOS1: QoS = QoS::AtLeastOnce;
 
@@ -912,6 +912,65 @@ fn a_new_link_says_what_has_arrived() {
     stage.say(1, &json!({"Note": {"sequence": 1, "note": note}}));
     stage.world.settle();
     assert_eq!(stage.world.got(who), ["t=m q1"]);
+}
+
+/// A message that is given out in slices is acknowledged when the last of it is stored: the other broker has
+/// it until then, and a crash takes nothing back.
+#[test]
+fn what_is_given_out_in_slices_is_acknowledged_when_all_of_it_is_stored() {
+    let config = broker::Config {
+        journal: true,
+        work_per_call: 2,
+        ..broker::Config::default()
+    };
+    let mut stage = Stage::new(&[1], &config);
+    let names = ["a", "b", "c", "d", "e"];
+    let subscribers = names.map(|name| {
+        let mut connect = connect(V5_0, name);
+        connect.properties.session_expiry_secs = Some(60);
+        let who = stage.client_that(name, &connect);
+        stage.world.subscribe(who, &[want("t", QoS::AtLeastOnce)]);
+        who
+    });
+    let received = |stage: &mut Stage| {
+        let (broker, now) = (&mut stage.world.broker, stage.world.now);
+        let said = core::iter::from_fn(|| broker.poll_joined(now));
+        let said = said.map(|(_, message)| serde_json::to_value(message).unwrap());
+        said.last().map(|last| last["received"].clone())
+    };
+    let store = |stage: &mut Stage| {
+        let world = &mut stage.world;
+        world.disk.flush(&mut world.broker);
+    };
+    // Whatever else it says.
+    let acknowledged = Some(json!(names.len() + 1));
+    stage.hear(1);
+    stage.world.disk.lag = usize::MAX;
+    let note = json!({"Forward": forward(&message("t", "m", QOS1), None, &[])});
+    stage.note(1, &note);
+    let now = stage.world.now;
+    let is_due = |stage: &Stage| {
+        let due = stage.world.broker.poll_timeout();
+        due.is_some_and(|due| due.at <= now)
+    };
+    let mut slices = 1;
+    while is_due(&stage) {
+        store(&mut stage);
+        let said = received(&mut stage);
+        assert_ne!(said, acknowledged, "after {slices} of several slices");
+        stage.world.broker.handle_timeout(now);
+        slices += 1;
+    }
+    assert_eq!(slices, 3);
+    let said = received(&mut stage);
+    assert_ne!(said, acknowledged, "the last one is not stored");
+    store(&mut stage);
+    assert_eq!(received(&mut stage), acknowledged);
+    stage.world.disk.lag = 0;
+    stage.world.settle();
+    for who in subscribers {
+        assert_eq!(stage.world.got(who), ["t=m q1"]);
+    }
 }
 
 /// Each message is told where it was published, in pieces or not.

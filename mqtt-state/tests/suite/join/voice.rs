@@ -199,7 +199,14 @@ impl Stage {
 
     /// A client that is connected, and that none of the others has a session of.
     pub(crate) fn client(&mut self, name: &'static str) -> Who {
-        let who = self.world.joined(name, V5_0);
+        self.client_that(name, &connect(V5_0, name))
+    }
+
+    /// The same, with what it says.
+    pub(crate) fn client_that(&mut self, name: &'static str, connect: &Connect<'_>) -> Who {
+        let who = self.world.client(name);
+        self.world.connect(who, connect);
+        self.world.settle();
         self.collect();
         let ids: Vec<_> = self.voices.keys().copied().collect();
         for id in ids {
