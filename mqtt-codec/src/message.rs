@@ -1,23 +1,24 @@
 //! An application message that owns its bytes.
 
+mod copy;
+mod encode;
 mod parts;
 
-use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::{Bytes, BytesMut};
 use mqtt_topic::{TopicError, TopicName};
 
+use copy::{block_size, copy, copy_into, with_room};
 pub use parts::PublishParts;
 use parts::{Place, Places, place_in, places_in};
 
-use crate::packet::encode_plain;
-use crate::packet::publish::{Plain, PlainAliased, WithAlias};
-use crate::property::{Block5, block_len, next_property};
-use crate::wire::{BufWriter, VAR_INT_MAX};
+use crate::packet::publish::WithAlias;
+use crate::property::{Block5, next_property};
+use crate::wire::VAR_INT_MAX;
 use crate::{
-    Delivery, EncodeError, PlainPublish, PropertyId, ProtocolVersion, Publish, PublishProperties,
-    PublishTopic, QoS, SharedTopic, TopicAlias,
+    Delivery, EncodeError, PlainPublish, PropertyId, Publish, PublishProperties, PublishTopic, QoS,
+    SharedTopic,
 };
 
 /// A message, apart from any connection: no packet identifier, no DUP, no topic alias.
@@ -408,128 +409,6 @@ impl Message {
         }
     }
 
-    /// Appends the PUBLISH that carries this message; answers how many bytes that were. The QoS and
-    /// RETAIN need not be the message's own.
-    ///
-    /// ```
-    /// use mqtt_codec::{Delivery, Message, ProtocolVersion};
-    ///
-    /// let mut output = Vec::new();
-    /// let message = Message::new("a/b", "on")?;
-    /// let size = message.encode_to(ProtocolVersion::V3_1_1, Delivery::AtMostOnce, false, &mut output)?;
-    /// assert_eq!((size, &output[..]), (9, &b"\x30\x07\0\x03a/bon"[..]));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`EncodeError::PacketTooLarge`] when no packet can hold it. Nothing has been written then.
-    #[inline]
-    pub fn encode_to(
-        &self,
-        version: ProtocolVersion,
-        delivery: Delivery,
-        retain: bool,
-        buf: &mut Vec<u8>,
-    ) -> Result<usize, EncodeError> {
-        self.encode_within(version, delivery, retain, usize::MAX, buf)
-    }
-
-    /// As [`encode_to`](Self::encode_to), for a receiver that takes at most `size_max` bytes.
-    ///
-    /// ```
-    /// use mqtt_codec::{Delivery, EncodeError, Message, ProtocolVersion};
-    ///
-    /// let (v3, qos0) = (ProtocolVersion::V3_1_1, Delivery::AtMostOnce);
-    /// let (message, mut output) = (Message::new("a/b", "on")?, Vec::new());
-    /// let refused = message.encode_within(v3, qos0, false, 8, &mut output);
-    /// assert_eq!(refused, Err(EncodeError::PacketTooLarge { size: 9 }));
-    /// assert_eq!(message.encode_within(v3, qos0, false, 9, &mut output), Ok(9));
-    /// assert_eq!(output.len(), 9);
-    /// # Ok::<(), mqtt_codec::TopicError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`EncodeError::PacketTooLarge`] when the packet has more bytes, or when none can hold the
-    /// message. Nothing has been written then.
-    #[inline(always)]
-    pub fn encode_within(
-        &self,
-        version: ProtocolVersion,
-        delivery: Delivery,
-        retain: bool,
-        size_max: usize,
-        buf: &mut Vec<u8>,
-    ) -> Result<usize, EncodeError> {
-        if !self.has_properties() {
-            let plain = Plain {
-                topic: self.topic().as_bytes(),
-                id: delivery.id(),
-                payload: self.payload(),
-            };
-            return encode_plain(&plain, (delivery, retain), version, size_max, buf);
-        }
-        self.encode_with_properties(version, delivery, retain, size_max, buf)
-    }
-
-    /// As [`encode_within`](Self::encode_within), with an alias in place of the topic, which only 5.0 has.
-    ///
-    /// ```
-    /// use mqtt_codec::{Delivery, Message, TopicAlias};
-    ///
-    /// let (message, mut output) = (Message::new("a/b", "on")?, Vec::new());
-    /// let alias = TopicAlias::new(7).ok_or("0 is none")?;
-    /// message.encode_aliased_within(Delivery::AtMostOnce, false, alias, 20, &mut output)?;
-    /// assert_eq!(output, b"\x30\x08\0\0\x03\x23\0\x07on");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    #[inline]
-    pub fn encode_aliased_within(
-        &self,
-        delivery: Delivery,
-        retain: bool,
-        alias: TopicAlias,
-        size_max: usize,
-        buf: &mut Vec<u8>,
-    ) -> Result<usize, EncodeError> {
-        if !self.has_properties() {
-            let plain = PlainAliased {
-                alias,
-                id: delivery.id(),
-                payload: self.payload(),
-            };
-            let version = ProtocolVersion::V5_0;
-            return encode_plain(&plain, (delivery, retain), version, size_max, buf);
-        }
-        let publish = Publish {
-            retain,
-            topic: PublishTopic::Alias(alias),
-            ..self.publish(delivery)
-        };
-        encode_publish_within(&publish, ProtocolVersion::V5_0, size_max, buf)
-    }
-
-    #[inline(never)]
-    fn encode_with_properties(
-        &self,
-        version: ProtocolVersion,
-        delivery: Delivery,
-        retain: bool,
-        size_max: usize,
-        buf: &mut Vec<u8>,
-    ) -> Result<usize, EncodeError> {
-        let publish = Publish {
-            retain,
-            ..self.publish(delivery)
-        };
-        encode_publish_within(&publish, version, size_max, buf)
-    }
-
     /// Bytes of topic, properties and payload: what the message counts for in limits.
     #[must_use]
     #[inline]
@@ -543,92 +422,6 @@ impl Message {
         let head = topic.len().saturating_add(properties.len());
         head.saturating_add(payload)
     }
-}
-
-#[inline(never)]
-fn encode_publish_within(
-    publish: &Publish<'_>,
-    version: ProtocolVersion,
-    size_max: usize,
-    buf: &mut Vec<u8>,
-) -> Result<usize, EncodeError> {
-    let size = publish.encoded_len(version)?;
-    if size > size_max {
-        return Err(EncodeError::PacketTooLarge { size });
-    }
-    publish.encode_to(version, buf)
-}
-
-fn block_size(block: &impl Block5) -> usize {
-    usize::try_from(block_len(block)).unwrap_or(usize::MAX)
-}
-
-/// Topic, properties and payload in one piece of memory.
-fn copy(
-    topic: TopicName<'_>,
-    properties: &PublishProperties<'_>,
-    payload: &[u8],
-) -> (Bytes, Places) {
-    let block = WithAlias {
-        properties,
-        alias: None,
-    };
-    let topic_end = topic.as_bytes().len();
-    let properties_end = topic_end.saturating_add(block_size(&block));
-    let end = properties_end.saturating_add(payload.len());
-    let mut bytes = Vec::with_capacity(end);
-    bytes.extend_from_slice(topic.as_bytes());
-    block.write(&mut BufWriter(&mut bytes));
-    bytes.extend_from_slice(payload);
-    let places = Places {
-        topic: Place::new(0, topic_end),
-        properties: Place::new(topic_end, properties_end),
-        payload: Place::new(properties_end, end),
-    };
-    (Bytes::from(bytes), places)
-}
-
-/// Empty memory for so many bytes: this one, where it fits.
-#[inline]
-fn with_room(memory: BytesMut, len: usize) -> BytesMut {
-    let capacity = memory.capacity();
-    if capacity >= len && capacity <= len.saturating_mul(2).saturating_add(128) {
-        return memory;
-    }
-    let mut memory = BytesMut::with_capacity(len);
-    // Counted from the start, so that it can be used again however long the next message is.
-    let _counted = memory.split_off(len);
-    memory
-}
-
-/// The same in memory that was used before, where it fits.
-fn copy_into(
-    memory: BytesMut,
-    topic: TopicName<'_>,
-    properties: &PublishProperties<'_>,
-    payload: &[u8],
-) -> (Bytes, Places) {
-    let block = WithAlias {
-        properties,
-        alias: None,
-    };
-    let is_plain = block.is_empty();
-    let block_len = if is_plain { 0 } else { block_size(&block) };
-    let topic_end = topic.as_bytes().len();
-    let properties_end = topic_end.saturating_add(block_len);
-    let end = properties_end.saturating_add(payload.len());
-    let mut memory = with_room(memory, end);
-    memory.extend_from_slice(topic.as_bytes());
-    if !is_plain {
-        block.write(&mut BufWriter(&mut memory));
-    }
-    memory.extend_from_slice(payload);
-    let places = Places {
-        topic: Place::new(0, topic_end),
-        properties: Place::new(topic_end, properties_end),
-        payload: Place::new(properties_end, end),
-    };
-    (memory.freeze(), places)
 }
 
 impl PartialEq for Message {
