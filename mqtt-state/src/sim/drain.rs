@@ -298,6 +298,10 @@ impl World<'_> {
             let topic = format!("w/c{client}/{connects}");
             self.wills
                 .leave(client, number, topic, will.delay_secs, expiry_secs);
+            // Like one of before the client went there.
+            if self.may_be_claimed(client) {
+                self.wills.doubt(client);
+            }
         }
     }
 

@@ -39,7 +39,18 @@ impl World<'_> {
         let session = &mut self.sessions[line.client];
         if line.stage == Stage::Connecting && session.roams {
             session.split();
+            session.has_stray = true;
         }
+    }
+
+    /// Whether another broker may take a client's session for a connection that began before this
+    /// moment: whatever has come to be at this one since has no part in that.
+    pub(super) fn may_be_claimed(&self, client: usize) -> bool {
+        let mut lines = self.lines.iter();
+        let is_begun = lines.any(|line| {
+            line.client == client && line.node != self.at && line.stage == Stage::Connecting
+        });
+        is_begun || self.sessions[client].has_stray
     }
 
     /// Whether a group is known to have a member wherever one publishes.
@@ -58,7 +69,7 @@ impl World<'_> {
         if session.is_split {
             self.flights[client].forget_all();
             self.flights[client].is_restored = true;
-            session.is_split = present || !was_whole;
+            session.is_split = present || !was_whole || session.has_stray;
         }
     }
 
@@ -68,6 +79,7 @@ impl World<'_> {
         self.oracle.close_all();
         for client in 0..self.actors.len() {
             self.sessions[client].note_known();
+            self.sessions[client].has_stray = false;
             let of_client = |line: &&super::line::Line| line.client == client;
             let mut lines = self.lines.iter().filter(of_client);
             if lines.any(|line| line.stage == Stage::Connecting) {

@@ -71,6 +71,9 @@ pub(super) struct Session {
     pub(super) roams: bool,
     /// A link was cut meanwhile, so that there may be two of it, or none.
     pub(super) is_split: bool,
+    /// A connection has ended before it was accepted. What its broker has asked the others for may
+    /// still come to them, and be obeyed behind whatever the client has done since.
+    pub(super) has_stray: bool,
     /// In a topic all messages up to this one may be missing.
     waived: BTreeMap<String, u32>,
 }
@@ -93,6 +96,7 @@ impl Session {
             home: 0,
             roams: false,
             is_split: false,
+            has_stray: false,
             waived: BTreeMap::new(),
         }
     }

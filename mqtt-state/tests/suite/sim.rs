@@ -57,6 +57,8 @@ fn seeds_that_have_failed_fail_no_more() {
         11_217, 26_129,
         // Sessions of which there were two when a link was cut, and subscriptions that change meanwhile.
         5_401, 13_369, 22_913, 51_497,
+        // A will that is left where the client is no more, and a claim for a connection that is over.
+        370_649, 814_649, 656_473,
     ];
     for seed in seeds {
         let failure = sim::run(seed, &mut Plain::default()).failure;
