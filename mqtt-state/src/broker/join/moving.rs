@@ -19,7 +19,7 @@ use crate::broker::backlog::queue_limits;
 use crate::broker::journal::StoredSubscription;
 use crate::broker::sessions::{Replay, SessionKey};
 use crate::broker::store::Delivery;
-use crate::broker::{Broker, Event, Owner};
+use crate::broker::{Broker, DropCause, Event, Owner};
 
 /// A session that another broker has claimed.
 #[derive(Debug)]
@@ -602,13 +602,14 @@ impl Broker {
             }
             Piece::Published { id, delivery } => {
                 let maximum = self.in_flight_max();
-                let entry = self.sessions.get(key);
-                let has_room = entry.is_some_and(|entry| {
-                    let session = &entry.session;
-                    session.in_flight_len() < maximum && !session.outbound.holds(id)
-                });
-                if has_room
+                let Some(entry) = self.sessions.get(key) else {
+                    return;
+                };
+                let has_room = entry.session.in_flight_len() < maximum;
+                let is_free = !entry.session.outbound.holds(id);
+                if is_free
                     && delivery.qos > QoS::AtMostOnce
+                    && self.takes_moved(client_id, &delivery, has_room)
                     && let Some((delivery, bytes)) = self.take_delivery(now, delivery)
                     && let Some(entry) = self.sessions.get_mut(key)
                 {
@@ -622,21 +623,22 @@ impl Broker {
             }
             Piece::Waiting(delivery) => {
                 let limits = queue_limits(&self.config);
-                let qos = delivery.qos;
-                if qos > QoS::AtMostOnce
+                let bytes = delivery.message.len_held();
+                let has_room = self.claim_of(client_id, stamp).is_some_and(|claim| {
+                    claim.waiting.len() < limits.len_max
+                        && claim.waiting_bytes.saturating_add(bytes) <= limits.bytes_max
+                });
+                if delivery.qos > QoS::AtMostOnce
+                    && self.takes_moved(client_id, &delivery, has_room)
                     && let Some((delivery, bytes)) = self.take_delivery(now, delivery)
                 {
                     match self.claim_of(client_id, stamp) {
-                        Some(claim)
-                            if claim.waiting.len() < limits.len_max
-                                && claim.waiting_bytes.saturating_add(bytes)
-                                    <= limits.bytes_max =>
-                        {
+                        Some(claim) => {
                             claim.waiting_bytes = claim.waiting_bytes.saturating_add(bytes);
                             claim.waiting.push(delivery);
                             self.weigh_claim(client_id, size_of::<Delivery>());
                         }
-                        _ => self.store.release_delivery(Some(delivery)),
+                        None => self.store.release_delivery(Some(delivery)),
                     }
                 }
             }
@@ -692,6 +694,22 @@ impl Broker {
         self.sessions.weigh(key);
     }
 
+    /// Whether there is room for a message of a session that comes. It is dropped like any other one above a
+    /// limit, and that is told.
+    fn takes_moved(&mut self, client_id: &str, moved: &MovedDelivery, has_room: bool) -> bool {
+        let cause = match has_room {
+            false => DropCause::QueueFull,
+            true if self.has_room_for(moved.message.len_held(), 0) => return true,
+            true => DropCause::BrokerFull,
+        };
+        self.events.push(Event::Dropped {
+            client_id: client_id.into(),
+            topic: String::from(moved.message.topic().as_str()),
+            cause,
+        });
+        false
+    }
+
     /// A message of a session that comes, in this broker's store.
     fn take_delivery(&mut self, now: Timestamp, moved: MovedDelivery) -> Option<(Delivery, usize)> {
         let MovedDelivery {
@@ -704,9 +722,6 @@ impl Broker {
             subscription_ids,
         } = moved;
         let bytes = message.len_held();
-        if !self.has_room_for(bytes, 0) {
-            return None;
-        }
         let at = super::expires_at(now, expires_in, &message);
         let joined = self.joined.as_ref()?;
         let group = group.and_then(|filter| joined.local.get(&filter)?.group);

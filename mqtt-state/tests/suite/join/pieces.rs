@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use mqtt_codec::{PublishProperties, QoS};
-use mqtt_state::broker::{self, Event, JoinConfig};
+use mqtt_state::broker::{self, DropCause, Event, JoinConfig};
 use serde_json::{Value, json};
 
 use super::voice::{
@@ -125,15 +125,39 @@ fn pieces_of_a_session_that_comes() {
     }
 }
 
-/// As many messages wait as may wait, and no more bytes.
+/// What was dropped of the messages for the client "x" on topic "t", and why.
+fn dropped(stage: &mut Stage) -> Vec<DropCause> {
+    let events = stage.events().into_iter();
+    let dropped = events.filter_map(|event| match event {
+        Event::Dropped {
+            client_id,
+            topic,
+            cause,
+        } => {
+            assert_eq!((&*client_id, &*topic), ("x", "t"));
+            Some(cause)
+        }
+        _ => None,
+    });
+    dropped.collect()
+}
+
+/// As many messages wait as may wait, and no more bytes. Of each other one is told that it is dropped.
 #[test]
 fn messages_that_come_and_do_not_fit() {
-    for (row, len_max, bytes_max, room, expected) in [
-        ("all", 10, 1000, 100, 4),
-        ("count", 3, 1000, 100, 3),
+    for (row, len_max, bytes_max, room, expected, cause) in [
+        ("all", 10, 1000, 100, 4, DropCause::QueueFull),
+        ("count", 3, 1000, 100, 3, DropCause::QueueFull),
         // One byte of topic, two of payload.
-        ("bytes", 10, 6, 100, 2),
-        ("messages of this broker", 10, 1000, 3, 3),
+        ("bytes", 10, 6, 100, 2, DropCause::QueueFull),
+        (
+            "messages of this broker",
+            10,
+            1000,
+            3,
+            3,
+            DropCause::BrokerFull,
+        ),
     ] {
         let config = broker::Config {
             server: mqtt_state::server::Config {
@@ -145,11 +169,36 @@ fn messages_that_come_and_do_not_fit() {
             ..broker::Config::default()
         };
         let pieces: Vec<_> = ["w1", "w2", "w3", "w4"].map(|it| waiting(it, 1)).into();
-        let (stage, heard) = moved(&config, &pieces);
+        let (mut stage, heard) = moved(&config, &pieces);
         let numbers = 1..=expected;
         let all = numbers.map(|it| format!("PUBLISH t=w{it} q1 id{it}"));
         assert_eq!(heard[1..], all.collect::<Vec<_>>(), "{row}");
         assert_eq!(stage.world.broker.stats().messages, expected, "{row}");
+        assert_eq!(dropped(&mut stage), vec![cause; 4 - expected], "{row}");
+    }
+}
+
+/// What was on its way to a client is not dropped in silence either, where fewer may be. What makes no sense is.
+#[test]
+fn messages_that_come_in_flight_and_do_not_fit() {
+    let config = |in_flight_max, messages_len_max| broker::Config {
+        server: mqtt_state::server::Config {
+            in_flight_max,
+            ..mqtt_state::server::Config::default()
+        },
+        messages_len_max,
+        ..broker::Config::default()
+    };
+    let three = [1, 2, 3].map(|id| published(id, "a", 1));
+    let twice = [1, 1, 2].map(|id| published(id, "a", 1));
+    for (row, config, pieces, expected) in [
+        ("room", config(10, 100), &three, &[][..]),
+        ("count", config(1, 100), &three, &[DropCause::QueueFull]),
+        ("broker", config(10, 2), &three, &[DropCause::BrokerFull]),
+        ("an identifier twice", config(1, 100), &twice, &[]),
+    ] {
+        let (mut stage, _) = moved(&config, pieces);
+        assert_eq!(dropped(&mut stage), expected, "{row}");
     }
 }
 
