@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use mqtt_codec::ProtocolVersion;
+use mqtt_codec::{ProtocolVersion, QoS};
 
 use super::coverage::{Coverage, Stage};
 use super::line::Direction;
@@ -139,6 +139,7 @@ impl World<'_> {
                     return;
                 };
                 if reason.value() >= 0x80 {
+                    self.sessions[client].release(*id, line.number);
                     self.oracle.refuse(number);
                     return;
                 }
@@ -214,6 +215,7 @@ impl World<'_> {
                 }
                 Seen::Publish {
                     id,
+                    qos,
                     number: Some(number),
                     expiry_secs,
                     ..
@@ -224,6 +226,11 @@ impl World<'_> {
                     }
                     if let Some(id) = id {
                         line.taken.insert(id, number);
+                        if qos == QoS::ExactlyOnce
+                            && self.sessions[client].receive(id, number, line.number)
+                        {
+                            self.oracle.mistake(number);
+                        }
                     }
                     let is_held =
                         self.nodes[self.at].config.ask.subscribe && !line.subscribes.is_empty();
@@ -235,6 +242,11 @@ impl World<'_> {
                         self.oracle.route(number, &self.sessions, self.at, is_sure);
                     }
                 }
+                Seen::Ack {
+                    kind: AckKind::PubRel,
+                    id,
+                    ..
+                } => self.sessions[client].release(id, line.number),
                 Seen::Subscribe { id, filters } => {
                     for (filter, qos, no_local) in &filters {
                         let session = &mut self.sessions[client];

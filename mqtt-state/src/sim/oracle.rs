@@ -279,6 +279,13 @@ impl Oracle {
         }
     }
 
+    /// The broker may take a message for another one, and pass over it.
+    pub(super) fn mistake(&mut self, number: u32) {
+        if let Some(known) = self.messages.get_mut(number as usize) {
+            known.is_uncertain = true;
+        }
+    }
+
     /// The broker has refused a message.
     pub(super) fn refuse(&mut self, number: u32) {
         if let Some(known) = self.messages.get_mut(number as usize) {

@@ -71,6 +71,9 @@ impl World<'_> {
             self.flights[client].is_restored = true;
             session.is_split = present || !was_whole || session.has_stray;
         }
+        if !present && !session.is_split {
+            session.forget_older();
+        }
     }
 
     /// Nothing is on its way between brokers: each session is in one place, and all know what its client

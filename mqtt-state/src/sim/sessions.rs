@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use mqtt_codec::QoS;
+use mqtt_codec::{PacketId, QoS};
 use mqtt_topic::{SharedFilter, TopicFilter, TopicName};
 
 use super::watch::Broken;
@@ -76,6 +76,9 @@ pub(super) struct Session {
     pub(super) has_stray: bool,
     /// In a topic all messages up to this one may be missing.
     waived: BTreeMap<String, u32>,
+    /// QoS 2 messages that a broker has taken, and not released as far as is known: identifier, message,
+    /// and connection. Of all sessions of this client that some broker may have.
+    received: BTreeSet<(PacketId, u32, u64)>,
 }
 
 impl Session {
@@ -98,6 +101,7 @@ impl Session {
             is_split: false,
             has_stray: false,
             waived: BTreeMap::new(),
+            received: BTreeSet::new(),
         }
     }
 
@@ -188,6 +192,29 @@ impl Session {
         self.reset(Exists::No);
         self.line = None;
         self.is_split = false;
+        self.received.clear();
+    }
+
+    /// A broker takes a QoS 2 message. Answers whether it may take it for another one that had the same
+    /// identifier: a client that has begun anew while a link was cut may come back to an older session,
+    /// when the newer one has ended before the link came up.
+    pub(super) fn receive(&mut self, id: PacketId, number: u32, line: u64) -> bool {
+        let mut received = self.received.iter();
+        let is_mistaken = self.is_split && received.any(|(of, it, _)| *of == id && *it != number);
+        self.received.insert((id, number, line));
+        is_mistaken
+    }
+
+    /// A broker knows an identifier no more. Which one's session that was is certain on one connection.
+    pub(super) fn release(&mut self, id: PacketId, line: u64) {
+        let is_split = self.is_split;
+        self.received
+            .retain(|(of, _, on)| *of != id || is_split && *on != line);
+    }
+
+    /// No broker has an older one.
+    pub(super) fn forget_older(&mut self) {
+        self.received.clear();
     }
 
     /// CONNACK has been sent, so that the store knows of this session.
@@ -547,6 +574,44 @@ impl Wills {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Steps = [fn(&mut Session); 2];
+
+    #[test]
+    fn an_identifier_is_mistaken_only_in_a_session_that_was_left_behind() {
+        let (one, other) = (PacketId::MIN, PacketId::new(2).unwrap());
+        let released = |session: &mut Session| session.release(PacketId::MIN, 1);
+        let nothing = |_: &mut Session| {};
+        let split = Session::split;
+        let rows: [(&str, Steps, PacketId, u32, bool); 6] = [
+            ("never apart", [nothing, nothing], one, 8, false),
+            ("apart", [nothing, split], one, 8, true),
+            ("the same message", [nothing, split], one, 7, false),
+            ("another identifier", [nothing, split], other, 8, false),
+            ("released before", [released, split], one, 8, false),
+            (
+                "released on its connection",
+                [split, released],
+                one,
+                8,
+                false,
+            ),
+        ];
+        for (row, steps, id, number, expected) in rows {
+            let mut session = Session::new();
+            session.receive(one, 7, 1);
+            for step in steps {
+                step(&mut session);
+            }
+            assert_eq!(session.receive(id, number, 2), expected, "{row}");
+        }
+        // What another broker says of it leaves it where it was.
+        let mut session = Session::new();
+        session.receive(one, 7, 1);
+        session.split();
+        session.release(one, 2);
+        assert!(session.receive(one, 8, 3));
+    }
 
     #[test]
     fn what_was_granted_before_an_unsubscribe_says_nothing_of_what_follows_it() {

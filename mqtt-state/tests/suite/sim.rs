@@ -59,6 +59,11 @@ fn seeds_that_have_failed_fail_no_more() {
         5_401, 13_369, 22_913, 51_497,
         // A will that is left where the client is no more, and a claim for a connection that is over.
         370_649, 814_649, 656_473,
+        // Joined brokers: `messages_that_come_and_do_not_fit`.
+        911_473,
+        // A client that came back to an older session, where its identifiers stood for other messages:
+        // `an_identifier_is_mistaken_only_in_a_session_that_was_left_behind`.
+        950_849,
     ];
     for seed in seeds {
         let failure = sim::run(seed, &mut Plain::default()).failure;
