@@ -69,18 +69,19 @@ impl Broker {
         authentication_data: Option<AuthenticationData>,
     ) -> Result<(), CloseCause> {
         match self.claim(now, id, connect, authentication_data) {
-            Some((connect, data)) => self.admit_claimed(now, id, connect, data),
+            Some((connect, data)) => self.admit_claimed(now, id, connect, data, false),
             None => Ok(()),
         }
     }
 
-    /// A CONNECT whose client is nobody else's.
+    /// A CONNECT whose client is nobody else's. Other brokers have heard of it where they were `asked`.
     pub(super) fn admit_claimed(
         &mut self,
         now: Timestamp,
         id: ConnectionId,
         connect: ConnectRequest,
         authentication_data: Option<AuthenticationData>,
+        asked: bool,
     ) -> Result<(), CloseCause> {
         // [5:MQTT-3.1.3-6] [3:MQTT-3.1.3-6] A client without an identifier gets one.
         let assigned = connect
@@ -88,6 +89,7 @@ impl Broker {
             .is_empty()
             .then(|| self.assign_client_id());
         let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
+        let was_here = self.sessions.find(client_id).is_some();
         // [5:MQTT-3.1.4-3] [3:MQTT-3.1.4-2] The older connection of the same client ends.
         if let Some(older) = self
             .sessions
@@ -128,6 +130,9 @@ impl Broker {
                 .ok_or(CloseCause::Refused(ConnectReason::ServerBusy))?,
         };
         self.note_begun(key, session_present);
+        if was_here && !session_present && !asked {
+            self.say_begun(key);
+        }
         // [5:MQTT-3.1.3-9] The client is back before the delay of its will was over.
         self.cancel_timers(key);
         let expiry_secs = connect.session_expiry_secs;

@@ -253,6 +253,27 @@ impl Broker {
         }
     }
 
+    /// A session has begun anew in the place of one that was here, and no claim tells of it. Others may have
+    /// been told of the older one, and have one that is later than that.
+    pub(in crate::broker) fn say_begun(&mut self, key: SessionKey) {
+        let (Some(joined), Some(entry)) = (&self.joined, self.sessions.get(key)) else {
+            return;
+        };
+        let stamp = Stamp {
+            count: entry.since,
+            broker: joined.config.id,
+        };
+        let client_id = entry.client_id.clone();
+        // Whoever does not listen is told of no more than that.
+        let notes_max = joined.config.forwards_len_max;
+        let up = { joined.others.iter() }
+            .filter(|(_, other)| other.is_up() && other.queue.notes_len() < notes_max);
+        let told: Vec<_> = up.map(|(id, _)| *id).collect();
+        for to in told {
+            self.say_claim(to, &client_id, stamp, ClaimNote::Begun);
+        }
+    }
+
     fn refuse_waiter(&mut self, now: Timestamp, waiter: Option<Waiter>) {
         if let Some(waiter) = waiter {
             let cause = CloseCause::Refused(ConnectReason::ServerBusy);
@@ -290,6 +311,10 @@ impl Broker {
                 let waiter = claim.and_then(|claim| claim.waiter.take());
                 self.refuse_waiter(now, waiter);
                 self.answered(now, from, client_id, stamp);
+            }
+            ClaimNote::Begun => {
+                let (client_id, since) = (client_id.into(), stamp.count);
+                self.handle_sessions(now, from, [Holds { client_id, since }].into());
             }
             ClaimNote::Piece(piece) => {
                 let is_done = matches!(*piece, Piece::Done);
@@ -485,7 +510,7 @@ impl Broker {
                     data,
                 } = waiter;
                 let outcome = self.answering_for_all(connection, |broker| {
-                    broker.admit_claimed(now, connection, request, data)
+                    broker.admit_claimed(now, connection, request, data, true)
                 });
                 // All brokers have heard of this moment, but of none since.
                 if let Some(key) = self.sessions.find(&client_id)
@@ -540,8 +565,11 @@ impl Broker {
                 broker: from,
             };
             joined.stamps.note(theirs);
-            let claims = &joined.claims;
-            let is_moving = claims.is_moving(key);
+            let claims = &mut joined.claims;
+            // What comes with a claim is later than what is said before the answer to it.
+            let is_claimed = { claims.of_client(&client_id) }
+                .is_some_and(|claim| claim.session == Some(key) && claim.due.contains(&from));
+            let is_moving = is_claimed || claims.is_moving(key);
             let entry = self.sessions.get(key).filter(|_| !is_moving);
             let is_older = |entry: &SessionEntry| {
                 let ours = Stamp {

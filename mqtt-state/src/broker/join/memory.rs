@@ -90,6 +90,7 @@ impl Item {
                         ClaimNote::Claim { .. }
                         | ClaimNote::Unclaimed
                         | ClaimNote::Superseded
+                        | ClaimNote::Begun
                         | ClaimNote::Switch { .. }
                         | ClaimNote::Switched
                         | ClaimNote::Declined { .. } => 0,

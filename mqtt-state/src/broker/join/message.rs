@@ -215,6 +215,8 @@ pub(super) enum ClaimNote {
     Unclaimed,
     /// There is a later claim.
     Superseded,
+    /// To all: the client has begun anew at the sender, which had its session. An older one is nobody's.
+    Begun,
     /// The sender has one, and this is a piece of it.
     Piece(Box<Piece>),
     /// To all: the sender's subscribers have those of this client among them from here on, and

@@ -18,6 +18,7 @@ const WORDS: &[&str] = &[
     "Acknowledge",
     "Allow",
     "Automatic",
+    "Begun",
     "ByPublisher",
     "Disconnect",
     "Done",

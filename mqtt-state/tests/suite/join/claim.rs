@@ -339,6 +339,44 @@ fn a_link_comes_up_while_a_session_is_looked_for() {
     }
 }
 
+/// Found by a simulation: both brokers had told what sessions they have, and one of them began its own anew,
+/// which no claim had to tell of. Each took its own for the later one, and the client had two from then on.
+#[test]
+fn a_session_begins_anew_after_it_was_told_of() {
+    let every = (0..8).flat_map(|there| (0..8).map(move |back| (there, back)));
+    for (there, back) in every {
+        let mut mesh = Mesh::new(3);
+        Line::open(&mut mesh, 0, &resuming(V5_0, 1000)).hear(&mut mesh);
+        mesh.cut(0, 1);
+        mesh.cut(1, 2);
+        mesh.settle();
+        Line::open(&mut mesh, 1, &resuming(V5_0, 1000)).hear(&mut mesh);
+        mesh.heal(0, 1);
+        for _ in 0..there {
+            mesh.carry_from(0, 1);
+        }
+        for _ in 0..back {
+            mesh.carry_from(1, 0);
+        }
+        let mut anew = connect(V5_0, "x");
+        anew.properties.session_expiry_secs = Some(1000);
+        let line = Line::open(&mut mesh, 0, &anew);
+        let heard = line.hear(&mut mesh);
+        let sessions = mesh.worlds.iter().map(|world| {
+            let session = world.broker.session("x");
+            session.map(|session| session.connection.is_some())
+        });
+        let sessions: Vec<_> = sessions.collect();
+        let row = format!("{there} there, {back} back: {heard:?}");
+        // How far the other one had counted is in the second message; the later session is clear from there on.
+        if back < 2 {
+            assert_eq!(sessions.iter().flatten().count(), 1, "{row} {sessions:?}");
+        } else {
+            assert_eq!(sessions, [Some(true), None, None], "{row}");
+        }
+    }
+}
+
 /// A broker that says nothing is not waited for.
 #[test]
 fn a_claim_has_an_end() {

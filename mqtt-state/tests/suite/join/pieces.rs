@@ -445,6 +445,99 @@ fn a_session_that_comes_is_stored() {
     assert_eq!(stage.world.disk.counts(), [0; 6]);
 }
 
+/// A session that begins anew where its client's session was is told to the others, which no claim asks.
+#[test]
+fn who_is_told_that_a_session_begins_anew() {
+    let anew = connect(V5_0, "x");
+    for (row, is_there, again, expected) in [
+        ("in its place", true, anew, vec![json!("Begun")]),
+        ("it goes on", true, resuming(100), vec![]),
+        (
+            "it is claimed",
+            false,
+            anew,
+            vec![json!({"Claim": {"clean_start": true}})],
+        ),
+        ("it has no name", true, connect(V5_0, ""), vec![]),
+    ] {
+        let config = broker::Config {
+            join: Some(JoinConfig {
+                forwards_len_max: 2,
+                ..JoinConfig::default()
+            }),
+            ..broker::Config::default()
+        };
+        let mut stage = Stage::new(&[], &config);
+        if is_there {
+            let first = stage.connect(&resuming(100));
+            stage.heard_by(first);
+        }
+        let mut stage = stage.with(1).with(2).with(3);
+        // One that cannot be heard.
+        let now = stage.world.now;
+        stage.world.broker.part(now, broker::BrokerId::new(3));
+        for other in [1, 2, 3] {
+            stage.hear(other);
+        }
+        let connection = stage.connect(&again);
+        for other in [1, 2] {
+            let said = stage.hear(other);
+            let claims = said.iter().map(|body| &body["Note"]["note"]["Claim"]);
+            let claims: Vec<_> = claims.filter(|it| it.is_object()).cloned().collect();
+            let what: Vec<_> = claims.iter().map(|it| it["what"].clone()).collect();
+            assert_eq!(what, expected, "{row}, to {other}");
+            for claim in claims.iter().filter(|_| !is_there) {
+                stage.claim(other, &claim["stamp"], &json!("Unclaimed"));
+            }
+        }
+        assert_eq!(stage.heard_by(connection).len(), 1, "{row}");
+        for other in [1, 2, 3] {
+            assert!(stage.hear_claims(other).is_empty(), "{row}, to {other}");
+        }
+        if row != "in its place" {
+            continue;
+        }
+        // Who does not listen is told so much. These sessions end with their connections.
+        for (heard, expected) in [(false, [1, 1]), (true, [0, 2])] {
+            if heard {
+                stage.acknowledge(2);
+            }
+            for _ in 0..5 {
+                stage.connect(&anew);
+            }
+            let told = [1, 2].map(|other| stage.hear_claims(other));
+            assert!(told.iter().flatten().all(|it| it == "Begun"), "{told:?}");
+            assert_eq!(told.map(|it| it.len()), expected, "{row}");
+        }
+    }
+}
+
+/// Who has still to answer a claim has begun its session before that, whatever it had counted to.
+#[test]
+fn what_comes_with_a_claim_is_later_than_what_was_there() {
+    for (row, answers, expected) in [
+        ("before its answer", false, &["CONNACK 00 present"][..]),
+        ("behind its answer", true, &["DISCONNECT 8E", "close"]),
+    ] {
+        let mut stage = Stage::new(&[1, 2], &broker::Config::default());
+        let (connection, claim) = stage.claimed(1);
+        for piece in [subscription(&plain("t")), subscribed(), json!("Done")] {
+            stage.piece(1, &claim, &piece);
+        }
+        if answers {
+            stage.claim(2, &claim, &json!("Unclaimed"));
+            assert_eq!(stage.heard_by(connection), ["CONNACK 00 present"], "{row}");
+        }
+        stage.claim(2, &stamp(1000, 2), &json!("Begun"));
+        if !answers {
+            stage.claim(2, &claim, &json!("Unclaimed"));
+        }
+        assert_eq!(stage.heard_by(connection), expected, "{row}");
+        let is_there = stage.world.broker.session("x").is_some();
+        assert_eq!(is_there, !answers, "{row}");
+    }
+}
+
 /// A session is offered with all it has, and its broker keeps it, or lets go, as the other one says.
 #[test]
 fn sessions_that_go() {
