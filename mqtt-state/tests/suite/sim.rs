@@ -63,8 +63,10 @@ fn seeds_that_have_failed_fail_no_more() {
         911_473,
         // A client that came back to an older session, where its identifiers stood for other messages:
         // `an_identifier_is_mistaken_only_in_a_session_that_was_left_behind`.
-        950_849, // Joined brokers: `a_session_begins_anew_after_it_was_told_of`.
-        163_009,
+        950_849,
+        // Joined brokers: `a_session_begins_anew_after_it_was_told_of`, and the same for one that was coming as a
+        // link was cut.
+        163_009, 835_153,
     ];
     for seed in seeds {
         let failure = sim::run(seed, &mut Plain::default()).failure;

@@ -253,8 +253,9 @@ impl Broker {
         }
     }
 
-    /// A session has begun anew in the place of one that was here, and no claim tells of it. Others may have
-    /// been told of the older one, and have one that is later than that.
+    /// A session has begun anew in the place of one that was here, and no claim tells of it: others may have
+    /// been told of the older one, and have one that is later than that. Or it began as the one that was to
+    /// come did not, and whoever has that was told of this broker's sessions before.
     pub(in crate::broker) fn say_begun(&mut self, key: SessionKey) {
         let (Some(joined), Some(entry)) = (&self.joined, self.sessions.get(key)) else {
             return;
@@ -482,6 +483,8 @@ impl Broker {
             // It has not all come.
             self.store.release_delivery(Some(delivery));
         }
+        // Some of it has come, and its owner may have gone on without being heard.
+        let is_broken_off = !is_complete && owner.is_some();
         if !is_complete && let Some(owner) = owner {
             let what = ClaimNote::Declined { keeps: false };
             self.say_claim(owner, &client_id, stamp, what);
@@ -517,6 +520,9 @@ impl Broker {
                     && let Some(entry) = self.sessions.get_mut(key)
                 {
                     entry.since = stamp.count;
+                    if is_broken_off {
+                        self.say_begun(key);
+                    }
                 }
                 self.conclude(now, connection, outcome);
             }
