@@ -29,7 +29,7 @@
 //! **payloads**, in plain text or in hexadecimal digits; sessions and messages that were restored; the
 //! whole `Config` with its seed. Of what came out: what `Debug` shows, which has neither passwords nor
 //! payloads, and a digest of all of it. Give a log only to whom you would give all of that, or give what
-//! [`redact`] has left of it.
+//! [`redact()`] has left of it.
 //!
 //! # The form
 //!
