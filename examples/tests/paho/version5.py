@@ -3,9 +3,10 @@
 import sys
 
 from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from common import Inbox, connect, let_pass, make, properties_of, publish, start, stop
+from common import Inbox, connect, let_pass, make, properties_of, publish, start, stop, will
 
 publisher, _ = start("publisher")
 
@@ -55,8 +56,13 @@ def retain_as_published():
 
 
 def expiry():
-    client, _ = start("sleeper", ["late"], clean=False, expiry=1000)
-    stop(client)
+    watcher, gone = start("watcher", ["gone"])
+    client, _ = start("sleeper", ["late"], clean=False, expiry=1000, prepare=will("gone", "sleeper"))
+    # What goes to a client that is there does not expire, and its will tells that the broker knows it is gone.
+    client.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=0x04))
+    client.loop_stop()
+    gone.wait_messages(1)
+    stop(watcher)
     for payload, secs in (("short", 1), ("long", 1000)):
         publish(publisher, "late", payload, 1, properties=properties_of(PacketTypes.PUBLISH, MessageExpiryInterval=secs))
         publish(publisher, f"kept/{payload}", payload, 1, True,
