@@ -337,6 +337,20 @@ reasons!(SubscribeReason, UnsubscribeReason);
 #[derive(Serialize, Deserialize)]
 pub(super) struct Wire(pub(super) Hex);
 
+/// Whatever a program may have said fits, and nothing that breaks a rule does.
+pub(super) const DECODING: DecodeConfig = DecodeConfig {
+    limits: Limits {
+        packet_size_max: u32::MAX,
+        connect_size_max: u32::MAX,
+        counts: Counts {
+            properties_max: u16::MAX,
+            user_properties_max: u16::MAX,
+            filters_max: u16::MAX,
+        },
+    },
+    strictness: Strictness::STRICT,
+};
+
 impl Wire {
     fn of(packet: &Packet<'_>, version: ProtocolVersion) -> Result<Self, Unfit> {
         let mut bytes = Vec::new();
@@ -346,21 +360,8 @@ impl Wire {
     }
 
     fn packet(&self, version: ProtocolVersion) -> Result<Packet<'_>, Unfit> {
-        // Whatever a program may have said, it fits.
-        let config = DecodeConfig {
-            limits: Limits {
-                packet_size_max: u32::MAX,
-                connect_size_max: u32::MAX,
-                counts: Counts {
-                    properties_max: u16::MAX,
-                    user_properties_max: u16::MAX,
-                    filters_max: u16::MAX,
-                },
-            },
-            strictness: Strictness::STRICT,
-        };
         let bytes = &*self.0.0;
-        let mut decoder = Decoder::new(config);
+        let mut decoder = Decoder::new(DECODING);
         match decoder.parse(bytes, Some(version)) {
             Ok(Parsed::Complete(frame)) if frame.size() == bytes.len() => decoder
                 .decode(&frame, version)

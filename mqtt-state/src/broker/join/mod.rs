@@ -106,6 +106,7 @@ mod memory;
 mod message;
 mod moving;
 mod other;
+mod pieces;
 mod queue;
 mod retained;
 

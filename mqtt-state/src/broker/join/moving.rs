@@ -2,12 +2,10 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use mqtt_codec::{Message, QoS, TopicFilter};
-use mqtt_topic::Cursor;
+use mqtt_codec::TopicFilter;
 
 use super::message::{
     BrokerId, ClaimNote, FilterKey, MovedDelivery, MovedSubscription, Piece, Stamp,
@@ -15,11 +13,10 @@ use super::message::{
 use super::retained::expires_in;
 use super::{Joined, Reach};
 use crate::Timestamp;
-use crate::broker::backlog::queue_limits;
 use crate::broker::journal::StoredSubscription;
-use crate::broker::sessions::{Replay, SessionKey};
+use crate::broker::sessions::SessionKey;
 use crate::broker::store::Delivery;
-use crate::broker::{Broker, DropCause, Event, Owner};
+use crate::broker::{Broker, Event, Owner};
 
 /// A session that another broker has claimed.
 #[derive(Debug)]
@@ -260,39 +257,6 @@ impl Broker {
             self.say_claim(*to, client_id, stamp, what);
         }
         true
-    }
-
-    fn put_subscription(&mut self, key: SessionKey, moved: MovedSubscription) {
-        let MovedSubscription { text, subscription } = moved;
-        let is_shared = subscription.is_shared;
-        let named = FilterKey { is_shared, text };
-        let Ok(filter) = TopicFilter::new(&named.text) else {
-            return;
-        };
-        let since = self.router.number_subscription();
-        let subscription = subscription.into_subscription(since);
-        let recorded = subscription.clone();
-        let inserted = match (is_shared, named.as_shared()) {
-            (true, Some(shared)) => { &mut self.subscriptions }
-                .insert_shared(shared, key, subscription)
-                .is_ok_and(|before| before.is_none()),
-            (true, None) => false,
-            (false, _) => { &mut self.subscriptions }
-                .insert(filter, key, subscription)
-                .is_ok_and(|before| before.is_none()),
-        };
-        self.weigh_indexes();
-        if inserted {
-            self.record_subscribed(key, filter, is_shared, &recorded);
-            self.note_interest(key, filter, is_shared, true);
-            // It is said before `Moving`, however far going through all of them is.
-            for other in self.joined.iter_mut().flat_map(|it| it.others.values_mut()) {
-                if other.is_up() {
-                    other.note_changed(&named);
-                }
-            }
-            self.weigh_joined();
-        }
     }
 
     /// Some broker's subscribers have those of a session among them from here on.
@@ -568,177 +532,6 @@ impl Broker {
             client_id,
             broker: leaving.to,
         });
-    }
-
-    /// Puts what has come of a session where it belongs.
-    fn put_piece(
-        &mut self,
-        now: Timestamp,
-        key: SessionKey,
-        client_id: &str,
-        stamp: Stamp,
-        piece: Piece,
-    ) {
-        match piece {
-            Piece::Subscription(_) | Piece::Subscribed { .. } => {}
-            Piece::Unreleased { id } => {
-                if let Some(entry) = self.sessions.get_mut(key)
-                    && entry.session.inbound.remember(id)
-                {
-                    let kept_as = entry.kept_as();
-                    self.store.record_received(kept_as, id);
-                }
-            }
-            Piece::Released { id } => {
-                let maximum = self.in_flight_max();
-                if let Some(entry) = self.sessions.get_mut(key)
-                    && entry.session.in_flight_len() < maximum
-                    && !entry.session.outbound.holds(id)
-                {
-                    let kept_as = entry.kept_as();
-                    let number = self.store.record_moved_release(kept_as, id);
-                    let _is_free = entry.session.outbound.restore_release(id, number);
-                }
-            }
-            Piece::Published { id, delivery } => {
-                let maximum = self.in_flight_max();
-                let Some(entry) = self.sessions.get(key) else {
-                    return;
-                };
-                let has_room = entry.session.in_flight_len() < maximum;
-                let is_free = !entry.session.outbound.holds(id);
-                if is_free
-                    && delivery.qos > QoS::AtMostOnce
-                    && self.takes_moved(client_id, &delivery, has_room)
-                    && let Some((delivery, bytes)) = self.take_delivery(now, delivery)
-                    && let Some(entry) = self.sessions.get_mut(key)
-                {
-                    let kept_as = entry.kept_as();
-                    let (number, _) = self.store.record_delivery(kept_as, &delivery);
-                    self.store.record_published(kept_as, number, &delivery, id);
-                    let outbound = &mut entry.session.outbound;
-                    let _is_free =
-                        outbound.restore_publish(id, delivery.qos, delivery, number, bytes);
-                }
-            }
-            Piece::Waiting(delivery) => {
-                let limits = queue_limits(&self.config);
-                let bytes = delivery.message.len_held();
-                let has_room = self.claim_of(client_id, stamp).is_some_and(|claim| {
-                    claim.waiting.len() < limits.len_max
-                        && claim.waiting_bytes.saturating_add(bytes) <= limits.bytes_max
-                });
-                if delivery.qos > QoS::AtMostOnce
-                    && self.takes_moved(client_id, &delivery, has_room)
-                    && let Some((delivery, bytes)) = self.take_delivery(now, delivery)
-                {
-                    match self.claim_of(client_id, stamp) {
-                        Some(claim) => {
-                            claim.waiting_bytes = claim.waiting_bytes.saturating_add(bytes);
-                            claim.waiting.push(delivery);
-                            self.weigh_claim(client_id, size_of::<Delivery>());
-                        }
-                        None => self.store.release_delivery(Some(delivery)),
-                    }
-                }
-            }
-            Piece::Replay { filter, qos, id } => {
-                let maximum = self.subscriptions.subscriptions_len(key);
-                let of_first = self.store.taken();
-                if TopicFilter::new(&filter).is_ok()
-                    && let Some(entry) = self.sessions.get_mut(key)
-                    && entry.replays.len() < maximum
-                {
-                    entry.replays.push_back(Replay {
-                        filter: String::from(filter).into_bytes().into(),
-                        qos,
-                        subscription_id: id,
-                        cursor: Cursor::default(),
-                        of_first,
-                    });
-                }
-            }
-            Piece::Done => self.complete_arriving(key, client_id, stamp),
-        }
-    }
-
-    /// What has come waits before what has come here since.
-    fn complete_arriving(&mut self, key: SessionKey, client_id: &str, stamp: Stamp) {
-        let claim = self.claim_of(client_id, stamp);
-        let moved = claim.map(|claim| core::mem::take(&mut claim.waiting));
-        let arriving = { self.joined.as_mut() }.and_then(|it| it.claims.arriving.get_mut(&key));
-        if let Some(arriving) = arriving {
-            arriving.is_complete = true;
-        }
-        let Some(entry) = self.sessions.get_mut(key) else {
-            return;
-        };
-        entry.session.outbound.restored();
-        let kept_as = entry.kept_as();
-        let since = entry.session.outbound.take_waiting();
-        let since = since.into_iter().filter_map(|lost| {
-            self.store.record_ended(kept_as, lost.tag);
-            lost.message
-        });
-        let since: Vec<_> = since.collect();
-        for delivery in moved.unwrap_or_default().into_iter().chain(since) {
-            let bytes = self.store.message(&delivery.message);
-            let bytes = bytes.map_or(0, Message::len_held);
-            let (mut number, mut position) = (0, 0);
-            if self.store.journal.is_on() {
-                (number, position) = self.store.record_delivery(kept_as, &delivery);
-            }
-            let outbound = &mut entry.session.outbound;
-            outbound.enqueue(delivery.qos, delivery, number, bytes, position);
-        }
-        self.sessions.weigh(key);
-    }
-
-    /// Whether there is room for a message of a session that comes. It is dropped like any other one above a
-    /// limit, and that is told.
-    fn takes_moved(&mut self, client_id: &str, moved: &MovedDelivery, has_room: bool) -> bool {
-        let cause = match has_room {
-            false => DropCause::QueueFull,
-            true if self.has_room_for(moved.message.len_held(), 0) => return true,
-            true => DropCause::BrokerFull,
-        };
-        self.events.push(Event::Dropped {
-            client_id: client_id.into(),
-            topic: String::from(moved.message.topic().as_str()),
-            cause,
-        });
-        false
-    }
-
-    /// A message of a session that comes, in this broker's store.
-    fn take_delivery(&mut self, now: Timestamp, moved: MovedDelivery) -> Option<(Delivery, usize)> {
-        let MovedDelivery {
-            message,
-            expires_in,
-            qos,
-            retain,
-            is_replay,
-            group,
-            subscription_ids,
-        } = moved;
-        let bytes = message.len_held();
-        let at = super::expires_at(now, expires_in, &message);
-        let joined = self.joined.as_ref()?;
-        let group = group.and_then(|filter| joined.local.get(&filter)?.group);
-        let delivery = Delivery {
-            message: self.store.insert(message, at)?,
-            retain,
-            is_replay,
-            qos,
-            group,
-            subscription_ids: subscription_ids.into_iter().collect(),
-        };
-        self.store.note_delivery(&delivery);
-        Some((delivery, bytes))
-    }
-
-    fn in_flight_max(&self) -> usize {
-        usize::from(self.config.server.in_flight_max).saturating_mul(2)
     }
 
     /// A session is gone from here, and goes on elsewhere or not at all: no will, and nobody else gets

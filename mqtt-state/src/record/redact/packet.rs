@@ -5,26 +5,12 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use mqtt_codec::{
-    AckProperties, Authentication, Binary, Connect, Counts, DecodeConfig, Decoder, Limits, Packet,
-    Parsed, ProtocolVersion, PublishProperties, PublishTopic, Str, Strictness, UserProperties,
+    AckProperties, Authentication, Binary, Connect, Decoder, Packet, Parsed, ProtocolVersion,
+    PublishProperties, PublishTopic, Str, UserProperties,
 };
 
 use super::names::{FILLER, Names};
-
-/// Takes whatever has a length, and nothing that breaks a rule: what a decoder that is lenient passes over
-/// would stay.
-const DECODER: DecodeConfig = DecodeConfig {
-    limits: Limits {
-        packet_size_max: u32::MAX,
-        connect_size_max: u32::MAX,
-        counts: Counts {
-            properties_max: u16::MAX,
-            user_properties_max: u16::MAX,
-            filters_max: u16::MAX,
-        },
-    },
-    strictness: Strictness::STRICT,
-};
+use crate::record::form::DECODING;
 
 /// What stands at the front of a stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,7 +34,7 @@ pub(super) fn redact(
     version: Option<ProtocolVersion>,
     names: &mut Names,
 ) -> Front {
-    let mut decoder = Decoder::new(DECODER);
+    let mut decoder = Decoder::new(DECODING);
     let frame = match decoder.parse(bytes, version) {
         Ok(Parsed::Complete(frame)) => frame,
         Ok(Parsed::Partial { .. }) => {
