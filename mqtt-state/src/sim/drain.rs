@@ -244,6 +244,8 @@ impl World<'_> {
                 let session = &mut self.sessions[client];
                 // It may go on elsewhere.
                 if session.roams || session.is_split || session.home != self.at {
+                    session.may_be_over = true;
+                    self.group.end_session(&mut self.oracle, &self.sessions);
                     let _where_it_is = self.wills.end_session(client);
                     return;
                 }

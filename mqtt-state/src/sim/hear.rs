@@ -80,7 +80,7 @@ impl World<'_> {
                     };
                     let way = &mut line.down.way;
                     match is_older {
-                        true => Ok(()),
+                        true => way.send_apart(&seen, size),
                         false => way.send(line.number, &seen, size, flights, own),
                     }
                 }

@@ -343,8 +343,8 @@ impl Oracle {
             return Ok(false);
         }
         known.holders.push(holder);
-        let holders = known.holders.iter();
-        let alive = holders.filter(|(client, epoch)| sessions[*client].epoch == *epoch);
+        let is_alive = |it: &&(usize, u32)| **it == holder || sessions[it.0].is_alive(it.1);
+        let alive = known.holders.iter().filter(is_alive);
         if alive.count() > known.turns {
             let text = format!("{number} for {client}: {known:?}");
             return Err(("a message of a group goes to one of its members", text));
@@ -541,6 +541,23 @@ mod tests {
             let inbox = &mut Inbox::default();
             let result = oracle.deliver(1, &message, None, &mut sessions[1], inbox, false);
             assert_eq!(result.is_ok(), is_right, "{result:?}");
+        }
+    }
+
+    #[test]
+    fn a_turn_goes_on_when_a_session_ends_whose_client_is_on_its_way_to_another_broker() {
+        // [5:MQTT-4.8.2-4] The third is the one that gets it now.
+        for (ended, is_right) in [(None, false), (Some(0), true), (Some(1), false)] {
+            let mut oracle = Oracle::default();
+            let mut sessions = [Session::new(), Session::new()];
+            let number = oracle.add(From::Broker, "s/a", QoS::AtLeastOnce, false);
+            oracle.route(number, &sessions, 0, true);
+            assert_eq!(oracle.take_turn(number, 0, &sessions), Ok(false));
+            if let Some(ended) = ended {
+                sessions[ended].may_be_over = true;
+            }
+            let again = oracle.take_turn(number, 1, &sessions);
+            assert_eq!(again.is_ok(), is_right, "{ended:?}: {again:?}");
         }
     }
 

@@ -74,6 +74,8 @@ pub(super) struct Session {
     /// A connection has ended before it was accepted. What its broker has asked the others for may
     /// still come to them, and be obeyed behind whatever the client has done since.
     pub(super) has_stray: bool,
+    /// A broker has ended it while its client was on the way to another one, or one that was left behind.
+    pub(super) may_be_over: bool,
     /// In a topic all messages up to this one may be missing.
     waived: BTreeMap<String, u32>,
     /// QoS 2 messages that a broker has taken, and not released as far as is known: identifier, message,
@@ -100,6 +102,7 @@ impl Session {
             roams: false,
             is_split: false,
             has_stray: false,
+            may_be_over: false,
             waived: BTreeMap::new(),
             received: BTreeSet::new(),
         }
@@ -112,6 +115,7 @@ impl Session {
         self.waived.clear();
         self.expires = None;
         self.is_mixed = false;
+        self.may_be_over = false;
         self.exists = now_there;
         self.is_stored = false;
         self.epoch += 1;
@@ -148,6 +152,7 @@ impl Session {
             self.reset(Exists::Yes);
         }
         self.exists = Exists::Yes;
+        self.may_be_over = false;
         self.line = Some(line);
         self.expiry_secs = expiry_secs;
         self.expires = None;
@@ -179,6 +184,11 @@ impl Session {
         for subscription in self.subscriptions.values_mut() {
             subscription.is_known |= subscription.is_sure;
         }
+    }
+
+    /// Whether this one of its client's sessions is still there for certain.
+    pub(super) const fn is_alive(&self, epoch: u32) -> bool {
+        self.epoch == epoch && !self.may_be_over
     }
 
     /// Whether it has to be somewhere, where nobody has it.
@@ -333,7 +343,7 @@ impl Session {
     /// The highest QoS at which a message has to come, and has to come at all. `is_near` is whether it is
     /// published where the session is.
     pub(super) fn has_to_get(&self, topic: &str, is_own: bool, is_near: bool) -> Option<QoS> {
-        if self.is_mixed || self.is_split {
+        if self.is_mixed || self.is_split || self.may_be_over {
             return None;
         }
         let sure = self.subscriptions.iter().filter(|(filter, subscription)| {
@@ -364,7 +374,9 @@ impl Session {
         let is_it = |filter: &str| filter.starts_with("$share/") && is_match(filter, topic);
         let member = self.subscriptions.iter().find(|(filter, _)| is_it(filter));
         match member {
-            Some((_, it)) if it.is_sure && !self.is_mixed && !self.is_split => {
+            Some((_, it))
+                if it.is_sure && !self.is_mixed && !self.is_split && !self.may_be_over =>
+            {
                 Membership::Sure(it.qos)
             }
             None if !self.ghosts.iter().any(|filter| is_it(filter)) => Membership::Not,

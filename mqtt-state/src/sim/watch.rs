@@ -96,49 +96,21 @@ impl Way {
         flights: &mut Flights,
         own_in_flight_max: u16,
     ) -> Result<(), Broken> {
-        if self.has_ended {
-            return Err(("nothing after the last packet", format!("{seen:?}")));
-        }
-        let is_first = self.packets == 0;
-        self.packets += 1;
-        let begins = matches!(seen, Seen::Connect { .. } | Seen::ConnAck { .. });
-        // [5:MQTT-3.1.0-1] [3:MQTT-3.1.0-1] [5:MQTT-3.2.0-1] [3:MQTT-3.2.0-1] [5:MQTT-3.1.0-2] [3:MQTT-3.1.0-2] [5:MQTT-3.2.0-2]
-        if is_first != begins {
-            return Err((
-                "CONNECT and CONNACK come first, and once",
-                format!("{seen:?}"),
-            ));
-        }
-        // [5:MQTT-3.1.2-24] [5:MQTT-3.2.2-15]
-        if u64::try_from(size).unwrap_or(u64::MAX) > u64::from(self.limits.packet_size_max) {
-            let maximum = self.limits.packet_size_max;
-            return Err((
-                "no packet above the maximum size",
-                format!("{size} > {maximum}: {seen:?}"),
-            ));
-        }
+        self.send_apart(seen, size)?;
         match seen {
             Seen::Publish {
-                id,
+                id: Some(id),
                 qos,
                 dup,
-                topic,
-                alias,
-                number,
+                number: Some(number),
                 ..
             } => {
-                self.check_alias(topic.as_deref(), *alias)?;
-                let Some(number) = *number else {
-                    return Err(("a payload that nobody published", format!("{seen:?}")));
-                };
-                if let Some(id) = *id {
-                    self.send_publish(line, id, *qos, *dup, number, flights)?;
-                    let len = self.unacknowledged.len();
-                    let maximum = self.limits.receive_maximum.min(own_in_flight_max);
-                    // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9]
-                    if len > usize::from(maximum) {
-                        return Err(("Receive Maximum", format!("{len} > {maximum}: {seen:?}")));
-                    }
+                self.send_publish(line, *id, *qos, *dup, *number, flights)?;
+                let len = self.unacknowledged.len();
+                let maximum = self.limits.receive_maximum.min(own_in_flight_max);
+                // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9]
+                if len > usize::from(maximum) {
+                    return Err(("Receive Maximum", format!("{len} > {maximum}: {seen:?}")));
                 }
             }
             Seen::Ack {
@@ -162,10 +134,52 @@ impl Way {
                     ));
                 }
             }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What has to be so of a packet whichever session it belongs to.
+    pub(super) fn send_apart(&mut self, seen: &Seen, size: usize) -> Result<(), Broken> {
+        if self.has_ended {
+            return Err(("nothing after the last packet", format!("{seen:?}")));
+        }
+        let is_first = self.packets == 0;
+        self.packets += 1;
+        let begins = matches!(seen, Seen::Connect { .. } | Seen::ConnAck { .. });
+        // [5:MQTT-3.1.0-1] [3:MQTT-3.1.0-1] [5:MQTT-3.2.0-1] [3:MQTT-3.2.0-1] [5:MQTT-3.1.0-2] [3:MQTT-3.1.0-2] [5:MQTT-3.2.0-2]
+        if is_first != begins {
+            return Err((
+                "CONNECT and CONNACK come first, and once",
+                format!("{seen:?}"),
+            ));
+        }
+        // [5:MQTT-3.1.2-24] [5:MQTT-3.2.2-15]
+        if u64::try_from(size).unwrap_or(u64::MAX) > u64::from(self.limits.packet_size_max) {
+            let maximum = self.limits.packet_size_max;
+            return Err((
+                "no packet above the maximum size",
+                format!("{size} > {maximum}: {seen:?}"),
+            ));
+        }
+        match seen {
+            Seen::Publish {
+                topic,
+                alias,
+                number,
+                ..
+            } => {
+                self.check_alias(topic.as_deref(), *alias)?;
+                if number.is_none() {
+                    return Err(("a payload that nobody published", format!("{seen:?}")));
+                }
+            }
             Seen::Disconnect => self.has_ended = true,
             Seen::ConnAck { is_accepted, .. } => self.has_ended = !is_accepted,
             Seen::Connect { .. }
             | Seen::Ack { .. }
+            | Seen::Subscribe { .. }
+            | Seen::Unsubscribe { .. }
             | Seen::SubAck { .. }
             | Seen::UnsubAck { .. }
             | Seen::Other => {}
@@ -280,6 +294,54 @@ impl Way {
                 }
             }
             _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_of_an_older_session_begins_and_ends_like_any_other() {
+        let (is_accepted, session_present) = (true, false);
+        let connack = Seen::ConnAck {
+            is_accepted,
+            session_present,
+            limits: Limits::default(),
+        };
+        let rows: [(&str, &[&Seen], Result<(), &str>); 4] = [
+            ("in its order", &[&connack, &Seen::Disconnect], Ok(())),
+            (
+                "no greeting",
+                &[&Seen::Disconnect],
+                Err("CONNECT and CONNACK come first, and once"),
+            ),
+            (
+                "two of them",
+                &[&connack, &connack],
+                Err("CONNECT and CONNACK come first, and once"),
+            ),
+            (
+                "behind the last",
+                &[&connack, &Seen::Disconnect, &Seen::Other],
+                Err("nothing after the last packet"),
+            ),
+        ];
+        for (row, packets, expected) in rows {
+            // Whichever of them the session is known for.
+            for known in 0..=packets.len() {
+                let (mut way, mut flights) = (Way::default(), Flights::default());
+                let mut result = Ok(());
+                for (place, seen) in packets.iter().enumerate() {
+                    result = result.and_then(|()| match place < known {
+                        true => way.send_apart(seen, 4),
+                        false => way.send(1, seen, 4, &mut flights, 1),
+                    });
+                }
+                let result = result.map_err(|(rule, _)| rule);
+                assert_eq!(result, expected, "{row}, {known}");
+            }
         }
     }
 }

@@ -67,6 +67,12 @@ fn seeds_that_have_failed_fail_no_more() {
         // Joined brokers: `a_session_begins_anew_after_it_was_told_of`, and the same for one that was coming as a
         // link was cut.
         163_009, 835_153,
+        // A connection of a session that was left behind, while a link was cut and when there was one of it again:
+        // `a_connection_of_an_older_session_begins_and_ends_like_any_other`.
+        1_109_993, 1_150_649,
+        // A member whose session ended while it was on its way to another broker:
+        // `a_turn_goes_on_when_a_session_ends_whose_client_is_on_its_way_to_another_broker`.
+        1_132_457, 1_180_345, 1_252_025,
     ];
     for seed in seeds {
         let failure = sim::run(seed, &mut Plain::default()).failure;

@@ -264,6 +264,103 @@ fn two_connections_behind_one_claim() {
     assert_eq!(heard[1], "close");
 }
 
+/// However a connection ends that waits for its session, DISCONNECT is nothing that goes before CONNACK.
+/// [5:MQTT-3.14.0-1]
+#[test]
+fn nobody_hears_disconnect_while_a_session_is_looked_for() {
+    type End = fn(&mut Mesh, &Line);
+    let disconnected: [End; 2] = [
+        |mesh, line| {
+            let (now, broker) = (mesh.worlds[1].now, &mut mesh.worlds[1].broker);
+            broker.disconnect(now, line.connection, DisconnectReason::ServerBusy);
+        },
+        |mesh, line| {
+            let (now, broker) = (mesh.worlds[1].now, &mut mesh.worlds[1].broker);
+            broker.disconnect(now, line.connection, DisconnectReason::SessionTakenOver);
+        },
+    ];
+    let drained: [End; 2] = [
+        |mesh, _| {
+            let (now, broker) = (mesh.worlds[1].now, &mut mesh.worlds[1].broker);
+            broker.drain(
+                now,
+                broker::Drain {
+                    reason: DisconnectReason::ServerMoved,
+                    ..broker::Drain::default()
+                },
+            );
+        },
+        |mesh, _| {
+            let (now, broker) = (mesh.worlds[1].now, &mut mesh.worlds[1].broker);
+            broker.shutdown(now);
+        },
+    ];
+    let newer: [End; 3] = [
+        |mesh, line| {
+            Line::open(mesh, 1, &resuming(line.peer.version, 100));
+        },
+        // By a claim of a third broker, and by one that has no session from before.
+        |mesh, line| {
+            Line::open(mesh, 2, &resuming(line.peer.version, 100));
+            while mesh.carry_from(2, 1) {}
+        },
+        |mesh, line| {
+            Line::open(mesh, 2, &connect(line.peer.version, "x"));
+            while mesh.carry_from(2, 1) {}
+        },
+    ];
+    // The session that comes ends where it is.
+    let begun: [End; 2] = [
+        |mesh, _| {
+            while mesh.carry_from(1, 0) {}
+            while mesh.carry_from(0, 1) {}
+            Line::open(mesh, 0, &connect(V5_0, "x"));
+            while mesh.carry_from(0, 1) {}
+        },
+        // Behind a CONNACK that nobody has polled yet.
+        |mesh, line| {
+            mesh.settle();
+            Line::open(mesh, 2, &connect(line.peer.version, "x"));
+            while mesh.carry_from(2, 1) {}
+        },
+    ];
+    let busy: [&[&str]; 2] = [&["CONNACK 89", "close"], &["CONNACK 88", "close"]];
+    for (row, end, heard) in [
+        ("by the embedder", disconnected[0], busy),
+        (
+            "by the embedder, with no code for that",
+            disconnected[1],
+            [&["close"][..]; 2],
+        ),
+        (
+            "drained",
+            drained[0],
+            [&["CONNACK 9D", "close"], &["close"]],
+        ),
+        ("shut down", drained[1], [&["close"]; 2]),
+        ("a newer one here", newer[0], busy),
+        ("a newer one elsewhere", newer[1], busy),
+        ("a newer one elsewhere, clean", newer[2], busy),
+        ("one where its session was", begun[0], busy),
+        (
+            "behind its CONNACK",
+            begun[1],
+            [
+                &["CONNACK 00 present", "DISCONNECT 8E", "close"],
+                &["CONNACK 00 present", "close"],
+            ],
+        ),
+    ] {
+        for (version, expected) in [(V5_0, heard[0]), (V3_1_1, heard[1])] {
+            let mut mesh = Mesh::new(3);
+            Line::open(&mut mesh, 0, &resuming(version, 100)).hear(&mut mesh);
+            let line = Line::open(&mut mesh, 1, &resuming(version, 100));
+            end(&mut mesh, &line);
+            assert_eq!(line.hear(&mut mesh), expected, "{row}, {version}");
+        }
+    }
+}
+
 /// A client that does not wait for its CONNACK leaves a session that goes on without it.
 #[test]
 fn the_client_is_gone_before_its_session_has_come() {
