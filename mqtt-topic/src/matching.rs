@@ -67,20 +67,14 @@ pub(crate) fn covers(outer: TopicFilter<'_>, inner: TopicFilter<'_>) -> bool {
 
 /// Whether some name is matched by both.
 pub(crate) fn overlaps(left: TopicFilter<'_>, right: TopicFilter<'_>) -> bool {
+    if let ([b'+' | b'#', ..], [b'$', ..]) | ([b'$', ..], [b'+' | b'#', ..]) =
+        (left.as_bytes(), right.as_bytes())
+    {
+        return false;
+    }
     let (mut lefts, mut rights) = (left.levels(), right.levels());
-    let mut place = 0_usize;
     loop {
-        let pair = (lefts.next(), rights.next());
-        if place == 0
-            && let (Some(one), Some(other)) = pair
-        {
-            let dollar = |level: &[u8]| level.first() == Some(&b'$');
-            if (is_wildcard(one) && dollar(other)) || (is_wildcard(other) && dollar(one)) {
-                return false;
-            }
-        }
-        place = 1;
-        match pair {
+        match (lefts.next(), rights.next()) {
             (None, None) => return true,
             // The rest of the other filter can be anything, or nothing.
             // `/#` without a level below it is the empty text, which is no name.

@@ -17,8 +17,8 @@ pub(crate) fn is_plain_filter(bytes: &[u8]) -> bool {
     let mut special = 0;
     let mut is_alone = |at: usize| match bytes.get(at.saturating_sub(1)..) {
         Some([b'/', b'+', b'/', ..] | [b'/', b'+' | b'#']) => Ok(()),
-        // At the front there is nothing before it.
-        Some([b'+', b'/', ..] | [b'+' | b'#']) if at == 0 => Ok(()),
+        // At the front, where there is nothing before it: elsewhere this is not its first byte.
+        Some([b'+', b'/', ..] | [b'+' | b'#']) => Ok(()),
         _ => Err(()),
     };
     for (start, word) in words(bytes) {

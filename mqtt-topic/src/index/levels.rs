@@ -78,12 +78,11 @@ impl Levels {
         if level.uses > 0 {
             return;
         }
+        let (hash, text_len) = (seed.text(&level.text), level.text.len());
         let slab = &self.slab;
-        let hash = hash_of(slab, seed, id);
         self.table.remove(hash, id, |id| hash_of(slab, seed, id));
-        if let Some(level) = self.slab.remove(id) {
-            self.text_bytes = self.text_bytes.saturating_sub(level.text.len());
-        }
+        self.slab.remove(id);
+        self.text_bytes = self.text_bytes.saturating_sub(text_len);
     }
 
     pub(super) const fn bytes(&self) -> usize {

@@ -12,13 +12,13 @@ pub(crate) struct Id(NonZeroU32);
 impl Id {
     /// What the first entry of a slab gets.
     pub(crate) const FIRST: Self = Self(NonZeroU32::MIN);
-    pub(crate) const LAST: Self = Self(NonZeroU32::MAX);
 
     pub(crate) const fn get(self) -> u32 {
         self.0.get()
     }
 
-    /// The next number, for going on behind this one.
+    /// The next number, for going on behind this one. No entry has the last of all numbers, as a
+    /// piece of which it were a part could not be named whole.
     pub(crate) const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
@@ -184,11 +184,12 @@ impl<T: Unshare> Slab<T> {
         let segment = self.segments.get_mut(piece)?;
         let slots = T::unshare(&mut segment.slots)?;
         let slot = slots.get_mut(place)?;
-        if let Slot::Free(_) = slot {
-            return None;
-        }
-        let Slot::Used(entry) = core::mem::replace(slot, Slot::Free(segment.free)) else {
-            return None;
+        let entry = match core::mem::replace(slot, Slot::Free(segment.free)) {
+            Slot::Used(entry) => entry,
+            free => {
+                *slot = free;
+                return None;
+            }
         };
         segment.free = u16::try_from(place).ok();
         segment.used = segment.used.saturating_sub(1);

@@ -120,11 +120,10 @@ impl<T> Sorted<T> {
 }
 
 impl<T: Clone> Sorted<T> {
-    /// Puts an entry where `compare` says, unless it is there.
+    /// Puts an entry that is not there where `compare` says.
     pub(crate) fn put(&mut self, entry: T, compare: impl FnMut(&T) -> Ordering) {
-        if let Err(place) = self.search(compare) {
-            self.insert(place, entry);
-        }
+        let place = self.search(compare).unwrap_or_else(|place| place);
+        self.insert(place, entry);
     }
 
     /// Takes the entry out that compares as equal.

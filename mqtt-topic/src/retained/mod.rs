@@ -215,10 +215,6 @@ impl<M> RetainedIndex<M> {
             if node.value.message.as_ref().is_some_and(&mut expired) {
                 self.take(id);
             }
-            if id == Id::LAST {
-                *cursor = Sweep::default();
-                return QueryProgress::Done;
-            }
         }
         QueryProgress::More
     }
@@ -292,9 +288,10 @@ impl<M> RetainedIndex<M> {
     fn prune(&mut self, id: Id) {
         let mut at = id;
         while let Some(node) = self.tree.node(at) {
-            if node.value.message.is_some() || node.has_children() {
+            if node.value.message.is_some() {
                 return;
             }
+            // Neither the root is a leaf, nor what has children.
             let Some(parent) = self.tree.remove_leaf(at, |_, _| {}) else {
                 return;
             };

@@ -196,7 +196,8 @@ impl<M> RetainedIndex<M> {
     }
 
     /// The first child of a node with a number above `behind`. `siblings` are what was found the
-    /// last time: mostly the next of them is it.
+    /// last time: mostly the next of them is it. Of the same parent they are always those behind
+    /// `behind`, since a query enters a node once.
     fn next_child<'i>(
         &'i self,
         parent: Id,
@@ -204,7 +205,7 @@ impl<M> RetainedIndex<M> {
         siblings: &mut Option<(Id, From<'i, (Id, Id)>)>,
     ) -> Option<Id> {
         let children = match siblings {
-            Some((of, children)) if *of == parent && behind.is_some() => children,
+            Some((of, children)) if *of == parent => children,
             _ => {
                 let first = behind.map_or(Id::FIRST, Id::next);
                 let children = self.children.from(|edge| edge.cmp(&(parent, first)));
@@ -212,8 +213,7 @@ impl<M> RetainedIndex<M> {
             }
         };
         let (above, child) = *children.next()?;
-        // The last number has nothing behind it.
-        (above == parent && behind != Some(child)).then_some(child)
+        (above == parent).then_some(child)
     }
 
     /// The level of a child, if a wildcard may stand for it.

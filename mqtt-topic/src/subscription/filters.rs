@@ -251,10 +251,10 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
     pub(super) fn prune(&mut self, node: Id) {
         let mut at = node;
         while let Some(found) = self.tree.node(at) {
-            if found.value.holds_any() || found.has_children() {
+            if found.value.holds_any() {
                 return;
             }
-            // The root is no leaf.
+            // Neither the root is a leaf, nor what has children.
             let Some((parent, _)) = self.remove_leaf(at) else {
                 return;
             };

@@ -190,15 +190,11 @@ impl<'i, K: Copy + Ord, V> Iterator for MatchSlices<'i, K, V> {
                 return Some(MatchSlice::Subscribers(slice));
             }
             if let Some((filter, groups)) = &mut self.groups {
-                match groups.next().filter(|group| group.filter == *filter) {
-                    Some(group) => {
-                        if let Some(group) = self.filters.group_of(group) {
-                            return Some(MatchSlice::Group(group));
-                        }
-                        continue;
-                    }
-                    None => self.groups = None,
+                let group = groups.next().filter(|group| group.filter == *filter);
+                if let Some(group) = group.and_then(|group| self.filters.group_of(group)) {
+                    return Some(MatchSlice::Group(group));
                 }
+                self.groups = None;
             }
             let id = *self.hits.next()?;
             let node = self.filters.tree.node(id)?;

@@ -421,13 +421,12 @@ impl<K: Copy + Ord, V: Clone> SubscriptionIndex<K, V> {
     pub fn remove_subscriber(&mut self, key: K) -> usize {
         let mut removed = 0_usize;
         loop {
-            let held = self.held_by(key).next().copied();
-            let Some((_, node)) = held else {
+            let first = self.held_by(key).next().copied();
+            let Some((_, node)) = first else {
                 return removed;
             };
-            if self.unsubscribe(node, key).is_none() {
-                return removed;
-            }
+            self.held.take(|held| held.cmp(&(key, node)));
+            self.filters.unsubscribe(node, key);
             removed = removed.saturating_add(1);
         }
     }

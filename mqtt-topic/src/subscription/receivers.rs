@@ -67,10 +67,11 @@ impl<K: Copy + Ord, V> Filters<K, V> {
     ) -> bool {
         merge.scratch.walk(self, topic);
         let mut left = budget.max(1);
-        let behind = match position.0 {
-            At::Start => Some(None),
-            At::Behind(key) => Some(Some(key)),
-            At::Groups(..) => None,
+        // The first number is the root's, which is no group.
+        let (behind, group) = match position.0 {
+            At::Start => (Some(None), (Id::FIRST, Id::FIRST)),
+            At::Behind(key) => (Some(Some(key)), (Id::FIRST, Id::FIRST)),
+            At::Groups(filter, node) => (None, (filter, node)),
             At::End => return false,
         };
         if let Some(behind) = behind {
@@ -83,11 +84,11 @@ impl<K: Copy + Ord, V> Filters<K, V> {
                 position.0 = At::Behind(last);
                 return true;
             }
-            position.0 = At::Groups(Id::FIRST, Id::FIRST);
         }
         let is_marked = |id: &Id| self.tree.node(*id).is_some_and(|node| node.is_marked());
         if merge.scratch.hits().iter().any(is_marked) {
-            return self.of_groups(merge, position, left, visit);
+            position.0 = self.of_groups(merge.scratch.hits(), group, left, visit);
+            return position.0 != At::End;
         }
         position.0 = At::End;
         false
@@ -173,45 +174,35 @@ impl<K: Copy + Ord, V> Filters<K, V> {
         }
     }
 
-    /// Shared subscriptions, in the order of their filters and names' numbers.
+    /// Shared subscriptions behind one, in the order of their filters and names' numbers; answers
+    /// where it goes on.
     #[inline(never)]
     fn of_groups(
         &self,
-        merge: &MergeScratch<K>,
-        position: &mut Position<K>,
+        hits: &[Id],
+        (mut filter, mut behind): (Id, Id),
         budget: usize,
         visit: &mut impl FnMut(Receiver<'_, K, V>),
-    ) -> bool {
+    ) -> At<K> {
         let mut left = budget;
-        let At::Groups(mut filter, mut behind) = position.0 else {
-            return false;
-        };
-        let hits = merge.scratch.hits();
         loop {
             let next = hits.iter().copied().filter(|hit| *hit >= filter).min();
             let Some(hit) = next else {
-                position.0 = At::End;
-                return false;
+                return At::End;
             };
             if hit != filter {
                 (filter, behind) = (hit, Id::FIRST);
             }
-            // The first number is the root's, which is no group.
             let groups = self.groups_behind(filter, behind);
             for group in groups.take_while(|group| group.filter == filter) {
                 if left == 0 {
-                    position.0 = At::Groups(filter, behind);
-                    return true;
+                    return At::Groups(filter, behind);
                 }
                 left = left.saturating_sub(1);
                 behind = group.node;
                 if let Some(group) = self.group_of(group) {
                     visit(Receiver::Group(group));
                 }
-            }
-            if filter == Id::LAST {
-                position.0 = At::End;
-                return false;
             }
             (filter, behind) = (filter.next(), Id::FIRST);
         }

@@ -178,6 +178,31 @@ fn a_query_does_not_go_on_below_a_dollar_that_took_the_place() {
     assert_eq!(seen, ["a/1"]);
 }
 
+/// A cursor stands below a level whose place then becomes that of one that stands elsewhere.
+#[test]
+fn a_query_does_not_go_on_below_a_level_that_took_the_place_elsewhere() {
+    let mut index = RetainedIndex::default();
+    for (name, message) in [("a/1", 1), ("a/2", 2), ("b/1", 3)] {
+        index.set(name_of(name), message, 0).unwrap();
+    }
+    let mut cursor = Cursor::default();
+    let (seen, progress) = slice(&index, "#", &mut cursor, 3);
+    assert_eq!(seen, [("a/1".to_owned(), 1)]);
+    assert_eq!(progress, QueryProgress::More);
+    for gone in ["a/1", "a/2"] {
+        index.remove(name_of(gone));
+    }
+    // What was the place of `a` is now that of a level below `b`.
+    for (name, message) in [("b/a/1", 4), ("b/a/2", 5)] {
+        index.set(name_of(name), message, 0).unwrap();
+    }
+    let (seen, progress) = slice(&index, "#", &mut cursor, 100);
+    let seen: BTreeMap<_, _> = seen.into_iter().collect();
+    let names: Vec<_> = seen.keys().map(String::as_str).collect();
+    assert_eq!(names, ["b/1", "b/a/1", "b/a/2"]);
+    assert_eq!(progress, QueryProgress::Done);
+}
+
 #[test]
 fn a_visitor_that_stops_goes_on_behind_what_it_has_seen() {
     let mut index = RetainedIndex::default();
