@@ -49,6 +49,7 @@ mod fan_out;
 mod held;
 pub mod join;
 mod journal;
+mod look;
 mod memory;
 mod peer;
 mod rate;
@@ -56,6 +57,7 @@ mod receive;
 mod retained;
 mod routing;
 mod sessions;
+mod shared;
 mod slab;
 mod store;
 mod subscribe;
@@ -69,7 +71,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::BytesMut;
-use mqtt_codec::{DisconnectReason, Message, QoS, Rule};
+use mqtt_codec::{DisconnectReason, Message};
 use mqtt_topic::{IndexConfig, MergeScratch, RetainedConfig, RetainedIndex, SubscriptionIndex};
 
 pub use backlog::WhenFull;
@@ -83,6 +85,7 @@ pub use embed::{Drain, LocalSubscription, SessionInfo};
 pub use event::{DropCause, Event};
 pub use join::{BrokerId, JoinConfig, JoinError, JoinMessage, JoinedBroker};
 pub use journal::{Change, Idle, JournalEntry, Restore, RestoreError, StoreKey, StoreValue};
+pub use look::Stats;
 pub use peer::{Owner, Peer};
 
 use connections::Connections;
@@ -90,10 +93,11 @@ use decision::Decisions;
 use event::EventQueue;
 use join::Joined;
 use journal::Journal;
+use look::Counts;
 use receive::Input;
-pub use routing::SharedPolicy;
 use routing::{Router, Subscription};
 use sessions::{SessionKey, Sessions};
+pub use shared::SharedPolicy;
 use store::{MessageRef, MessageStore};
 use timers::{Timer, Timers};
 use work::Work;
@@ -101,10 +105,7 @@ use work::Work;
 use crate::intake::{take, take_shared};
 use crate::server::ServerLink;
 use crate::time::Clock;
-use crate::{
-    CloseCause, Consumed, Explanation, InputWaits, Pieces, Timeout, TimeoutReason, Timestamp,
-    Traffic, Transmit,
-};
+use crate::{CloseCause, Consumed, Pieces, Timeout, TimeoutReason, Timestamp, Traffic, Transmit};
 
 /// A broker.
 ///
@@ -169,70 +170,6 @@ impl fmt::Display for AcceptError {
 }
 
 impl core::error::Error for AcceptError {}
-
-/// Figures about a broker at one moment, from [`Broker::stats`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Open connections, accepted or still before CONNECT.
-    pub connections: usize,
-    /// The most that were open together.
-    pub connections_most: usize,
-    /// Those that [`Broker::accept`] has taken.
-    pub connections_taken: u64,
-    /// Clients whose CONNECT was accepted and that are connected: as many sessions are in use.
-    pub clients: usize,
-    /// Sessions, connected or not.
-    pub sessions: usize,
-    /// Subscriptions of all sessions.
-    pub subscriptions: usize,
-    /// Retained messages.
-    pub retained: usize,
-    /// Messages kept for sessions and as retained messages, each counted once.
-    pub messages: usize,
-    /// Bytes of these messages.
-    pub messages_bytes: usize,
-    /// Bytes of everything kept, as [`Config::total_bytes_max`] counts them.
-    pub kept_bytes: usize,
-    /// Deadlines.
-    pub timers: usize,
-    /// The most steps that one call has taken, in the sense of [`Config::work_per_call`].
-    pub work_of_call_max: usize,
-    /// Events that nobody fetched in time.
-    pub events_dropped: u64,
-    /// PUBLISH packets taken, by QoS.
-    pub publishes_received: [u64; 3],
-    /// Times that a message did not reach a client ([`Event::Dropped`]).
-    pub messages_dropped: u64,
-    /// Messages that were not taken ([`Event::Refused`]).
-    pub messages_refused: u64,
-    /// What went through, over all connections.
-    pub traffic: Traffic,
-}
-
-/// What is counted for [`Stats`] and found nowhere else.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    connections_most: usize,
-    connections_taken: u64,
-    clients: usize,
-    publishes_received: [u64; 3],
-}
-
-impl Counts {
-    fn note_connection(&mut self, open: usize) {
-        self.connections_taken = self.connections_taken.saturating_add(1);
-        self.connections_most = self.connections_most.max(open);
-    }
-
-    #[inline]
-    fn note_publish(&mut self, qos: QoS) {
-        let count = self.publishes_received.get_mut(usize::from(u8::from(qos)));
-        if let Some(count) = count {
-            *count = count.wrapping_add(1);
-        }
-    }
-}
 
 impl Broker {
     /// A broker without connections and sessions.
@@ -457,84 +394,11 @@ impl Broker {
         })
     }
 
-    /// Why no input of a connection is taken, apart from what its link says.
-    fn input_waits(&self, connection: &connections::Connection) -> Option<InputWaits> {
-        if connection.held.len() >= self.config.held_max.max(1) || self.asks_too_much() {
-            Some(InputWaits::ForDecision)
-        } else if self.is_too_fast(connection) {
-            Some(InputWaits::ForTime)
-        } else if self.journal_is_full() {
-            Some(InputWaits::ForJournal)
-        } else if self.is_fanning_out(connection.session) {
-            Some(InputWaits::ForReceivers)
-        } else {
-            None
-        }
-    }
-
-    /// Figures at this moment. Costs nothing that grows with the broker.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        Stats {
-            connections: self.connections.len(),
-            connections_most: self.counts.connections_most,
-            connections_taken: self.counts.connections_taken,
-            clients: self.counts.clients,
-            sessions: self.sessions.len(),
-            subscriptions: self.subscriptions.len(),
-            retained: self.retained.len(),
-            messages: self.store.len(),
-            messages_bytes: self.store.bytes(),
-            kept_bytes: self.kept_bytes(),
-            timers: self.timers.len(),
-            work_of_call_max: self.work.most(),
-            events_dropped: self.events.dropped(),
-            publishes_received: self.counts.publishes_received,
-            messages_dropped: self.events.messages_dropped(),
-            messages_refused: self.events.messages_refused(),
-            traffic: self.traffic,
-        }
-    }
-
-    /// Questions without an answer.
-    #[must_use]
-    pub fn undecided_len(&self) -> usize {
-        self.decisions.len()
-    }
-
-    /// What a connection and its session wait for; `None` for a connection that is gone.
-    #[must_use]
-    pub fn explain(&self, id: ConnectionId) -> Option<Explanation> {
-        let connection = self.connections.get(id)?;
-        let session = connection.session.and_then(|key| self.sessions.get(key));
-        let explanation = connection.link.explain(session.map(|entry| &entry.session));
-        Some(Explanation {
-            input: { explanation.input }.or_else(|| self.input_waits(connection)),
-            held_len: connection.held.len(),
-            replays_len: session.map_or(0, |entry| entry.replays.len()),
-            ..explanation
-        })
-    }
-
     /// A call begins: time goes on, and some work may be done.
     fn begin(&mut self, now: Timestamp) -> Timestamp {
         debug_assert_eq!(self.indexes_bytes, self.weight_of_indexes());
         self.work.begin(self.config.work_per_call);
         self.clock.advance(now)
-    }
-
-    fn is_too_fast(&self, connection: &connections::Connection) -> bool {
-        let has_rates = self.config.has_rates();
-        has_rates && { connection.rates.blocked_until(self.clock.latest()) }.is_some()
-    }
-
-    /// Which rules the client of a connection broke and was let go by the strictness of
-    /// [`Config::server`], and in how many packets.
-    pub fn tolerated(&self, id: ConnectionId) -> impl Iterator<Item = (Rule, u32)> {
-        let connection = self.connections.get(id);
-        connection
-            .into_iter()
-            .flat_map(|connection| connection.link.tolerated())
     }
 
     fn forget(&mut self, id: ConnectionId) {

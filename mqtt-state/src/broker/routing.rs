@@ -8,13 +8,13 @@ use bytes::BytesMut;
 use mqtt_codec::{
     Message, PublishReason, QoS, SubscriptionId, SubscriptionOptions, TopicFilter, TopicName,
 };
-use mqtt_topic::{Group, GroupId, MatchSlice, MergeScratch, Position, Scratch};
+use mqtt_topic::{GroupId, MergeScratch, Position, Scratch};
 
 use super::event::Event;
 use super::fan_out::{FanOut, Making, Progress};
 use super::join::{Forwarded, Part, Retains};
-use super::sessions::{SessionKey, Sessions};
-use super::store::{Delivery, Ids, MessageRef};
+use super::sessions::SessionKey;
+use super::store::{Ids, MessageRef};
 use super::{Broker, ConnectionId};
 use crate::{CloseCause, Timestamp};
 
@@ -75,7 +75,7 @@ impl Subscription {
 #[derive(Debug)]
 pub(super) struct Router {
     pub(super) scratch: MergeScratch<SessionKey>,
-    group_scratch: Scratch,
+    pub(super) group_scratch: Scratch,
     /// Whose turn it is in shared subscriptions.
     pub(super) turns: BTreeMap<GroupId, usize>,
     /// Messages that not all have got who are to get them, in the order in which they came.
@@ -126,81 +126,6 @@ impl Router {
     /// The number of the latest subscription.
     pub(super) const fn subscribed(&self) -> u64 {
         self.subscribed
-    }
-}
-
-/// Which member of a shared subscription gets a message. In any case one that is connected, while
-/// there is one; and the messages that one member gets are in their order, those of the group are not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub enum SharedPolicy {
-    /// One after the other.
-    #[default]
-    RoundRobin,
-    /// The same for all messages of one publisher, as long as the members stay the same.
-    ByPublisher,
-    /// The one with the fewest messages waiting or in flight.
-    LeastBusy,
-}
-
-/// Who asks for a member of a group, and what for.
-pub(super) struct Turn<'a> {
-    pub(super) policy: SharedPolicy,
-    pub(super) sessions: &'a Sessions,
-    pub(super) publisher: Option<SessionKey>,
-    pub(super) name: TopicName<'a>,
-    /// A member whose session has ended.
-    pub(super) except: Option<SessionKey>,
-    /// The latest subscription that counts.
-    pub(super) accepted: u64,
-}
-
-impl Turn<'_> {
-    /// The member that gets the message.
-    pub(super) fn choose(
-        &self,
-        turns: &mut BTreeMap<GroupId, usize>,
-        group: &Group<'_, SessionKey, Subscription>,
-    ) -> Option<(SessionKey, Subscription)> {
-        let turn = turns.entry(group.id()).or_default();
-        let len = group.len();
-        let first = match self.policy {
-            SharedPolicy::RoundRobin | SharedPolicy::LeastBusy => *turn,
-            SharedPolicy::ByPublisher => self
-                .publisher
-                .map_or(0, |key| usize::try_from(key.slot()).unwrap_or(usize::MAX)),
-        };
-        // In their order from there on, those who may have it.
-        let members = (0..len).filter_map(|step| {
-            let place = first.wrapping_add(step).checked_rem(len)?;
-            let (session, subscription) = group.get(place)?;
-            let may_have = self.except != Some(session)
-                && subscription.since <= self.accepted
-                && !subscription.denies(self.name);
-            may_have.then_some((place, session, subscription))
-        });
-        let mut connected =
-            { members.clone() }.filter(|(_, session, _)| self.is_connected(*session));
-        let chosen = match self.policy {
-            SharedPolicy::RoundRobin | SharedPolicy::ByPublisher => connected.next(),
-            SharedPolicy::LeastBusy => connected.min_by_key(|(_, session, _)| self.load(*session)),
-        };
-        let (place, session, subscription) = chosen.or_else(|| { members }.next())?;
-        *turn = place.saturating_add(1);
-        Some((session, subscription.clone()))
-    }
-
-    fn is_connected(&self, session: SessionKey) -> bool {
-        let entry = self.sessions.get(session);
-        entry.is_some_and(|entry| entry.connection.is_some())
-    }
-
-    fn load(&self, session: SessionKey) -> usize {
-        self.sessions.get(session).map_or(usize::MAX, |entry| {
-            let in_flight = entry.session.in_flight_len();
-            entry.session.waiting_len().saturating_add(in_flight)
-        })
     }
 }
 
@@ -448,70 +373,6 @@ impl Broker {
             payload_len,
             receivers,
         });
-    }
-
-    /// A member of shared subscriptions is gone for good: what it was to get goes to another one.
-    // [5:MQTT-4.8.2-5] But for a QoS 2 message that has been sent.
-    pub(super) fn dispatch_again(&mut self, gone: SessionKey, delivery: Delivery, was_sent: bool) {
-        let Some(wanted) = delivery.group else {
-            return self.store.release_delivery(Some(delivery));
-        };
-        if was_sent && delivery.qos == QoS::ExactlyOnce {
-            return self.store.release_delivery(Some(delivery));
-        }
-        if !self.give_to_group(&delivery.message, wanted, Some(gone), delivery.retain) {
-            self.give_away(wanted, &delivery.message);
-        }
-        self.store.release_delivery(Some(delivery));
-    }
-
-    /// Gives a message to a member of a shared subscription. `false` when there is none, or no room.
-    pub(super) fn give_to_group(
-        &mut self,
-        reference: &MessageRef,
-        wanted: GroupId,
-        except: Option<SessionKey>,
-        retain: bool,
-    ) -> bool {
-        let Some(message) = self.store.message(reference).cloned() else {
-            return false;
-        };
-        let policy = self.config.shared_policy;
-        let Self {
-            router,
-            subscriptions,
-            sessions,
-            ..
-        } = &mut *self;
-        let turn = Turn {
-            policy,
-            sessions,
-            publisher: None,
-            name: message.topic(),
-            except,
-            accepted: u64::MAX,
-        };
-        let Router {
-            group_scratch,
-            turns,
-            ..
-        } = router;
-        let mut matches = subscriptions.match_slices(message.topic(), group_scratch);
-        let next = matches.find_map(|found| match found {
-            MatchSlice::Group(group) if group.id() == wanted => turn.choose(turns, &group),
-            _ => None,
-        });
-        let Some((key, subscription)) = next else {
-            return false;
-        };
-        let copy = Copy {
-            qos: message.qos().min(subscription.qos),
-            retain,
-            is_replay: false,
-            group: Some(wanted),
-            subscription_ids: subscription.id.into_iter().collect(),
-        };
-        self.deliver(key, reference, copy)
     }
 
     /// Gives a message to one session. `false` when it is dropped.

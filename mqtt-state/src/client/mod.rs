@@ -59,18 +59,20 @@ mod event;
 mod event_queue;
 mod journal;
 mod keep_alive;
+mod look;
 mod memory;
 mod publish;
 mod receive;
 mod snapshot;
 mod subscribe;
 mod subscriptions;
+mod transmit;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::{Buf, Bytes, BytesMut};
-use mqtt_codec::{Decoder, Packet, Rule};
+use mqtt_codec::{Decoder, Packet};
 
 pub use authenticate::AuthenticateError;
 
@@ -93,12 +95,10 @@ use subscriptions::Subscriptions;
 
 use crate::intake::{InputSeen, take, take_shared};
 use crate::link::Link;
-use crate::pieces::Output;
 use crate::session::{OwnMessage, Receipts, Session};
 use crate::time::Clock;
 use crate::{
-    CloseCause, Consumed, Explanation, InputWaits, OutputWaits, Pieces, ProtocolError, Timeout,
-    TimeoutReason, Timestamp, Traffic, Transmit,
+    CloseCause, Consumed, Pieces, ProtocolError, Timeout, TimeoutReason, Timestamp, Transmit,
 };
 
 /// An MQTT client: commands from above, bytes from below.
@@ -352,76 +352,6 @@ impl Client {
         self.transmit(now, max_bytes, pieces)
     }
 
-    #[inline]
-    fn transmit<O: Output>(&mut self, now: Timestamp, max_bytes: usize, out: &mut O) -> Transmit {
-        let now = self.clock.advance(now);
-        // Drivers ask after everything they do, and mostly there is nothing.
-        if let (Phase::Connected { .. }, Some(link)) = (&self.phase, &self.link)
-            && link.is_idle(&self.session)
-        {
-            self.note_quota();
-            return Transmit::Idle;
-        }
-        self.transmit_something(now, max_bytes, out)
-    }
-
-    #[inline(never)]
-    fn transmit_something<O: Output>(
-        &mut self,
-        now: Timestamp,
-        max_bytes: usize,
-        out: &mut O,
-    ) -> Transmit {
-        if let (Phase::Ending { deadline }, Some(link)) = (&self.phase, &mut self.link)
-            && now >= *deadline
-        {
-            // The server does not read the last packet; it has had its time.
-            link.abort();
-        }
-        let before = out.len();
-        let transmit = loop {
-            if self.events.journal.is_on() {
-                self.events.journal.set_now(now);
-                self.assign_ids();
-            }
-            let Some(link) = &mut self.link else {
-                return Transmit::Idle;
-            };
-            // What became of a message is an event, so there has to be room for that.
-            let has_room = !self.events.is_full(&self.config);
-            let is_open = matches!(self.phase, Phase::Connected { .. }) && has_room;
-            let session = is_open.then_some(&mut self.session);
-            let room = max_bytes.saturating_sub(out.len().saturating_sub(before));
-            let transmit = link.transmit(now, room, out, session, &mut self.events);
-            // Some were given up, and the next have no identifiers yet.
-            if transmit != Transmit::Idle || !self.may_assign_ids() {
-                break transmit;
-            }
-            if out.len().saturating_sub(before) >= max_bytes {
-                break Transmit::More;
-            }
-        };
-        self.note_transmitted(now, out.len().saturating_sub(before));
-        self.note_quota();
-        if transmit == Transmit::Close {
-            self.link = None;
-            self.phase = Phase::Disconnected;
-        }
-        transmit
-    }
-
-    /// So many bytes have been handed out.
-    #[inline(always)]
-    fn note_transmitted(&mut self, now: Timestamp, len: usize) {
-        if len > 0 {
-            if let Phase::Connecting { offer, .. } = &mut self.phase {
-                offer.is_sent = true;
-            }
-            self.keep_alive.note_sent(now);
-            self.events.traffic.note_sent(len);
-        }
-    }
-
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timeout> {
@@ -456,79 +386,6 @@ impl Client {
         }
     }
 
-    /// Where this client is.
-    #[must_use]
-    pub fn state(&self) -> State {
-        match self.phase {
-            Phase::Disconnected => State::Disconnected,
-            Phase::Connecting { .. } => State::Connecting,
-            Phase::Connected { .. } => State::Connected,
-            Phase::Ending { .. } => State::Ending,
-        }
-    }
-
-    /// Messages taken by `publish` that were not sent yet.
-    #[must_use]
-    pub fn waiting_len(&self) -> usize {
-        self.session.waiting_len()
-    }
-
-    /// QoS 1 and 2 messages sent and not fully acknowledged.
-    #[must_use]
-    pub fn in_flight_len(&self) -> usize {
-        self.session.in_flight_len()
-    }
-
-    /// What went through this client, over all its connections.
-    #[must_use]
-    pub fn stats(&self) -> Traffic {
-        let mut traffic = self.events.traffic;
-        for (_, packets) in self.decoder.tolerated() {
-            traffic.violations = traffic.violations.saturating_add(packets.into());
-        }
-        traffic
-    }
-
-    /// Which rules the server broke and was let go by [`Config::strictness`], and in how many
-    /// packets.
-    pub fn tolerated(&self) -> impl Iterator<Item = (Rule, u32)> {
-        self.decoder.tolerated()
-    }
-
-    /// What this client waits for.
-    #[must_use]
-    pub fn explain(&self) -> Explanation {
-        let connected = matches!(self.phase, Phase::Connected { .. });
-        let link = self.link.as_ref().filter(|_| connected);
-        let input = if self.wants_input() {
-            None
-        } else if self.events.journal.len() >= self.config.events_max {
-            Some(InputWaits::ForJournal)
-        } else if self.events.is_full(&self.config) {
-            Some(InputWaits::ForEvents)
-        } else {
-            Some(InputWaits::ForAnswers)
-        };
-        Explanation {
-            waiting_len: self.session.waiting_len(),
-            in_flight_len: self.session.in_flight_len(),
-            held_len: 0,
-            replays_len: 0,
-            send_quota: link.map_or(0, Link::send_quota),
-            output: match link {
-                Some(link) => match link.output_waits(&self.session) {
-                    Some(OutputWaits::ForPoll) if self.events.is_full(&self.config) => {
-                        Some(OutputWaits::ForEvents)
-                    }
-                    waits => waits,
-                },
-                None => (self.session.waiting_len() > 0).then_some(OutputWaits::ForConnection),
-            },
-            input,
-            timeout: self.poll_timeout(),
-        }
-    }
-
     #[inline]
     fn next_token(&mut self) -> u64 {
         let token = self.next_token;
@@ -537,31 +394,6 @@ impl Client {
             self.record_token();
         }
         token
-    }
-
-    /// Notes that messages wait for the server's acknowledgements, and that none does any more.
-    // [5:MQTT-4.9.0-2]
-    #[inline(always)]
-    fn note_quota(&mut self) {
-        let held_back = self.session.outbound.held_back_len();
-        if held_back > 0 || self.quota_exhausted {
-            self.note_quota_of(held_back);
-        }
-    }
-
-    #[inline(never)]
-    fn note_quota_of(&mut self, held_back: usize) {
-        let (Phase::Connected { .. }, Some(link)) = (&self.phase, &self.link) else {
-            return;
-        };
-        let quota = link.send_quota();
-        if held_back > 0 && quota == 0 && !self.quota_exhausted {
-            self.quota_exhausted = true;
-            self.events.traffic.note_quota_wait();
-        } else if held_back == 0 && quota > 0 && self.quota_exhausted {
-            self.quota_exhausted = false;
-            self.events.push(Event::QuotaAvailable);
-        }
     }
 
     fn note_input(&mut self, now: Timestamp, len: usize) -> Timestamp {

@@ -3,20 +3,25 @@
 //! What has a form of its own to be stored stands as it does there; packets and their properties stand as
 //! they go over the wire in 5.0.
 
+mod hex;
+mod wire;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
 use mqtt_codec::{
-    Ack, AckProperties, Binary, ConnAck, ConnAckOutcome, ConnAckProperties, Connect, ConnectReason,
-    Counts, DecodeConfig, Decoder, Disconnect, DisconnectReason, Limits, Message, Packet, PacketId,
-    Parsed, ProtocolVersion, PublishReason, Str, Strictness, SubscribeFilter, SubscribeReason,
-    SubscriptionId, SubscriptionOptions, TopicFilter, TopicName, UnsubscribeReason, UserProperties,
+    Binary, ConnectReason, DisconnectReason, Message, PublishReason, Str, SubscribeFilter,
+    SubscribeReason, SubscriptionId, SubscriptionOptions, TopicFilter, TopicName,
+    UnsubscribeReason,
 };
-use serde::de::{Error, Visitor};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use self::hex::Digits;
+pub(super) use self::hex::Hex;
+pub(super) use self::wire::{ConnectForm, DECODING, DisconnectForm, Pairs, Properties, Welcome};
 use crate::broker::{
     BrokerId, ConnectAnswer, ConnectDecision, ConnectionId, Drain, JoinMessage, LocalSubscription,
     Peer, PublishAnswer, PublishDecision, StoreKey, StoreValue, SubscribeAnswer, SubscribeDecision,
@@ -67,84 +72,6 @@ themselves! {
     u64, usize, Timestamp, ConnectionId, Peer, ConnectDecision, ConnectAnswer, PublishDecision, PublishAnswer,
     SubscribeDecision, SubscribeAnswer, DisconnectReason, ConnectReason, PublishReason, Drain, LocalSubscription,
     BrokerId, JoinMessage, StoreKey, StoreValue, Receipt, RequestToken, Message, Option<SubscriptionId>,
-}
-
-/// Bytes, as hexadecimal digits.
-#[derive(Clone, Default)]
-pub(super) struct Hex(pub(super) Vec<u8>);
-
-impl Hex {
-    /// As it stands in a log.
-    pub(super) fn digits(&self) -> String {
-        alloc::format!("{}", Digits(&self.0))
-    }
-}
-
-impl Serialize for Hex {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&Digits(&self.0))
-    }
-}
-
-struct Digits<'a>(&'a [u8]);
-
-impl fmt::Display for Digits<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Some at once: a formatter is slow for each byte.
-        for part in self.0.chunks(64) {
-            let mut digits = [0; 128];
-            let pairs = digits.chunks_exact_mut(2).zip(part);
-            for (pair, byte) in pairs {
-                pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0x0F)]);
-            }
-            let digits = digits.get(..part.len().saturating_mul(2));
-            f.write_str(core::str::from_utf8(digits.unwrap_or_default()).unwrap_or_default())?;
-        }
-        Ok(())
-    }
-}
-
-const fn digit(value: u8) -> u8 {
-    match value {
-        0..=9 => b'0'.wrapping_add(value),
-        _ => b'a'.wrapping_add(value).wrapping_sub(10),
-    }
-}
-
-const fn value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit.wrapping_sub(b'0')),
-        b'a'..=b'f' => Some(digit.wrapping_sub(b'a').wrapping_add(10)),
-        _ => None,
-    }
-}
-
-impl<'de> Deserialize<'de> for Hex {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(HexVisitor)
-    }
-}
-
-struct HexVisitor;
-
-impl Visitor<'_> for HexVisitor {
-    type Value = Hex;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("hexadecimal digits")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Hex, E> {
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        let bytes = pairs
-            .iter()
-            .map(|[high, low]| Some(value(*high)? << 4 | value(*low)?));
-        let bytes: Option<_> = bytes.collect();
-        let bytes = bytes.filter(|_| rest.is_empty());
-        bytes
-            .map(Hex)
-            .ok_or_else(|| E::custom("these are no pairs of hexadecimal digits"))
-    }
 }
 
 impl Serialize for AuthenticationData {
@@ -332,157 +259,6 @@ macro_rules! reasons {
 }
 
 reasons!(SubscribeReason, UnsubscribeReason);
-
-/// A packet as it goes over the wire.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Wire(pub(super) Hex);
-
-/// Whatever a program may have said fits, and nothing that breaks a rule does.
-pub(super) const DECODING: DecodeConfig = DecodeConfig {
-    limits: Limits {
-        packet_size_max: u32::MAX,
-        connect_size_max: u32::MAX,
-        counts: Counts {
-            properties_max: u16::MAX,
-            user_properties_max: u16::MAX,
-            filters_max: u16::MAX,
-        },
-    },
-    strictness: Strictness::STRICT,
-};
-
-impl Wire {
-    fn of(packet: &Packet<'_>, version: ProtocolVersion) -> Result<Self, Unfit> {
-        let mut bytes = Vec::new();
-        let written = packet.encode_to(version, &mut bytes);
-        written.map_err(|_| Unfit("a packet that cannot be encoded"))?;
-        Ok(Self(Hex(bytes)))
-    }
-
-    fn packet(&self, version: ProtocolVersion) -> Result<Packet<'_>, Unfit> {
-        let bytes = &*self.0.0;
-        let mut decoder = Decoder::new(DECODING);
-        match decoder.parse(bytes, Some(version)) {
-            Ok(Parsed::Complete(frame)) if frame.size() == bytes.len() => decoder
-                .decode(&frame, version)
-                .map_err(|_| Unfit("a packet that breaks a rule")),
-            _ => Err(Unfit("no packet")),
-        }
-    }
-}
-
-/// `Connect`.
-#[derive(Serialize, Deserialize)]
-pub(super) struct ConnectForm {
-    pub(super) version: ProtocolVersion,
-    pub(super) packet: Wire,
-}
-
-impl Form for ConnectForm {
-    type Arg<'a> = Connect<'a>;
-    type Given<'a> = Connect<'a>;
-
-    fn of(arg: &Connect<'_>) -> Result<Self, Unfit> {
-        Ok(Self {
-            version: arg.version,
-            packet: Wire::of(&Packet::Connect(*arg), arg.version)?,
-        })
-    }
-
-    fn give(&self) -> Result<Connect<'_>, Unfit> {
-        match self.packet.packet(self.version)? {
-            Packet::Connect(connect) if connect.version == self.version => Ok(connect),
-            _ => Err(Unfit("no CONNECT")),
-        }
-    }
-}
-
-/// `Disconnect`.
-#[derive(Serialize, Deserialize)]
-pub(super) struct DisconnectForm(Wire);
-
-impl Form for DisconnectForm {
-    type Arg<'a> = Disconnect<'a>;
-    type Given<'a> = Disconnect<'a>;
-
-    fn of(arg: &Disconnect<'_>) -> Result<Self, Unfit> {
-        Wire::of(&Packet::Disconnect(*arg), ProtocolVersion::V5_0).map(Self)
-    }
-
-    fn give(&self) -> Result<Disconnect<'_>, Unfit> {
-        match self.0.packet(ProtocolVersion::V5_0)? {
-            Packet::Disconnect(disconnect) => Ok(disconnect),
-            _ => Err(Unfit("no DISCONNECT")),
-        }
-    }
-}
-
-/// `AckProperties`, in a PUBACK.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Properties(Wire);
-
-impl Form for Properties {
-    type Arg<'a> = AckProperties<'a>;
-    type Given<'a> = AckProperties<'a>;
-
-    fn of(arg: &AckProperties<'_>) -> Result<Self, Unfit> {
-        let mut ack = Ack::new(PacketId::MIN, PublishReason::Success);
-        ack.properties = *arg;
-        Wire::of(&Packet::PubAck(ack), ProtocolVersion::V5_0).map(Self)
-    }
-
-    fn give(&self) -> Result<AckProperties<'_>, Unfit> {
-        match self.0.packet(ProtocolVersion::V5_0)? {
-            Packet::PubAck(ack) => Ok(ack.properties),
-            _ => Err(Unfit("no PUBACK")),
-        }
-    }
-}
-
-/// `UserProperties`, in a PUBACK.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Pairs(Properties);
-
-impl Form for Pairs {
-    type Arg<'a> = UserProperties<'a>;
-    type Given<'a> = UserProperties<'a>;
-
-    fn of(arg: &UserProperties<'_>) -> Result<Self, Unfit> {
-        let properties = AckProperties {
-            reason_string: None,
-            user_properties: *arg,
-        };
-        Properties::of(&properties).map(Self)
-    }
-
-    fn give(&self) -> Result<UserProperties<'_>, Unfit> {
-        Ok(self.0.give()?.user_properties)
-    }
-}
-
-/// `ConnAckProperties`, in a CONNACK.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Welcome(Wire);
-
-impl Form for Welcome {
-    type Arg<'a> = ConnAckProperties<'a>;
-    type Given<'a> = ConnAckProperties<'a>;
-
-    fn of(arg: &ConnAckProperties<'_>) -> Result<Self, Unfit> {
-        let mut connack = ConnAck::new(ConnAckOutcome::Accepted {
-            session_present: false,
-        });
-        connack.properties = *arg;
-        Wire::of(&Packet::ConnAck(connack), ProtocolVersion::V5_0).map(Self)
-    }
-
-    fn give(&self) -> Result<ConnAckProperties<'_>, Unfit> {
-        match self.0.packet(ProtocolVersion::V5_0)? {
-            Packet::ConnAck(connack) => Ok(connack.properties),
-            _ => Err(Unfit("no CONNACK")),
-        }
-    }
-}
 
 /// `Acceptance`. A session stands there as its snapshot.
 #[derive(Serialize, Deserialize)]

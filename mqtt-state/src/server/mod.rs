@@ -109,16 +109,18 @@ mod event;
 mod event_queue;
 mod keep_alive;
 mod link;
+mod look;
 mod memory;
 mod publish;
 mod receive;
 mod session;
 mod subscribe;
+mod transmit;
 
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
-use mqtt_codec::{Disconnect, DisconnectReason, ProtocolVersion, Rule};
+use mqtt_codec::{Disconnect, DisconnectReason, ProtocolVersion};
 
 pub use crate::AuthenticationData;
 pub use crate::session::{AckError, Acknowledge, Receipt, RestoreError};
@@ -136,13 +138,9 @@ use event_queue::Events;
 use receive::Input;
 
 use crate::intake::{InputSeen, take, take_shared};
-use crate::pieces::Output;
 use crate::session::IdSet;
 use crate::time::Clock;
-use crate::{
-    CloseCause, Consumed, Diagnostics, Explanation, InputWaits, OutputWaits, Pieces, Timeout,
-    Timestamp, Traffic, Transmit,
-};
+use crate::{CloseCause, Consumed, Diagnostics, Pieces, Timeout, Timestamp, Transmit};
 
 /// One connection in the server role.
 ///
@@ -272,19 +270,6 @@ impl Connection {
         self.transmit(now, max_bytes, pieces)
     }
 
-    fn transmit<O: Output>(&mut self, now: Timestamp, max_bytes: usize, out: &mut O) -> Transmit {
-        let now = self.clock.advance(now);
-        // What became of a message is an event, so there has to be room for that.
-        let has_room = !self.events.is_full(&self.config);
-        let is_open = self.link.is_connected() && has_room;
-        let session = is_open.then_some(&mut self.session.core);
-        let before = out.len();
-        let events = &mut self.events;
-        let transmit = self.link.transmit(now, max_bytes, out, session, events);
-        events.traffic.note_sent(out.len().saturating_sub(before));
-        transmit
-    }
-
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timeout> {
@@ -297,55 +282,6 @@ impl Connection {
     pub fn wants_input(&self) -> bool {
         let has_room = !self.events.is_full(&self.config) && !self.has_too_many_receipts();
         self.link.wants_input() && (self.link.is_ended() || has_room)
-    }
-
-    /// The version that the client speaks; `None` before its CONNECT.
-    #[must_use]
-    pub const fn version(&self) -> Option<ProtocolVersion> {
-        self.version
-    }
-
-    /// Whether the client has been accepted and the connection is not over.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        self.link.is_connected()
-    }
-
-    /// What went through this connection.
-    #[must_use]
-    pub fn stats(&self) -> Traffic {
-        self.events.traffic
-    }
-
-    /// What this connection and its session wait for.
-    #[must_use]
-    pub fn explain(&self) -> Explanation {
-        let explanation = self.link.explain(Some(&self.session.core));
-        let is_full = self.events.is_full(&self.config);
-        let waits = if self.wants_input() {
-            None
-        } else if is_full {
-            Some(InputWaits::ForEvents)
-        } else {
-            Some(InputWaits::ForAcknowledgement)
-        };
-        Explanation {
-            input: explanation.input.or(waits),
-            output: match explanation.output {
-                Some(_) if is_full && !self.link.has_control_output() => {
-                    Some(OutputWaits::ForEvents)
-                }
-                Some(_) if !self.is_connected() => Some(OutputWaits::ForConnection),
-                output => output,
-            },
-            ..explanation
-        }
-    }
-
-    /// Which rules the client broke and was let go by [`Config::strictness`], and in how many
-    /// packets.
-    pub fn tolerated(&self) -> impl Iterator<Item = (Rule, u32)> {
-        self.link.tolerated()
     }
 
     /// What is kept for the client, as it is now.

@@ -5,7 +5,35 @@ use alloc::vec::Vec;
 use mqtt_codec::{PacketId, QoS};
 
 use super::flows::{Flow, Links, Size, State};
-use super::{Ended, Mismatch, Outbound, Received, RequestKind};
+use super::{Outbound, RequestKind};
+
+/// An acknowledgement that does not fit the state of its identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    /// Nobody holds the identifier.
+    Unknown,
+    /// The identifier belongs to another kind of flow.
+    OtherFlow,
+}
+
+/// What a PUBREC did, to the message with this tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// The receiver has it: PUBREL is due.
+    Now(u64),
+    /// A repeated PUBREC: PUBREL is due once more.
+    Before,
+    /// The receiver refused it: the flow is over.
+    Refused(Ended),
+}
+
+/// A flow that an acknowledgement ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) tag: u64,
+    /// Its PUBLISH went out on this connection, so the quota gets one back.
+    pub(crate) counted: bool,
+}
 
 impl<M> Outbound<M> {
     /// PUBACK has come.
@@ -137,5 +165,16 @@ impl<M> Outbound<M> {
                 tag
             })
             .collect()
+    }
+}
+
+impl<M> Flow<M> {
+    /// What an acknowledgement ends, on the connection with this number.
+    #[inline(always)]
+    fn ended(&self, connection: u32) -> Ended {
+        Ended {
+            tag: self.tag,
+            counted: self.sent_on == connection,
+        }
     }
 }

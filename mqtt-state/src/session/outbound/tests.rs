@@ -1,5 +1,7 @@
 //! The sending half from inside: order, identifiers, what is sent again.
 
+use mqtt_codec::PacketId;
+
 use super::*;
 
 fn with(messages: &[(QoS, u64)]) -> Outbound<char> {

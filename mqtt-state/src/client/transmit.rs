@@ -1,0 +1,107 @@
+//! Bytes on their way out of a client.
+
+use super::{Client, Event, Phase};
+use crate::pieces::Output;
+use crate::{Timestamp, Transmit};
+
+impl Client {
+    #[inline]
+    pub(super) fn transmit<O: Output>(
+        &mut self,
+        now: Timestamp,
+        max_bytes: usize,
+        out: &mut O,
+    ) -> Transmit {
+        let now = self.clock.advance(now);
+        // Drivers ask after everything they do, and mostly there is nothing.
+        if let (Phase::Connected { .. }, Some(link)) = (&self.phase, &self.link)
+            && link.is_idle(&self.session)
+        {
+            self.note_quota();
+            return Transmit::Idle;
+        }
+        self.transmit_something(now, max_bytes, out)
+    }
+
+    #[inline(never)]
+    fn transmit_something<O: Output>(
+        &mut self,
+        now: Timestamp,
+        max_bytes: usize,
+        out: &mut O,
+    ) -> Transmit {
+        if let (Phase::Ending { deadline }, Some(link)) = (&self.phase, &mut self.link)
+            && now >= *deadline
+        {
+            // The server does not read the last packet; it has had its time.
+            link.abort();
+        }
+        let before = out.len();
+        let transmit = loop {
+            if self.events.journal.is_on() {
+                self.events.journal.set_now(now);
+                self.assign_ids();
+            }
+            let Some(link) = &mut self.link else {
+                return Transmit::Idle;
+            };
+            // What became of a message is an event, so there has to be room for that.
+            let has_room = !self.events.is_full(&self.config);
+            let is_open = matches!(self.phase, Phase::Connected { .. }) && has_room;
+            let session = is_open.then_some(&mut self.session);
+            let room = max_bytes.saturating_sub(out.len().saturating_sub(before));
+            let transmit = link.transmit(now, room, out, session, &mut self.events);
+            // Some were given up, and the next have no identifiers yet.
+            if transmit != Transmit::Idle || !self.may_assign_ids() {
+                break transmit;
+            }
+            if out.len().saturating_sub(before) >= max_bytes {
+                break Transmit::More;
+            }
+        };
+        self.note_transmitted(now, out.len().saturating_sub(before));
+        self.note_quota();
+        if transmit == Transmit::Close {
+            self.link = None;
+            self.phase = Phase::Disconnected;
+        }
+        transmit
+    }
+
+    /// So many bytes have been handed out.
+    #[inline(always)]
+    pub(super) fn note_transmitted(&mut self, now: Timestamp, len: usize) {
+        if len > 0 {
+            if let Phase::Connecting { offer, .. } = &mut self.phase {
+                offer.is_sent = true;
+            }
+            self.keep_alive.note_sent(now);
+            self.events.traffic.note_sent(len);
+        }
+    }
+
+    /// Notes that messages wait for the server's acknowledgements, and that none does any more.
+    // [5:MQTT-4.9.0-2]
+    #[inline(always)]
+    pub(super) fn note_quota(&mut self) {
+        let held_back = self.session.outbound.held_back_len();
+        if held_back > 0 || self.quota_exhausted {
+            self.note_quota_of(held_back);
+        }
+    }
+
+    #[inline(never)]
+    fn note_quota_of(&mut self, held_back: usize) {
+        let (Phase::Connected { .. }, Some(link)) = (&self.phase, &self.link) else {
+            return;
+        };
+        let quota = link.send_quota();
+        if held_back > 0 && quota == 0 && !self.quota_exhausted {
+            self.quota_exhausted = true;
+            self.events.traffic.note_quota_wait();
+        } else if held_back == 0 && quota > 0 && self.quota_exhausted {
+            self.quota_exhausted = false;
+            self.events.push(Event::QuotaAvailable);
+        }
+    }
+}
