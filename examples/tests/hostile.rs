@@ -109,3 +109,40 @@ fn a_subscriber_that_never_reads_holds_up_nobody() {
     assert_eq!(lines.iter().filter(|found| **found == line).count(), 100);
     drop(deaf);
 }
+
+/// One call of the machine does no more than so much, and the rest of what was read has to be offered again
+/// even though nothing comes behind it.
+#[test]
+fn more_than_one_call_may_do_is_done_by_the_next_ones() {
+    let broker = OurBroker::start();
+    let mut clients: Vec<_> = (0..64)
+        .map(|number: u16| {
+            let mut client = TcpStream::connect(broker.address()).unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            let id = format!("{number:03}");
+            let connect = [
+                b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03",
+                id.as_bytes(),
+            ];
+            let subscribe = b"\x82\x06\x00\x0a\x00\x01t\x00";
+            client
+                .write_all(&[&connect.concat()[..], subscribe].concat())
+                .unwrap();
+            let mut answers = [0; 9];
+            client.read_exact(&mut answers).unwrap();
+            assert_eq!(answers, *b"\x20\x02\0\0\x90\x03\0\x0a\0", "client {id}");
+            client
+        })
+        .collect();
+    // Each goes to 64 clients: with the 64th the 4,096 steps of one call are at their end.
+    let messages = b"\x30\x03\x00\x01t".repeat(100);
+    let ping = b"\xc0\x00";
+    clients[0]
+        .write_all(&[&messages[..], ping].concat())
+        .unwrap();
+    for (number, client) in clients.iter_mut().enumerate() {
+        let mut heard = vec![0; messages.len()];
+        client.read_exact(&mut heard).unwrap();
+        assert!(number == 0 || heard == messages, "client {number}");
+    }
+}

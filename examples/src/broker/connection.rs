@@ -125,19 +125,22 @@ impl Admitted {
                 Ok(0) | Err(_) => break,
             }
             loop {
-                let wants_more = server.locked(|state| {
-                    let _rest_stays = state
-                        .broker
-                        .handle_input_shared(clock.now(), id, &mut input);
-                    state.broker.wants_input(id)
+                let (need, wants_more) = server.locked(|state| {
+                    let broker = &mut state.broker;
+                    let consumed = broker.handle_input_shared(clock.now(), id, &mut input);
+                    (consumed.need, broker.wants_input(id))
                 });
-                if wants_more {
-                    // Those who were woken write first.
-                    yield_now().await;
+                if !wants_more {
+                    // The client does not read its answers: no more questions until it does.
+                    peer.input.notified().await;
+                    continue;
+                }
+                // Those who were woken write first.
+                yield_now().await;
+                if need > 0 || input.is_empty() {
                     break;
                 }
-                // The client does not read its answers: no more questions until it does.
-                peer.input.notified().await;
+                // Whole packets are left that were too much for one call, and nothing may come behind them.
             }
         }
         server.locked(|state| state.broker.handle_close(clock.now(), id));

@@ -243,8 +243,10 @@ impl Broker {
 
     /// Takes whole packets of a connection from the front of `input`. What is not consumed has to
     /// be offered again, with what has come since. Stops at a packet boundary while
-    /// [`wants_input`](Self::wants_input) says no. For a connection that is gone it takes
-    /// everything and ignores it.
+    /// [`wants_input`](Self::wants_input) says no, and when this call has done what
+    /// [`Config::work_per_call`] allows: [`Consumed::need`] is 0 then, and the rest has to be offered
+    /// again even if nothing comes behind it, at once or when [`poll_ready`](Self::poll_ready) names
+    /// the connection. For a connection that is gone it takes everything and ignores it.
     pub fn handle_input(&mut self, now: Timestamp, id: ConnectionId, input: &[u8]) -> Consumed {
         let now = self.note_input(now, id, input.len());
         let mut intake = Input::new(self, id, now);
@@ -385,7 +387,7 @@ impl Broker {
 
     /// Whether input of a connection is taken now. No means: send its output first, or wait for what
     /// [`explain`](Self::explain) says. Offer the input again when
-    /// [`poll_ready`](Self::poll_ready) names the connection.
+    /// [`poll_ready`](Self::poll_ready) names the connection. Yes does not say that the last call took all.
     #[must_use]
     pub fn wants_input(&self, id: ConnectionId) -> bool {
         self.connections.get(id).is_none_or(|connection| {
