@@ -208,16 +208,17 @@ fn push(log: &mut String, mark: &str, line: &str) {
 /// Whether two answers are in the same words, but for texts, which may have become others. The digests are of
 /// everything.
 fn is_same(recorded: &str, found: &str) -> bool {
+    // Where one was cut comes first: that may be in the middle of a text.
     let words = |answer: &str| {
-        answer
-            .split_once(' ')
-            .map_or_else(String::new, |it| textless(it.1))
+        let words = answer.split_once(' ').unwrap_or_default().1;
+        let cut = words.strip_suffix(" ...");
+        (textless(cut.unwrap_or(words)), cut.is_some())
     };
-    let (recorded, found) = (words(recorded), words(found));
-    match (recorded.strip_suffix(" ..."), found.strip_suffix(" ...")) {
-        // Where they were cut may be elsewhere with another text.
-        (Some(one), Some(other)) => one.starts_with(other) || other.starts_with(one),
-        _ => recorded == found,
+    match (words(recorded), words(found)) {
+        // Another text may be longer or shorter as it is written here, so they are cut elsewhere, or one alone is.
+        ((one, true), (other, true)) => one.starts_with(&other) || other.starts_with(&one),
+        ((cut, true), (whole, false)) | ((whole, false), (cut, true)) => whole.starts_with(&cut),
+        ((one, false), (other, false)) => one == other,
     }
 }
 
@@ -245,4 +246,66 @@ fn textless(words: &str) -> String {
         rest = behind;
     }
     left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_the_same_but_for_texts_and_where_they_are_cut() {
+        let rows = [
+            ("equal", r#"0 Ok("a")"#, r#"1 Ok("a")"#, true),
+            ("another text", r#"0 Ok("a", 1)"#, r#"0 Ok("xyz", 1)"#, true),
+            (
+                "with a quotation mark",
+                r#"0 Ok("\"a", 1)"#,
+                r#"0 Ok("xx", 1)"#,
+                true,
+            ),
+            ("another word", r#"0 Ok("a", 1)"#, r#"0 Ok("a", 2)"#, false),
+            ("one more", r#"0 Ok("a")"#, r#"0 Ok("a", 1)"#, false),
+            (
+                "an address",
+                "0 address: Some(1.2.3.4:5)",
+                "0 address: Some(x)",
+                true,
+            ),
+            ("cut in one text", r#"0 ["\u{1 ..."#, r#"0 ["xx ..."#, true),
+            (
+                "cut in two texts",
+                r#"0 ["\u{1 ..."#,
+                r#"0 ["x", "x ..."#,
+                true,
+            ),
+            (
+                "cut outside",
+                r#"0 ["a", Na ..."#,
+                r#"0 ["\u{1}\u ..."#,
+                true,
+            ),
+            (
+                "cut, and others before",
+                r#"0 [1, "a ..."#,
+                r#"0 [2, "xx ..."#,
+                false,
+            ),
+            ("one is cut", r#"0 ["\u{1}\u ..."#, r#"0 ["xx", 1]"#, true),
+            (
+                "the other is cut",
+                r#"0 ["xx", 1]"#,
+                r#"0 ["x\n\n ..."#,
+                true,
+            ),
+            (
+                "one is cut behind the other",
+                r#"0 ["a", 1, ..."#,
+                r#"0 ["a", 1]"#,
+                false,
+            ),
+        ];
+        for (row, recorded, found, expected) in rows {
+            assert_eq!(is_same(recorded, found), expected, "{row}");
+        }
+    }
 }
