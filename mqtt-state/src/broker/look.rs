@@ -28,19 +28,19 @@ pub struct Stats {
     pub messages: usize,
     /// Bytes of these messages.
     pub messages_bytes: usize,
-    /// Bytes of everything kept, as [`Config::total_bytes_max`] counts them.
+    /// Bytes of everything kept, as [`Config::total_bytes_max`](super::Config::total_bytes_max) counts them.
     pub kept_bytes: usize,
     /// Deadlines.
     pub timers: usize,
-    /// The most steps that one call has taken, in the sense of [`Config::work_per_call`].
+    /// The most steps that one call has taken, in the sense of [`Config::work_per_call`](super::Config::work_per_call).
     pub work_of_call_max: usize,
     /// Events that nobody fetched in time.
     pub events_dropped: u64,
     /// PUBLISH packets taken, by QoS.
     pub publishes_received: [u64; 3],
-    /// Times that a message did not reach a client ([`Event::Dropped`]).
+    /// Times that a message did not reach a client ([`Event::Dropped`](super::Event::Dropped)).
     pub messages_dropped: u64,
-    /// Messages that were not taken ([`Event::Refused`]).
+    /// Messages that were not taken ([`Event::Refused`](super::Event::Refused)).
     pub messages_refused: u64,
     /// What went through, over all connections.
     pub traffic: Traffic,
@@ -116,7 +116,7 @@ impl Broker {
     }
 
     /// Which rules the client of a connection broke and was let go by the strictness of
-    /// [`Config::server`], and in how many packets.
+    /// [`Config::server`](super::Config::server), and in how many packets.
     pub fn tolerated(&self, id: ConnectionId) -> impl Iterator<Item = (Rule, u32)> {
         let connection = self.connections.get(id);
         connection

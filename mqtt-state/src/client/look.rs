@@ -40,7 +40,7 @@ impl Client {
         traffic
     }
 
-    /// Which rules the server broke and was let go by [`Config::strictness`], and in how many
+    /// Which rules the server broke and was let go by [`Config::strictness`](super::Config::strictness), and in how many
     /// packets.
     pub fn tolerated(&self) -> impl Iterator<Item = (Rule, u32)> {
         self.decoder.tolerated()

@@ -49,7 +49,7 @@ impl Connection {
         }
     }
 
-    /// Which rules the client broke and was let go by [`Config::strictness`], and in how many
+    /// Which rules the client broke and was let go by [`Config::strictness`](super::Config::strictness), and in how many
     /// packets.
     pub fn tolerated(&self) -> impl Iterator<Item = (Rule, u32)> {
         self.link.tolerated()

@@ -103,7 +103,7 @@ impl<M> Outbound<M> {
         self.messages_bytes
     }
 
-    /// Identifiers in use, for tests and for [`Session::packet_ids_in_use`](super::Session::packet_ids_in_use).
+    /// Identifiers in use, for tests and for [`Session::packet_ids_in_use`](crate::session::Session::packet_ids_in_use).
     pub(crate) fn ids_len(&self) -> usize {
         self.ids.len()
     }
