@@ -8,115 +8,22 @@
 //! session is complete, and follows. Those that the new broker cannot hear are told by the owner.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use mqtt_codec::{ConnectReason, DisconnectReason};
 
+use super::claims::{Claim, Waiter};
 use super::memory::NOTES_MIN;
-use super::message::{Body, BrokerId, ClaimNote, Holds, Note, Piece, Stamp};
-use super::moving::{Arriving, Leaving};
-use super::other::Sync;
+use super::message::{BrokerId, ClaimNote, Holds, Note, Piece, Stamp};
+use super::moving::Leaving;
 use super::queue::Item;
 use crate::broker::memory::{MAP_ENTRY, TEXT_MAX};
-use crate::broker::sessions::{SessionEntry, SessionKey};
-use crate::broker::store::Delivery;
+use crate::broker::sessions::SessionKey;
 use crate::broker::timers::Timer;
-use crate::broker::{Broker, ConnectionId, Event};
+use crate::broker::{Broker, ConnectionId};
 use crate::server::ConnectRequest;
 use crate::{AuthenticationData, CloseCause, Timestamp};
-
-/// Sessions in one message.
-const BATCH: usize = 64;
-
-/// Client identifiers on their way from one broker to another.
-#[derive(Debug, Default)]
-pub(super) struct Claims {
-    /// Those that this broker claims, by the counts of their stamps.
-    pub(super) open: BTreeMap<u64, Claim>,
-    by_client_id: BTreeMap<Box<str>, u64>,
-    /// Of those two and what is in them.
-    pub(super) bytes: usize,
-    /// Sessions that go.
-    pub(super) leaving: BTreeMap<SessionKey, Leaving>,
-    /// Sessions that have come, as long as something for them may go to where they were.
-    pub(super) arriving: BTreeMap<SessionKey, Arriving>,
-}
-
-/// A client identifier that this broker claims.
-#[derive(Debug)]
-pub(super) struct Claim {
-    pub(super) client_id: Box<str>,
-    pub(super) stamp: Stamp,
-    waiter: Option<Waiter>,
-    /// Who has not answered.
-    due: BTreeSet<BrokerId>,
-    deadline: Timestamp,
-    /// Whose session comes.
-    pub(super) owner: Option<BrokerId>,
-    pub(super) pieces: Vec<super::message::MovedSubscription>,
-    /// The session, once all subscriptions are here.
-    pub(super) session: Option<SessionKey>,
-    /// Its messages that were never sent.
-    pub(super) waiting: Vec<Delivery>,
-    pub(super) waiting_bytes: usize,
-    /// All of it is here.
-    pub(super) is_complete: bool,
-    /// There was no memory for some of it.
-    pub(super) is_partial: bool,
-    /// Bytes that it counts for.
-    counted: usize,
-    /// A later claim of another broker's, to be answered when this one is settled.
-    next: Option<(BrokerId, Stamp, bool)>,
-}
-
-/// The CONNECT behind a claim.
-#[derive(Debug)]
-struct Waiter {
-    connection: ConnectionId,
-    request: ConnectRequest,
-    data: Option<AuthenticationData>,
-}
-
-impl Waiter {
-    fn len_held(&self) -> usize {
-        let data = self.data.as_ref().map_or(0, AuthenticationData::len_held);
-        self.request.len_held().saturating_add(data)
-    }
-}
-
-impl Claims {
-    pub(super) fn find(&mut self, client_id: &str, stamp: Stamp) -> Option<&mut Claim> {
-        let count = self.by_client_id.get(client_id)?;
-        let claim = self.open.get_mut(count)?;
-        (claim.stamp == stamp).then_some(claim)
-    }
-
-    /// Whether a session is here and at another broker.
-    fn is_moving(&self, key: SessionKey) -> bool {
-        let arriving = self.arriving.get(&key);
-        self.leaving.contains_key(&key) || arriving.is_some_and(|arriving| !arriving.is_complete)
-    }
-
-    fn of_client(&mut self, client_id: &str) -> Option<&mut Claim> {
-        self.open.get_mut(self.by_client_id.get(client_id)?)
-    }
-
-    fn remove(&mut self, count: u64) -> Option<Claim> {
-        let claim = self.open.remove(&count)?;
-        self.by_client_id.remove(&claim.client_id);
-        self.bytes = self.bytes.saturating_sub(claim.counted);
-        Some(claim)
-    }
-
-    /// A claim holds so many bytes more.
-    fn weigh(&mut self, client_id: &str, bytes: usize) {
-        if let Some(claim) = self.of_client(client_id) {
-            claim.counted = claim.counted.saturating_add(bytes);
-            self.bytes = self.bytes.saturating_add(bytes);
-        }
-    }
-}
 
 impl Note {
     pub(super) const fn is_void_without_link(&self) -> bool {
@@ -178,29 +85,22 @@ impl Broker {
         let stamp = joined.stamps.next(joined.config.id);
         let deadline = now + joined.config.claim_timeout;
         let clean_start = waiter.request.clean_start;
-        joined
-            .claims
-            .by_client_id
-            .insert(client_id.clone(), stamp.count);
-        joined.claims.open.insert(
-            stamp.count,
-            Claim {
-                client_id: client_id.clone(),
-                stamp,
-                waiter: Some(waiter),
-                due: due.clone(),
-                deadline,
-                owner: None,
-                pieces: Vec::new(),
-                session: None,
-                waiting: Vec::new(),
-                waiting_bytes: 0,
-                is_complete: false,
-                is_partial: false,
-                counted: 0,
-                next: None,
-            },
-        );
+        joined.claims.insert(Claim {
+            client_id: client_id.clone(),
+            stamp,
+            waiter: Some(waiter),
+            due: due.clone(),
+            deadline,
+            owner: None,
+            pieces: Vec::new(),
+            session: None,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            is_complete: false,
+            is_partial: false,
+            counted: 0,
+            next: None,
+        });
         let of_broker = MAP_ENTRY.saturating_mul(due.len());
         let of_claim = { client_id.len().saturating_mul(2) }
             .saturating_add(of_waiter)
@@ -250,28 +150,6 @@ impl Broker {
                 other.queue.push(Item::Note(Box::new(note)), true);
                 self.weigh_joined();
             }
-        }
-    }
-
-    /// A session has begun anew in the place of one that was here, and no claim tells of it: others may have
-    /// been told of the older one, and have one that is later than that. Or it began as the one that was to
-    /// come did not, and whoever has that was told of this broker's sessions before.
-    pub(in crate::broker) fn say_begun(&mut self, key: SessionKey) {
-        let (Some(joined), Some(entry)) = (&self.joined, self.sessions.get(key)) else {
-            return;
-        };
-        let stamp = Stamp {
-            count: entry.since,
-            broker: joined.config.id,
-        };
-        let client_id = entry.client_id.clone();
-        // Whoever does not listen is told of no more than that.
-        let notes_max = joined.config.forwards_len_max;
-        let up = { joined.others.iter() }
-            .filter(|(_, other)| other.is_up() && other.queue.notes_len() < notes_max);
-        let told: Vec<_> = up.map(|(id, _)| *id).collect();
-        for to in told {
-            self.say_claim(to, &client_id, stamp, ClaimNote::Begun);
         }
     }
 
@@ -526,77 +404,14 @@ impl Broker {
                 }
                 self.conclude(now, connection, outcome);
             }
-            (None, Some(key)) => self.let_rest(now, key),
+            (None, Some(key)) => {
+                self.say_begun(key);
+                self.let_rest(now, key);
+            }
             (None, None) => {}
         }
         if let Some((from, stamp, clean_start)) = next {
             self.handle_claim(now, from, &client_id, stamp, clean_start);
-        }
-    }
-
-    /// The next sessions that another broker may have too, after the two were apart.
-    pub(super) fn next_sessions(&mut self, id: BrokerId) -> Option<Body> {
-        let joined = self.joined.as_mut()?;
-        let other = joined.others.get_mut(&id)?;
-        let from = match &other.sessions {
-            Sync::Start => None,
-            Sync::Behind(last) => Some(&**last),
-            Sync::Done => return None,
-        };
-        let (mut sessions, mut last) = (Vec::new(), None);
-        for (key, entry) in self.sessions.behind(from).take(BATCH) {
-            last = Some(entry.client_id.clone());
-            let claims = &joined.claims;
-            if !claims.is_moving(key) {
-                sessions.push(Holds {
-                    client_id: entry.client_id.clone(),
-                    since: entry.since,
-                });
-            }
-        }
-        other.sessions = last.map_or(Sync::Done, Sync::Behind);
-        let is_done = other.sessions == Sync::Done;
-        (!is_done).then_some(Body::Sessions(sessions))
-    }
-
-    /// Where two brokers have a session of the same client, the later one is the client's.
-    pub(super) fn handle_sessions(&mut self, now: Timestamp, from: BrokerId, sessions: Vec<Holds>) {
-        for Holds { client_id, since } in sessions {
-            let held = self.sessions.find(&client_id);
-            let (Some(key), Some(joined)) = (held, &mut self.joined) else {
-                continue;
-            };
-            let theirs = Stamp {
-                count: since,
-                broker: from,
-            };
-            joined.stamps.note(theirs);
-            let claims = &mut joined.claims;
-            // What comes with a claim is later than what is said before the answer to it.
-            let is_claimed = { claims.of_client(&client_id) }
-                .is_some_and(|claim| claim.session == Some(key) && claim.due.contains(&from));
-            let is_moving = is_claimed || claims.is_moving(key);
-            let entry = self.sessions.get(key).filter(|_| !is_moving);
-            let is_older = |entry: &SessionEntry| {
-                let ours = Stamp {
-                    count: entry.since,
-                    broker: joined.config.id,
-                };
-                ours < theirs
-            };
-            let Some(entry) = entry.filter(|entry| is_older(entry)) else {
-                continue;
-            };
-            if let Some(older) = entry.connection {
-                // [5:MQTT-3.1.4-3] [3:MQTT-3.1.4-2] The older connection of the same client ends.
-                let cause = CloseCause::Disconnected(DisconnectReason::SessionTakenOver);
-                self.end_connection(now, older, cause, None);
-            }
-            if self.sessions.get(key).is_some() {
-                self.drop_session(key);
-            }
-            let broker = from;
-            self.events.push(Event::SessionMoved { client_id, broker });
         }
     }
 

@@ -215,7 +215,8 @@ pub(super) enum ClaimNote {
     Unclaimed,
     /// There is a later claim.
     Superseded,
-    /// To all: the client has begun anew at the sender, which had its session. An older one is nobody's.
+    /// To all: the client has begun anew at the sender, which had its session, or has one there that nobody was
+    /// told of while it moved. An older one is nobody's.
     Begun,
     /// The sender has one, and this is a piece of it.
     Piece(Box<Piece>),

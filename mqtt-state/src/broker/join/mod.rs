@@ -100,7 +100,9 @@
 
 mod choice;
 mod claim;
+mod claims;
 mod forward;
+mod holds;
 mod interests;
 mod memory;
 mod message;
@@ -129,7 +131,7 @@ use super::sessions::SessionKey;
 use super::{Broker, Config, Event};
 use crate::Timestamp;
 use choice::{Choice, Turns};
-use claim::Claims;
+use claims::Claims;
 use interests::{Groups, Local, Remote};
 use message::{Body, FilterKey, Note, Stamp};
 use other::{Heard, Other, Sync};

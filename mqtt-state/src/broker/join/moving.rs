@@ -29,6 +29,8 @@ pub(super) struct Leaving {
     switched: BTreeMap<BrokerId, u64>,
     /// Who has still to say so; nothing before the other broker has said who that is.
     due: Option<BTreeSet<BrokerId>>,
+    /// Who has one of the same client that is later than this one, should it not go.
+    pub(super) later: Option<BrokerId>,
 }
 
 /// A session that was another broker's.
@@ -105,6 +107,7 @@ impl Broker {
                 has_turns,
                 switched: BTreeMap::new(),
                 due: None,
+                later: None,
             };
             joined.claims.leaving.insert(key, leaving);
             self.weigh_joined();
@@ -133,14 +136,19 @@ impl Broker {
 
     /// A session does not go after all: it stays, or is over.
     pub(super) fn stop_leaving(&mut self, now: Timestamp, key: SessionKey, keeps: bool) {
+        let mut later = None;
         if let Some(joined) = &mut self.joined {
-            joined.claims.leaving.remove(&key);
+            let leaving = joined.claims.leaving.remove(&key);
+            later = leaving.and_then(|leaving| leaving.later);
             self.weigh_joined();
         }
-        if keeps {
-            self.let_rest(now, key);
-        } else {
-            self.drop_session(key);
+        match later {
+            Some(broker) if keeps => self.give_up_session(key, broker),
+            None if keeps => {
+                self.say_begun(key);
+                self.let_rest(now, key);
+            }
+            _ => self.drop_session(key),
         }
     }
 

@@ -7,7 +7,7 @@ use mqtt_codec::{Message, QoS, TopicName};
 use mqtt_state::broker::{self, BrokerId, Event, JoinConfig, SharedPolicy};
 use serde_json::{Value, json};
 
-use super::voice::{Stage, forward, message, plain, resuming, shared, stamp};
+use super::voice::{Stage, forward, message, plain, resuming, shared, stamp, subscribed};
 use crate::wire::{V5_0, connect, want};
 
 const QOS1: QoS = QoS::AtLeastOnce;
@@ -839,6 +839,108 @@ fn sessions_that_others_have() {
         };
         assert_eq!(heard, goodbye, "{row}");
     }
+}
+
+/// A session is on its way to a broker that is not heard any more, or has no room for it: it stays, unless a third
+/// one has told of a later one meanwhile.
+#[test]
+fn a_session_that_stays_after_all_is_not_the_later_one() {
+    let later = u64::from(u32::MAX);
+    for (row, told, is_told_as_list, keeps, expected) in [
+        ("nothing told, cut", None, true, false, (true, 0)),
+        ("a later one, cut", Some(later), true, false, (false, 1)),
+        (
+            "a later one that began, cut",
+            Some(later),
+            false,
+            false,
+            (false, 1),
+        ),
+        ("an older one, cut", Some(0), true, false, (true, 0)),
+        ("nothing told, no room", None, true, true, (true, 0)),
+        ("a later one, no room", Some(later), true, true, (false, 1)),
+        ("an older one, no room", Some(0), false, true, (true, 0)),
+    ] {
+        let mut stage = Stage::new(&[], &broker::Config::default());
+        let connection = stage.connect(&resuming(100));
+        stage.heard_by(connection);
+        let mut stage = stage.with(1).with(2);
+        for id in [1, 2] {
+            stage.hear(id);
+        }
+        let claim = stamp(50, 1);
+        stage.claim(1, &claim, &json!({"Claim": {"clean_start": false}}));
+        stage.heard_by(connection);
+        stage.events();
+        match told {
+            Some(since) if is_told_as_list => {
+                stage.say(
+                    2,
+                    &json!({"Sessions": [{"client_id": "x", "since": since}]}),
+                );
+            }
+            Some(since) => stage.claim(2, &stamp(since, 2), &json!("Begun")),
+            None => {}
+        }
+        assert!(stage.world.broker.session("x").is_some(), "{row}: it goes");
+        if keeps {
+            stage.claim(1, &claim, &json!({"Declined": {"keeps": true}}));
+        } else {
+            let now = stage.world.now;
+            stage.world.broker.part(now, BrokerId::new(1));
+        }
+        let moved = stage.events();
+        let moved = { moved.iter() }.filter(|it| matches!(it, Event::SessionMoved { .. }));
+        let is_there = stage.world.broker.session("x").is_some();
+        assert_eq!((is_there, moved.count()), expected, "{row}");
+        stage.world.pass_secs(101);
+        assert!(
+            stage.world.broker.session("x").is_none(),
+            "{row}: it ends in its time"
+        );
+    }
+}
+
+/// What a broker tells of its sessions when a link comes up has none in it that move. One that stays after all is
+/// told then, and one that has come for a client that is elsewhere by now: somebody may have an older one.
+#[test]
+fn a_session_that_stays_after_all_is_told() {
+    let begun = |said: &[Value]| -> Vec<Value> {
+        let claims = said.iter().map(|body| &body["Note"]["note"]["Claim"]);
+        let begun = claims.filter(|claim| claim["what"] == "Begun");
+        begun.map(|claim| claim["stamp"].clone()).collect()
+    };
+    let tells_none = |said: &[Value]| {
+        let lists = said.iter().filter_map(|body| body["Sessions"].as_array());
+        lists.flatten().count() == 0
+    };
+    // It goes, and stays.
+    let mut stage = Stage::new(&[], &broker::Config::default());
+    let connection = stage.connect(&resuming(100));
+    stage.heard_by(connection);
+    let mut stage = stage.with(1);
+    stage.claim(1, &stamp(50, 1), &json!({"Claim": {"clean_start": false}}));
+    let mut stage = stage.with(2);
+    let said = stage.hear(2);
+    assert!(tells_none(&said), "{said:?}");
+    let now = stage.world.now;
+    stage.world.broker.part(now, BrokerId::new(1));
+    assert_eq!(begun(&stage.hear(2)), [stamp(1, 0)]);
+    // It comes, and the third broker, whose client it is by now, is gone before it is here.
+    let mut stage = Stage::new(&[1, 3], &broker::Config::default());
+    let (_refused, claim) = stage.claimed(1);
+    stage.claim(3, &claim, &json!("Unclaimed"));
+    stage.piece(1, &claim, &subscribed());
+    stage.claim(3, &stamp(50, 3), &json!({"Claim": {"clean_start": false}}));
+    let mut stage = stage.with(2);
+    let said = stage.hear(2);
+    assert!(tells_none(&said), "{said:?}");
+    let now = stage.world.now;
+    stage.world.broker.part(now, BrokerId::new(3));
+    stage.piece(1, &claim, &json!("Done"));
+    let session = stage.world.broker.session("x").map(|it| it.connection);
+    assert_eq!(session, Some(None), "it is here, without its client");
+    assert_eq!(begun(&stage.hear(2)), [claim]);
 }
 
 /// A message that is for shared subscriptions alone does not go to ordinary ones, unless it is retained:
