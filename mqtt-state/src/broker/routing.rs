@@ -334,6 +334,13 @@ impl Broker {
             part,
         };
         let has_more = waits || self.serve(publisher, summary, &mut making, &mut progress);
+        if !has_more && progress.part.shared.left().next().is_some() {
+            making.make(&mut self.store, summary.expires_at);
+            if let Making::Made(reference) = &making {
+                let given = self.give_turns(&progress.part, reference);
+                progress.receivers = progress.receivers.saturating_add(given);
+            }
+        }
         let receivers = progress.receivers;
         if has_more && let Making::Made(message) = making {
             self.go_on_later(FanOut {

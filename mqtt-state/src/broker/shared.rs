@@ -85,6 +85,16 @@ impl Turn<'_> {
     }
 }
 
+/// What becomes of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Given {
+    Taken,
+    /// The member whose turn it was had no room, or is away.
+    Dropped,
+    /// No member may have it.
+    Nobody,
+}
+
 impl Broker {
     /// A member of shared subscriptions is gone for good: what it was to get goes to another one.
     // [5:MQTT-4.8.2-5] But for a QoS 2 message that has been sent.
@@ -95,22 +105,23 @@ impl Broker {
         if was_sent && delivery.qos == QoS::ExactlyOnce {
             return self.store.release_delivery(Some(delivery));
         }
-        if !self.give_to_group(&delivery.message, wanted, Some(gone), delivery.retain) {
+        let given = self.give_to_group(&delivery.message, wanted, Some(gone), delivery.retain);
+        if given != Given::Taken {
             self.give_away(wanted, &delivery.message);
         }
         self.store.release_delivery(Some(delivery));
     }
 
-    /// Gives a message to a member of a shared subscription. `false` when there is none, or no room.
+    /// Gives a message to a member of a shared subscription.
     pub(super) fn give_to_group(
         &mut self,
         reference: &MessageRef,
         wanted: GroupId,
         except: Option<SessionKey>,
         retain: bool,
-    ) -> bool {
+    ) -> Given {
         let Some(message) = self.store.message(reference).cloned() else {
-            return false;
+            return Given::Nobody;
         };
         let policy = self.config.shared_policy;
         let Self {
@@ -138,7 +149,7 @@ impl Broker {
             _ => None,
         });
         let Some((key, subscription)) = next else {
-            return false;
+            return Given::Nobody;
         };
         let copy = Copy {
             qos: message.qos().min(subscription.qos),
@@ -147,6 +158,9 @@ impl Broker {
             group: Some(wanted),
             subscription_ids: subscription.id.into_iter().collect(),
         };
-        self.deliver(key, reference, copy)
+        match self.deliver(key, reference, copy) {
+            true => Given::Taken,
+            false => Given::Dropped,
+        }
     }
 }

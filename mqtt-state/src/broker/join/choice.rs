@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use mqtt_codec::{Message, QoS, TopicName};
 use mqtt_topic::{GroupId, Match};
 
-use super::interests::{Local, Remote};
+use super::interests::Remote;
 use super::message::{BrokerId, FilterKey, Stamp};
 use super::queue::{Item, Outgoing};
 use super::{Joined, is_ours};
@@ -23,6 +23,7 @@ pub(in crate::broker) struct Forwarded<'a> {
     pub(super) from: BrokerId,
     pub(super) is_plain: bool,
     pub(super) groups: &'a [FilterKey],
+    pub(super) passed: &'a [BrokerId],
     pub(super) stamp: Option<Stamp>,
 }
 
@@ -65,6 +66,8 @@ pub(in crate::broker) struct Shared {
     turns: Vec<(GroupId, Place)>,
     /// No others have a part.
     only_these: bool,
+    /// Brokers at which no member may have it.
+    pub(super) passed: Box<[BrokerId]>,
 }
 
 /// Whose turn it is.
@@ -83,10 +86,18 @@ impl Shared {
         place.map_or(!self.only_these, |(_, place)| *place == Place::Here)
     }
 
+    /// The shared subscriptions whose turn is here, and that no member has had.
+    #[inline]
+    pub(in crate::broker) fn left(&self) -> impl Iterator<Item = GroupId> {
+        let here = self.turns.iter().filter(|(_, place)| *place == Place::Here);
+        here.map(|(group, _)| *group)
+    }
+
     /// Bytes of it outside of itself.
     fn bytes(&self) -> usize {
         let turns = self.turns.capacity();
-        turns.saturating_mul(size_of::<(GroupId, Place)>())
+        { turns.saturating_mul(size_of::<(GroupId, Place)>()) }
+            .saturating_add(size_of_val(&*self.passed))
     }
 
     /// A member here has the turn.
@@ -254,8 +265,12 @@ impl Joined {
         self.choice = choice;
     }
 
-    /// Chooses a broker for a turn that has come back.
-    fn choose_again(&mut self, filter: &FilterKey, except: Option<BrokerId>) -> Option<BrokerId> {
+    /// Chooses a broker for a turn that has come back: none of these.
+    pub(super) fn choose_again(
+        &mut self,
+        filter: &FilterKey,
+        except: &[BrokerId],
+    ) -> Option<BrokerId> {
         let shared = filter.as_shared()?;
         let group = self.interests.group(shared);
         let mut turn = 0;
@@ -267,8 +282,9 @@ impl Joined {
         }
         let remote = { group.into_iter() }.flat_map(|group| group.members());
         let remote = remote.map(|(broker, remote)| (broker, *remote));
-        let remote = remote.filter(|(broker, _)| Some(*broker) != except);
-        choose(&self.members(filter, remote), turn)
+        let mut members = self.members(filter, remote);
+        members.retain(|it| !except.contains(&it.broker));
+        choose(&members, turn)
     }
 }
 
@@ -311,6 +327,7 @@ impl Broker {
             shared.turns.sort_unstable_by_key(|(group, _)| *group);
             shared.turns.dedup();
             shared.only_these = true;
+            shared.passed = forwarded.passed.into();
             // Whoever came to be interested while a retained message was on its way gets it too.
             reach.without_plain = !forwarded.is_plain && !retains;
             return;
@@ -366,6 +383,7 @@ impl Broker {
                 publisher: client_id.clone(),
                 is_plain: target.is_plain,
                 groups: target.groups,
+                passed: Vec::new(),
                 stamp,
                 is_returned: false,
                 bytes: 0,
@@ -380,7 +398,7 @@ impl Broker {
     }
 
     /// Puts a message behind what waits for another broker, if there is room.
-    fn push_outgoing(&mut self, to: BrokerId, mut outgoing: Outgoing, qos: QoS) -> bool {
+    pub(super) fn push_outgoing(&mut self, to: BrokerId, mut outgoing: Outgoing, qos: QoS) -> bool {
         let message = self.store.message(&outgoing.message);
         outgoing.bytes = message.map_or(0, Message::len_held);
         let has_memory = self.has_bytes_for(outgoing.len_held());
@@ -429,101 +447,6 @@ impl Broker {
             };
             self.weigh_joined();
         }
-    }
-
-    /// Gives the turns that no member here has had on, as the last one was gone before a message that
-    /// is given out in slices came to it. Answers how many were taken.
-    pub(in crate::broker) fn give_turns(&mut self, part: &Part, reference: &MessageRef) -> usize {
-        let Part { reach, shared } = part;
-        let mut given = 0_usize;
-        for (group, _) in { shared.turns.iter() }.filter(|(_, place)| *place == Place::Here) {
-            let Some(joined) = &self.joined else {
-                return given;
-            };
-            let Some(filter) = joined.groups.name(*group).cloned() else {
-                continue;
-            };
-            let is_given = if reach.origin == joined.config.id {
-                self.give_turn(&filter, reference, None)
-            } else if let Some(Local {
-                group: Some(group), ..
-            }) = joined.local.get(&filter)
-            {
-                // There is a younger one.
-                let group = *group;
-                self.give_to_group(reference, group, None, false)
-            } else {
-                self.return_turn(reach.origin, filter, reference, None);
-                false
-            };
-            given = given.saturating_add(usize::from(is_given));
-        }
-        given
-    }
-
-    /// A turn of a shared subscription that nobody here can take any more: another broker's member
-    /// has it. Answers whether there is one.
-    pub(in crate::broker) fn give_away(&mut self, group: GroupId, reference: &MessageRef) -> bool {
-        let joined = self.joined.as_ref();
-        let filter = joined.and_then(|joined| joined.groups.name(group).cloned());
-        filter.is_some_and(|filter| self.give_turn(&filter, reference, None))
-    }
-
-    /// Gives the turn of a shared subscription to a member, wherever that is.
-    pub(super) fn give_turn(
-        &mut self,
-        filter: &FilterKey,
-        reference: &MessageRef,
-        except: Option<BrokerId>,
-    ) -> bool {
-        let Some(joined) = &mut self.joined else {
-            return false;
-        };
-        let Some(broker) = joined.choose_again(filter, except) else {
-            return false;
-        };
-        if broker == joined.config.id {
-            let group = joined.local.get(filter).and_then(|local| local.group);
-            return group.is_some_and(|group| self.give_to_group(reference, group, None, false));
-        }
-        let qos = self
-            .store
-            .message(reference)
-            .map_or(QoS::AtMostOnce, Message::qos);
-        let outgoing = Outgoing {
-            message: self.store.share(reference),
-            publisher: None,
-            is_plain: false,
-            groups: [filter.clone()].into(),
-            stamp: None,
-            is_returned: false,
-            bytes: 0,
-        };
-        self.push_outgoing(broker, outgoing, qos)
-    }
-
-    /// Sends a turn back to the broker that gave it.
-    pub(super) fn return_turn(
-        &mut self,
-        to: BrokerId,
-        filter: FilterKey,
-        reference: &MessageRef,
-        publisher: Option<Box<str>>,
-    ) {
-        let qos = self
-            .store
-            .message(reference)
-            .map_or(QoS::AtMostOnce, Message::qos);
-        let outgoing = Outgoing {
-            message: self.store.share(reference),
-            publisher,
-            is_plain: false,
-            groups: [filter].into(),
-            stamp: None,
-            is_returned: true,
-            bytes: 0,
-        };
-        self.push_outgoing(to, outgoing, qos);
     }
 }
 

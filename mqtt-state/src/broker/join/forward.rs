@@ -1,12 +1,13 @@
 //! Messages from broker to broker.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use mqtt_codec::TopicName;
 
 use super::choice::Forwarded;
-use super::message::{Body, BrokerId, Forward, Note};
+use super::message::{Body, BrokerId, FilterKey, Forward, Note};
 use super::queue::{Entry, Item, Outgoing};
 use super::retained::expires_in;
 use super::{expires_at, is_ours};
@@ -42,6 +43,7 @@ fn forward(now: Timestamp, outgoing: &Outgoing, store: &MessageStore) -> Option<
         expires_in: expires_in(now, store.expires_at(&outgoing.message)),
         is_plain: outgoing.is_plain,
         groups: outgoing.groups.clone(),
+        passed: outgoing.passed.as_slice().into(),
         stamp: outgoing.stamp,
     })
 }
@@ -55,8 +57,10 @@ impl Broker {
             expires_in,
             is_plain,
             groups,
+            passed,
             stamp,
         } = forward;
+        let passed = self.known_of(passed);
         if is_ours(message.topic().as_bytes()) {
             return;
         }
@@ -81,7 +85,7 @@ impl Broker {
         {
             for filter in gone {
                 if filter.as_shared().is_some() {
-                    self.return_turn(from, filter, &reference, publisher.clone());
+                    self.return_turn(from, filter, &reference, publisher.clone(), passed.clone());
                 }
             }
             self.store.release(reference);
@@ -92,19 +96,23 @@ impl Broker {
             from,
             is_plain,
             groups: &here,
+            passed: &passed,
             stamp,
         };
         self.route_forwarded(message, at, &forwarded);
     }
 
-    /// A turn comes back: the other broker has no member any more.
+    /// A turn comes back: the other broker has no member any more, or none that may have it. Where it still says that
+    /// there are some it is not asked again.
     pub(super) fn handle_returned(&mut self, now: Timestamp, from: BrokerId, forward: Forward) {
         let Forward {
             message,
             expires_in,
             groups,
+            passed,
             ..
         } = forward;
+        let passed = self.known_of(passed);
         if is_ours(message.topic().as_bytes()) || expires_in == Some(0) {
             return;
         }
@@ -116,9 +124,30 @@ impl Broker {
             return;
         };
         for filter in groups {
-            self.give_turn(&filter, &reference, Some(from));
+            let mut passed = passed.clone();
+            passed.extend(self.announces(from, &filter).then_some(from));
+            self.give_turn(&filter, &reference, passed);
         }
         self.store.release(reference);
+    }
+
+    /// Whether another broker has members of a shared subscription, as it says.
+    fn announces(&self, broker: BrokerId, filter: &FilterKey) -> bool {
+        let shared = filter.as_shared();
+        let joined = self.joined.as_ref().zip(shared);
+        joined.is_some_and(|(joined, shared)| joined.interests.get_shared(shared, broker).is_some())
+    }
+
+    /// Each of these brokers once, and none that this one does not know.
+    fn known_of(&self, brokers: Box<[BrokerId]>) -> Vec<BrokerId> {
+        let mut brokers = brokers.into_vec();
+        brokers.sort_unstable();
+        brokers.dedup();
+        let joined = self.joined.as_ref();
+        brokers.retain(|id| {
+            joined.is_some_and(|it| *id == it.config.id || it.others.contains_key(id))
+        });
+        brokers
     }
 
     fn drop_forward(&mut self, from: BrokerId, topic: TopicName<'_>) {
@@ -136,7 +165,9 @@ impl Broker {
             };
             if let Some(except) = except {
                 for filter in &outgoing.groups {
-                    self.give_turn(filter, &outgoing.message, Some(except));
+                    let mut passed = outgoing.passed.clone();
+                    passed.push(except);
+                    self.give_turn(filter, &outgoing.message, passed);
                 }
             }
             self.store.release(outgoing.message);

@@ -108,7 +108,8 @@ impl Item {
 impl Outgoing {
     pub(super) fn len_held(&self) -> usize {
         let publisher = self.publisher.as_ref().map_or(0, |text| text.len());
-        { self.groups.iter().map(FilterKey::len_held) }.fold(publisher, usize::saturating_add)
+        let others = publisher.saturating_add(size_of_val(self.passed.as_slice()));
+        { self.groups.iter().map(FilterKey::len_held) }.fold(others, usize::saturating_add)
     }
 }
 

@@ -185,6 +185,9 @@ pub(super) struct Forward {
     pub(super) is_plain: bool,
     /// The shared subscriptions whose turn the receiver has.
     pub(super) groups: Vec<FilterKey>,
+    /// Brokers at which no member may have it, as far as it has been there.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(super) passed: Box<[BrokerId]>,
     /// It sets or clears the retained message of its topic.
     pub(super) stamp: Option<Stamp>,
 }
@@ -195,7 +198,8 @@ pub(super) struct Forward {
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub(super) enum Note {
     Forward(Forward),
-    /// A shared subscription has no member any more at the broker that was to give one the message.
+    /// A shared subscription has no member any more at the broker that was to give one the message, or none that
+    /// may have it.
     Returned(Forward),
     /// About a client identifier that one broker takes over from another.
     Claim {

@@ -85,7 +85,7 @@
 //!   acknowledged, once more. Where a store follows it ([`Config::journal`]), it acknowledges what
 //!   is stored.
 //! - Questions ([`Ask`](super::Ask)) are asked where the client is.
-//! - Each message of a shared subscription goes to one member, wherever that is. The broker that
+//! - Each message of a shared subscription goes to one member that may have it, wherever that is. The broker that
 //!   the message was published at chooses: by turns, as many for a broker as it has members that are
 //!   connected.
 //! - Of retained messages each broker has all; of two for one topic the later one stays
@@ -111,6 +111,7 @@ mod other;
 mod pieces;
 mod queue;
 mod retained;
+mod turns;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;

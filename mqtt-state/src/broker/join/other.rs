@@ -84,6 +84,10 @@ pub(in crate::broker) struct NoteName {
 
 /// What to do about what has come in.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of it, and it goes on at once"
+)]
 pub(super) enum Heard {
     /// Nothing.
     Ignored,

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::message::{FilterKey, Note, Stamp};
+use super::message::{BrokerId, FilterKey, Note, Stamp};
 use crate::broker::store::MessageRef;
 
 /// Places that are kept when nothing is in them.
@@ -18,6 +18,7 @@ pub(super) struct Outgoing {
     pub(super) publisher: Option<Box<str>>,
     pub(super) is_plain: bool,
     pub(super) groups: Vec<FilterKey>,
+    pub(super) passed: Vec<BrokerId>,
     pub(super) stamp: Option<Stamp>,
     /// It goes back to where it came from.
     pub(super) is_returned: bool,

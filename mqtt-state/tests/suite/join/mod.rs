@@ -11,11 +11,11 @@ mod voice;
 use std::collections::BTreeMap;
 
 use mqtt_codec::{Message, QoS, TopicFilter, TopicName};
-use mqtt_state::broker::{self, BrokerId, Event, JoinConfig, JoinError};
+use mqtt_state::broker::{self, BrokerId, Event, Grant, JoinConfig, JoinError, SubscribeAnswer};
 
 use crate::recorded::Broker;
 use crate::wire::{V3_1_1, V5_0, want};
-use crate::world::World;
+use crate::world::{Who, World};
 use mesh::{Mesh, id};
 
 const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
@@ -279,6 +279,75 @@ fn a_turn_is_not_lost_while_a_message_is_given_out_in_slices() {
         assert_eq!(mesh.forwards_len(), 0, "{row}");
         let stats = mesh.worlds.iter().map(|it| it.broker.stats().messages);
         assert_eq!(stats.sum::<usize>(), 0, "{row}: nothing is kept");
+    }
+}
+
+/// A member of a group that may not have what these filters match.
+fn member(mesh: &mut Mesh, at: usize, name: &'static str, deny: &[&str]) -> Who {
+    let who = mesh.joined(at, name, V5_0);
+    mesh.worlds[at].subscribe(who, &[want("$share/g/#", QoS::ExactlyOnce)]);
+    let world = &mut mesh.worlds[at];
+    let asked = world
+        .broker_events()
+        .into_iter()
+        .find_map(|event| match event {
+            Event::AuthorizeSubscribe { decision, .. } => Some(decision),
+            _ => None,
+        });
+    let grant = Grant {
+        deny: deny.iter().map(|&filter| filter.to_owned()).collect(),
+        ..Grant::default()
+    };
+    let answer = SubscribeAnswer::Grant(grant);
+    let decided = world
+        .broker
+        .decide_subscribe(world.now, asked.unwrap(), answer);
+    assert_eq!(decided, Ok(()));
+    mesh.settle();
+    mesh.worlds[at].events(who);
+    who
+}
+
+/// As at one broker: who may not have a message is passed over, also where that are all members of a group
+/// at one broker, and its turn is that of one elsewhere.
+#[test]
+fn a_turn_goes_to_who_may_have_it_wherever_that_is() {
+    let names = [["a0", "b0"], ["a1", "b1"], ["a2", "b2"]];
+    for (row, may_not, may) in [
+        ("another one", &[1][..], Some(2)),
+        ("where it was published", &[1], Some(0)),
+        ("not where it was published", &[0], Some(1)),
+        ("the last one", &[0, 1], Some(2)),
+        ("the last one, where it was published", &[1, 2], Some(0)),
+        ("nobody", &[0, 1, 2], None),
+    ] {
+        for (qos, work_per_call) in QOS.into_iter().flat_map(|qos| [(qos, 4096), (qos, 2)]) {
+            let row = format!("{row}, {qos:?}, {work_per_call}");
+            let mut base = broker::Config {
+                work_per_call,
+                ..broker::Config::default()
+            };
+            base.ask.subscribe = true;
+            let mut mesh = Mesh::with(3, &base);
+            for at in may_not {
+                for name in names[*at] {
+                    member(&mut mesh, *at, name, &["secret/#"]);
+                }
+            }
+            let who = may.map(|at| (at, member(&mut mesh, at, names[at][0], &["t"])));
+            let payloads = ["1", "2", "3", "4", "5", "6"];
+            for payload in payloads {
+                mesh.publish(0, "secret/t", payload, qos);
+                mesh.settle();
+            }
+            let got = who.map(|(at, who)| mesh.got(at, who));
+            let q = u8::from(qos);
+            let expected = payloads.map(|it| format!("secret/t={it} q{q}")).to_vec();
+            assert_eq!(got, may.map(|_| expected), "{row}");
+            assert_eq!(mesh.forwards_len(), 0, "{row}");
+            let stats = mesh.worlds.iter().map(|it| it.broker.stats().messages);
+            assert_eq!(stats.sum::<usize>(), 0, "{row}: nothing is kept");
+        }
     }
 }
 

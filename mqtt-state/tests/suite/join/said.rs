@@ -152,11 +152,28 @@ fn turns_that_come() {
 #[test]
 fn turns_that_come_back() {
     let group = "$share/g/t";
-    for (row, is_here, members, expected) in [
-        ("a member here", true, [0, 0], (1, 0)),
-        ("a member at a third one", false, [0, 1], (0, 1)),
-        ("a member where it came from", false, [1, 0], (0, 0)),
-        ("nobody", false, [0, 0], (0, 0)),
+    for (row, is_here, members, passed, expected) in [
+        ("a member here", true, [0, 0], &[][..], (1, 0)),
+        ("a member at a third one", false, [0, 1], &[], (0, 1)),
+        ("a member where it came from", false, [1, 0], &[], (0, 0)),
+        ("nobody", false, [0, 0], &[], (0, 0)),
+        ("nobody here may have it", true, [0, 0], &[0], (0, 0)),
+        (
+            "nobody here or where it came from",
+            true,
+            [1, 1],
+            &[0],
+            (0, 1),
+        ),
+        ("nobody at a third one", true, [1, 1], &[2], (1, 0)),
+        ("nobody anywhere", true, [1, 1], &[0, 2, 2], (0, 0)),
+        (
+            "nobody at one that nobody knows",
+            true,
+            [0, 0],
+            &[9],
+            (1, 0),
+        ),
     ] {
         let mut stage = Stage::new(&[1, 2], &broker::Config::default());
         let who = stage.client("s");
@@ -168,7 +185,8 @@ fn turns_that_come_back() {
             stage.say(other, &interests(&changes, false));
         }
         stage.hear(2);
-        let forward = forward(&message("t", "m", QOS1), None, &[shared(group)]);
+        let mut forward = forward(&message("t", "m", QOS1), None, &[shared(group)]);
+        forward["passed"] = json!(passed);
         stage.note(1, &json!({"Returned": forward}));
         let heard = stage.hear_messages(2);
         assert_eq!((stage.world.got(who).len(), heard.len()), expected, "{row}");
