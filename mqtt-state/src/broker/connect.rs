@@ -89,13 +89,10 @@ impl Broker {
             .is_empty()
             .then(|| self.assign_client_id());
         let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
-        let was_here = self.sessions.find(client_id).is_some();
+        let held = self.sessions.of_client(client_id);
+        let was_here = held.is_some();
         // [5:MQTT-3.1.4-3] [3:MQTT-3.1.4-2] The older connection of the same client ends.
-        if let Some(older) = self
-            .sessions
-            .find(client_id)
-            .and_then(|key| self.sessions.get(key)?.connection)
-        {
+        if let Some(older) = held.and_then(|(_, entry)| entry.connection) {
             self.end_connection(
                 now,
                 older,
@@ -103,9 +100,7 @@ impl Broker {
                 None,
             );
         }
-        if let Some(key) = self.sessions.find(client_id)
-            && let Some(entry) = self.sessions.get(key)
-        {
+        if let Some((key, entry)) = self.sessions.of_client(client_id) {
             // However late the embedder tells the time, and whoever else is due.
             let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
             // [5:MQTT-3.1.2-4] [3:MQTT-3.1.2-6] A clean start ends the session that was there.
@@ -153,13 +148,6 @@ impl Broker {
         };
         connection.session = Some(key);
         self.counts.clients = self.counts.clients.saturating_add(1);
-        self.sessions.weigh(key);
-        self.begin_record(key);
-        let (Some(connection), Some(entry)) =
-            (self.connections.get_mut(id), self.sessions.get_mut(key))
-        else {
-            return Ok(());
-        };
         self.events.push(Event::Connected {
             connection: id,
             peer: Arc::clone(&connection.peer),
@@ -180,6 +168,8 @@ impl Broker {
             .link
             .accept(&welcome, &mut entry.session, &self.config.server)
             .map_err(|_| CloseCause::AnswerTooLarge);
+        self.sessions.weigh(key);
+        self.begin_record(key);
         self.note_connected(key, true);
         accepted
     }
@@ -239,9 +229,7 @@ impl Broker {
         }
         let peer = Arc::clone(&connection.peer);
         self.drop_held(id, session);
-        let client_id = session
-            .and_then(|key| self.sessions.get(key))
-            .map(|entry| entry.client_id.clone());
+        let client_id = session.map(|key| self.sessions.client_id(Some(key)));
         self.events.push(Event::Closed {
             connection: id,
             peer,
@@ -269,27 +257,26 @@ impl Broker {
             self.store.release_delivery(message);
         }
         entry.session.outbound.shrink();
-        let expiry_secs = entry.expiry_secs;
-        let delay_secs = entry.will.as_ref().map(|will| will.delay_secs);
-        self.note_connected(key, false);
         // [5:MQTT-3.1.2-8] The will goes when its delay is over or the session ends, whichever is first.
-        match delay_secs {
-            Some(delay_secs) if delay_secs > 0 && expiry_secs > 0 => {
-                let at = now.plus_secs(delay_secs.min(expiry_secs));
-                if let Some(entry) = self.sessions.get_mut(key) {
-                    entry.will_at = at.into();
-                }
+        let mut is_due = false;
+        match entry.will.as_ref().map(|will| will.delay_secs) {
+            Some(delay_secs) if delay_secs > 0 && entry.expiry_secs > 0 => {
+                let at = now.plus_secs(delay_secs.min(entry.expiry_secs));
+                entry.will_at = at.into();
                 self.timers.set(at, Timer::Will(key));
             }
-            Some(_) => self.publish_will(now, key),
-            None => {}
+            will => is_due = will.is_some(),
+        }
+        self.note_connected(key, false);
+        if is_due {
+            self.publish_will(now, key);
         }
         self.let_rest(now, key);
     }
 
     /// A session whose client is away lives on for as long as it is to.
     pub(super) fn let_rest(&mut self, now: Timestamp, key: SessionKey) {
-        let Some(entry) = self.sessions.get(key) else {
+        let Some(entry) = self.sessions.get_mut(key) else {
             return;
         };
         // [5:MQTT-3.1.2-23] [5:MQTT-4.1.0-2] [3:MQTT-3.1.2-6]
@@ -299,9 +286,7 @@ impl Broker {
             secs => {
                 let at = now.plus_secs(secs);
                 self.timers.set(at, Timer::Session(key));
-                if let Some(entry) = self.sessions.get_mut(key) {
-                    entry.expires_at = at.into();
-                }
+                entry.expires_at = at.into();
             }
         }
         self.sessions.weigh(key);
@@ -320,29 +305,19 @@ impl Broker {
         let Some(will) = entry.will.take() else {
             return;
         };
+        let (client_id, peer) = (entry.client_id.clone(), entry.will_peer.take());
         self.sessions.weigh(key);
         self.record_session(key);
-        let Some(entry) = self.sessions.get(key) else {
-            return;
-        };
+        let topic = String::from(will.message.topic().as_str());
         // The broker speaks there, and no client after its end either.
         if is_reserved(will.message.topic()) {
-            self.events.push(Event::Refused {
-                client_id: entry.client_id.clone(),
-                topic: String::from(will.message.topic().as_str()),
-            });
+            self.events.push(Event::Refused { client_id, topic });
             return;
         }
         if self.config.ask.publish {
-            self.ask_detached(now, Some(key), will.message, true);
-            if let Some(entry) = self.sessions.get_mut(key) {
-                entry.will_peer = None;
-            }
-            self.sessions.weigh(key);
+            self.ask_about_will(now, key, peer, will.message);
             return;
         }
-        let client_id = entry.client_id.clone();
-        let topic = String::from(will.message.topic().as_str());
         // [5:MQTT-3.1.2-14] [5:MQTT-3.1.2-15] [3:MQTT-3.1.2-16] [3:MQTT-3.1.2-17] With its own RETAIN flag.
         self.depending(|broker| broker.route_message(now, Some(key), will.message, None));
         self.events.push(Event::WillPublished { client_id, topic });

@@ -63,10 +63,13 @@ impl Counts {
 
     #[inline]
     pub(super) fn note_publish(&mut self, qos: QoS) {
-        let count = self.publishes_received.get_mut(usize::from(u8::from(qos)));
-        if let Some(count) = count {
-            *count = count.wrapping_add(1);
-        }
+        let [at_most_once, at_least_once, exactly_once] = &mut self.publishes_received;
+        let count = match qos {
+            QoS::AtMostOnce => at_most_once,
+            QoS::AtLeastOnce => at_least_once,
+            QoS::ExactlyOnce => exactly_once,
+        };
+        *count = count.wrapping_add(1);
     }
 }
 

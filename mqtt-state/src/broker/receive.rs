@@ -59,11 +59,12 @@ impl Broker {
             }
             // What else it means has been heard by the store.
             Action::Delivery(effect) => {
-                if let Packet::PubAck(ack) | Packet::PubRec(ack) = packet {
-                    self.store.record_effect(kept_as, ack.id, effect);
-                } else if let Packet::PubComp(ack) = packet {
-                    self.store.record_effect(kept_as, ack.id, effect);
-                }
+                let id = match packet {
+                    Packet::PubAck(ack) | Packet::PubRec(ack) => ack.id,
+                    Packet::PubComp(ack) => ack.id,
+                    _other => return Ok(()),
+                };
+                self.store.record_effect(kept_as, id, effect);
                 Ok(())
             }
             Action::Connect(connect) => self.connect(now, id, &connect),

@@ -35,15 +35,13 @@ impl Broker {
     /// Keeps a message for later subscribers, in place of the one before.
     // [5:MQTT-3.3.1-5] [3:MQTT-3.3.1-5] [3:MQTT-3.3.1-7]
     pub(super) fn retain(&mut self, name: TopicName<'_>, reference: &MessageRef) {
-        // The one before goes in any case, even where there is no room for the new one.
-        self.clear_retained(name);
         let bytes = self.store.message(reference).map_or(0, Message::len_held);
         let kept = self.store.share(reference);
         match self.retained.set(name, kept, bytes) {
             Ok(replaced) => {
-                debug_assert!(replaced.is_none(), "cleared above");
-                if let Some(replaced) = replaced {
-                    self.store.release(replaced);
+                if let Some(before) = replaced {
+                    self.store.supersede(&before);
+                    self.not_kept(before);
                 }
                 if let Some(at) = self.store.expires_at(reference) {
                     self.timers.set(at, Timer::Retained(reference.name()));
@@ -52,6 +50,8 @@ impl Broker {
             }
             Err(refused) => {
                 self.store.release(refused.message);
+                // The one before goes all the same.
+                self.clear_retained(name);
                 self.not_retained(name);
             }
         }
@@ -70,27 +70,25 @@ impl Broker {
     /// Forgets the retained message of a topic. Who waits for it still gets it.
     pub(super) fn forget_retained(&mut self, name: TopicName<'_>) {
         if let Some(removed) = self.retained.remove(name) {
-            if let Some(at) = self.store.expires_at(&removed) {
-                self.timers.cancel(at, Timer::Retained(removed.name()));
-            }
-            self.store.record_not_retained(&removed);
-            self.store.release(removed);
+            self.not_kept(removed);
             self.weigh_indexes();
         }
+    }
+
+    /// A message is no longer the retained one of its topic, and does not expire as such.
+    fn not_kept(&mut self, reference: MessageRef) {
+        if let Some(at) = self.store.expires_at(&reference) {
+            self.timers.cancel(at, Timer::Retained(reference.name()));
+        }
+        self.store.record_not_retained(&reference);
+        self.store.release(reference);
     }
 
     /// The expiry of a retained message has passed: its topic has none any more.
     // [5:MQTT-3.3.2-5]
     pub(super) fn expire_retained(&mut self, expired: MessageName) {
-        let Some(message) = self.store.named(expired) else {
-            return;
-        };
-        let message = message.clone();
-        if self
-            .retained
-            .get(message.topic())
-            .is_some_and(|kept| kept.name() == expired)
-        {
+        // It is retained still: who is not has no such deadline.
+        if let Some(message) = self.store.named(expired).cloned() {
             self.forget_retained(message.topic());
             self.note_expired(message.topic());
         }
@@ -124,11 +122,11 @@ impl Broker {
             };
             let room = window.saturating_sub(entry.session.waiting_len());
             let mut bytes = entry.session.messages_bytes();
-            if room == 0 || bytes > bytes_max || entry.replays.is_empty() {
+            if room == 0 || bytes > bytes_max {
                 return done(Replays::Wait);
             }
             let steps = REPLAY_BUDGET.min(self.work.left());
-            if steps == 0 {
+            if steps == 0 && !entry.replays.is_empty() {
                 return done(Replays::OutOfSteps);
             }
             let Some(mut replay) = entry.replays.pop_front() else {

@@ -239,6 +239,18 @@ impl Sessions {
         self.by_client_id.get(client_id).copied()
     }
 
+    /// The session of a client.
+    pub(super) fn of_client(&self, client_id: &str) -> Option<(SessionKey, &SessionEntry)> {
+        let key = self.find(client_id)?;
+        Some((key, self.entries.get(key)?))
+    }
+
+    /// Whose a session is, for events; empty for nobody's.
+    pub(super) fn client_id(&self, key: Option<SessionKey>) -> Box<str> {
+        let entry = key.and_then(|key| self.entries.get(key));
+        entry.map_or_else(Box::default, |entry| entry.client_id.clone())
+    }
+
     pub(super) fn get(&self, key: SessionKey) -> Option<&SessionEntry> {
         self.entries.get(key)
     }

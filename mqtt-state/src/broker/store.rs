@@ -186,10 +186,8 @@ impl MessageStore {
 
     /// One more reference to the same message.
     pub(super) fn share(&mut self, reference: &MessageRef) -> MessageRef {
-        if let Some(stored) = self.messages.get_mut(reference.0) {
-            stored.references = stored.references.saturating_add(1);
-        }
-        MessageRef(reference.0)
+        self.count(reference, 1);
+        reference.uncounted()
     }
 
     /// Messages taken so far.
@@ -239,17 +237,15 @@ impl MessageStore {
     /// Nobody refers to it any more.
     #[inline(never)]
     fn free(&mut self, reference: MessageRef) {
-        if let Some(stored) = self.messages.get_mut(reference.0) {
+        if let Some(stored) = self.messages.remove(reference.0) {
             self.bytes = self.bytes.saturating_sub(stored.message.len_held());
-            let number = stored.number;
-            if let Some(stored) = self.messages.remove(reference.0)
-                && self.spare.len() < SPARE_MAX
+            if self.spare.len() < SPARE_MAX
                 && let Some(memory) = stored.message.into_memory(SPARE_BYTES_MAX)
             {
                 self.spare.push(memory);
             }
-            if number != 0 {
-                self.record_forgotten(number);
+            if stored.number != 0 {
+                self.record_forgotten(stored.number);
             }
         }
     }

@@ -53,13 +53,11 @@ impl Broker {
                 Ok(grant) => self.subscribe_one(key, version, &entry, subscription_id, grant),
                 Err(reason) => reason,
             };
-            if let Some(session) = self.sessions.get(key) {
-                self.events.push(Event::Subscribed {
-                    client_id: session.client_id.clone(),
-                    filter: String::from(entry.filter.as_str()),
-                    reason,
-                });
-            }
+            self.events.push(Event::Subscribed {
+                client_id: self.sessions.client_id(Some(key)),
+                filter: String::from(entry.filter.as_str()),
+                reason,
+            });
             reasons.push(reason);
         }
         // [5:MQTT-3.8.4-1] [5:MQTT-3.8.4-2] [5:MQTT-3.8.4-6] [5:MQTT-3.8.4-7] [5:MQTT-3.9.3-1] [5:MQTT-2.2.1-6]
@@ -213,13 +211,11 @@ impl Broker {
         for filter in filters {
             let existed = self.unsubscribe_one(key, version, filter);
             self.drop_replay(key, filter);
-            if let Some(entry) = self.sessions.get(key) {
-                self.events.push(Event::Unsubscribed {
-                    client_id: entry.client_id.clone(),
-                    filter: String::from(filter.as_str()),
-                    existed,
-                });
-            }
+            self.events.push(Event::Unsubscribed {
+                client_id: self.sessions.client_id(Some(key)),
+                filter: String::from(filter.as_str()),
+                existed,
+            });
             reasons.push(if existed {
                 UnsubscribeReason::Success
             } else {
@@ -281,9 +277,9 @@ impl Broker {
         let existed = self.unsubscribe_one(key, ProtocolVersion::V5_0, filter)
             || self.remove_plain(key, filter);
         self.drop_replay(key, filter);
-        if existed && let Some(entry) = self.sessions.get(key) {
+        if existed {
             self.events.push(Event::Unsubscribed {
-                client_id: entry.client_id.clone(),
+                client_id: self.sessions.client_id(Some(key)),
                 filter: String::from(filter.as_str()),
                 existed,
             });
@@ -327,9 +323,7 @@ impl Broker {
     /// What an answer to [`reauthorize`](Broker::reauthorize) does to a subscription.
     pub(super) fn answer_again(&mut self, key: SessionKey, filter: &str, answer: SubscribeAnswer) {
         // It was taken out of the index.
-        let Ok(filter) = TopicFilter::new(filter) else {
-            return;
-        };
+        let filter = TopicFilter::assume_valid(filter.as_bytes());
         let grant = match &answer {
             SubscribeAnswer::Allow => return,
             SubscribeAnswer::Grant(grant) => grant,

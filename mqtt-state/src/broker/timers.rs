@@ -110,18 +110,8 @@ impl Broker {
                     }
                 }
                 Timer::Connection(id) => self.connection_timer(now, id),
-                Timer::Will(key) => {
-                    if let Some(entry) = self.sessions.get_mut(key) {
-                        entry.will_at = Deadline::NEVER;
-                    }
-                    self.publish_will(now, key);
-                }
-                Timer::Session(key) => {
-                    if let Some(entry) = self.sessions.get_mut(key) {
-                        entry.expires_at = Deadline::NEVER;
-                    }
-                    self.end_session_in_turn(now, key);
-                }
+                Timer::Will(key) => self.publish_will(now, key),
+                Timer::Session(key) => self.end_session_in_turn(now, key),
                 Timer::Retained(name) => self.expire_retained(name),
                 Timer::Decision(key) => self.question_expired(now, key),
                 Timer::Claim(count) => self.claim_expired(now, count),

@@ -99,7 +99,7 @@ impl Client {
         if held_back > 0 && quota == 0 && !self.quota_exhausted {
             self.quota_exhausted = true;
             self.events.traffic.note_quota_wait();
-        } else if held_back == 0 && quota > 0 && self.quota_exhausted {
+        } else if held_back == 0 && quota > 0 {
             self.quota_exhausted = false;
             self.events.push(Event::QuotaAvailable);
         }

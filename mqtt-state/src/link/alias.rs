@@ -354,6 +354,31 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_keeps_the_alias_that_it_has_when_it_is_pinned() {
+        let mut aliases = OutboundAliases::new(ProtocolVersion::V5_0, 2, 10, true);
+        let topics = ["house/light", "house/door"].map(|text| Bytes::from_static(text.as_bytes()));
+        for topic in &topics {
+            let text = str::from_utf8(topic).unwrap();
+            let choice = aliases.choose(name(text));
+            aliases.commit(choice, name(text));
+            aliases.pin(topic);
+        }
+        // Both are taken for good, until one is given free.
+        let other = Bytes::from_static(b"house/window");
+        aliases.pin(&other);
+        aliases.unpin(b"house/roof");
+        assert_eq!(aliases.choose(name("house/light")), AliasUse::Use(alias(1)));
+        assert_eq!(aliases.choose(name("house/door")), AliasUse::Use(alias(2)));
+        assert_eq!(aliases.choose(name("house/window")), AliasUse::None);
+        aliases.unpin(&topics[1]);
+        aliases.pin(&other);
+        assert_eq!(
+            aliases.choose(name("house/window")),
+            AliasUse::Set(alias(2))
+        );
+    }
+
+    #[test]
     fn outbound_stays_below_both_maxima_and_out_of_3_1_1() {
         // [5:MQTT-3.1.2-26] [5:MQTT-3.1.2-27] [5:MQTT-3.2.2-17] [5:MQTT-3.2.2-18]
         for (version, peer, own) in [

@@ -94,10 +94,8 @@ impl<T: Copy> PacketIds<T> {
     /// After [`insert_at`](Self::insert_at): whatever is not in use can be given out.
     pub(crate) fn rest_others(&mut self) {
         (self.free_head, self.free_tail, self.free_len) = (None, None, 0);
-        for id in (1..=u16::MAX).take(self.entries.len()) {
-            let Some(id) = PacketId::new(id) else {
-                continue;
-            };
+        let ids = (1..=u16::MAX).filter_map(PacketId::new);
+        for id in ids.take(self.entries.len()) {
             if self.get(id).is_none() {
                 self.rest(id);
             }

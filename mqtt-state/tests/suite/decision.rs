@@ -1112,6 +1112,53 @@ fn what_is_granted_again_keeps_its_identifier() {
     }
 }
 
+/// What is not there any more when the answer comes does not come back by it.
+#[test]
+fn an_answer_about_a_subscription_that_has_gone_changes_nothing() {
+    let mut hall = Hall::new(V5_0, Ask::default());
+    let now = hall.peer.now;
+    let id = hall.joined("c");
+    hall.subscribe(id, &[want("t", QoS::AtMostOnce)]);
+    assert_eq!(hall.broker.reauthorize(now, "c"), 1);
+    let decision = only(&hall.subscribes());
+    assert!(hall.broker.revoke("c", filter("t")));
+    let answer = SubscribeAnswer::Grant(Grant::default());
+    let given = hall.broker.decide_subscribe(now, decision, answer);
+    assert_eq!(given, Ok(()));
+    hall.broker.publish(now, Message::new("t", "x").unwrap());
+    assert_eq!(hall.hear(id), ["SUBACK 1 00"]);
+    assert_eq!(hall.broker.stats().subscriptions, 0);
+}
+
+/// A plain acknowledgement too keeps its place behind a SUBSCRIBE that is asked about.
+#[test]
+fn an_acknowledgement_behind_a_subscribe_that_waits() {
+    let mut hall = Hall::new(
+        V5_0,
+        Ask {
+            subscribe: true,
+            ..Ask::default()
+        },
+    );
+    let now = hall.peer.now;
+    let id = hall.joined("c");
+    hall.subscribe(id, &[want("t", QoS::AtLeastOnce)]);
+    let decision = only(&hall.subscribes());
+    let allow = SubscribeAnswer::Allow;
+    hall.broker
+        .decide_subscribe(now, decision, allow.clone())
+        .unwrap();
+    let message = Message::new("t", "x").unwrap();
+    hall.broker.publish(now, message.with_qos(QoS::AtLeastOnce));
+    assert_eq!(hall.hear(id), ["SUBACK 1 01", "PUBLISH t=x q1 id1"]);
+    hall.subscribe(id, &[want("u", QoS::AtMostOnce)]);
+    let decision = only(&hall.subscribes());
+    hall.say(id, crate::wire::puback(1));
+    assert_eq!(hall.broker.session("c").unwrap().in_flight_len, 0);
+    hall.broker.decide_subscribe(now, decision, allow).unwrap();
+    assert_eq!(hall.hear(id), ["SUBACK 1 00"]);
+}
+
 /// Acknowledgements are taken while a packet before them waits for its answer, in their place.
 #[test]
 fn acknowledgements_behind_a_question() {

@@ -166,6 +166,47 @@ fn a_broker_that_drains_says_goodbye_in_pieces_and_takes_nobody() {
     assert_eq!(hall.broker.stats().sessions, 600, "sessions stay");
 }
 
+/// Only a 5.0 client can be told a reason; who has not said CONNECT is told nothing, and a place that
+/// nobody is in is passed over.
+#[test]
+fn a_broker_that_drains_says_to_each_what_it_can_take() {
+    let mut hall = Hall::new(V5_0, Config::default());
+    let gone = hall.joined("gone");
+    let new = hall.joined("new");
+    hall.broker.handle_close(hall.peer.now, gone);
+    let now = hall.peer.now;
+    let silent = hall.broker.accept(now, broker::Peer::default()).unwrap();
+    let ended = hall.joined("ended");
+    let reason = DisconnectReason::AdministrativeAction;
+    hall.broker.disconnect(now, ended, reason);
+    let mut old = Peer::new(V3_1_1);
+    old.now = now;
+    let id = hall.broker.accept(now, broker::Peer::default()).unwrap();
+    let login = connect(V3_1_1, "old");
+    assert_eq!(old.ask(&mut (&mut hall.broker, id), login), ["CONNACK 00"]);
+    hall.events();
+
+    let drain = Drain {
+        reason: DisconnectReason::ServerShuttingDown,
+        server_reference: None,
+    };
+    hall.broker.drain(now, drain);
+    let closed: Vec<_> = { hall.events().into_iter() }
+        .filter_map(|event| match event {
+            Event::Closed { connection, .. } => Some(connection),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(closed, [silent, new, id], "each once, by their places");
+    assert_eq!(hall.hear(new), ["DISCONNECT 8B", "close"]);
+    assert_eq!(hall.hear(ended), ["DISCONNECT 98", "close"]);
+    assert_eq!(hall.hear(silent), ["close"]);
+    assert_eq!(old.hear(&mut (&mut hall.broker, id)), ["close"]);
+    let late = hall.broker.accept(now, broker::Peer::default()).unwrap();
+    let heard = hall.ask(late, connect(V5_0, "late"));
+    assert_eq!(heard, ["CONNACK 88", "close"], "without another server");
+}
+
 #[test]
 fn sessions_and_what_they_hold_can_be_looked_at() {
     let mut hall = Hall::new(V5_0, Config::default());
@@ -212,6 +253,30 @@ fn who_sends_too_fast_has_to_wait() {
     hall.peer.now = hall.peer.now + Duration::from_millis(500);
     hall.broker.handle_timeout(hall.peer.now);
     assert_eq!(hall.broker.poll_ready(), Some(id), "it may go on");
+    assert_eq!(hall.ask(id, Packet::PingReq), ["PINGRESP"]);
+    assert!(!hall.broker.wants_input(id));
+    let reason = DisconnectReason::AdministrativeAction;
+    hall.broker.disconnect(hall.peer.now, id, reason);
+    assert!(hall.broker.wants_input(id), "to be ignored");
+}
+
+/// A limit of bytes alone: packets are as many as fit.
+#[test]
+fn who_sends_too_much_has_to_wait() {
+    let config = Config {
+        bytes_per_sec_max: Some(1_000),
+        ..Config::default()
+    };
+    let mut hall = Hall::new(V5_0, config);
+    let id = hall.joined("c");
+    for _ in 0..100 {
+        assert_eq!(hall.ask(id, Packet::PingReq), ["PINGRESP"]);
+    }
+    let payload = "x".repeat(1_000);
+    hall.say(id, publish("t", &payload, QoS::AtMostOnce, 0));
+    assert!(!hall.broker.wants_input(id));
+    hall.peer.now = hall.peer.now + Duration::from_secs(1);
+    hall.broker.handle_timeout(hall.peer.now);
     assert_eq!(hall.ask(id, Packet::PingReq), ["PINGRESP"]);
 }
 

@@ -302,6 +302,36 @@ fn qos_0_is_in_no_store() {
     assert_eq!(restored(stored, Duration::ZERO).open_publishes().count(), 0);
 }
 
+/// What an entry says once, it does not say again: what it speaks of has moved on.
+#[test]
+fn an_entry_that_is_carried_out_twice_changes_nothing_more() {
+    let (mut client, peer) = connected(V5_0, config());
+    let mut stored = client.snapshot(peer.now);
+    let mut carry_out = |client: &mut Client, row: &str| {
+        for entry in entries(client) {
+            client.handle_stored(entry.position());
+            stored.apply(entry.clone());
+            let once = stored.clone();
+            if row != "published" {
+                stored.apply(entry);
+            }
+            assert_eq!(stored, once, "{row}");
+        }
+        assert_eq!(stored, client.snapshot(peer.now), "{row}");
+    };
+    client
+        .publish(peer.now, message("m", QoS::ExactlyOnce))
+        .unwrap();
+    carry_out(&mut client, "published");
+    peer.hear(&mut client);
+    carry_out(&mut client, "assigned");
+    peer.say(&mut client, pubrec(1));
+    carry_out(&mut client, "released");
+    let arrived = publish("t", "x", QoS::ExactlyOnce, 7);
+    peer.say(&mut client, arrived);
+    carry_out(&mut client, "received");
+}
+
 #[test]
 fn the_names_of_messages_are_never_given_out_again() {
     let (mut client, peer) = connected(V5_0, config());

@@ -603,6 +603,26 @@ fn several_filters_are_several_requests_with_one_answer() {
     }
 }
 
+/// In 3.1.1 it is a filter as any other, which nobody can have: answered in any case.
+#[test]
+fn what_is_no_shared_filter_can_be_unsubscribed_from_in_3_1_1() {
+    // [3:MQTT-3.10.4-5]
+    for text in ["$share/", "$share/g", "$share/g/", "$share/+/t"] {
+        let (mut broker, connection, peer) = two_filters(V3_1_1);
+        let filters = [want("t", QoS::AtMostOnce), want(text, QoS::AtMostOnce)];
+        let heard = with_subscribe(9, &filters, |packet| {
+            peer.ask(&mut (&mut broker, connection), packet)
+        });
+        assert_eq!(heard, ["SUBACK 9 00 80"], "{text}");
+        let body = unsubscribe(10, &[text]);
+        let bytes = [&[0xA2, u8::try_from(body.len()).unwrap()][..], &body].concat();
+        peer.say_bytes(&mut (&mut broker, connection), &bytes);
+        let heard = peer.hear(&mut (&mut broker, connection));
+        assert_eq!(heard, ["UNSUBACK 10"], "{text}");
+        assert_eq!(broker.stats().subscriptions, 1, "{text}");
+    }
+}
+
 #[test]
 fn every_request_is_answered_with_its_own_identifier() {
     // [5:MQTT-2.2.1-6] [3:MQTT-2.3.1-7] [5:MQTT-3.8.4-2] [3:MQTT-3.8.4-2] [3:MQTT-3.10.4-4]

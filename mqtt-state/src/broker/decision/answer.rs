@@ -226,8 +226,7 @@ impl Broker {
     }
 
     fn tell_will(&mut self, publisher: Option<SessionKey>, topic: TopicName<'_>) {
-        let entry = publisher.and_then(|key| self.sessions.get(key));
-        let client_id = entry.map_or_else(Box::default, |entry| entry.client_id.clone());
+        let client_id = self.sessions.client_id(publisher);
         let topic = String::from(topic.as_str());
         self.events.push(Event::WillPublished { client_id, topic });
     }

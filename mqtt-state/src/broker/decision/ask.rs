@@ -14,7 +14,7 @@ use crate::broker::event::Event;
 use crate::broker::sessions::SessionKey;
 use crate::broker::slab::Key;
 use crate::broker::timers::Timer;
-use crate::broker::{Broker, ConnectionId};
+use crate::broker::{Broker, ConnectionId, Peer};
 use crate::server::ConnectRequest;
 use crate::{AuthenticationData, CloseCause, Timestamp};
 
@@ -71,24 +71,22 @@ impl Broker {
         Ok(())
     }
 
-    /// Asks about a message that no connection waits with.
-    pub(in crate::broker) fn ask_detached(
+    /// Asks about the will that a client on its way out has left.
+    pub(in crate::broker) fn ask_about_will(
         &mut self,
         now: Timestamp,
-        publisher: Option<SessionKey>,
-        message: Message,
-        is_will: bool,
+        key: SessionKey,
+        peer: Option<Arc<Peer>>,
+        will: Message,
     ) {
-        let entry = publisher.and_then(|key| self.sessions.get(key));
-        let client_id = entry.map_or_else(Box::default, |entry| entry.client_id.clone());
-        let peer = entry.and_then(|entry| entry.will_peer.clone());
+        let client_id = self.sessions.client_id(Some(key));
         let peer = peer.unwrap_or_else(|| Arc::clone(&self.nobody));
-        let owner = self.owner_of(publisher);
-        let shown = message.clone();
+        let owner = self.owner_of(Some(key));
+        let shown = will.clone();
         let question = Question::Detached {
-            publisher,
-            message,
-            is_will,
+            publisher: Some(key),
+            message: will,
+            is_will: true,
             at: now,
         };
         if let Some(decision) = self.open_question(now, question) {
@@ -99,7 +97,7 @@ impl Broker {
                 owner,
                 client_id,
                 message: shown,
-                is_will,
+                is_will: true,
             });
         } else {
             let topic = String::from(shown.topic().as_str());
@@ -178,10 +176,7 @@ impl Broker {
 
     /// Nobody waits for these answers any more.
     pub(in crate::broker) fn forget_question(&mut self, key: Key) {
-        if let Some(open) = self.decisions.take(key) {
-            self.timers.cancel(open.deadline, Timer::Decision(key));
-            self.go_on_asking();
-        }
+        let _question = self.close_question(key);
     }
 
     /// The deadline of a question has passed: denied.

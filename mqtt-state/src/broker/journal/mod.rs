@@ -325,17 +325,11 @@ impl Broker {
         if !self.store.journal.is_on() {
             return action(self);
         }
-        let mark = self.connections.get(id);
-        let mark = mark.map_or(0, |connection| connection.link.mark());
+        let mark = self.mark(id);
         let before = self.store.journal.len();
         let result = action(self);
-        let journal = &self.store.journal;
-        let (position, stored) = (journal.open_position(), journal.stored());
-        if journal.len() > before
-            && let Some(connection) = self.connections.get_mut(id)
-        {
-            connection.link.note_stored(stored);
-            connection.link.hold(mark, position);
+        if self.store.journal.len() > before {
+            self.hold_answers(id, mark, self.store.journal.open_position());
         }
         result
     }
@@ -346,18 +340,27 @@ impl Broker {
         id: ConnectionId,
         action: impl FnOnce(&mut Self) -> T,
     ) -> T {
-        let mark = self.connections.get(id);
-        let mark = mark.map_or(0, |connection| connection.link.mark());
+        let mark = self.mark(id);
         let result = action(self);
-        let journal = &self.store.journal;
-        let (position, stored) = (journal.position(), journal.stored());
-        if journal.is_on()
-            && let Some(connection) = self.connections.get_mut(id)
-        {
+        if self.store.journal.is_on() {
+            self.hold_answers(id, mark, self.store.journal.position());
+        }
+        result
+    }
+
+    /// Where the answers to what comes now will begin.
+    fn mark(&self, id: ConnectionId) -> u64 {
+        let connection = self.connections.get(id);
+        connection.map_or(0, |connection| connection.link.mark())
+    }
+
+    /// Answers since `mark` wait until that much is stored.
+    fn hold_answers(&mut self, id: ConnectionId, mark: u64, position: u64) {
+        let stored = self.store.journal.stored();
+        if let Some(connection) = self.connections.get_mut(id) {
             connection.link.note_stored(stored);
             connection.link.hold(mark, position);
         }
-        result
     }
 
     /// Tells a connection and its session how far the store has come, and gives messages the
