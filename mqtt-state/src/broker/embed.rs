@@ -78,7 +78,7 @@ impl Broker {
         self.local.insert(filter, subscription, ())?;
         self.weigh_indexes();
         self.next_local = self.next_local.saturating_add(1);
-        self.note_local_interest(filter, true);
+        self.note_local_interest(filter);
         Ok(subscription)
     }
 

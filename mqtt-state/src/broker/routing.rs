@@ -12,7 +12,7 @@ use mqtt_topic::{GroupId, MergeScratch, Position, Scratch};
 
 use super::event::Event;
 use super::fan_out::{FanOut, Making, Progress};
-use super::join::{Forwarded, Part, Retains};
+use super::join::{Forwarded, Retains};
 use super::sessions::SessionKey;
 use super::store::{Ids, MessageRef};
 use super::{Broker, ConnectionId};
@@ -299,11 +299,7 @@ impl Broker {
     ) -> Routed {
         let (name, forwarded) = (summary.name, summary.forwarded);
         let retains = self.retains(name, summary.retain, payload.is_empty(), forwarded);
-        let mut part = Part::default();
-        if self.joined.is_some() {
-            self.choose_brokers(publisher, name, forwarded, retains != Retains::Nothing);
-            part = self.take_part();
-        }
+        let part = self.choose_brokers(publisher, name, forwarded, retains != Retains::Nothing);
         let mut making = Making::Not(message);
         let keeps = matches!(retains, Retains::Sets(_));
         if let Retains::Clears(_) = retains {

@@ -1,14 +1,16 @@
 //! Which brokers get a message, and which one of them a shared subscription's turn.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use mqtt_codec::{Message, QoS, TopicName};
 use mqtt_topic::{GroupId, Match};
 
-use super::interests::Remote;
+use super::interests::{Local, Remote};
 use super::message::{BrokerId, FilterKey, Stamp};
+use super::other::Other;
 use super::queue::{Item, Outgoing};
 use super::{Joined, is_ours};
 use crate::broker::event::Event;
@@ -122,17 +124,20 @@ impl Choice {
         self.part = Part::default();
     }
 
-    fn target(&mut self, broker: BrokerId) -> Option<&mut Target> {
-        let place = self.targets.iter().position(|it| it.broker == broker);
-        let place = place.unwrap_or_else(|| {
-            self.targets.push(Target {
-                broker,
-                is_plain: false,
-                groups: Vec::new(),
-            });
-            self.targets.len().saturating_sub(1)
-        });
-        self.targets.get_mut(place)
+    /// A broker gets the message, for what `mark` notes.
+    fn aim(&mut self, broker: BrokerId, mark: impl FnOnce(&mut Target)) {
+        match self.targets.iter_mut().find(|it| it.broker == broker) {
+            Some(target) => mark(target),
+            None => {
+                let mut target = Target {
+                    broker,
+                    is_plain: false,
+                    groups: Vec::new(),
+                };
+                mark(&mut target);
+                self.targets.push(target);
+            }
+        }
     }
 }
 
@@ -184,85 +189,115 @@ fn choose(all: &[Members], turn: u64) -> Option<BrokerId> {
     None
 }
 
+/// Who has members of a shared subscription, in the order of the brokers: this one and others.
+fn members(
+    own: BrokerId,
+    local: Option<&Local>,
+    others: &BTreeMap<BrokerId, Other>,
+    remote: impl Iterator<Item = (BrokerId, Remote)>,
+) -> Vec<Members> {
+    let local = local.copied().unwrap_or_default();
+    let here = Members {
+        broker: own,
+        len: local.members.into(),
+        connected: local.connected.into(),
+        is_up: true,
+    };
+    let mut all: Vec<_> = remote
+        .map(|(broker, remote)| Members {
+            broker,
+            len: remote.members.into(),
+            connected: remote.connected.into(),
+            is_up: others.get(&broker).is_some_and(|other| other.is_up()),
+        })
+        .collect();
+    all.push(here);
+    all.sort_by_key(|it| it.broker);
+    all
+}
+
 impl Joined {
-    /// Who has members of a shared subscription, in the order of the brokers.
-    fn members(
-        &self,
-        filter: &FilterKey,
-        remote: impl Iterator<Item = (BrokerId, Remote)>,
-    ) -> Vec<Members> {
-        let local = self.local.get(filter).copied().unwrap_or_default();
-        let here = Members {
-            broker: self.config.id,
-            len: local.members.into(),
-            connected: local.connected.into(),
-            is_up: true,
-        };
-        let mut all: Vec<_> = remote
-            .map(|(broker, remote)| Members {
-                broker,
-                len: remote.members.into(),
-                connected: remote.connected.into(),
-                is_up: self.others.get(&broker).is_some_and(|other| other.is_up()),
-            })
-            .collect();
-        all.push(here);
-        all.sort_by_key(|it| it.broker);
-        all
+    /// Which brokers a message goes to. Answers which subscriptions of this one have a part in it.
+    fn choose_brokers(
+        &mut self,
+        policy: SharedPolicy,
+        publisher: Option<SessionKey>,
+        name: TopicName<'_>,
+        forwarded: Option<&Forwarded<'_>>,
+        retains: bool,
+    ) -> Part {
+        self.choice.clear();
+        self.taken = self.taken.saturating_add(1);
+        let Part { reach, shared } = &mut self.choice.part;
+        reach.number = self.taken;
+        reach.origin = forwarded.map_or(self.config.id, |it| it.from);
+        if let Some(forwarded) = forwarded {
+            // What was forwarded is never forwarded again.
+            let groups =
+                { forwarded.groups.iter() }.filter_map(|filter| self.local.get(filter)?.group);
+            shared.turns = groups.map(|group| (group, Place::Here)).collect();
+            shared.turns.sort_unstable_by_key(|(group, _)| *group);
+            shared.turns.dedup();
+            shared.only_these = true;
+            shared.passed = forwarded.passed.into();
+            // Whoever came to be interested while a retained message was on its way gets it too.
+            reach.without_plain = !forwarded.is_plain && !retains;
+        } else if !is_ours(name.as_bytes()) {
+            self.choose(name, policy, publisher);
+            if retains {
+                for (id, _) in self.others.iter().filter(|(_, other)| other.is_up()) {
+                    self.choice.aim(*id, |_known| {});
+                }
+            }
+        }
+        core::mem::take(&mut self.choice.part)
     }
 
     /// Chooses for one message of this broker's own.
     fn choose(&mut self, name: TopicName<'_>, policy: SharedPolicy, publisher: Option<SessionKey>) {
-        let mut choice = core::mem::take(&mut self.choice);
-        let mut scratch = core::mem::take(&mut self.scratch);
-        let mut turned = core::mem::take(&mut self.turned);
-        for found in self.interests.matches(name, &mut scratch) {
+        let Self {
+            config,
+            others,
+            interests,
+            scratch,
+            local,
+            turns,
+            choice,
+            ..
+        } = self;
+        for found in interests.matches(name, scratch) {
             match found {
-                Match::Subscriber { key, .. } => {
-                    if let Some(target) = choice.target(key) {
-                        target.is_plain = true;
-                    }
-                }
+                Match::Subscriber { key, .. } => choice.aim(key, |target| target.is_plain = true),
                 Match::Group(group) => {
-                    let Some(turns) = self.turns.get(&group.id()) else {
+                    let Some(turns) = turns.get_mut(&group.id()) else {
                         continue;
                     };
                     let turn = match (policy, publisher) {
                         (SharedPolicy::ByPublisher, Some(key)) => u64::from(key.slot()),
                         _ => turns.next,
                     };
+                    turns.next = turns.next.wrapping_add(1);
                     let remote = group.members().map(|(broker, remote)| (broker, *remote));
-                    let members = self.members(&turns.filter, remote);
-                    turned.push(group.id());
+                    let local = local.get(&turns.filter);
+                    let members = members(config.id, local, others, remote);
                     let Some(broker) = choose(&members, turn) else {
                         continue;
                     };
-                    let place = if broker == self.config.id {
+                    let place = if broker == config.id {
                         Place::Here
                     } else {
                         Place::Elsewhere
                     };
-                    let local = self.local.get(&turns.filter);
-                    let local = local.and_then(|local| local.group);
-                    let turn = local.map(|group| (group, place));
+                    let group = local.and_then(|local| local.group);
+                    let turn = group.map(|group| (group, place));
                     choice.part.shared.turns.extend(turn);
-                    if place == Place::Elsewhere
-                        && let Some(target) = choice.target(broker)
-                    {
-                        target.groups.push(turns.filter.clone());
+                    if place == Place::Elsewhere {
+                        choice.aim(broker, |target| target.groups.push(turns.filter.clone()));
                     }
                 }
                 _other => {}
             }
         }
-        for group in turned.drain(..) {
-            if let Some(turns) = self.turns.get_mut(&group) {
-                turns.next = turns.next.wrapping_add(1);
-            }
-        }
-        self.scratch = scratch;
-        self.turned = turned;
-        self.choice = choice;
     }
 
     /// Chooses a broker for a turn that has come back: none of these.
@@ -282,14 +317,15 @@ impl Joined {
         }
         let remote = { group.into_iter() }.flat_map(|group| group.members());
         let remote = remote.map(|(broker, remote)| (broker, *remote));
-        let mut members = self.members(filter, remote);
+        let local = self.local.get(filter);
+        let mut members = members(self.config.id, local, &self.others, remote);
         members.retain(|it| !except.contains(&it.broker));
         choose(&members, turn)
     }
 }
 
 impl Broker {
-    /// Which brokers a message goes to, and which subscriptions of this one have a part in it.
+    /// Which brokers a message goes to. Answers which subscriptions of this one have a part in it.
     #[inline]
     pub(in crate::broker) fn choose_brokers(
         &mut self,
@@ -297,61 +333,12 @@ impl Broker {
         name: TopicName<'_>,
         forwarded: Option<&Forwarded<'_>>,
         retains: bool,
-    ) {
-        if self.joined.is_some() {
-            self.choose_joined(publisher, name, forwarded, retains);
-        }
-    }
-
-    fn choose_joined(
-        &mut self,
-        publisher: Option<SessionKey>,
-        name: TopicName<'_>,
-        forwarded: Option<&Forwarded<'_>>,
-        retains: bool,
-    ) {
+    ) -> Part {
         let policy = self.config.shared_policy;
-        let Some(joined) = &mut self.joined else {
-            return;
-        };
-        joined.choice.clear();
-        joined.taken = joined.taken.saturating_add(1);
-        let Part { reach, shared } = &mut joined.choice.part;
-        reach.number = joined.taken;
-        reach.origin = forwarded.map_or(joined.config.id, |it| it.from);
-        if let Some(forwarded) = forwarded {
-            // What was forwarded is never forwarded again.
-            let groups =
-                { forwarded.groups.iter() }.filter_map(|filter| joined.local.get(filter)?.group);
-            shared.turns = groups.map(|group| (group, Place::Here)).collect();
-            shared.turns.sort_unstable_by_key(|(group, _)| *group);
-            shared.turns.dedup();
-            shared.only_these = true;
-            shared.passed = forwarded.passed.into();
-            // Whoever came to be interested while a retained message was on its way gets it too.
-            reach.without_plain = !forwarded.is_plain && !retains;
-            return;
+        match &mut self.joined {
+            Some(joined) => joined.choose_brokers(policy, publisher, name, forwarded, retains),
+            None => Part::default(),
         }
-        if is_ours(name.as_bytes()) {
-            return;
-        }
-        joined.choose(name, policy, publisher);
-        if retains {
-            for (id, other) in &joined.others {
-                if other.is_up() {
-                    let _known = joined.choice.target(*id);
-                }
-            }
-        }
-    }
-
-    /// Which subscriptions of this broker have a part in the message that is being routed.
-    #[inline]
-    pub(in crate::broker) fn take_part(&mut self) -> Part {
-        let joined = self.joined.as_mut();
-        joined.map_or_else(Part::default, |joined| {
-            core::mem::take(&mut joined.choice.part)
-        })
     }
 
     /// Whether other brokers get the message that is being routed.

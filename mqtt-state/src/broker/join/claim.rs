@@ -223,10 +223,7 @@ impl Broker {
 
     /// More of a claim is here.
     pub(super) fn weigh_claim(&mut self, client_id: &str, bytes: usize) {
-        if let Some(joined) = &mut self.joined {
-            joined.claims.weigh(client_id, bytes);
-            self.weigh_joined();
-        }
+        self.with_joined(|joined| joined.claims.weigh(client_id, bytes));
     }
 
     pub(super) fn claim_of(&mut self, client_id: &str, stamp: Stamp) -> Option<&mut Claim> {

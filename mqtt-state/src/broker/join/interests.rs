@@ -61,10 +61,10 @@ impl Groups {
         }
     }
 
+    /// A shared subscription is new: its number was never another one's.
     fn begin(&mut self, group: GroupId, filter: &FilterKey) {
-        if self.names.insert(group, filter.clone()).is_none() {
-            self.bytes = self.bytes.saturating_add(filter.weight());
-        }
+        self.names.insert(group, filter.clone());
+        self.bytes = self.bytes.saturating_add(filter.weight());
     }
 }
 
@@ -134,14 +134,10 @@ impl Broker {
         }
     }
 
-    /// A subscription of the embedder's is new or gone.
-    pub(in crate::broker) fn note_local_interest(
-        &mut self,
-        filter: TopicFilter<'_>,
-        is_there: bool,
-    ) {
+    /// A subscription of the embedder's is new.
+    pub(in crate::broker) fn note_local_interest(&mut self, filter: TopicFilter<'_>) {
         if self.joined.is_some() {
-            self.change_interest(FilterKey::plain(filter), if is_there { 1 } else { -1 }, 0);
+            self.change_interest(FilterKey::plain(filter), 1, 0);
         }
     }
 
@@ -158,30 +154,28 @@ impl Broker {
         }
     }
 
-    /// All subscriptions of a session are about to go.
+    /// All subscriptions of a session are about to go, whose client has gone before.
     pub(in crate::broker) fn note_no_interest(&mut self, key: SessionKey) {
-        for (filter, is_connected) in self.filters_of(key, false) {
-            self.change_interest(filter, -1, if is_connected { -1 } else { 0 });
+        for filter in self.filters_of(key, false) {
+            self.change_interest(filter, -1, 0);
         }
     }
 
     /// The client of a session has come or is gone: only its shared subscriptions care.
     pub(in crate::broker) fn note_connected(&mut self, key: SessionKey, is_there: bool) {
-        for (filter, _) in self.filters_of(key, true) {
+        for filter in self.filters_of(key, true) {
             self.change_interest(filter, 0, if is_there { 1 } else { -1 });
         }
     }
 
-    /// The filters of a session, and whether it is connected.
-    pub(super) fn filters_of(&self, key: SessionKey, only_shared: bool) -> Vec<(FilterKey, bool)> {
+    /// The filters of a session.
+    pub(super) fn filters_of(&self, key: SessionKey, only_shared: bool) -> Vec<FilterKey> {
         let mut filters = Vec::new();
         if self.joined.is_some() {
-            let entry = self.sessions.get(key);
-            let is_connected = entry.is_some_and(|entry| entry.connection.is_some());
             self.subscriptions.for_each_of(key, |filter, _| {
                 let is_shared = matches!(filter, SubscriptionFilter::Shared { .. });
                 if is_shared || !only_shared {
-                    filters.extend(FilterKey::of(filter).map(|filter| (filter, is_connected)));
+                    filters.extend(FilterKey::of(filter));
                 }
             });
         }

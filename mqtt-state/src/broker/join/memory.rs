@@ -148,6 +148,14 @@ impl Broker {
         }
     }
 
+    /// Changes something of what is known of others, and weighs it.
+    pub(super) fn with_joined(&mut self, change: impl FnOnce(&mut Joined)) {
+        if let Some(joined) = &mut self.joined {
+            change(joined);
+            self.weigh_indexes();
+        }
+    }
+
     /// Links over which more has to be said than there is memory for begin anew.
     pub(super) fn relieve_links(&mut self) {
         if self.has_bytes_for(1) {

@@ -250,7 +250,6 @@ pub(super) struct Joined {
     /// Whose turn it is, by the groups of `interests`.
     turns: BTreeMap<GroupId, Turns>,
     turns_bytes: usize,
-    turned: Vec<GroupId>,
     first_turn: u64,
     choice: Choice,
     stamps: Stamps,
@@ -279,7 +278,6 @@ impl Joined {
             groups: Groups::default(),
             turns: BTreeMap::new(),
             turns_bytes: 0,
-            turned: Vec::new(),
             // Brokers begin with different members.
             first_turn: u64::from(join.id.get()).wrapping_add(config.seed),
             choice: Choice::default(),

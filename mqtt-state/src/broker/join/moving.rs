@@ -100,18 +100,17 @@ impl Broker {
         };
         let has_turns = pieces.iter().any(is_shared);
         pieces.push(Piece::Subscribed { expiry_secs, whose });
-        if let Some(joined) = &mut self.joined {
-            let leaving = Leaving {
-                to,
-                stamp,
-                has_turns,
-                switched: BTreeMap::new(),
-                due: None,
-                later: None,
-            };
+        let leaving = Leaving {
+            to,
+            stamp,
+            has_turns,
+            switched: BTreeMap::new(),
+            due: None,
+            later: None,
+        };
+        self.with_joined(|joined| {
             joined.claims.leaving.insert(key, leaving);
-            self.weigh_joined();
-        }
+        });
         self.say_pieces(to, &client_id, stamp, pieces);
     }
 
@@ -137,11 +136,10 @@ impl Broker {
     /// A session does not go after all: it stays, or is over.
     pub(super) fn stop_leaving(&mut self, now: Timestamp, key: SessionKey, keeps: bool) {
         let mut later = None;
-        if let Some(joined) = &mut self.joined {
+        self.with_joined(|joined| {
             let leaving = joined.claims.leaving.remove(&key);
             later = leaving.and_then(|leaving| leaving.later);
-            self.weigh_joined();
-        }
+        });
         match later {
             Some(broker) if keeps => self.give_up_session(key, broker),
             None if keeps => {
@@ -393,7 +391,7 @@ impl Broker {
             }
         }
         for (key, owner, client_id, stamp, what) in told {
-            for (filter, _) in self.filters_of(key, false) {
+            for filter in self.filters_of(key, false) {
                 let joined = self.joined.as_mut();
                 if let Some(other) = joined.and_then(|it| it.others.get_mut(&other)) {
                     other.note_changed(&filter);
@@ -545,11 +543,10 @@ impl Broker {
     /// A session is gone from here, and goes on elsewhere or not at all: no will, and nobody else gets
     /// what it had.
     pub(super) fn drop_session(&mut self, key: SessionKey) {
-        if let Some(joined) = &mut self.joined {
+        self.with_joined(|joined| {
             joined.claims.leaving.remove(&key);
             joined.claims.arriving.remove(&key);
-            self.weigh_joined();
-        }
+        });
         self.cancel_timers(key);
         self.drop_subscriptions(key);
         let Some(mut entry) = self.sessions.remove(key) else {

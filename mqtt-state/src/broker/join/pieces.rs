@@ -56,32 +56,26 @@ impl Broker {
         stamp: Stamp,
         piece: Piece,
     ) {
+        let maximum = self.in_flight_max();
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
         match piece {
             Piece::Subscription(_) | Piece::Subscribed { .. } => {}
             Piece::Unreleased { id } => {
-                if let Some(entry) = self.sessions.get_mut(key)
-                    && entry.session.inbound.remember(id)
-                {
+                if entry.session.inbound.remember(id) {
                     let kept_as = entry.kept_as();
                     self.store.record_received(kept_as, id);
                 }
             }
             Piece::Released { id } => {
-                let maximum = self.in_flight_max();
-                if let Some(entry) = self.sessions.get_mut(key)
-                    && entry.session.in_flight_len() < maximum
-                    && !entry.session.outbound.holds(id)
-                {
+                if entry.session.in_flight_len() < maximum && !entry.session.outbound.holds(id) {
                     let kept_as = entry.kept_as();
                     let number = self.store.record_moved_release(kept_as, id);
                     let _is_free = entry.session.outbound.restore_release(id, number);
                 }
             }
             Piece::Published { id, delivery } => {
-                let maximum = self.in_flight_max();
-                let Some(entry) = self.sessions.get(key) else {
-                    return;
-                };
                 let has_room = entry.session.in_flight_len() < maximum;
                 let is_free = !entry.session.outbound.holds(id);
                 if is_free
@@ -122,10 +116,7 @@ impl Broker {
             Piece::Replay { filter, qos, id } => {
                 let maximum = self.subscriptions.subscriptions_len(key);
                 let of_first = self.store.taken();
-                if TopicFilter::new(&filter).is_ok()
-                    && let Some(entry) = self.sessions.get_mut(key)
-                    && entry.replays.len() < maximum
-                {
+                if TopicFilter::new(&filter).is_ok() && entry.replays.len() < maximum {
                     entry.replays.push_back(Replay {
                         filter: String::from(filter).into_bytes().into(),
                         qos,

@@ -176,14 +176,13 @@ impl Broker {
 
     /// A retained message comes out of a store: whatever others have is newer.
     pub(in crate::broker) fn note_restored(&mut self, name: TopicName<'_>) {
-        if let Some(joined) = &mut self.joined {
+        self.with_joined(|joined| {
             let stamp = Stamp {
                 count: 0,
                 broker: joined.config.id,
             };
             joined.stamps.set(name.as_bytes(), stamp, false, 0);
-            self.weigh_joined();
-        }
+        });
     }
 
     /// A retained message has expired, at each broker by itself. Whatever is older stays away all the same.
@@ -201,10 +200,7 @@ impl Broker {
 
     /// There was no room for a retained message: another broker may say it again.
     fn forget_stamp(&mut self, name: TopicName<'_>) {
-        if let Some(joined) = &mut self.joined {
-            joined.stamps.remove(name.as_bytes());
-            self.weigh_joined();
-        }
+        self.with_joined(|joined| joined.stamps.remove(name.as_bytes()));
     }
 
     /// What was to be retained has expired on its way: it takes the place of an older one all the same.
@@ -232,23 +228,19 @@ impl Broker {
             Sync::Done => return None,
         };
         let mut rest = joined.stamps.topics.range((from, Unbounded));
-        let found = rest.find_map(|(topic, stamped)| {
+        let found = rest.next().map(|(topic, stamped)| {
             let name = TopicName::assume_valid(topic);
             let reference = self.retained.get(name);
             let message = reference.and_then(|reference| self.store.message(reference));
             let expires_at = reference.and_then(|reference| self.store.expires_at(reference));
-            let is_over = expires_at.is_some_and(|at| at <= now);
-            if message.is_none() && !stamped.is_cleared {
-                return None;
-            }
-            let is_nothing = is_over || stamped.is_cleared;
+            let is_nothing = expires_at.is_some_and(|at| at <= now);
             let retained = Retained {
                 topic: String::from(name.as_str()),
                 stamp: stamped.stamp,
                 message: message.filter(|_| !is_nothing).cloned(),
                 expires_in: expires_in(now, expires_at).filter(|_| !is_nothing),
             };
-            Some((topic.clone(), retained))
+            (topic.clone(), retained)
         });
         let Some((topic, retained)) = found else {
             other.retained = Sync::Done;

@@ -575,6 +575,13 @@ fn who_cannot_be_joined() {
     let mut alone = Broker::new(broker::Config::default());
     let now = mqtt_state::Timestamp::ZERO;
     assert_eq!(alone.join(now, id(1)), Err(JoinError::NotConfigured));
+    alone.part(now, id(1));
+    alone.forget_joined(now, id(1));
+    let hello =
+        r#"{"from":{"incarnation":0,"link":1},"to":null,"number":0,"received":0,"body":"Hello"}"#;
+    alone.handle_joined(now, id(1), serde_json::from_str(hello).unwrap());
+    assert_eq!(alone.poll_joined(now), None, "it says nothing");
+    assert_eq!(alone.joined().count(), 0);
     let join = JoinConfig {
         id: id(1),
         brokers_max: 1,
@@ -588,6 +595,8 @@ fn who_cannot_be_joined() {
     assert_eq!(broker.join(now, id(1)), Err(JoinError::SameBroker));
     assert_eq!(broker.join(now, id(2)), Ok(()));
     assert_eq!(broker.join(now, id(2)), Ok(()), "again");
+    assert_eq!(broker.join(now, id(3)), Err(JoinError::TooManyBrokers));
+    broker.forget_joined(now, id(3));
     assert_eq!(broker.join(now, id(3)), Err(JoinError::TooManyBrokers));
     broker.forget_joined(now, id(2));
     assert_eq!(broker.join(now, id(3)), Ok(()));

@@ -389,6 +389,20 @@ fn a_session_that_does_not_all_come() {
     assert_eq!(stage.world.broker.stats().messages, 0);
 }
 
+/// The first subscriptions alone are no session.
+#[test]
+fn a_session_of_which_only_subscriptions_come() {
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let (connection, claim) = stage.claimed(1);
+    stage.piece(1, &claim, &subscription(&plain("t")));
+    stage.world.pass_secs(6);
+    assert_eq!(stage.heard_by(connection), ["CONNACK 00"]);
+    let claims = stage.hear_claims(1);
+    let declined = json!({"Declined": {"keeps": false}});
+    assert!(claims.contains(&declined), "{claims:?}");
+    assert_eq!(stage.world.broker.stats().subscriptions, 0);
+}
+
 /// What has come is stored, and what waits here meanwhile comes behind it.
 #[test]
 fn a_session_that_comes_is_stored() {
@@ -746,6 +760,86 @@ fn claims_of_a_broker_that_does_not_listen() {
     }
 }
 
+/// A client identifier is no longer than CONNECT can have it.
+#[test]
+fn claims_that_no_client_can_make() {
+    for (row, len, expected) in [
+        ("as long as it may be", 65_535, 1),
+        ("longer than that", 65_536, 0),
+    ] {
+        let mut stage = Stage::new(&[1], &broker::Config::default());
+        let claim = json!({
+            "client_id": "x".repeat(len),
+            "stamp": stamp(5, 1),
+            "what": {"Claim": {"clean_start": false}},
+        });
+        stage.note(1, &json!({"Claim": claim}));
+        assert_eq!(stage.hear_claims(1).len(), expected, "{row}");
+    }
+}
+
+/// A link that comes up asks about those claims that somebody waits behind and that were not asked before.
+#[test]
+fn links_that_come_up_behind_a_claim() {
+    let claims = |stage: &mut Stage, id: u32| {
+        let heard = stage.hear_claims(id);
+        { heard.iter() }
+            .filter(|it| it["Claim"].is_object())
+            .count()
+    };
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let (connection, ours) = stage.claimed(1);
+    stage.open(1);
+    assert_eq!(claims(&mut stage, 1), 0, "it was asked");
+    let mut stage = stage.with(2);
+    assert_eq!(claims(&mut stage, 2), 1, "it was not");
+    // The client is elsewhere.
+    stage.claim(1, &stamp(50, 1), &json!({"Claim": {"clean_start": false}}));
+    assert_eq!(stage.heard_by(connection), ["CONNACK 89", "close"]);
+    let mut stage = stage.with(3);
+    assert_eq!(claims(&mut stage, 3), 0, "nobody waits for it");
+    for from in [1, 2] {
+        stage.claim(from, &ours, &json!("Unclaimed"));
+    }
+    let answer = stage.hear_claims(1);
+    assert_eq!(answer, [json!("Unclaimed")], "there is no session here");
+}
+
+/// Whom an owner has told is waited for only where that makes sense.
+#[test]
+fn what_an_owner_has_told() {
+    let other = stamp(1, 1);
+    for (row, stamp, told) in [
+        ("nobody", None, vec![]),
+        ("who has switched", None, vec![2]),
+        ("itself", None, vec![1]),
+        ("who is not there", None, vec![9]),
+        ("for another claim", Some(&other), vec![2]),
+    ] {
+        let mut stage = Stage::new(&[1, 2], &broker::Config::default());
+        let what = json!({"Told": told});
+        // There is no session yet.
+        stage.claim(1, &other, &what);
+        let (connection, claim) = stage.claimed(1);
+        stage.hear(2);
+        stage.claim(2, &claim, &json!("Unclaimed"));
+        stage.piece(1, &claim, &subscription(&plain("t")));
+        stage.piece(1, &claim, &subscribed());
+        for from in [2, 1] {
+            stage.claim(from, &claim, &json!("Switched"));
+        }
+        stage.claim(1, stamp.unwrap_or(&claim), &what);
+        stage.piece(1, &claim, &json!("Done"));
+        // Nor is there anything to wait for any more.
+        stage.claim(1, stamp.unwrap_or(&claim), &what);
+        let forward = forward(&message("t", "m", QOS1), None, &[]);
+        stage.note(2, &json!({"Forward": forward}));
+        let heard = stage.heard_by(connection);
+        let expected = ["CONNACK 00 present", "PUBLISH t=m q1 id1"];
+        assert_eq!(heard, expected, "{row}");
+    }
+}
+
 /// The witness of a session that moves between two others says so to both.
 #[test]
 fn a_witness_says_when_it_has_switched() {
@@ -929,6 +1023,9 @@ fn sessions_on_their_way_are_nobody_elses() {
     assert_eq!(told(&stage.hear(2)), 0, "it has not come");
     stage.say(2, &theirs);
     assert!(stage.world.broker.session("x").is_some());
+    stage.claim(2, &claim, &json!("Unclaimed"));
+    stage.say(2, &theirs);
+    assert!(stage.world.broker.session("x").is_some(), "also then");
     assert_eq!(stage.world.broker.subscriptions("x").len(), 1);
 }
 

@@ -509,6 +509,65 @@ fn retained_messages_that_are_not_taken() {
     }
 }
 
+/// One that was to be retained and has expired on its way takes the place of an older one, and of no newer
+/// one; where it does not say how old it is it does nothing.
+#[test]
+fn retained_messages_that_have_expired_on_their_way() {
+    // What is kept has a count of 1.
+    for (row, stamp, retain, expected) in [
+        ("newer", stamp(9, 1), true, None),
+        ("older", stamp(0, 1), true, Some("old")),
+        ("of no age", json!(null), true, Some("old")),
+        ("not retained", stamp(9, 1), false, Some("old")),
+    ] {
+        let mut stage = Stage::new(&[1], &broker::Config::default());
+        let now = stage.world.now;
+        stage
+            .world
+            .broker
+            .publish(now, message_retained("t", "old"));
+        let who = stage.client("s");
+        stage.world.subscribe(who, &[want("t", QOS1)]);
+        assert_eq!(stage.world.got(who), ["t=old q1 retain"], "{row}");
+        let message = message("t", "new", QOS1).with_retain(retain);
+        let mut forward = forward(&message, Some(0), &[]);
+        forward["stamp"] = stamp;
+        stage.note(1, &json!({"Forward": forward}));
+        stage.world.settle();
+        assert_eq!(kept(&stage, "t").as_deref(), expected, "{row}");
+        assert_eq!(stage.world.got(who), [""; 0], "{row}");
+    }
+}
+
+/// What is below `$SYS` is retained as in a broker that is alone: it expires, and there may be no room for it.
+#[test]
+fn what_is_retained_of_a_brokers_own() {
+    let config = broker::Config {
+        retained_len_max: 1,
+        ..broker::Config::default()
+    };
+    let mut stage = Stage::new(&[1], &config);
+    let now = stage.world.now;
+    let short = mqtt_codec::PublishProperties {
+        message_expiry_secs: Some(5),
+        ..Default::default()
+    };
+    let own = message_retained("$SYS/own", "m");
+    let own = own.with_properties(&short).unwrap();
+    stage.world.broker.publish(now, own);
+    stage
+        .world
+        .broker
+        .publish(now, message_retained("$SYS/other", "m"));
+    let topic = "$SYS/other".into();
+    assert!(stage.events().contains(&Event::NotRetained { topic }));
+    assert_eq!(kept(&stage, "$SYS/own").as_deref(), Some("m"));
+    stage.world.pass_secs(6);
+    assert_eq!(kept(&stage, "$SYS/own"), None);
+    stage.open(1);
+    assert_eq!(stage.hear_messages(1), [""; 0], "nobody else's business");
+}
+
 fn message_retained(topic: &str, payload: &str) -> Message {
     message(topic, payload, QOS1).with_retain(true)
 }
@@ -785,8 +844,12 @@ fn greetings_that_come_again() {
     assert!(stage.events().is_empty(), "it is up already");
     welcome["to"] = json!({"incarnation": 0, "link": 77});
     welcome["from"] = json!({"incarnation": 0, "link": 77});
-    stage.send(1, welcome);
+    stage.send(1, welcome.clone());
     assert!(stage.events().is_empty(), "for a link that is not there");
+    welcome["to"] = stage.message(1, 0, &json!(null))["to"].clone();
+    welcome["from"] = json!({"incarnation": 0, "link": 0});
+    stage.send(1, welcome);
+    assert!(stage.events().is_empty(), "of a link that was before");
     let changes = [interest(&plain("t"), 1, 0)];
     stage.say(1, &interests(&changes, false));
     let joined = stage.world.broker.joined().next().unwrap();
@@ -1091,6 +1154,87 @@ fn what_is_given_out_in_slices_is_acknowledged_when_all_of_it_is_stored() {
     for who in subscribers {
         assert_eq!(stage.world.got(who), ["t=m q1"]);
     }
+}
+
+/// Five subscribers and one of a group, who get a message of another broker in slices.
+fn in_slices() -> Stage {
+    let config = broker::Config {
+        journal: true,
+        work_per_call: 2,
+        ..broker::Config::default()
+    };
+    let mut stage = Stage::new(&[1], &config);
+    for name in ["a", "b", "c", "d", "e"] {
+        stage.subscriber(name, "t");
+    }
+    stage.subscriber("g", "$share/g/t");
+    stage.hear(1);
+    let groups = [shared("$share/g/t")];
+    let forward = forward(&message("t", "m", QOS1), None, &groups);
+    stage.note(1, &json!({"Forward": forward}));
+    let group = mqtt_codec::TopicFilter::new("$share/g/t").unwrap();
+    assert!(stage.world.broker.revoke("g", group));
+    assert_eq!(
+        stage.world.broker.stats().messages,
+        1,
+        "it is on its way still"
+    );
+    stage
+}
+
+/// Who has sent a message is gone for good, or has begun anew, before all have it: the others get it, the turn
+/// that nobody took comes to an end, and nothing is acknowledged that is not known any more.
+#[test]
+fn the_broker_of_a_message_in_slices_goes() {
+    for (row, is_forgotten, expected) in [
+        ("gone for good", true, vec![]),
+        ("begun anew", false, vec!["returned t=m".to_owned()]),
+    ] {
+        let mut stage = in_slices();
+        let now = stage.world.now;
+        if is_forgotten {
+            stage.world.broker.forget_joined(now, BrokerId::new(1));
+        } else {
+            stage.restart(1);
+        }
+        stage.world.pass(Duration::from_millis(1));
+        assert_eq!(stage.hear_messages(1), expected, "{row}");
+        if !is_forgotten {
+            stage.acknowledge(1);
+            let welcome = stage.open(1);
+            assert_eq!(
+                welcome["received"], 0,
+                "{row}: of this run nothing has come"
+            );
+        }
+        let stats = stage.world.broker.stats();
+        assert_eq!(stats.messages, 0, "{row}: nothing is kept");
+    }
+}
+
+/// A note behind a message that is given out in slices is acknowledged behind it.
+#[test]
+fn what_comes_behind_a_message_in_slices() {
+    let mut stage = in_slices();
+    let before = stage.world.disk.lag;
+    stage.world.disk.lag = usize::MAX;
+    let claim = json!({"client_id": "nobody", "stamp": stamp(5, 1), "what": {"Claim": {"clean_start": false}}});
+    stage.note(1, &json!({"Claim": claim}));
+    let acknowledged = |stage: &mut Stage| {
+        let world = &mut stage.world;
+        world.disk.flush(&mut world.broker);
+        let said = core::iter::from_fn(|| world.broker.poll_joined(world.now));
+        let said = said.map(|(_, message)| serde_json::to_value(message).unwrap());
+        said.last().map(|last| last["received"].clone())
+    };
+    let first = acknowledged(&mut stage).unwrap().as_u64().unwrap();
+    let now = stage.world.now;
+    for _ in 0..5 {
+        stage.world.broker.handle_timeout(now);
+    }
+    let all = acknowledged(&mut stage).unwrap();
+    assert_eq!(all, first + 2, "the message and what came behind it");
+    stage.world.disk.lag = before;
 }
 
 /// Each message is told where it was published, in pieces or not.
