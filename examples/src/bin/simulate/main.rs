@@ -4,6 +4,7 @@
 //! simulate --seeds 10000
 //! simulate --seed 7 --shrink --trace
 //! simulate --self-test
+//! simulate --self-test --bug 15 --bug 16
 //! simulate --replay FILE
 //! simulate --redact FILE OUT
 //! ```
@@ -71,6 +72,9 @@ struct Options {
     /// it; needs the sources, git and cargo
     #[arg(long, conflicts_with = "seed")]
     self_test: bool,
+    /// Of these bugs, those whose names begin like this; may be given more than once (with --self-test)
+    #[arg(long, value_name = "NAME", requires = "self_test")]
+    bug: Vec<String>,
     /// How many threads; as many as there are processors without
     #[arg(long)]
     threads: Option<usize>,
@@ -97,7 +101,7 @@ fn main() -> ExitCode {
         (Some(seed), ..) => run_one(seed, &options),
         (_, Some(path), _) => replay::run(path, options.trace, out),
         (.., Some([from, to])) => redact::run(from, to, redaction, out),
-        _ if options.self_test => self_test::run(options.seeds, out),
+        _ if options.self_test => self_test::run(options.seeds, &options.bug, out),
         _ => run_many(&options),
     };
     match result {

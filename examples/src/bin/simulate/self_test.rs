@@ -1,6 +1,7 @@
 //! Bugs that other implementations had, and some that this one had: each is put into a copy of the
 //! libraries, and a simulation has to find it.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
@@ -13,21 +14,27 @@ const PACKAGES: [&str; 3] = ["mqtt-topic", "mqtt-codec", "mqtt-state"];
 /// Where the copy is built, below `target`.
 const FOLDER: &str = "target/self-test";
 
-/// Tries all of them. Answers whether each was found, and the libraries as they are have none.
-pub(crate) fn run(seeds: u64, out: &mut impl Write) -> io::Result<bool> {
+/// Tries all of them, or those alone whose names begin in one of these ways. Answers whether each was found,
+/// and the libraries as they are have none.
+pub(crate) fn run(seeds: u64, begins: &[String], out: &mut impl Write) -> io::Result<bool> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut patches: Vec<PathBuf> = fs::read_dir(root.join("mqtt-state/src/sim/bugs"))?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<io::Result<_>>()?;
-    patches.retain(|path| path.extension() == Some(OsStr::new("patch")));
+    patches.retain(|path| path.extension() == Some(OsStr::new("patch")) && is_meant(path, begins));
     patches.sort();
+    for begin in begins {
+        if !patches.iter().any(|path| name(path).starts_with(begin)) {
+            return Err(io::Error::other(format!("there is no bug {begin}")));
+        }
+    }
     let mut is_good = true;
     copy(&root)?;
     let first = first_failure(&root, seeds)?;
     writeln!(out, "as it is: {first}")?;
     is_good &= first.starts_with("none");
     for patch in &patches {
-        let name = patch.file_stem().unwrap_or_default().to_string_lossy();
+        let name = name(patch);
         // What the one before has changed is as it was.
         copy(&root)?;
         let applied = Command::new("git")
@@ -56,6 +63,14 @@ pub(crate) fn run(seeds: u64, out: &mut impl Write) -> io::Result<bool> {
     };
     writeln!(out, "verdict: {} bugs, {verdict}", patches.len())?;
     Ok(is_good)
+}
+
+fn name(patch: &Path) -> Cow<'_, str> {
+    patch.file_stem().unwrap_or_default().to_string_lossy()
+}
+
+fn is_meant(patch: &Path, begins: &[String]) -> bool {
+    begins.is_empty() || begins.iter().any(|begin| name(patch).starts_with(begin))
 }
 
 /// The three libraries as a workspace of their own; what has not changed keeps its time.
