@@ -131,7 +131,7 @@ impl Buf for Pieces {
             let copied = first.at.saturating_sub(self.start).min(left);
             self.start = self.start.saturating_add(copied);
             left = left.saturating_sub(copied);
-            if self.start < first.at || (left == 0 && !first.payload.is_empty()) {
+            if self.start < first.at {
                 return;
             }
             let taken = first.payload.len().min(left);

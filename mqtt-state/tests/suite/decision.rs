@@ -1189,3 +1189,58 @@ fn acknowledgements_behind_a_question() {
     let session = hall.broker.session("c").unwrap();
     assert_eq!((session.in_flight_len, session.waiting_len), (0, 0));
 }
+
+/// Where nothing may wait, questions are still asked, one after the other.
+#[test]
+fn with_no_room_for_what_waits_questions_come_one_by_one() {
+    let ask = Ask {
+        publish: true,
+        ..Ask::default()
+    };
+    let mut hall = Hall::new(V5_0, Ask::default());
+    hall.broker = Broker::new(Config {
+        ask,
+        held_bytes_max: 0,
+        ..Config::default()
+    });
+    let id = hall.joined("c");
+    hall.events();
+    for round in 1..=3 {
+        assert!(hall.broker.wants_input(id), "{round}");
+        hall.say(id, publish("t", "x", QoS::AtLeastOnce, round));
+        assert!(!hall.broker.wants_input(id), "{round}: one waits");
+        let decision = only(&hall.publishes());
+        let now = hall.peer.now;
+        let given = hall
+            .broker
+            .decide_publish(now, decision, PublishAnswer::Allow);
+        assert_eq!(given, Ok(()));
+        assert_eq!(hall.hear(id), [format!("PUBACK {round} 10")]);
+    }
+}
+
+/// What a client leaves behind that goes before it is answered takes no room from others.
+#[test]
+fn what_waited_for_a_client_that_is_gone_makes_room() {
+    let ask = Ask {
+        publish: true,
+        ..Ask::default()
+    };
+    let mut hall = Hall::new(V5_0, Ask::default());
+    hall.broker = Broker::new(Config {
+        ask,
+        held_bytes_max: 5_000,
+        ..Config::default()
+    });
+    let payload = "x".repeat(1_000);
+    for round in 0..20 {
+        let id = hall.joined("c");
+        for packet in 1..=3 {
+            hall.say(id, publish("t", &payload, QoS::AtLeastOnce, packet));
+        }
+        assert_eq!(hall.publishes().len(), 3, "{round}");
+        hall.broker.handle_close(hall.peer.now, id);
+        assert_eq!(hall.broker.undecided_len(), 0, "{round}");
+        hall.events();
+    }
+}

@@ -8,7 +8,9 @@ use mqtt_state::session::{JournalEntry, SessionSnapshot};
 use mqtt_state::{InputWaits, OutputWaits};
 
 use crate::recorded::Client;
-use crate::wire::{Peer, V3_1_1, V5_0, connack, puback, pubcomp, publish, pubrec, pubrel, text};
+use crate::wire::{
+    Peer, V3_1_1, V5_0, connack, puback, pubcomp, publish, pubrec, pubrel, show_all, text,
+};
 
 const VERSIONS: [ProtocolVersion; 2] = [V3_1_1, V5_0];
 
@@ -432,4 +434,26 @@ fn nothing_goes_before_it_is_stored_that_what_stood_in_front_of_it_is_dropped() 
     assert_eq!(client.explain().output, Some(OutputWaits::ForStore));
     store(&mut client);
     assert_eq!(peer.hear(&mut client), ["PUBLISH t=next q1 id2"]);
+}
+
+/// The door that writes at once writes nothing that is not stored.
+#[test]
+fn what_is_published_and_written_in_one_call_waits_for_the_store_as_well() {
+    for version in VERSIONS {
+        for (qos, at_once, when_stored) in [
+            (QoS::AtMostOnce, "PUBLISH t=m q0", ""),
+            (QoS::AtLeastOnce, "", "PUBLISH t=m q1 id1"),
+            (QoS::ExactlyOnce, "", "PUBLISH t=m q2 id1"),
+        ] {
+            let (mut client, peer) = connected(version, config());
+            let mut out = Vec::new();
+            let message = message("m", qos);
+            let taken = client.publish_into(peer.now, &message, 4096, &mut out);
+            assert!(taken.is_ok());
+            let row = format!("{version} {qos:?}");
+            assert_eq!(show_all(&out, version).join(" "), at_once, "{row}");
+            store(&mut client);
+            assert_eq!(peer.hear(&mut client).join(" "), when_stored, "{row}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use mqtt_state::broker::{
 use mqtt_state::{InputWaits, Timestamp};
 
 use crate::recorded::Broker;
-use crate::wire::{Peer, V3_1_1, V5_0, connect, filter, publish, want, with_subscribe};
+use crate::wire::{Peer, V3_1_1, V5_0, connect, filter, puback, publish, want, with_subscribe};
 
 const PUBLISH: Ask = Ask {
     connect: false,
@@ -282,4 +282,27 @@ fn a_3_1_1_client_leaves_no_more_open_than_the_limit() {
     assert_eq!(say(&mut hall, packet.into()), ["PUBREC 3 00"]);
     let packet = publish("t", "x", QoS::ExactlyOnce, 4);
     assert_eq!(say(&mut hall, packet.into()), ["close"]);
+}
+
+/// Who is named has something to send.
+#[test]
+fn nobody_is_named_who_has_nothing_to_send() {
+    let mut hall = Hall::new(Config::default());
+    let id = hall.join("c");
+    hall.ready();
+    assert_eq!(hall.hear(id), [""; 0]);
+    let mut message = publish("t", "x", QoS::AtMostOnce, 0);
+    message.properties.content_type = Some(mqtt_codec::Str::new("text").unwrap());
+    let unknown = puback(7);
+    let ping = mqtt_codec::Packet::PingReq;
+    for (row, packet, named) in [
+        ("a message for nobody", message.into(), 0),
+        ("an acknowledgement of nothing", unknown, 0),
+        ("a question", ping, 1),
+    ] {
+        hall.peer.say(&mut (&mut hall.broker, id), packet);
+        let ready = hall.ready();
+        assert_eq!(ready.len(), named, "{row}");
+        assert_eq!(hall.hear(id).len(), named, "{row}");
+    }
 }

@@ -89,6 +89,35 @@ fn the_oldest_give_way() {
     assert_eq!(sent(&mut client, &peer), [expected]);
 }
 
+/// Where what is in flight leaves no room, nothing that waits is given up for what will not be taken either way.
+#[test]
+fn nothing_gives_way_in_vain() {
+    let config = Config {
+        waiting_len_max: 3,
+        messages_bytes_max: 100,
+        in_flight_max: 1,
+        when_full: WhenFull::DropOldest,
+        ..Config::default()
+    };
+    let (mut client, peer) = (Client::new(config), Peer::new(V5_0));
+    assert_eq!(sent(&mut client, &peer), [""; 0]);
+    client.poll_event();
+    let in_flight = "1".repeat(60);
+    client.publish(peer.now, message(&in_flight)).unwrap();
+    assert_eq!(peer.hear(&mut client).len(), 1);
+    client.publish(peer.now, message("2")).unwrap();
+    let error = client.publish(peer.now, message(&"3".repeat(50)));
+    assert_eq!(error.unwrap_err().kind, PublishErrorKind::QueueFull);
+    assert_eq!(lost(&mut client), []);
+    assert_eq!(client.waiting_len(), 1);
+    // One that fits beside what is in flight finds its room.
+    let token = client.publish(peer.now, message(&"4".repeat(38)));
+    assert!(token.is_ok());
+    let lost = lost(&mut client);
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    assert_eq!(lost[0].1, "2");
+}
+
 #[test]
 fn the_newest_gives_way() {
     let (mut client, peer) = offline(WhenFull::DropNewest);

@@ -521,3 +521,27 @@ fn a_connack_that_was_lost_may_have_made_a_session() {
         assert_eq!(connected, is_sent, "a session of nobody is not taken");
     }
 }
+
+/// A server may keep no session that ends with its connection: one that it claims to have is not this client's.
+#[test]
+fn a_connack_that_was_lost_makes_no_session_that_was_not_to_stay() {
+    // [5:MQTT-3.2.2-4]
+    let peer = Peer::new(V5_0);
+    let mut resuming = Connect::new(V5_0, text("c"));
+    resuming.clean_start = false;
+    for (expiry_secs, is_taken) in [(None, false), (Some(0), false), (Some(1), true)] {
+        resuming.properties.session_expiry_secs = expiry_secs;
+        let mut client = Client::new(Config::default());
+        client.connect(peer.now, &resuming).unwrap();
+        peer.hear(&mut client);
+        client.handle_close(peer.now);
+        client.connect(peer.now, &resuming).unwrap();
+        peer.hear(&mut client);
+        peer.say(&mut client, connack(true));
+        let connected = Event::Connected {
+            session_present: true,
+        };
+        let is_connected = core::iter::from_fn(|| client.poll_event()).any(|it| it == connected);
+        assert_eq!(is_connected, is_taken, "{expiry_secs:?}");
+    }
+}

@@ -1157,3 +1157,37 @@ fn a_store_that_is_not_followed_any_more() {
         assert_eq!(broker.poll_journal().is_some(), journal);
     }
 }
+
+/// Entries come in the order of their keys, each once, and as many bytes as there may be.
+#[test]
+fn entries_have_an_order_and_their_bytes_a_limit() {
+    let message = || {
+        let message = Message::new("a", "payload").unwrap();
+        let value = json!({"Message": {"message": message, "expires_at": null}});
+        serde_json::from_value::<StoreValue>(value).unwrap()
+    };
+    let key = |number| key_of(1, number, &[]);
+    let with = |total_bytes_max| {
+        let config = Config {
+            total_bytes_max,
+            ..config()
+        };
+        Restore::new(config, Timestamp::ZERO, Idle::default())
+    };
+    let mut restore = with(usize::MAX);
+    for (number, expected) in [
+        (2, Ok(())),
+        (1, Err(RestoreError::Twice)),
+        (2, Err(RestoreError::Twice)),
+        (3, Ok(())),
+    ] {
+        assert_eq!(restore.put(key(number), message()), expected, "{number}");
+    }
+
+    let fits = |total_bytes_max| with(total_bytes_max).put(key(1), message());
+    let least = (1..1_000).find(|it| fits(*it).is_ok()).unwrap();
+    assert_eq!(fits(least - 1), Err(RestoreError::Limit));
+    // It is just what a topic and a payload have.
+    let bytes = "a".len() + "payload".len();
+    assert_eq!(least, bytes);
+}

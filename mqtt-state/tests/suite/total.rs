@@ -310,3 +310,61 @@ fn what_has_expired_makes_room_for_who_comes() {
     let (_, heard) = hall.enter(connect(V5_0, "new"));
     assert_eq!(heard, ["CONNACK 00"]);
 }
+
+/// Who was there stays known as the owner of a session, and once more as who left its will.
+#[test]
+fn what_is_known_of_a_client_counts() {
+    for version in VERSIONS {
+        let kept = |len: usize, has_will: bool| {
+            let ask = broker::Ask {
+                publish: true,
+                ..broker::Ask::default()
+            };
+            let config = Config {
+                ask,
+                ..Config::default()
+            };
+            let mut hall = Hall::with(version, config);
+            let peer = broker::Peer {
+                identity: Some("x".repeat(len).into()),
+                ..broker::Peer::default()
+            };
+            let id = hall.broker.accept(hall.peer.now, peer).unwrap();
+            let mut packet = connect(version, "c");
+            let will = Will::new(name("w"), Binary::new(b"gone").unwrap());
+            packet.will = has_will.then_some(will);
+            hall.say(id, packet);
+            hall.kept()
+        };
+        for (has_will, times) in [(false, 1), (true, 2)] {
+            let grown = kept(1_000, has_will) - kept(500, has_will);
+            assert_eq!(grown, times * 500, "{version}, will: {has_will}");
+        }
+    }
+}
+
+/// What has to be looked for among retained messages is kept until it is done.
+#[test]
+fn replays_that_wait_count_and_go_again() {
+    for version in VERSIONS {
+        let kept = |filters: usize| {
+            let mut hall = Hall::new(version, usize::MAX);
+            hall.publish("t", 1, QoS::AtMostOnce, true);
+            let reader = hall.join("reader");
+            let texts: Vec<_> = (0..filters).map(|it| format!("{it:03}")).collect();
+            let wanted: Vec<_> = { texts.iter() }
+                .map(|it| want(it, QoS::AtMostOnce))
+                .collect();
+            let Hall { broker, peer } = &mut hall;
+            with_subscribe(1, &wanted, |packet| {
+                peer.say(&mut (broker, reader), packet);
+            });
+            let waiting = hall.kept();
+            hall.hear(reader);
+            waiting - hall.kept()
+        };
+        // Each has its text, and a place that holds where it stands.
+        let grown = kept(101) - kept(1);
+        assert!(grown >= 100 * (3 + 48), "{version}: {grown}");
+    }
+}

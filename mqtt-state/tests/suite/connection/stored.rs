@@ -177,3 +177,36 @@ fn a_session_comes_back_from_a_client_that_has_gone_while_somebody_decided() {
     assert_eq!(session.waiting_len(), waiting);
     assert!(connection.into_session().is_none());
 }
+
+/// Identifiers below one that is in use are free, however high that is.
+#[test]
+fn identifiers_around_those_that_are_stored_can_be_given_out() {
+    let peer = Peer::new(V5_0);
+    for id in [1, 5, 65_535_u16] {
+        let mut connection = open(&peer, Config::default(), Some(Session::new()));
+        let message_1 = message("1", QoS::AtLeastOnce);
+        connection.deliver(peer.now, message_1).unwrap();
+        peer.hear(&mut connection);
+        connection.handle_close(peer.now);
+        let stored = connection.into_session().unwrap().snapshot(peer.now);
+        let mut stored = serde_json::to_value(stored).unwrap();
+        let place = stored.pointer_mut("/publishes/0/id").unwrap();
+        assert_eq!(*place, 1);
+        *place = id.into();
+        let stored = serde_json::from_value(stored).unwrap();
+        let (now, elapsed) = (Timestamp::ZERO, Duration::ZERO);
+        let session = Session::restore(now, elapsed, &Config::default(), stored).unwrap();
+        assert_eq!(session.packet_ids_in_use(), 1, "{id}");
+        let mut connection = open(&peer, Config::default(), Some(session));
+        let message_2 = message("2", QoS::AtLeastOnce);
+        connection.deliver(peer.now, message_2).unwrap();
+        let heard = peer.hear(&mut connection);
+        let other = if id == 65_535 { 1 } else { id + 1 };
+        let expected = [
+            "CONNACK 00 present".to_owned(),
+            format!("PUBLISH t=1 q1 id{id} dup"),
+            format!("PUBLISH t=2 q1 id{other}"),
+        ];
+        assert_eq!(heard, expected);
+    }
+}

@@ -42,12 +42,13 @@ fn moved(base: &broker::Config, pieces: &[Value]) -> (Stage, Vec<String>) {
 /// Everything that a session holds, and what of it makes no sense.
 #[test]
 fn pieces_of_a_session_that_comes() {
-    let small = broker::Config {
+    let small = |journal: bool| broker::Config {
         server: mqtt_state::server::Config {
             in_flight_max: 1,
             waiting_len_max: 2,
             ..mqtt_state::server::Config::default()
         },
+        journal,
         ..broker::Config::default()
     };
     let released = |id: u16| json!({"Released": {"id": id}});
@@ -110,18 +111,27 @@ fn pieces_of_a_session_that_comes() {
             &[],
         ),
     ] {
-        let (mut stage, heard) = moved(&small, &pieces);
-        let stats = stage.world.broker.stats();
-        assert_eq!(heard[0], "CONNACK 00 present", "{row}: {heard:?}");
-        assert_eq!(heard[1..], *expected, "{row}");
-        assert_eq!((stats.sessions, stats.subscriptions), (1, 1), "{row}");
-        // Of those in flight some wait for the client's quota.
-        let held = usize::from(row == "more in flight than there may be");
-        let sent = { expected.iter() }.filter(|it| it.starts_with("PUBLISH"));
-        assert_eq!(stats.messages, sent.count() + held, "{row}");
-        let said = stage.hear_claims(1);
-        let witnesses = json!({"Moving": {"owner": 1, "witnesses": [1]}});
-        assert_eq!(said, [witnesses], "{row}: it is here");
+        for journal in [false, true] {
+            let (mut stage, heard) = moved(&small(journal), &pieces);
+            let stats = stage.world.broker.stats();
+            assert_eq!(heard[0], "CONNACK 00 present", "{row}: {heard:?}");
+            assert_eq!(heard[1..], *expected, "{row}");
+            assert_eq!((stats.sessions, stats.subscriptions), (1, 1), "{row}");
+            // Of those in flight some wait for the client's quota.
+            let held = usize::from(row == "more in flight than there may be");
+            let sent = { expected.iter() }.filter(|it| it.starts_with("PUBLISH"));
+            assert_eq!(stats.messages, sent.count() + held, "{row}");
+            let said = stage.hear_claims(1);
+            let witnesses = json!({"Moving": {"owner": 1, "witnesses": [1]}});
+            assert_eq!(said, [witnesses], "{row}: it is here");
+            if journal {
+                // What is stored goes together.
+                let world = &mut stage.world;
+                let disk = &mut world.disk;
+                let again = disk.restore(small(true), world.now, Duration::ZERO);
+                assert_eq!(again.stats().messages, stats.messages, "{row}");
+            }
+        }
     }
 }
 

@@ -1265,3 +1265,44 @@ fn messages_are_told_where_they_were_published() {
         assert_eq!(stage.events().iter().filter(|it| is_told(it)).count(), 1);
     }
 }
+
+/// What waits and what all goes through take turns: neither has to wait for the end of the other.
+#[test]
+fn all_that_is_said_on_a_new_link_takes_turns() {
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let who = stage.client("s");
+    for number in 0..150 {
+        let text = format!("t/{number:03}");
+        stage.world.subscribe(who, &[want(&text, QOS1)]);
+    }
+    stage.greet(1);
+    stage.say(1, &interests(&[interest(&plain("u"), 1, 1)], true));
+    for _ in 0..6 {
+        stage
+            .world
+            .broker
+            .publish(stage.world.now, message("u", "m", QOS1));
+    }
+    let mut said = Vec::new();
+    while let Some((_, message)) = stage.world.broker.poll_joined(stage.world.now) {
+        let body = serde_json::to_value(message).unwrap()["body"].take();
+        let interests = &body["Interests"];
+        if interests.is_object() {
+            said.push(format!("interests, last {}", interests["is_last"]));
+        } else if body["Note"]["note"]["Forward"].is_object() {
+            said.push("message".to_owned());
+        }
+    }
+    let expected = [
+        "interests, last false",
+        "message",
+        "interests, last false",
+        "message",
+        "interests, last true",
+        "message",
+        "message",
+        "message",
+        "message",
+    ];
+    assert_eq!(said, expected);
+}
