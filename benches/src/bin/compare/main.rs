@@ -19,7 +19,6 @@
     reason = "a measurement that goes wrong has to stop; this program has a clock"
 )]
 
-#[cfg(feature = "peers")]
 extern crate alloc;
 
 mod bars;

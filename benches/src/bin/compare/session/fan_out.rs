@@ -142,6 +142,8 @@ const WORKLOADS: [(&str, usize, QoS, usize); 4] = [
 
 pub(super) fn add_all(cases: &mut Vec<Case>) {
     for (workload, subscribers, qos, messages) in WORKLOADS {
+        let size = (subscribers, qos, messages);
+        super::floor::add_fan_out(cases, workload, size, (TOPIC, &PAYLOAD));
         let run = move |fan: &mut Fan| (0..messages).map(|_| fan.message()).sum::<usize>();
         let fan = Fan::new(subscribers, qos);
         let subject = ("ours", Kind::Ours);

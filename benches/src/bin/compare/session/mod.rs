@@ -1,10 +1,11 @@
 //! A broker at work. S1: one message after the other from a publisher through a broker to a
 //! subscriber, all of them machines that see only bytes, everything acknowledged; without aliases, which
 //! the peer does not set by itself, and as the defaults make it. F: one message to
-//! many subscribers of both versions, each drained and acknowledged at once. And
-//! up to a million connected sessions.
+//! many subscribers of both versions, each drained and acknowledged at once. Beside both what
+//! packets and index alone take. And up to a million connected sessions.
 
 mod fan_out;
+mod floor;
 #[cfg(feature = "peers")]
 mod peers;
 pub(crate) mod sessions;
@@ -56,6 +57,7 @@ const WORKLOADS: [(&str, ProtocolVersion, QoS, usize); 8] = [
 pub(crate) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for (workload, version, qos, len) in WORKLOADS {
+        floor::add_s1(&mut all, workload, (version, qos, len));
         let ours = Line::new(version, qos, len);
         add(&mut all, workload, ("ours", Kind::Ours), ours);
         if version == ProtocolVersion::V5_0 {
