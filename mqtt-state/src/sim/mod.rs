@@ -66,6 +66,7 @@ mod roam;
 mod sessions;
 mod strangers;
 mod watch;
+mod wills;
 mod world;
 
 use alloc::string::String;
