@@ -46,7 +46,8 @@ impl Broker {
                 if let Some(at) = self.store.expires_at(reference) {
                     self.timers.set(at, Timer::Retained(reference.name()));
                 }
-                self.store.record_retained(reference);
+                let stamp = self.stamp_of(name);
+                self.store.record_retained(reference, stamp);
             }
             Err(refused) => {
                 self.store.release(refused.message);

@@ -80,6 +80,9 @@ impl World<'_> {
             }
             Kind::Store => {
                 let len = 1 + random.below(5);
+                if self.plan.stores {
+                    self.at = random.below(self.nodes.len());
+                }
                 self.store(len);
                 self.actors[client].store(len);
                 self.decide(len);
@@ -88,7 +91,14 @@ impl World<'_> {
                 let len = 1 + random.below(4);
                 self.acknowledge(client, random, len);
             }
-            Kind::CrashBroker => self.crash_broker(),
+            Kind::CrashBroker => {
+                self.at = random.below(self.nodes.len());
+                self.crash_broker();
+                // Some links come up at once.
+                if self.is_joined() && random.chance(50) {
+                    self.heal_all();
+                }
+            }
             Kind::CutLink => self.cut_link(random),
             Kind::HealLink => self.heal_some(random),
             Kind::Carry => self.carry_some(random),

@@ -133,6 +133,8 @@ pub struct Coverage {
     pub heals: u64,
     /// Sessions that followed their client to another broker.
     pub moves: u64,
+    /// Joined brokers that have ended without a warning, and begun anew.
+    pub restarts: u64,
     /// Messages that were got at another broker than they came to, and those of groups.
     pub far: [u64; 2],
     /// Machines whose heap was looked at when all had left.
@@ -195,6 +197,7 @@ impl Coverage {
             (&mut self.carried, other.carried),
             (&mut self.heals, other.heals),
             (&mut self.moves, other.moves),
+            (&mut self.restarts, other.restarts),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -294,6 +297,7 @@ impl Coverage {
                 self.moves,
                 "a session that follows its client to another broker",
             ),
+            (self.restarts, "a joined broker that begins anew"),
             (self.far[0], "a message of another broker"),
             (self.far[1], "a message of a group of another broker"),
         ];

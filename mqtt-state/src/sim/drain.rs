@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use super::coverage::Stage;
+use super::embed::Embedder;
 use super::line::Line;
 use super::sessions::Session;
 use super::world::World;
@@ -106,8 +107,10 @@ impl World<'_> {
         let behind = self.nodes[self.at].behind.len();
         self.store(behind.saturating_sub(lag));
         if self.nodes[self.at].behind.is_empty() {
-            self.sessions.iter_mut().for_each(Session::note_stored);
-            self.wills.note_stored();
+            let at = self.at;
+            let here = self.sessions.iter_mut().filter(|it| it.home == at);
+            here.for_each(Session::note_stored);
+            self.wills.note_stored(at);
         }
         while let Some(id) = self.nodes[self.at].broker.poll_ready() {
             if !self.nodes[self.at].ready.insert(id) {
@@ -124,8 +127,12 @@ impl World<'_> {
         let node = &mut self.nodes[self.at];
         let len = len.min(node.behind.len());
         self.stored += len;
+        let is_joined = self.plan.brokers > 1;
         for entry in node.behind.drain(..len) {
-            self.embedder.write(&entry);
+            match is_joined {
+                true => node.store.write(&entry),
+                false => self.embedder.write(&entry),
+            }
             node.stored_at = entry.at();
             node.broker.handle_stored(entry.position());
         }
@@ -134,6 +141,10 @@ impl World<'_> {
                 if !self.nodes[self.at].ready.insert(id) {
                     self.fail("named once until it is drained", format!("{id:?}"));
                 }
+            }
+            if is_joined {
+                // What is stored is acknowledged.
+                self.collect();
             }
         }
         len > 0
@@ -298,8 +309,13 @@ impl World<'_> {
         if let Some(will) = self.actors[client].plan.will {
             let connects = number;
             let topic = format!("w/c{client}/{connects}");
-            self.wills
-                .leave(client, number, topic, will.delay_secs, expiry_secs);
+            self.wills.leave(
+                client,
+                (number, self.at),
+                topic,
+                will.delay_secs,
+                expiry_secs,
+            );
             // Like one of before the client went there.
             if self.may_be_claimed(client) {
                 self.wills.doubt(client);

@@ -71,9 +71,11 @@ impl World<'_> {
             let stored = self.stored;
             let mut some = self.round();
             some |= self.decide(usize::MAX);
-            self.at = 0;
-            let all = self.behind_len();
-            some |= self.store(all);
+            for at in 0..self.nodes.len() {
+                self.at = at;
+                let all = self.behind_len();
+                some |= self.store(all);
+            }
             for client in 0..self.actors.len() {
                 let all = self.actors[client].behind_len();
                 some |= self.actors[client].store(all) > 0;

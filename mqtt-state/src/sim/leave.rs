@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use mqtt_codec::{Connect, Message, Packet, ProtocolVersion, Str};
 
 use super::actions::RETAINED;
+use super::embed::Embedder;
 use super::world::World;
 use crate::Transmit;
 use crate::broker::{self, Broker, Peer};
@@ -111,7 +112,10 @@ impl World<'_> {
         }
         while let Some(entry) = node.broker.poll_journal() {
             some = true;
-            self.embedder.write(&entry);
+            match self.plan.brokers > 1 {
+                true => node.store.write(&entry),
+                false => self.embedder.write(&entry),
+            }
             node.broker.handle_stored(entry.position());
         }
         while let Some(id) = node.broker.poll_ready() {
@@ -155,7 +159,11 @@ impl World<'_> {
             self.fail("nothing is left when all have left", format!("{stats:?}"));
         }
         let mut stored = Vec::new();
-        self.embedder.read(&mut |key, _value| stored.push(key));
+        let put = &mut |key, _value| stored.push(key);
+        match self.is_joined() {
+            true => self.nodes[self.at].store.read(put),
+            false => self.embedder.read(put),
+        }
         if !stored.is_empty() {
             self.fail(
                 "nothing is left in the store when all have left",

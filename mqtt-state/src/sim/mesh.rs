@@ -29,7 +29,7 @@ fn id(place: usize) -> BrokerId {
 }
 
 /// The settings of one of several brokers.
-pub(super) fn config(place: usize, base: &broker::Config) -> broker::Config {
+pub(super) fn config(place: usize, base: &broker::Config, has_store: bool) -> broker::Config {
     broker::Config {
         join: Some(JoinConfig {
             id: id(place),
@@ -37,8 +37,7 @@ pub(super) fn config(place: usize, base: &broker::Config) -> broker::Config {
             claim_timeout: Duration::from_secs(100_000_000),
             ..JoinConfig::default()
         }),
-        // There is one store, and no crash.
-        journal: false,
+        journal: base.journal && has_store,
         ..base.clone()
     }
 }
@@ -77,7 +76,10 @@ impl World<'_> {
             && self.mesh.is_empty()
             && self.nodes.iter().all(|node| {
                 let is_due = node.broker.poll_timeout().is_some_and(|due| due.at <= now);
-                node.questions.is_empty() && !is_due
+                // Others keep what a store is behind with.
+                let mut joined = node.broker.joined();
+                let is_kept = node.behind.is_empty() && joined.all(|it| it.forwards_len == 0);
+                node.questions.is_empty() && !is_due && (is_kept || !self.plan.stores)
             })
     }
 
@@ -176,6 +178,12 @@ impl World<'_> {
             return;
         }
         self.coverage.fault(Fault::LinkCut);
+        self.lose_links();
+        self.part(one, other);
+    }
+
+    /// Nothing is certain of what goes over a link.
+    pub(super) fn lose_links(&mut self) {
         for session in &mut self.sessions {
             session.lose_link();
         }
@@ -184,12 +192,24 @@ impl World<'_> {
         }
         self.group.forget();
         self.oracle.forget_turns();
+    }
+
+    fn part(&mut self, one: usize, other: usize) {
         for (from, to) in [(one, other), (other, one)] {
             self.mesh.links.remove(&(from, to));
             self.at = from;
             self.nodes[from].broker.part(self.now, id(to));
             self.drain_broker();
         }
+    }
+
+    /// The links of one broker are cut, until they are healed.
+    pub(super) fn part_all(&mut self, one: usize) {
+        for other in (0..self.nodes.len()).filter(|other| *other != one) {
+            self.mesh.cut.insert((one.min(other), one.max(other)));
+            self.part(one, other);
+        }
+        self.at = one;
     }
 
     fn heal_link(&mut self, one: usize, other: usize) {

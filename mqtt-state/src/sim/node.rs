@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeSet, VecDeque};
 
+use super::embed::Plain;
 use crate::Timestamp;
 use crate::broker::{self, Broker, ConnectionId, JournalEntry};
 
@@ -12,6 +13,8 @@ pub(super) struct Node {
     /// What the broker has named and has not been drained.
     pub(super) ready: BTreeSet<ConnectionId>,
     pub(super) behind: VecDeque<JournalEntry>,
+    /// What one of several has stored; that of a single one is the embedder's.
+    pub(super) store: Plain,
     /// When the last entry that is stored was handed out.
     pub(super) stored_at: Timestamp,
     pub(super) is_store_slow: bool,
@@ -26,6 +29,7 @@ impl Node {
             config,
             ready: BTreeSet::new(),
             behind: VecDeque::new(),
+            store: Plain::default(),
             stored_at: now,
             is_store_slow: false,
             questions: VecDeque::new(),

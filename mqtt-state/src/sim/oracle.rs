@@ -71,6 +71,15 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// The broker may have forgotten it.
+    fn forget(&mut self) {
+        // At QoS 2 it need not come again.
+        self.is_uncertain |= self.is_routed && self.qos == QoS::ExactlyOnce;
+        self.is_routed = false;
+        self.due.clear();
+        self.is_due_to_group = false;
+    }
+
     /// A client need not get it.
     fn excuse(&mut self, client: usize) {
         self.due.retain(|(of, _)| *of != client);
@@ -357,13 +366,30 @@ impl Oracle {
         self.open.clear();
         for known in &mut self.messages {
             if !known.is_acknowledged {
-                // At QoS 2 it need not come again.
-                known.is_uncertain |= known.is_routed && known.qos == QoS::ExactlyOnce;
-                known.is_routed = false;
-                known.due.clear();
-                known.is_due_to_group = false;
+                known.forget();
             }
         }
+    }
+
+    /// The same of one of several brokers. What had come to it first, and may not have gone on, is lost: answers
+    /// which that is. Whatever may be on its way may come once more.
+    pub(super) fn crash_at(&mut self, at: usize) -> BTreeSet<u32> {
+        let mut lost = BTreeSet::new();
+        for (number, known) in (0..).zip(&mut self.messages) {
+            let is_its_own = known.at == Some(at) || known.is_elsewhere;
+            let is_open = self.open.contains(&number);
+            if is_its_own && !known.is_acknowledged {
+                known.forget();
+            }
+            if is_its_own && is_open {
+                lost.insert(number);
+            }
+            if (is_open || known.from == From::Will) && known.qos > QoS::AtMostOnce {
+                known.may_repeat = true;
+                known.turns += 1;
+            }
+        }
+        lost
     }
 
     /// An application gets a message.

@@ -158,6 +158,8 @@ pub struct Plan {
     pub(super) actions: Vec<Action>,
     /// How many there are; several are joined.
     pub(super) brokers: usize,
+    /// Each of several has a store of its own, and may crash.
+    pub(super) stores: bool,
 }
 
 impl Plan {
@@ -205,21 +207,25 @@ impl Plan {
             lag,
             actions,
             brokers: 1,
+            stores: false,
         };
-        // One in eight.
+        // One in eight, and one in sixteen.
         if seed % 8 == 1 {
-            plan.join(2 + usize::from(seed % 16 == 1));
+            plan.join(2 + usize::from(seed % 16 == 1), false);
+        } else if seed % 16 == 5 {
+            plan.join(2 + usize::from(seed % 32 == 5), true);
         }
         plan
     }
 
-    /// The same with several brokers. None of them has a store: what a crash does to those that are
-    /// joined is promised of one at a time only, and looked at elsewhere.
-    fn join(&mut self, brokers: usize) {
+    /// The same with several brokers. Where they have no store, none of them crashes: nothing of it would be promised.
+    fn join(&mut self, brokers: usize, stores: bool) {
         self.brokers = brokers;
-        self.broker.journal = false;
+        self.stores = stores;
+        self.broker.journal = stores;
         for action in self.actions.iter_mut().skip(PRELUDE.len()) {
             action.kind = match (action.kind, action.arg % 4) {
+                (Kind::CrashBroker, _) if stores => Kind::CrashBroker,
                 (Kind::CrashBroker, _) | (Kind::SlowStore | Kind::Store, 0) => Kind::CutLink,
                 (Kind::SlowStore | Kind::Store, 1) | (Kind::StrangeServer, 0) => Kind::HealLink,
                 (Kind::StrangeServer, 1) => Kind::Carry,

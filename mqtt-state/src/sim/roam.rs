@@ -64,6 +64,8 @@ impl World<'_> {
         let session = &mut self.sessions[client];
         if is_joined && at != session.home && present && !session.is_split {
             self.coverage.moves += 1;
+            // One that has its identifier and waits for the store to be sent goes along as one that was sent.
+            self.flights[client].is_restored |= self.plan.stores;
         }
         session.home = at;
         if session.is_split {

@@ -185,6 +185,13 @@ impl Session {
         }
     }
 
+    /// One of several brokers begins anew, and knows what is granted elsewhere when its links are up.
+    pub(super) fn note_unknown(&mut self) {
+        for subscription in self.subscriptions.values_mut() {
+            subscription.is_known = false;
+        }
+    }
+
     /// Whether this one of its client's sessions is still there for certain.
     pub(super) const fn is_alive(&self, epoch: u32) -> bool {
         self.epoch == epoch && !self.may_be_over
@@ -405,6 +412,8 @@ pub(super) fn is_match(filter: &str, topic: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     type Steps = [fn(&mut Session); 2];

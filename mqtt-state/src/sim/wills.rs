@@ -26,6 +26,8 @@ enum Fate {
 struct Will {
     client: usize,
     line: u64,
+    /// The broker at which it was left.
+    at: usize,
     topic: String,
     delay_secs: u32,
     expiry_secs: u32,
@@ -45,7 +47,7 @@ impl Wills {
     pub(super) fn leave(
         &mut self,
         client: usize,
-        line: u64,
+        (line, at): (u64, usize),
         topic: String,
         delay_secs: u32,
         expiry_secs: u32,
@@ -53,6 +55,7 @@ impl Wills {
         self.all.push(Will {
             client,
             line,
+            at,
             topic,
             delay_secs,
             expiry_secs,
@@ -162,9 +165,9 @@ impl Wills {
         }
     }
 
-    /// The store knows everything.
-    pub(super) fn note_stored(&mut self) {
-        for will in &mut self.all {
+    /// The store of a broker knows everything.
+    pub(super) fn note_stored(&mut self, at: usize) {
+        for will in self.all.iter_mut().filter(|will| will.at == at) {
             will.is_stored = true;
         }
     }
@@ -175,8 +178,8 @@ impl Wills {
         }
     }
 
-    pub(super) fn crash(&mut self, has_store: bool) {
-        for will in &mut self.all {
+    pub(super) fn crash(&mut self, at: usize, has_store: bool) {
+        for will in self.all.iter_mut().filter(|will| will.at == at) {
             will.fate = match will.fate {
                 Fate::Published | Fate::Cancelled if will.is_stored => will.fate,
                 Fate::Armed | Fate::Due(_) if !has_store => Fate::Cancelled,

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::actor::Actor;
-use super::coverage::{Coverage, Fault};
+use super::coverage::Coverage;
 use super::embed::Embedder;
 use super::group::Group;
 use super::line::Line;
@@ -19,7 +19,6 @@ use super::watch::{Broken, Flights};
 use super::wills::Wills;
 use super::{Failure, Trace};
 use crate::Timestamp;
-use crate::broker::{Broker, Idle, Restore};
 
 pub(super) struct World<'e> {
     pub(super) embedder: &'e mut dyn Embedder,
@@ -62,7 +61,7 @@ impl<'e> World<'e> {
         let len = actors.len();
         let nodes = (0..plan.brokers).map(|place| match plan.brokers {
             1 => Node::new(config.clone(), now),
-            _ => Node::new(mesh::config(place, &config), now),
+            _ => Node::new(mesh::config(place, &config, plan.stores), now),
         });
         let nodes: Vec<_> = nodes.collect();
         let mut world = Self {
@@ -107,64 +106,6 @@ impl<'e> World<'e> {
     pub(super) fn line_of(&self, client: usize) -> Option<usize> {
         let number = self.actors[client].line?;
         self.lines.iter().position(|line| line.number == number)
-    }
-
-    /// The broker's program ends without a warning, and another goes on with what was stored.
-    pub(super) fn crash_broker(&mut self) {
-        let has_store = self.nodes[self.at].config.journal;
-        for place in 0..self.lines.len() {
-            self.lines[place].broker_gone = true;
-            self.client_loses(place);
-        }
-        self.lines.clear();
-        self.strangers.forget_lines();
-        self.nodes[self.at].ready.clear();
-        self.nodes[self.at].behind.clear();
-        self.nodes[self.at].questions.clear();
-        let epochs = |world: &Self| -> Vec<_> {
-            let sessions = world.sessions.iter();
-            sessions.map(|session| session.epoch).collect()
-        };
-        let before = epochs(self);
-        for session in &mut self.sessions {
-            session.crash(has_store);
-        }
-        if epochs(self) != before {
-            self.group.forget();
-        }
-        self.wills.crash(has_store);
-        self.oracle.crash();
-        for flights in &mut self.flights {
-            flights.is_restored = true;
-        }
-        if !has_store {
-            self.nodes[self.at].broker = Broker::new(self.nodes[self.at].config.clone());
-            self.coverage.fault(Fault::CrashBrokerWithoutStore);
-            return;
-        }
-        self.coverage.fault(Fault::CrashBroker);
-        self.coverage.restores += 1;
-        let idle = Idle {
-            at: self.nodes[self.at].stored_at,
-            elapsed: self.now.saturating_since(self.nodes[self.at].stored_at),
-        };
-        let mut restore = Restore::new(self.nodes[self.at].config.clone(), self.now, idle);
-        let mut refused = None;
-        self.embedder.read(&mut |key, value| {
-            let put = restore.put(key.clone(), value);
-            if let Err(error) = put {
-                refused.get_or_insert((key, error));
-            }
-        });
-        self.nodes[self.at].broker = restore.finish();
-        if let Some((key, error)) = refused {
-            self.fail(
-                "what was stored can be restored",
-                format!("{key:?}: {error}"),
-            );
-        }
-        self.drain_broker();
-        self.fire();
     }
 
     /// Everything that is due is done.

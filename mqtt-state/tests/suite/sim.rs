@@ -73,6 +73,9 @@ fn seeds_that_have_failed_fail_no_more() {
         // A member whose session ended while it was on its way to another broker:
         // `a_turn_goes_on_when_a_session_ends_whose_client_is_on_its_way_to_another_broker`.
         1_132_457, 1_180_345, 1_252_025,
+        // Joined brokers that crash: `retained_messages_of_a_run_before_that_come_back`.
+        12_901, 46_085, 55_269, // And `retained_messages_out_of_a_store`.
+        37_653,
     ];
     for seed in seeds {
         let failure = sim::run(seed, &mut Plain::default()).failure;

@@ -250,8 +250,8 @@ fn report(sum: &mut Sum, elapsed: f64, out: &mut impl Write) -> io::Result<bool>
     let [far, far_turns] = coverage.far;
     writeln!(
         out,
-        "{} messages between joined brokers, {} sessions moved, {far} messages got at another broker, {far_turns} more of groups, {} links healed",
-        coverage.carried, coverage.moves, coverage.heals
+        "{} messages between joined brokers, {} sessions moved, {far} messages got at another broker, {far_turns} more of groups, {} links healed, {} joined brokers begun anew",
+        coverage.carried, coverage.moves, coverage.heals, coverage.restarts
     )?;
     writeln!(
         out,

@@ -395,6 +395,7 @@ impl Broker {
                     && let Some(entry) = self.sessions.get_mut(key)
                 {
                     entry.since = stamp.count;
+                    self.record_session(key);
                     if is_broken_off {
                         self.say_begun(key);
                     }

@@ -125,6 +125,7 @@ use mqtt_topic::{GroupId, IndexConfig, Scratch, SubscriptionIndex};
 pub use message::{BrokerId, JoinMessage};
 
 pub(super) use choice::{Forwarded, Part, Reach};
+pub(super) use message::Stamp;
 pub(super) use other::NoteName;
 pub(super) use retained::Retains;
 
@@ -134,7 +135,7 @@ use crate::Timestamp;
 use choice::{Choice, Turns};
 use claims::Claims;
 use interests::{Groups, Local, Remote};
-use message::{Body, FilterKey, Note, Stamp};
+use message::{Body, FilterKey, Note};
 use other::{Heard, Other, Sync};
 use retained::Stamps;
 
@@ -157,8 +158,9 @@ pub struct JoinConfig {
     /// This broker's own name, which no other one has. 0.
     pub id: BrokerId,
     /// Higher with each run of this broker, such as the time it was started, in nanoseconds: what others
-    /// remember of a run before is void then. Retained messages count on from here, so that those of
-    /// a new run are newer than those of the one before. 0.
+    /// remember of a run before is void then. Retained messages and sessions count on from here, so that those of
+    /// a new run are newer than those of the one before; so it has to be higher by more than there were of them in
+    /// a run. 0.
     pub incarnation: u64,
     /// Other brokers. 64.
     pub brokers_max: usize,
@@ -486,7 +488,7 @@ impl Broker {
                 }
             }
             Some(Body::Sessions(sessions)) => self.handle_sessions(now, from, sessions),
-            Some(Body::Retained(retained)) => self.handle_retained(now, retained),
+            Some(Body::Retained(retained)) => self.handle_retained(now, from, retained),
             Some(Body::Passing(forward)) => self.handle_forward(now, from, forward),
             Some(Body::Note { sequence, note }) => {
                 let other = self.joined.as_mut().and_then(|it| it.others.get_mut(&from));

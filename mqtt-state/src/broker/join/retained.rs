@@ -4,12 +4,15 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
+use alloc::vec::Vec;
 
-use mqtt_codec::TopicName;
+use bytes::Bytes;
+use mqtt_codec::{Message, QoS, TopicName};
 
 use super::choice::Forwarded;
 use super::message::{Body, BrokerId, Retained, Stamp};
 use super::other::Sync;
+use super::queue::Outgoing;
 use super::{Joined, is_ours};
 use crate::Timestamp;
 use crate::broker::Broker;
@@ -174,13 +177,27 @@ impl Broker {
         retains(Some(stamp))
     }
 
-    /// A retained message comes out of a store: whatever others have is newer.
-    pub(in crate::broker) fn note_restored(&mut self, name: TopicName<'_>) {
+    /// When the topic got its retained message.
+    pub(in crate::broker) fn stamp_of(&self, name: TopicName<'_>) -> Option<Stamp> {
+        let stamped = self.joined.as_ref()?.stamps.topics.get(name.as_bytes());
+        stamped.map(|stamped| stamped.stamp)
+    }
+
+    /// A run before has counted so far.
+    pub(in crate::broker) fn count_on(&mut self, count: u64) {
+        if let Some(joined) = &mut self.joined {
+            let broker = joined.config.id;
+            joined.stamps.note(Stamp { count, broker });
+        }
+    }
+
+    /// A retained message comes out of a store: whatever others have is newer, if nothing says when it came there.
+    pub(in crate::broker) fn note_restored(&mut self, name: TopicName<'_>, stamp: Option<Stamp>) {
         self.with_joined(|joined| {
-            let stamp = Stamp {
+            let stamp = stamp.unwrap_or(Stamp {
                 count: 0,
                 broker: joined.config.id,
-            };
+            });
             joined.stamps.set(name.as_bytes(), stamp, false, 0);
         });
     }
@@ -251,7 +268,7 @@ impl Broker {
     }
 
     /// Another broker says what it keeps: nobody is sent that, it was when it was new.
-    pub(super) fn handle_retained(&mut self, now: Timestamp, retained: Retained) {
+    pub(super) fn handle_retained(&mut self, now: Timestamp, from: BrokerId, retained: Retained) {
         let Retained {
             topic,
             stamp,
@@ -271,8 +288,13 @@ impl Broker {
         if is_ours(name.as_bytes()) || !is_fit || !joined.stamps.is_newer(name.as_bytes(), stamp) {
             return;
         }
+        let is_own = stamp.broker == joined.config.id;
         if expires_in == Some(0) {
-            return self.retain_nothing(name, stamp);
+            self.retain_nothing(name, stamp);
+            if is_own {
+                self.retain_elsewhere(from, name, stamp);
+            }
+            return;
         }
         let cleared_max = joined.cleared_max(remembers);
         joined
@@ -282,6 +304,9 @@ impl Broker {
         // Nobody is sent the newer one, so nobody loses the older one.
         self.forget_retained(name);
         let Some(message) = message else {
+            if is_own {
+                self.retain_elsewhere(from, name, stamp);
+            }
             return;
         };
         let has_room = self.has_room_for(message.len_held(), message.payload().len());
@@ -295,9 +320,44 @@ impl Broker {
             Some(reference) => {
                 self.retain(name, &reference);
                 self.store.release(reference);
+                if is_own {
+                    self.retain_elsewhere(from, name, stamp);
+                }
             }
             None => self.not_retained(name),
         }
+    }
+
+    /// One of this broker's own has come back from another one, as a run before has lost it: nobody else tells the
+    /// others, to which it may not have come.
+    fn retain_elsewhere(&mut self, from: BrokerId, name: TopicName<'_>, stamp: Stamp) {
+        let held = self.retained.get(name);
+        let held = held.map(|reference| self.store.share(reference));
+        let reference = held.or_else(|| {
+            let cleared = Message::new(name.as_str(), Bytes::new()).ok()?;
+            self.store.insert(cleared.with_retain(true), None)
+        });
+        let (Some(reference), Some(joined)) = (reference, &self.joined) else {
+            return;
+        };
+        let message = self.store.message(&reference);
+        let qos = message.map_or(QoS::AtMostOnce, Message::qos);
+        let up = joined.others.iter().filter(|(_, other)| other.is_up());
+        let others: Vec<_> = up.map(|(id, _)| *id).filter(|id| *id != from).collect();
+        for to in others {
+            let outgoing = Outgoing {
+                message: self.store.share(&reference),
+                publisher: None,
+                is_plain: false,
+                groups: Vec::new(),
+                passed: Vec::new(),
+                stamp: Some(stamp),
+                is_returned: false,
+                bytes: 0,
+            };
+            self.push_outgoing(to, outgoing, qos);
+        }
+        self.store.release(reference);
     }
 
     /// There is no room for a retained message.

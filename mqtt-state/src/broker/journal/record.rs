@@ -11,6 +11,7 @@ use super::value::{
     Value,
 };
 use crate::broker::Broker;
+use crate::broker::join::Stamp;
 use crate::broker::routing::Subscription;
 use crate::broker::sessions::SessionKey;
 use crate::broker::store::{Delivery, MessageRef, MessageStore};
@@ -152,10 +153,15 @@ impl MessageStore {
     }
 
     /// A message is retained.
-    pub(in crate::broker) fn record_retained(&mut self, reference: &MessageRef) {
+    pub(in crate::broker) fn record_retained(
+        &mut self,
+        reference: &MessageRef,
+        stamp: Option<Stamp>,
+    ) {
         if self.journal.is_on() {
             let message = self.record_message(reference);
-            self.journal.put(Key::Retained { message }, Value::Present);
+            let value = stamp.map_or(Value::Present, Value::Stamped);
+            self.journal.put(Key::Retained { message }, value);
         }
     }
 
@@ -223,6 +229,7 @@ impl Broker {
             owner: entry.owner.as_deref().cloned(),
             will,
             will_at: entry.will_at.at().map(|at| journal.to_store(at)),
+            since: entry.since,
         };
         let session = session.get();
         journal.put(Key::Session { session }, Value::Session(stored.into()));

@@ -17,6 +17,7 @@ use super::value::{
 };
 use super::{StoreKey, StoreValue};
 use crate::Timestamp;
+use crate::broker::join::Stamp;
 use crate::broker::sessions::SessionKey;
 use crate::broker::store::{Delivery, MessageRef};
 use crate::broker::timers::Timer;
@@ -169,7 +170,10 @@ impl Restore {
     fn put_checked(&mut self, key: &Key, value: Value) -> Result<(), RestoreError> {
         match (key, value) {
             (Key::Message { message }, Value::Message(stored)) => self.message(*message, stored),
-            (Key::Retained { message }, Value::Present) => self.retained(*message),
+            (Key::Retained { message }, Value::Present) => self.retained(*message, None),
+            (Key::Retained { message }, Value::Stamped(stamp)) => {
+                self.retained(*message, Some(stamp))
+            }
             (Key::Session { session }, Value::Session(stored)) => self.session(*session, *stored),
             (Key::Subscription { session, filter }, Value::Subscription(stored)) => {
                 self.subscription(*session, filter, stored)
@@ -200,7 +204,7 @@ impl Restore {
         Ok(())
     }
 
-    fn retained(&mut self, number: u64) -> Result<(), RestoreError> {
+    fn retained(&mut self, number: u64, stamp: Option<Stamp>) -> Result<(), RestoreError> {
         let reference = self.messages.get(&number).ok_or(RestoreError::Missing)?;
         let broker = &mut self.broker;
         let expires_at = broker.store.expires_at(reference);
@@ -224,7 +228,7 @@ impl Restore {
                 if let Some(at) = expires_at {
                     broker.timers.set(at, Timer::Retained(reference.name()));
                 }
-                broker.note_restored(message.topic());
+                broker.note_restored(message.topic(), stamp);
                 Ok(())
             }
             Err(refused) => {
@@ -243,6 +247,7 @@ impl Restore {
             owner,
             will,
             will_at,
+            since,
         } = stored;
         let broker = &mut self.broker;
         let stored_as = NonZeroU64::new(number).ok_or(RestoreError::Twice)?;
@@ -282,8 +287,10 @@ impl Restore {
             })
         });
         entry.will_at = will_at.into();
+        entry.since = since;
         // One that ends at once, too: if it was kept, others of its groups get what it did not.
         entry.session.outbound.follow();
+        broker.count_on(since);
         if let Some(at) = will_at {
             broker.timers.set(at, Timer::Will(key));
         }

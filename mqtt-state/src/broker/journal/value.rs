@@ -7,6 +7,7 @@ use mqtt_codec::{Message, PacketId, QoS, SubscriptionId, SubscriptionOptions};
 
 use crate::Timestamp;
 use crate::broker::Owner;
+use crate::broker::join::Stamp;
 use crate::broker::routing::Subscription;
 
 /// One thing in a store. With the feature `serde` it can be written in any format; what comes back is
@@ -25,6 +26,8 @@ pub(super) enum Value {
     Delivery(StoredDelivery),
     /// Its key says it all: a retained message, or a QoS 2 message that was not released.
     Present,
+    /// A retained message of joined brokers, and since when it is.
+    Stamped(Stamp),
 }
 
 /// Times are those of the store, which go on when a broker begins again with another origin.
@@ -51,6 +54,9 @@ pub(super) struct StoredSession {
     pub(super) will: Option<StoredWill>,
     /// When the will is published, once the client is away.
     pub(super) will_at: Option<Timestamp>,
+    /// Since when it is there, by the count of joined brokers.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(super) since: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -145,7 +151,7 @@ impl Value {
                 let size = size_of::<SubscriptionId>();
                 stored.subscription_ids.len().saturating_mul(size)
             }
-            Self::Present => 0,
+            Self::Present | Self::Stamped(_) => 0,
         }
     }
 }
