@@ -111,6 +111,11 @@ mod time;
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// And that in the notes for those who know other crates.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/migration.md")]
+struct Migration;
+
 pub use authentication::AuthenticationData;
 pub use diagnostics::Diagnostics;
 pub use drive::{Consumed, Timeout, TimeoutReason, Transmit};
