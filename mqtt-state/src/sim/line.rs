@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::BytesMut;
 use mqtt_codec::{ProtocolVersion, QoS};
@@ -57,6 +58,8 @@ pub(super) struct Line {
     pub(super) broker_gone: bool,
     pub(super) stage: Stage,
     pub(super) present: bool,
+    /// When the client handed out something last.
+    pub(super) sent_at: Timestamp,
     /// Of the session.
     pub(super) epoch: u32,
     /// Numbers of the messages that came with these identifiers.
@@ -105,6 +108,7 @@ impl World<'_> {
             broker_gone: false,
             stage: Stage::Connecting,
             present: false,
+            sent_at: self.now,
             epoch: 0,
             taken: BTreeMap::new(),
             subscribes: BTreeMap::new(),
@@ -129,6 +133,9 @@ impl World<'_> {
         let closes = transmit == Transmit::Close;
         line.up.has_closed = closes;
         line.up.transit.extend(&bytes);
+        if !bytes.is_empty() {
+            line.sent_at = self.now;
+        }
         let client = line.client;
         self.watch(place, Direction::Up, &bytes);
         self.drain_client(client);
@@ -137,8 +144,30 @@ impl World<'_> {
             let number = self.lines[place].number;
             self.lines[place].client_gone = true;
             self.actors[client].end_line(number);
+        } else if transmit == Transmit::Idle {
+            self.check_keep_alive(place);
         }
         closes || !bytes.is_empty()
+    }
+
+    /// A client that has nothing to say wants to be called before its interval is over, as the broker counts
+    /// from what came last: from CONNECT, if its CONNACK was slow.
+    // [5:MQTT-3.1.2-20] [3:MQTT-3.1.2-23]
+    fn check_keep_alive(&mut self, place: usize) {
+        let line = &self.lines[place];
+        let client = &self.actors[line.client].client;
+        let Some(negotiated) = client.negotiated() else {
+            return;
+        };
+        let interval = Duration::from_secs(negotiated.keep_alive_secs.into());
+        let until = line.sent_at + interval;
+        let due = client.poll_timeout();
+        // Where it is over already, whatever is to be sent waits to be handed out.
+        let is_on = interval > Duration::ZERO && until > self.now;
+        if is_on && due.is_none_or(|due| due.at > until) {
+            let text = format!("c{}: {due:?}, until {until:?}", line.client);
+            self.fail("something is sent in every interval", text);
+        }
     }
 
     /// The broker hands out bytes.
@@ -260,6 +289,9 @@ impl World<'_> {
         if took {
             self.hear_at(place, &taken, stage);
             self.drain_client(client);
+            if stage == Stage::Connecting {
+                self.check_keep_alive(place);
+            }
         }
         let line = &self.lines[place];
         let is_over = line.down.has_closed && line.down.transit.is_empty();
