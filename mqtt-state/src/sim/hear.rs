@@ -61,10 +61,14 @@ impl World<'_> {
                 }
                 Direction::Down => {
                     let own = self.nodes[self.at].config.server.in_flight_max;
+                    // Of a connection that another one has taken the place of it says nothing any more.
+                    let current = self.sessions[client].line;
+                    let is_over = current.is_some_and(|current| current != line.number);
                     if let Seen::ConnAck {
                         session_present: false,
                         ..
                     } = seen
+                        && !is_over
                     {
                         self.flights[client].forget_all();
                     }

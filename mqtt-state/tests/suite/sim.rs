@@ -75,7 +75,11 @@ fn seeds_that_have_failed_fail_no_more() {
         1_132_457, 1_180_345, 1_252_025,
         // Joined brokers that crash: `retained_messages_of_a_run_before_that_come_back`.
         12_901, 46_085, 55_269, // And `retained_messages_out_of_a_store`.
-        37_653,
+        37_653, // And `what_is_not_stored_is_not_acknowledged`.
+        152_053,
+        // And `a_session_that_comes_has_room_in_the_store_for_both_of_its_parts`.
+        184_709, // CONNACK of a connection that another one has taken the place of.
+        191_093,
     ];
     for seed in seeds {
         let failure = sim::run(seed, &mut Plain::default()).failure;

@@ -395,13 +395,13 @@ impl Broker {
     fn poll_other(&mut self, now: Timestamp, id: BrokerId) -> Option<JoinMessage> {
         let joined = self.joined.as_mut()?;
         let other = joined.others.get_mut(&id)?;
+        other.note_stored(self.store.journal.stored());
         if let Some(greeting) = other.greeting(joined.stamps.count()) {
             return Some(greeting);
         }
         if !other.is_up() {
             return None;
         }
-        other.note_stored(self.store.journal.stored());
         let body = joined.changed_interests(id);
         let body = body.or_else(|| self.next_body(now, id));
         let other = self.joined.as_mut()?.others.get_mut(&id)?;

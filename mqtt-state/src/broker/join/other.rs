@@ -328,13 +328,8 @@ impl Other {
         }
         if core::mem::take(&mut self.welcome_due) {
             self.welcome_said = true;
-            // Within one run nothing is to come twice.
-            let received = self.received;
-            let welcome = self.say(Body::Welcome { count });
-            return Some(JoinMessage {
-                received,
-                ..welcome
-            });
+            // What has come and is not stored comes once more, and is known then: this run may not be the last.
+            return Some(self.say(Body::Welcome { count }));
         }
         None
     }

@@ -359,9 +359,12 @@ impl Restore {
         let broker = &mut self.broker;
         let bytes = broker.store.message(reference);
         let bytes = bytes.map_or(0, |message| message.len_held());
+        // What came with a session from another broker has had a limit of its own, beside what waited behind that.
+        let times = if broker.config.join.is_some() { 2 } else { 1 };
+        let server = &broker.config.server;
         let limits = QueueLimits {
-            len_max: broker.config.server.waiting_len_max,
-            bytes_max: broker.config.server.messages_bytes_max,
+            len_max: server.waiting_len_max.saturating_mul(times),
+            bytes_max: server.messages_bytes_max.saturating_mul(times),
         };
         let entry = broker.sessions.get_mut(key);
         let entry = entry.ok_or(RestoreError::Missing)?;

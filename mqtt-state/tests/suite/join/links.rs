@@ -525,6 +525,11 @@ fn what_is_not_stored_is_not_acknowledged() {
     let entry = brokers[1].poll_journal().unwrap();
     exchange(&mut brokers);
     assert_eq!(waiting(&brokers), 1, "still not");
+    // Found by a simulation: a new link said that it had come, and a crash before it was stored lost it.
+    brokers[0].join(now, id(1)).unwrap();
+    brokers[1].join(now, id(0)).unwrap();
+    exchange(&mut brokers);
+    assert_eq!(waiting(&brokers), 1, "nor on a new link");
     brokers[1].handle_stored(entry.position());
     exchange(&mut brokers);
     assert_eq!(waiting(&brokers), 0);

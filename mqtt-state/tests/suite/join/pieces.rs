@@ -413,6 +413,46 @@ fn a_session_of_which_only_subscriptions_come() {
     assert_eq!(stage.world.broker.stats().subscriptions, 0);
 }
 
+/// Found by a simulation: what has come waits beside what waits here, each as many as may, and all of it comes out
+/// of the store again.
+#[test]
+fn a_session_that_comes_has_room_in_the_store_for_both_of_its_parts() {
+    let mut config = broker::Config {
+        journal: true,
+        ..broker::Config::default()
+    };
+    config.server.waiting_len_max = 2;
+    let mut stage = Stage::new(&[1], &config);
+    let (connection, claim) = stage.claimed(1);
+    stage.piece(1, &claim, &subscription(&plain("t")));
+    stage.piece(1, &claim, &subscribed());
+    stage.claim(1, &claim, &json!("Switched"));
+    let world = &mut stage.world;
+    for payload in ["c", "d", "e"] {
+        world.broker.publish(world.now, message("t", payload, QOS1));
+    }
+    world.broker.handle_close(world.now, connection);
+    for payload in ["a", "b"] {
+        stage.piece(1, &claim, &waiting(payload, 1));
+    }
+    stage.piece(1, &claim, &json!("Done"));
+    stage.world.settle();
+    stage.world.crash(Duration::from_secs(1));
+    let again = stage.connect(&resuming(100));
+    let expected = [
+        "CONNACK 00 present",
+        "PUBLISH t=a q1 id1",
+        "PUBLISH t=b q1 id2",
+        "PUBLISH t=c q1 id3",
+        "PUBLISH t=d q1 id4",
+    ];
+    assert_eq!(
+        stage.heard_by(again),
+        expected,
+        "and one was dropped before"
+    );
+}
+
 /// What has come is stored, and what waits here meanwhile comes behind it.
 #[test]
 fn a_session_that_comes_is_stored() {
