@@ -19,7 +19,7 @@ use mqtt_codec::{
 };
 
 use ProtocolVersion::{V3_1_1, V5_0};
-use support::{OurBroker, PATIENCE, file, folder};
+use support::{OurBroker, PATIENCE, Program, file, folder};
 
 /// A client that says what the test says.
 struct Line {
@@ -167,6 +167,12 @@ fn show_connack(connack: &ConnAck<'_>) -> String {
         "keep-alive",
         number(properties.server_keep_alive_secs.map(Into::into)),
     );
+    if let ConnAckOutcome::Accepted {
+        session_present: true,
+    } = connack.outcome
+    {
+        shown.push_str(" present");
+    }
     shown
 }
 
@@ -449,6 +455,55 @@ fn max_connections_and_max_sessions() {
     // Who has one gets in.
     let (_again, answer) = Line::connected(&broker, hello(V5_0, "one"));
     assert!(answer.starts_with("CONNACK 00"), "{answer}");
+}
+
+/// A broker with lower limits than the one that wrote its file says what it has no room for, and how often.
+#[test]
+fn max_sessions_with_a_store_that_has_more() {
+    let store = folder("flags-store").join("store");
+    let store = store.to_str().unwrap();
+    let stays = |name| {
+        let mut hello = hello(V5_0, name);
+        hello.properties.session_expiry_secs = Some(1000);
+        hello.clean_start = false;
+        hello
+    };
+    let broker = OurBroker::with(&["--store", store]);
+    for name in ["one", "two", "three"] {
+        let (mut line, _) = Line::connected(&broker, stays(name));
+        assert_eq!(line.subscribe("t", QoS::AtLeastOnce), "SUBACK 01");
+        assert_eq!(line.subscribe("u", QoS::AtLeastOnce), "SUBACK 01");
+    }
+    let (code, _) = broker.program.interrupt();
+    assert_eq!(code, Some(0));
+
+    let options = [
+        "--bind",
+        "127.0.0.1:0",
+        "--max-sessions",
+        "1",
+        "--store",
+        store,
+    ];
+    let mut program = Program::start(env!("CARGO_BIN_EXE_broker"), &options);
+    let gone = "store: left out and gone from the file:";
+    let line = program.wait_for(gone);
+    assert_eq!(
+        line,
+        format!("{gone} 4 entries: it refers to something that is not there")
+    );
+    let line = program.wait_for(gone);
+    assert_eq!(line, format!("{gone} 2 entries: there is no room for it"));
+    let (code, _) = program.interrupt();
+    assert_eq!(code, Some(0));
+
+    let broker = OurBroker::with(&["--store", store]);
+    let mut present = 0;
+    for name in ["one", "two", "three"] {
+        let (_, answer) = Line::connected(&broker, stays(name));
+        present += usize::from(answer.contains("present"));
+    }
+    assert_eq!(present, 1);
 }
 
 #[test]

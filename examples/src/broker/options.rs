@@ -82,8 +82,8 @@ struct Settings {
     /// QoS 1 and 2 messages unacknowledged towards a client [default: 20]
     #[arg(long, value_name = "N")]
     max_inflight: Option<NonZeroU16>,
-    /// Messages that wait for one client that is slow or away; further ones are dropped
-    /// [default: 1000]
+    /// Messages that wait for one client that is away or slow, or until those before are written; further
+    /// ones are dropped [default: 1000]
     #[arg(long, value_name = "N")]
     max_queued: Option<usize>,
     /// Bytes of these messages [default: 16777216]
@@ -99,7 +99,7 @@ struct Settings {
     #[arg(long, value_name = "0|1|2", value_parser = qos)]
     #[serde(deserialize_with = "qos_number")]
     maximum_qos: Option<QoS>,
-    /// Whether messages are retained [default: true]
+    /// Whether clients may have messages retained; those below $SYS are in any case [default: true]
     #[arg(long, value_name = "true|false")]
     retain_available: Option<bool>,
     /// Topic aliases that a client may set [default: 10]

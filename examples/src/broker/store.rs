@@ -4,6 +4,7 @@
 //! what waited for it. While one entry is written, the next one grows: the slower the disk, the more
 //! messages share one commit.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, SystemTime};
 
@@ -101,19 +102,24 @@ impl Store {
         })
     }
 
-    /// Puts back what is there, one after the other.
+    /// Puts back what is there, one after the other. What is left out is told once for each reason, as there
+    /// may be as many entries as the file has: with a lower limit, say.
     fn put_all(
         &self,
         mut put: impl FnMut(StoreKey, StoreValue) -> Result<(), RestoreError>,
     ) -> anyhow::Result<()> {
+        let mut left_out = BTreeMap::<String, usize>::new();
         let reading = self.database.begin_read()?;
         for entry in reading.open_table(ENTRIES)?.iter()? {
             let (key, value) = entry?;
             let read = read(key.value(), value.value());
             let result = read.and_then(|(key, value)| Ok(put(key, value)?));
             if let Err(error) = result {
-                crate::log!("store: an entry is left out: {error:#}");
+                *left_out.entry(format!("{error:#}")).or_default() += 1;
             }
+        }
+        for (why, count) in left_out {
+            crate::log!("store: left out and gone from the file: {count} entries: {why}");
         }
         Ok(())
     }
