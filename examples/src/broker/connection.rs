@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{BufMut as _, BytesMut};
 use mqtt_state::broker::{self, ConnectionId};
 use mqtt_state::{Pieces, Transmit};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -118,14 +118,19 @@ impl Admitted {
     ) {
         let clock = server.shared.clock;
         let mut input = BytesMut::new();
+        // So much more completes the packet at the front.
+        let mut missing = 0;
         loop {
             input.reserve(INPUT_CHUNK);
-            match transport.read_buf(&mut input).await {
+            // The buffer may have more room than that.
+            let mut chunk = (&mut input).limit(INPUT_CHUNK.max(missing));
+            match transport.read_buf(&mut chunk).await {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => break,
             }
             loop {
-                let (need, wants_more) = server.locked(|state| {
+                let wants_more;
+                (missing, wants_more) = server.locked(|state| {
                     let broker = &mut state.broker;
                     let consumed = broker.handle_input_shared(clock.now(), id, &mut input);
                     (consumed.need, broker.wants_input(id))
@@ -137,7 +142,7 @@ impl Admitted {
                 }
                 // Those who were woken write first.
                 yield_now().await;
-                if need > 0 || input.is_empty() {
+                if missing > 0 || input.is_empty() {
                     break;
                 }
                 // Whole packets are left that were too much for one call, and nothing may come behind them.
