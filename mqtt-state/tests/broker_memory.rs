@@ -252,6 +252,41 @@ fn a_broker_stays_within_its_formula_and_the_formula_is_not_idle() {
     }
 }
 
+/// Clients that say in CONNECT how they will be authenticated, as much as they can, and are not answered.
+#[test]
+fn authentications_that_nobody_answers_stay_within_the_formula() {
+    let ask = Ask {
+        connect: true,
+        ..Ask::default()
+    };
+    let mut config = small(ask, false);
+    let without = config.memory_bound();
+    config.server.enhanced_authentication = true;
+    let bound = config.memory_bound();
+    assert!(bound > without, "{bound} and {without}");
+    let data = vec![0; 60_000];
+    let mut broker = None;
+    let info = measure(|| {
+        let broker = broker.insert(Broker::new(config));
+        for number in 0..20 {
+            let client_id = number.to_string();
+            let mut packet = connect(V5, &client_id);
+            packet.properties.authentication = Some(mqtt_codec::Authentication {
+                method: Str::new("method").unwrap(),
+                data: Some(Binary::new(&data).unwrap()),
+            });
+            let id = broker.accept(NOW, Peer::default()).unwrap();
+            // As much waits for answers as may.
+            say(broker, id, packet.into(), V5);
+            attend(broker);
+        }
+    });
+    let (held, _most) = grown(info);
+    assert!(held >= 5 * 60_000, "{held} bytes");
+    assert!(held <= bound, "{held} of {bound} bytes");
+    drop(broker);
+}
+
 /// Ten thousand clients that do nothing.
 #[test]
 fn idle_connections_stay_within_the_formula() {

@@ -84,6 +84,27 @@ fn fill(connection: &mut Connection) {
     }
 }
 
+/// Where limits are small, what counts is the room that a table brings with its first entry.
+#[test]
+fn a_connection_with_the_smallest_limits_stays_within_its_formula() {
+    for acknowledge in [Acknowledge::Automatic, Acknowledge::Manual] {
+        let config = Config {
+            receive_maximum: 1,
+            receive_maximum_v3: 1,
+            in_flight_max: 1,
+            waiting_len_max: 1,
+            events_max: 1,
+            ..small(acknowledge)
+        };
+        let bound = config.memory_bound();
+        let mut connection = None;
+        let info = measure(|| fill(connection.insert(Connection::new(NOW, config))));
+        let held = usize::try_from(info.bytes_current).unwrap();
+        assert!(held <= bound, "{acknowledge:?}: {held} of {bound} bytes");
+        drop(connection);
+    }
+}
+
 #[test]
 fn a_connection_stays_within_its_formula_and_the_formula_is_not_idle() {
     for acknowledge in [Acknowledge::Automatic, Acknowledge::Manual] {

@@ -121,6 +121,29 @@ fn fill(client: &mut Client) {
     }
 }
 
+/// Where limits are small, what counts is the room that a table brings with its first entry.
+#[test]
+fn a_client_with_the_smallest_limits_stays_within_its_formula() {
+    for journal in [false, true] {
+        let config = Config {
+            waiting_len_max: 1,
+            in_flight_max: 1,
+            receive_maximum: 1,
+            receive_maximum_v3: 1,
+            events_max: 4,
+            subscriptions_max: 1,
+            requests_max: 1,
+            ..small(journal, Acknowledge::Manual)
+        };
+        let bound = config.memory_bound();
+        let mut client = None;
+        let info = measure(|| fill(client.insert(Client::new(config))));
+        let held = usize::try_from(info.bytes_current).unwrap();
+        assert!(held <= bound, "journal {journal}: {held} of {bound} bytes");
+        drop(client);
+    }
+}
+
 #[test]
 fn a_client_stays_within_its_formula_and_the_formula_is_not_idle() {
     for journal in [false, true] {

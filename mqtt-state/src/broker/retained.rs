@@ -97,9 +97,7 @@ impl Broker {
 
     /// There is no subscription any more that a replay would be for.
     pub(super) fn drop_replay(&mut self, key: SessionKey, filter: TopicFilter<'_>) {
-        if let Some(entry) = self.sessions.get_mut(key)
-            && !entry.replays.is_empty()
-        {
+        if let Some(entry) = self.sessions.get_mut(key) {
             let replays = &mut entry.replays;
             replays.retain(|replay| *replay.filter != *filter.as_bytes());
             self.sessions.weigh(key);

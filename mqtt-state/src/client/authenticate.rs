@@ -112,7 +112,8 @@ impl Client {
             }
             Some(_) => {}
         }
-        self.send_auth(AuthReason::ContinueAuthentication, data)
+        self.send_auth(AuthReason::ContinueAuthentication, data)?;
+        Ok(())
     }
 
     /// Begins a new authentication on a live connection, with the method of CONNECT. Other traffic
@@ -137,11 +138,9 @@ impl Client {
             Some(dialogue) if dialogue.turn != Turn::Nobody => return Err(AuthenticateError::Busy),
             Some(_) => {}
         }
-        self.send_auth(AuthReason::ReAuthenticate, data)?;
-        let timeout = self.config.authentication_timeout;
-        if let Some(dialogue) = &mut self.dialogue {
-            dialogue.deadline = Some(now + timeout);
-        }
+        let deadline = now + self.config.authentication_timeout;
+        let dialogue = self.send_auth(AuthReason::ReAuthenticate, data)?;
+        dialogue.deadline = Some(deadline);
         Ok(())
     }
 
@@ -149,7 +148,7 @@ impl Client {
         &mut self,
         reason: AuthReason,
         data: Option<Binary<'_>>,
-    ) -> Result<(), AuthenticateError> {
+    ) -> Result<&mut Dialogue, AuthenticateError> {
         let (Some(dialogue), Some(link)) = (&mut self.dialogue, &mut self.link) else {
             return Err(AuthenticateError::NotConnected);
         };
@@ -158,7 +157,7 @@ impl Client {
         link.send(&Packet::Auth(auth))
             .map_err(AuthenticateError::Encode)?;
         dialogue.turn = Turn::Server;
-        Ok(())
+        Ok(dialogue)
     }
 
     /// AUTH has come.

@@ -125,6 +125,7 @@ impl Client {
         let mut link = Link::new(connect.version, self.config.answers_bytes_max);
         link.send(&Packet::Connect(connect))
             .map_err(ConnectError::Encode)?;
+        link.note_stored(self.events.journal.stored());
         self.link = Some(link);
         // [5:MQTT-3.1.2-4] [3:MQTT-3.1.2-6] A clean start drops the state of any earlier session; so does
         // another client identifier. [5:MQTT-3.1.3-2] [3:MQTT-3.1.3-2]
@@ -160,10 +161,6 @@ impl Client {
         };
         // The server may make a session of it, which a program that begins again has to know.
         self.record_known();
-        let stored = self.events.journal.stored();
-        if let Some(link) = &mut self.link {
-            link.note_stored(stored);
-        }
         self.hold_answers(0);
         Ok(())
     }
@@ -209,9 +206,7 @@ impl Client {
             }
             self.session_survives = expiry_secs > 0;
         }
-        if let Some(link) = &mut self.link {
-            link.disconnect(disconnect);
-        }
+        self.with_link(|link| link.disconnect(disconnect));
         self.end(
             now,
             CloseCause::Disconnected(disconnect.reason),
@@ -235,7 +230,7 @@ impl Client {
                     properties.user_properties,
                     properties.server_reference,
                 );
-                self.close_link();
+                self.with_link(Link::close);
                 self.end(now, CloseCause::Refused(reason), parting);
                 return Ok(());
             }
@@ -355,12 +350,10 @@ impl Client {
             CloseCause::AnswerTooLarge => DisconnectReason::PacketTooLarge,
             _ => DisconnectReason::UnspecifiedError,
         };
-        if let Some(link) = &mut self.link {
-            match link.version() {
-                ProtocolVersion::V5_0 => link.disconnect(&Disconnect::new(reason)),
-                ProtocolVersion::V3_1_1 => link.close(),
-            }
-        }
+        self.with_link(|link| match link.version() {
+            ProtocolVersion::V5_0 => link.disconnect(&Disconnect::new(reason)),
+            ProtocolVersion::V3_1_1 => link.close(),
+        });
         self.end(now, cause, Parting::default());
     }
 

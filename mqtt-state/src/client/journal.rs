@@ -56,9 +56,7 @@ impl Client {
         if self.events.journal.is_on() {
             let stored = self.events.journal.note_stored(position);
             self.session.outbound.note_stored(stored);
-            if let Some(link) = &mut self.link {
-                link.note_stored(stored);
-            }
+            self.with_link(|link| link.note_stored(stored));
         }
     }
 
@@ -113,10 +111,8 @@ impl Client {
     /// Answers since `mark` wait until all is stored that happened.
     pub(super) fn hold_answers(&mut self, mark: u64) {
         let position = self.events.journal.last();
-        if self.events.journal.is_behind()
-            && let Some(link) = &mut self.link
-        {
-            link.hold(mark, position);
+        if self.events.journal.is_behind() {
+            self.with_link(|link| link.hold(mark, position));
         }
     }
 

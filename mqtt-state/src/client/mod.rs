@@ -290,7 +290,7 @@ impl Client {
             Phase::Disconnected | Phase::Ending { .. } => {}
             Phase::Connecting { deadline, .. } => {
                 if now >= *deadline {
-                    self.close_link();
+                    self.with_link(Link::close);
                     self.end(now, CloseCause::ConnectTimeout, Parting::default());
                 }
             }
@@ -301,7 +301,7 @@ impl Client {
                     let _too_large = self.link.as_mut().map(|link| link.send(&Packet::PingReq));
                 }
                 Some(Due::Silence) => {
-                    self.close_link();
+                    self.with_link(Link::close);
                     self.end(now, CloseCause::PingTimeout, Parting::default());
                 }
                 None => {}
@@ -407,21 +407,20 @@ impl Client {
     /// The server broke the rules: from here on this client *is* that error.
     fn fail(&mut self, now: Timestamp, error: ProtocolError) {
         self.events.traffic.note_violation();
-        if let Some(link) = &mut self.link {
-            match self.phase {
-                // Before CONNACK the server is not known to speak this version at all.
-                Phase::Connecting { .. } => link.close(),
-                Phase::Disconnected | Phase::Connected { .. } | Phase::Ending { .. } => {
-                    link.fail(&error)
-                }
+        match self.phase {
+            // Before CONNACK the server is not known to speak this version at all.
+            Phase::Connecting { .. } => self.with_link(Link::close),
+            Phase::Disconnected | Phase::Connected { .. } | Phase::Ending { .. } => {
+                self.with_link(|link| link.fail(&error));
             }
         }
         self.end(now, CloseCause::ProtocolError(error), Parting::default());
     }
 
-    fn close_link(&mut self) {
+    /// Does something with the connection, if there is one.
+    fn with_link(&mut self, act: impl FnOnce(&mut Link)) {
         if let Some(link) = &mut self.link {
-            link.close();
+            act(link);
         }
     }
 }

@@ -160,10 +160,8 @@ impl Outbox {
         let taken = waiting.get(..max.min(self.free_len())).unwrap_or(waiting);
         buf.extend_from_slice(taken);
         self.taken = self.taken.saturating_add(as_count(taken.len()));
+        // Some are left.
         self.bytes.consume(taken.len());
-        if self.is_empty() {
-            self.bytes.shrink_to(KEPT);
-        }
     }
 
     pub(crate) fn clear(&mut self) {

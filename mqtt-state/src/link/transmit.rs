@@ -4,8 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use mqtt_codec::{
-    Delivery, EncodeError, Message, PacketId, Publish, PublishTopic, QoS, SubscriptionId,
-    SubscriptionIds,
+    Delivery, Message, PacketId, Publish, PublishTopic, QoS, SubscriptionId, SubscriptionIds,
 };
 
 use super::alias::AliasUse;
@@ -299,17 +298,6 @@ impl Link {
         self.write_with_properties(now, &next, &outgoing, room, out)
     }
 
-    /// Why a packet could not be written.
-    fn refused(&self, error: EncodeError) -> Refused {
-        match error {
-            EncodeError::PacketTooLarge { size } if size <= self.send.packet_size_max => {
-                Refused::ForRoom
-            }
-            // The message must not block the rest.
-            _ => Refused::Now(Settled::TooLarge),
-        }
-    }
-
     fn write_with_properties<M, O: Output>(
         &mut self,
         now: Timestamp,
@@ -357,7 +345,8 @@ impl Link {
             let encoded = publish.encode_to(self.version, out.copied());
             encoded.map(|_size| ())
         };
-        encoded.map_err(|error| self.refused(error))?;
+        // There is room for it. If it cannot be said at all, it must not block the rest.
+        encoded.map_err(|_error| Refused::Now(Settled::TooLarge))?;
         self.send.aliases.commit(alias, topic);
         Ok(())
     }

@@ -227,6 +227,8 @@ fn an_alias_by_hand_is_set_anew_on_every_connection() {
         ..Config::default()
     };
     let (mut client, peer) = (Client::new(config), Peer::new(V5_0));
+    assert!(client.pin_topic(name("long/x")));
+    client.unpin_topic(name("long/x"));
     for topic in ["long/a", "long/b", "long/a"] {
         assert!(client.pin_topic(name(topic)), "{topic}");
     }

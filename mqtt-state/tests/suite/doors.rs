@@ -370,3 +370,16 @@ fn a_broker_hands_one_payload_to_all_from_where_it_came_in() {
         }
     }
 }
+
+/// Whichever way nothing comes.
+#[test]
+fn of_nothing_nothing_is_taken() {
+    let peer = Peer::new(V5_0);
+    let mut client = Client::new(Config::default());
+    client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+    peer.hear(&mut client);
+    peer.say(&mut client, connack(false));
+    let taken = client.handle_input(peer.now, &[]);
+    let shared = client.handle_input_shared(peer.now, &mut BytesMut::new());
+    assert_eq!((shared, taken.bytes), (taken, 0));
+}

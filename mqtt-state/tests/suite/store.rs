@@ -44,6 +44,30 @@ fn session_present(world: &mut World, who: Who) -> bool {
     connected == Some(true)
 }
 
+/// A broker may go on with what is in a store without telling it more.
+#[test]
+fn a_broker_without_a_journal_goes_on_with_a_store() {
+    for version in VERSIONS {
+        let mut world = World::with(config());
+        let reader = away(&mut world, "reader", version, "t");
+        world.broker.publish(
+            world.now,
+            Message::new("kept", "k").unwrap().with_retain(true),
+        );
+        world.settle();
+        let without = Config::default();
+        world.broker = world.disk.restore(without, world.now, Duration::ZERO);
+        let message = Message::new("t", "m").unwrap();
+        let message = message.with_qos(QoS::AtLeastOnce);
+        assert_eq!(world.broker.publish(world.now, message), 1, "{version}");
+        world.resume(reader, version);
+        world.subscribe(reader, &[want("kept", QoS::AtMostOnce)]);
+        let expected = ["t=m q1", "kept=k q0 retain"];
+        assert_eq!(world.got(reader), expected, "{version}");
+        assert_eq!(world.broker.poll_journal(), None, "{version}");
+    }
+}
+
 #[test]
 fn everything_that_is_kept_is_there_after_a_crash() {
     for version in VERSIONS {

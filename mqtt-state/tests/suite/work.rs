@@ -108,6 +108,38 @@ impl Hall {
     }
 }
 
+/// Nothing of a client is taken while a message of its own is on its way, not even an acknowledgement.
+#[test]
+fn an_acknowledgement_waits_behind_a_message_that_goes_out_in_slices() {
+    let mut hall = Hall::new(2);
+    let others = ["a", "b", "c", "d", "e"].map(|client_id| {
+        let (id, _) = hall.connect(client_id, 0, None);
+        hall.subscribe(id, "t", QoS::AtMostOnce);
+        hall.hear(id);
+        id
+    });
+    let (id, _) = hall.connect("publisher", 0, None);
+    hall.subscribe(id, "own", QoS::AtLeastOnce);
+    let message = Message::new("own", "x").unwrap();
+    hall.broker
+        .publish(hall.peer.now, message.with_qos(QoS::AtLeastOnce));
+    assert_eq!(hall.hear(id), ["SUBACK 1 01", "PUBLISH own=x q1 id1"]);
+    let packet = crate::wire::publish("t", "m", QoS::AtMostOnce, 0);
+    hall.peer.say(&mut (&mut hall.broker, id), packet);
+    let mut ack = Vec::new();
+    puback(1).encode_to(V5_0, &mut ack).unwrap();
+    let now = hall.peer.now;
+    assert_eq!(hall.broker.handle_input(now, id, &ack).bytes, 0);
+    let in_flight = |hall: &Hall| hall.broker.session("publisher").unwrap().in_flight_len;
+    assert_eq!(in_flight(&hall), 1);
+    hall.work_off();
+    for other in others {
+        assert_eq!(hall.hear(other), ["PUBLISH t=m q0"]);
+    }
+    assert_eq!(hall.broker.handle_input(now, id, &ack).bytes, ack.len());
+    assert_eq!(in_flight(&hall), 0);
+}
+
 /// The packet identifier of a PUBLISH that was heard.
 fn id_in(line: &str) -> u16 {
     let mut words = line.split(' ');

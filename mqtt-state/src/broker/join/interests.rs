@@ -53,11 +53,11 @@ impl Groups {
 
     fn end(&mut self, group: GroupId) {
         self.gone.push_back(group);
-        if self.gone.len() > GONE_MAX
-            && let Some(oldest) = self.gone.pop_front()
-            && let Some(filter) = self.names.remove(&oldest)
-        {
-            self.bytes = self.bytes.saturating_sub(filter.weight());
+        if self.gone.len() > GONE_MAX {
+            let oldest = self.gone.pop_front();
+            let filter = oldest.and_then(|oldest| self.names.remove(&oldest));
+            let weight = filter.map_or(0, |filter| filter.weight());
+            self.bytes = self.bytes.saturating_sub(weight);
         }
     }
 

@@ -468,10 +468,8 @@ impl Broker {
             Heard::Ignored => return,
             Heard::Up => {
                 self.events.push(Event::Joined { broker: from });
-                if let Some(joined) = &mut self.joined {
-                    let broker = from;
-                    joined.stamps.note(Stamp { count, broker });
-                }
+                let broker = from;
+                self.with_joined(|joined| joined.stamps.note(Stamp { count, broker }));
                 self.ask_to_switch(from);
                 self.claims_with(from);
                 None
@@ -483,9 +481,7 @@ impl Broker {
         match body {
             Some(Body::Interests { changes, is_last }) => {
                 let left = self.bytes_left();
-                if let Some(joined) = &mut self.joined {
-                    joined.handle_interests(from, changes, is_last, left);
-                }
+                self.with_joined(|joined| joined.handle_interests(from, changes, is_last, left));
             }
             Some(Body::Sessions(sessions)) => self.handle_sessions(now, from, sessions),
             Some(Body::Retained(retained)) => self.handle_retained(now, from, retained),

@@ -296,11 +296,10 @@ impl Other {
             return;
         }
         let place = { &self.unstored }.partition_point(|(_, sequence)| *sequence < note.sequence);
-        if let Some((unknown, sequence)) = self.unstored.get_mut(place)
-            && *unknown == UNKNOWN
-            && *sequence == note.sequence
+        if let Some(entry) = self.unstored.get_mut(place)
+            && *entry == (UNKNOWN, note.sequence)
         {
-            *unknown = position;
+            entry.0 = position;
         }
     }
 

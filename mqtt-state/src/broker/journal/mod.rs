@@ -201,10 +201,9 @@ impl Journal {
         self.waiting.insert((position, id));
     }
 
+    /// Nothing has a number in the store where there is no journal, so nothing comes here then.
     fn put(&mut self, key: Key, value: Value) {
-        if self.is_on {
-            self.change(key, Some(value));
-        }
+        self.change(key, Some(value));
     }
 
     fn remove(&mut self, key: Key) {

@@ -276,7 +276,12 @@ impl Restore {
         let will_at = will_at.map(|at| journal.by_our_clock(at));
         let entry = broker.sessions.get_mut(key);
         let entry = entry.ok_or(RestoreError::Missing)?;
-        entry.stored_as = Some(stored_as);
+        // Without a journal nothing waits for the store that it came from.
+        if broker.store.journal.is_on() {
+            entry.stored_as = Some(stored_as);
+            // One that ends at once, too: if it was kept, others of its groups get what it did not.
+            entry.session.outbound.follow();
+        }
         entry.expiry_secs = expiry_secs;
         entry.expires_at = ends_at.into();
         entry.owner = owner.map(Arc::new);
@@ -288,8 +293,6 @@ impl Restore {
         });
         entry.will_at = will_at.into();
         entry.since = since;
-        // One that ends at once, too: if it was kept, others of its groups get what it did not.
-        entry.session.outbound.follow();
         broker.count_on(since);
         if let Some(at) = will_at {
             broker.timers.set(at, Timer::Will(key));

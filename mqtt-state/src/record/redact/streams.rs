@@ -151,9 +151,6 @@ impl Stream {
         let mut skip = range.start;
         let mut bytes = self.offered.get(range).unwrap_or_default();
         for (call, start, len) in &self.places {
-            if bytes.is_empty() {
-                break;
-            }
             let skipped = skip.min(*len);
             skip = skip.saturating_sub(skipped);
             let here = len.saturating_sub(skipped).min(bytes.len());

@@ -475,13 +475,15 @@ fn events_are_limited_in_bytes_and_hold_back_output_too() {
     let eleven = "x".repeat(11);
     peer.say(
         &mut connection,
-        crate::wire::publish("t", &eleven, QoS::AtMostOnce, 0),
+        crate::wire::publish("t", &eleven, QoS::AtLeastOnce, 3),
     );
     assert!(!connection.wants_input());
     connection
         .deliver(peer.now, message("m", QoS::AtMostOnce))
         .unwrap();
-    assert_eq!(peer.hear(&mut connection), [""; 0]);
+    let waits = connection.explain().output;
+    assert_eq!(waits, Some(mqtt_state::OutputWaits::ForPoll), "an answer");
+    assert_eq!(peer.hear(&mut connection), ["PUBACK 3 00"]);
     let waits = connection.explain().output;
     assert_eq!(waits, Some(mqtt_state::OutputWaits::ForEvents));
     assert_eq!(events(&mut connection).len(), 1);

@@ -155,6 +155,8 @@ fn the_sharing_door_takes_the_same() {
         })
         .collect();
     assert_eq!(payloads, [5, 1000]);
+    let taken = connection.handle_input_shared(peer.now, &mut bytes::BytesMut::new());
+    assert_eq!(taken, connection.handle_input(peer.now, &[]), "of nothing");
 }
 
 #[test]

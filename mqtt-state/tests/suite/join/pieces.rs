@@ -923,6 +923,12 @@ fn messages_while_a_session_comes() {
     say(&mut stage, 1, "before 1");
     stage.claim(1, &claim, &json!("Switched"));
     say(&mut stage, 1, "behind 1");
+    stage.hear(2);
+    stage.open(2);
+    let asked = stage.hear_claims(2);
+    let is_asked = { asked.iter() }.any(|it| it["Moving"].is_object());
+    assert!(!is_asked, "it has switched: {asked:?}");
+    stage.claim(2, &claim, &json!("Unclaimed"));
     stage.piece(1, &claim, &json!("Done"));
     let heard = stage.heard_by(connection);
     let expected = [
@@ -983,6 +989,30 @@ fn a_clean_start_asks_others_to_end_it() {
     stage.connect(&connect(V5_0, "x"));
     let said = stage.hear_claims(1);
     assert_eq!(said, [json!({"Claim": {"clean_start": true}})]);
+}
+
+/// A broker that hands a session over all the same: it ends here, and nobody has to be told that another one
+/// begins, as all have heard of the claim.
+#[test]
+fn a_session_that_comes_for_a_clean_start() {
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let connection = stage.connect(&connect(V5_0, "x"));
+    let heard = stage.hear(1);
+    let claim = heard.iter().map(|body| &body["Note"]["note"]["Claim"]);
+    let claim = { claim }
+        .find(|it| it["what"]["Claim"].is_object())
+        .unwrap();
+    let claim = claim["stamp"].clone();
+    stage.piece(1, &claim, &subscription(&plain("t")));
+    stage.piece(1, &claim, &subscribed());
+    stage.piece(1, &claim, &waiting("a", 1));
+    stage.hear(1);
+    stage.piece(1, &claim, &json!("Done"));
+    assert_eq!(stage.heard_by(connection), ["CONNACK 00"], "a new one");
+    assert_eq!(stage.hear_claims(1), [json!(null); 0]);
+    let stats = stage.world.broker.stats();
+    let left = (stats.sessions, stats.subscriptions, stats.messages);
+    assert_eq!(left, (1, 0, 0));
 }
 
 /// A broker that has begun anew does not wait for a session any more: it stays where it is.

@@ -379,6 +379,18 @@ fn a_text_that_nobody_knows_is_an_error() {
             LogErrorKind::Start,
         ),
         (
+            "no machine",
+            "\"machine\":",
+            "\"device\":",
+            LogErrorKind::Start,
+        ),
+        (
+            "no library",
+            "\"library\":",
+            "\"book\":",
+            LogErrorKind::Start,
+        ),
+        (
             "no log",
             "mqtt-state log 1",
             "mqtt-state",
@@ -389,6 +401,63 @@ fn a_text_that_nobody_knows_is_an_error() {
         assert_ne!(changed, log, "{row}");
         let error = record::redact(changed.as_bytes(), ALL).unwrap_err();
         assert_eq!(error.kind, kind, "{row}: {error}");
+    }
+}
+
+/// A log that has ended by itself says so still, behind the call that was not answered or in the place of one.
+#[test]
+fn a_log_that_has_ended_keeps_its_last_words() {
+    let (log, _) = logs();
+    let log = str::from_utf8(&log).unwrap();
+    let answer = log.rfind("\n< ").unwrap() + 1;
+    let whole = log.matches("\n> ").count();
+    for (row, kept) in [("behind a call", &log[..answer]), ("in its place", log)] {
+        let ended = format!("{kept}! the log ends here\n");
+        let redacted = record::redact(ended.as_bytes(), ALL).unwrap();
+        let calls = (redacted.calls, redacted.difference);
+        assert_eq!(calls, (whole, None), "{row}");
+        let text = String::from_utf8(redacted.log).unwrap();
+        assert_eq!(text.lines().last(), Some("! the log ends here"), "{row}");
+    }
+}
+
+/// What a broker has assigned it assigns again, joined with others or not.
+#[test]
+fn identifiers_that_are_assigned_stay() {
+    let join = broker::JoinConfig {
+        id: broker::BrokerId::new(7),
+        ..broker::JoinConfig::default()
+    };
+    let chosen = "auto-7-x";
+    for (row, join, start) in [("alone", None, "auto-"), ("joined", Some(join), "auto-7-")] {
+        let config = broker::Config {
+            join,
+            ..broker::Config::default()
+        };
+        let mut broker = Recorder::<Broker>::new(config);
+        for client_id in ["", chosen] {
+            let id = broker.accept(NOW, Peer::default()).unwrap();
+            let mut login = connect(V5_0, client_id);
+            login.properties.session_expiry_secs = Some(100);
+            assert!(broker.handle_input(NOW, id, &hello(login)).bytes > 0);
+        }
+        let names: Vec<_> = { broker.sessions() }
+            .map(|session| session.client_id.to_owned())
+            .collect();
+        let assigned = names.iter().find(|name| *name != chosen).unwrap();
+        assert!(assigned.starts_with(start) && names.len() == 2, "{row}");
+        for client_id in &names {
+            broker.disconnect_client(
+                NOW,
+                client_id,
+                mqtt_codec::DisconnectReason::AdministrativeAction,
+                None,
+            );
+        }
+        let (redacted, text) = redact(&broker.take_log(), ALL);
+        assert_eq!(redacted.difference, None, "{row}");
+        assert!(shows(&text, assigned), "{row}");
+        assert!(!shows(&text, chosen), "{row}: a client may call itself so");
     }
 }
 
