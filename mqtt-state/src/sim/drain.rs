@@ -245,7 +245,7 @@ impl World<'_> {
             // The will goes with the one of two sessions that is not the client's.
             Event::SessionMoved { client_id, .. } => {
                 if let Some(client) = self.client_named(&client_id) {
-                    self.wills.doubt(client);
+                    self.wills.doubt(client, Some(self.at));
                 }
             }
             Event::SessionEnded { client_id } => {
@@ -318,7 +318,7 @@ impl World<'_> {
             );
             // Like one of before the client went there.
             if self.may_be_claimed(client) {
-                self.wills.doubt(client);
+                self.wills.doubt(client, Some(self.at));
             }
         }
     }

@@ -99,9 +99,13 @@ impl World<'_> {
             {
                 self.coverage.repeated += u64::from(dup);
                 let (now, version) = (self.now, self.lines[place].version);
-                let result = self
-                    .oracle
-                    .send(now, direction, number, dup, expiry_secs, version);
+                let line = &self.lines[place];
+                let session = &self.sessions[line.client];
+                let is_near = !self.is_joined()
+                    || !self.plan.stores && self.oracle.is_near(number, line.node, session);
+                let result =
+                    self.oracle
+                        .send(now, (direction, is_near), number, dup, expiry_secs, version);
                 self.coverage.counted_down += u64::from(result == Ok(true));
                 self.check(result.map(|_| ()));
                 let (client, stage) = (self.lines[place].client, self.lines[place].stage);

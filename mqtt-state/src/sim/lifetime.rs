@@ -45,7 +45,7 @@ impl Oracle {
     pub(super) fn send(
         &self,
         now: Timestamp,
-        direction: Direction,
+        (direction, is_near): (Direction, bool),
         number: u32,
         dup: bool,
         expiry_secs: Option<u32>,
@@ -54,16 +54,13 @@ impl Oracle {
         let Some(known) = self.get(number) else {
             return Ok(false);
         };
-        if self.is_joined && direction == Direction::Down {
-            // What it takes from broker to broker does not count.
-            return Ok(false);
-        }
+        let is_far = direction == Direction::Down && !is_near;
         let ends: &[Timestamp] = match direction {
             Direction::Up => known.expires_at.as_slice(),
             Direction::Down => &known.expires,
         };
         let text = || format!("{expiry_secs:?} at {now:?}, dup {dup}: {number} is {known:?}");
-        if !ends.is_empty() && !dup && ends.iter().all(|at| *at <= now) {
+        if !is_far && !ends.is_empty() && !dup && ends.iter().all(|at| *at <= now) {
             return Err(("nothing that has expired is sent", text()));
         }
         if version == ProtocolVersion::V3_1_1 {
@@ -72,7 +69,11 @@ impl Oracle {
         let is_left = |at: &Timestamp| {
             let left = at.saturating_since(now);
             let begun = u64::from(left.subsec_nanos() > 0);
-            Some(left.as_secs() + begun) == expiry_secs.map(u64::from)
+            let (left, said) = (left.as_secs() + begun, expiry_secs.map(u64::from));
+            // What it takes from broker to broker does not count.
+            let whole = if is_far { known.lifetime_secs } else { None };
+            let most = whole.map_or(left, u64::from);
+            said.is_some_and(|said| (left..=most.max(left)).contains(&said))
         };
         match (ends.iter().any(is_left), expiry_secs) {
             (true, Some(secs)) => Ok(known.lifetime_secs.is_some_and(|whole| secs < whole)),

@@ -295,6 +295,14 @@ impl Oracle {
         }
     }
 
+    /// Whether what a session sends of a message has never been at another broker than the one that it was published
+    /// at.
+    pub(super) fn is_near(&self, number: u32, at: usize, session: &Session) -> bool {
+        let known = self.get(number).filter(|it| !group::is_shared(&it.topic));
+        let is_here = known.is_some_and(|it| it.at == Some(at) && !it.is_elsewhere);
+        is_here && !session.has_moved && !session.roams && !session.is_split
+    }
+
     /// The broker has refused a message.
     pub(super) fn refuse(&mut self, number: u32) {
         if let Some(known) = self.messages.get_mut(number as usize) {

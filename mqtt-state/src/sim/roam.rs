@@ -28,7 +28,7 @@ impl World<'_> {
         if !is_whole {
             session.split();
         }
-        self.wills.doubt(client);
+        self.wills.doubt(client, None);
         self.group.forget();
         self.oracle.forget_turns();
     }
@@ -67,6 +67,7 @@ impl World<'_> {
             // One that has its identifier and waits for the store to be sent goes along as one that was sent.
             self.flights[client].is_restored |= self.plan.stores;
         }
+        session.has_moved |= at != session.home || session.is_split;
         session.home = at;
         if session.is_split {
             self.flights[client].forget_all();
@@ -104,7 +105,10 @@ impl World<'_> {
                 continue;
             }
             match holders.first() {
-                Some(home) => session.home = *home,
+                Some(home) => {
+                    session.has_moved = true;
+                    session.home = *home;
+                }
                 None if session.is_lost(now) => {
                     let text = format!("{name}: {session:?}");
                     self.fail("a session goes where its client is", text);

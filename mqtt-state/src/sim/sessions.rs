@@ -75,6 +75,8 @@ pub(super) struct Session {
     pub(super) has_stray: bool,
     /// A broker has ended it while its client was on the way to another one, or one that was left behind.
     pub(super) may_be_over: bool,
+    /// Some of what it holds may have come with it from another broker.
+    pub(super) has_moved: bool,
     /// In a topic all messages up to this one may be missing.
     waived: BTreeMap<String, u32>,
     /// QoS 2 messages that a broker has taken, and not released as far as is known: identifier, message,
@@ -102,6 +104,7 @@ impl Session {
             is_split: false,
             has_stray: false,
             may_be_over: false,
+            has_moved: false,
             waived: BTreeMap::new(),
             received: BTreeSet::new(),
         }
@@ -115,6 +118,7 @@ impl Session {
         self.expires = None;
         self.is_mixed = false;
         self.may_be_over = false;
+        self.has_moved = false;
         self.exists = now_there;
         self.is_stored = false;
         self.epoch += 1;

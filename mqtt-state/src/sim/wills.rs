@@ -125,10 +125,13 @@ impl Wills {
         Ok(())
     }
 
-    /// A client goes to another broker: what becomes of a will depends on which of them hears what first.
-    pub(super) fn doubt(&mut self, client: usize) {
-        for will in self.all.iter_mut().filter(|will| will.client == client) {
-            if matches!(will.fate, Fate::Armed | Fate::Due(_)) {
+    /// A client goes to another broker: what becomes of a will that waits depends on which of them hears what first.
+    /// One that does not wait is published when its connection ends, whoever says so. Of all brokers, or of one.
+    pub(super) fn doubt(&mut self, client: usize, at: Option<usize>) {
+        let of_client = self.all.iter_mut().filter(|will| will.client == client);
+        for will in of_client.filter(|will| at.is_none_or(|at| will.at == at)) {
+            let waits = will.delay_secs.min(will.expiry_secs) > 0;
+            if waits && matches!(will.fate, Fate::Armed | Fate::Due(_)) {
                 will.fate = Fate::Perhaps;
             }
         }
