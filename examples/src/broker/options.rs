@@ -76,7 +76,7 @@ struct Settings {
     /// Longest keep alive, in seconds
     #[arg(long, value_name = "SECS")]
     max_keep_alive: Option<u16>,
-    /// QoS 1 and 2 messages that a client may have unacknowledged [default: 20]
+    /// QoS 1 and 2 messages that a client of 5.0 may have unacknowledged [default: 20]
     #[arg(long, value_name = "N")]
     receive_maximum: Option<NonZeroU16>,
     /// QoS 1 and 2 messages unacknowledged towards a client [default: 20]

@@ -11,7 +11,7 @@ use mqtt_codec::{
 use super::authenticate::Dialogue;
 use super::keep_alive::KeepAlive;
 use super::{Client, Event, LostCause, Negotiated, Phase, RequestToken};
-use crate::link::{Link, LinkLimits};
+use crate::link::{Link, LinkLimits, announced_packet_size};
 use crate::session::{Lost, Record};
 use crate::{CloseCause, Diagnostics, ProtocolError, Timestamp};
 
@@ -119,7 +119,7 @@ impl Client {
         let properties = &mut connect.properties;
         let receive_maximum = core::num::NonZeroU16::new(self.config.receive_maximum.max(1));
         properties.receive_maximum = receive_maximum.filter(|maximum| maximum.get() < u16::MAX);
-        properties.packet_size_max = core::num::NonZeroU32::new(self.config.packet_size_max);
+        properties.packet_size_max = announced_packet_size(self.config.packet_size_max);
         properties.topic_alias_maximum =
             (self.config.topic_alias_maximum > 0).then_some(self.config.topic_alias_maximum);
         let mut link = Link::new(connect.version, self.config.answers_bytes_max);

@@ -11,6 +11,8 @@ mod receive;
 mod shorten;
 mod transmit;
 
+use core::num::NonZeroU32;
+
 use bytes::Bytes;
 use mqtt_codec::{Disconnect, EncodeError, Packet, PlainAck, ProtocolVersion, QoS};
 
@@ -21,6 +23,17 @@ pub(crate) use transmit::{Outgoing, OutgoingIds, Settled, Store};
 
 use crate::ProtocolError;
 use crate::session::{IdSet, Session};
+
+/// A whole packet whose Remaining Length is the largest there is.
+const PACKET_SIZE_LARGEST: u32 = REMAINING_LEN_LARGEST + 5;
+const REMAINING_LEN_LARGEST: u32 = 268_435_455;
+
+/// The Maximum Packet Size to announce; none where no packet is larger. Some peers take no figure above the
+/// largest Remaining Length.
+pub(crate) fn announced_packet_size(packet_size_max: u32) -> Option<NonZeroU32> {
+    NonZeroU32::new(packet_size_max.min(REMAINING_LEN_LARGEST))
+        .filter(|_| packet_size_max < PACKET_SIZE_LARGEST)
+}
 
 /// One network connection, from the first packet after the handshake to the last byte.
 #[derive(Debug)]

@@ -22,7 +22,8 @@ use crate::session::Acknowledge;
     reason = "made by struct update from the default"
 )]
 pub struct Config {
-    /// Largest packet taken, in bytes with its header; announced in CONNACK. 1 MiB.
+    /// Largest packet taken, in bytes with its header; announced in CONNACK, unless no packet is larger
+    /// than that: from 268,435,460 on. 1 MiB.
     pub packet_size_max: u32,
     /// Properties and filters of one packet. 256, 128 of them user properties, and 1,024.
     pub counts: Counts,

@@ -12,7 +12,7 @@ use mqtt_codec::{
 use super::authenticate::Dialogue;
 use super::link::{self, Action, ServerLink, Terms};
 use super::{AcceptError, CommandError, Config, Connection, Session};
-use crate::link::{Link, LinkLimits};
+use crate::link::{Link, LinkLimits, announced_packet_size};
 use crate::session;
 use crate::{AuthenticationData, CloseCause, ProtocolError, Timestamp};
 
@@ -415,7 +415,7 @@ fn properties<'a>(
             QoS::ExactlyOnce => None,
         },
         retain_available: unavailable(config.retain_available),
-        packet_size_max: core::num::NonZeroU32::new(config.packet_size_max),
+        packet_size_max: announced_packet_size(config.packet_size_max),
         // [5:MQTT-3.1.3-7] [5:MQTT-3.2.2-16]
         assigned_client_id: welcome.assigned_client_id,
         topic_alias_maximum: (config.topic_alias_maximum > 0).then_some(config.topic_alias_maximum),

@@ -787,6 +787,49 @@ fn a_client_announces_its_limits() {
     }
 }
 
+/// Some peers take no figure above the largest Remaining Length.
+#[test]
+fn both_roles_announce_no_limit_that_is_none() {
+    for (packet_size_max, announced) in [
+        (5_000, Some(5_000)),
+        (268_435_455, Some(268_435_455)),
+        (268_435_456, Some(268_435_455)),
+        (268_435_459, Some(268_435_455)),
+        (268_435_460, None),
+        (u32::MAX, None),
+    ] {
+        let announced = announced.and_then(NonZeroU32::new);
+        let peer = Peer::new(V5_0);
+        let mut client = Client::new(client::Config {
+            packet_size_max,
+            ..client::Config::default()
+        });
+        client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+        let (bytes, _) = peer.hear_bytes(&mut client);
+        let Ok(Parsed::Complete((Packet::Connect(said), _))) = decode(&bytes, V5_0, 1000) else {
+            panic!("{bytes:02X?}");
+        };
+        assert_eq!(
+            said.properties.packet_size_max, announced,
+            "{packet_size_max}"
+        );
+
+        let (mut broker, connection) = broker_with(server::Config {
+            packet_size_max,
+            ..server::Config::default()
+        });
+        peer.say(&mut (&mut broker, connection), connect(V5_0, "c"));
+        let (bytes, _) = peer.hear_bytes(&mut (&mut broker, connection));
+        let Ok(Parsed::Complete((Packet::ConnAck(said), _))) = decode(&bytes, V5_0, 1000) else {
+            panic!("{bytes:02X?}");
+        };
+        assert_eq!(
+            said.properties.packet_size_max, announced,
+            "{packet_size_max}"
+        );
+    }
+}
+
 #[test]
 fn session_present_tells_whether_there_was_a_session() {
     // [5:MQTT-3.2.2-2] [5:MQTT-3.2.2-3] [3:MQTT-3.2.2-1] [3:MQTT-3.2.2-2] [3:MQTT-3.2.2-3]
