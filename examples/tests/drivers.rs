@@ -8,8 +8,11 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use mqtt_codec::{Message, ProtocolVersion, QoS, SubscribeFilter, TopicFilter};
@@ -272,4 +275,66 @@ fn an_idle_client_stays_connected_through_its_keep_alive() {
             assert!(matches!(event, Event::Connected { .. }), "{event:?}");
         }
     }
+}
+
+/// A server that says much at once, and then nothing until the last of it is acknowledged.
+fn eager_server() -> (String, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        // Less than the client waits for one step.
+        client.set_read_timeout(Some(PATIENCE / 3)).unwrap();
+        let mut some = [0; 1024];
+        assert!(client.read(&mut some).unwrap() > 0, "CONNECT");
+        let messages = b"\x30\x03\x00\x01t".repeat(50);
+        let last = b"\x32\x05\x00\x01t\x00\x01";
+        client
+            .write_all(&[b"\x20\x02\0\0", &messages[..], last].concat())
+            .unwrap();
+        let mut acknowledgement = [0; 4];
+        client.read_exact(&mut acknowledgement).unwrap();
+        assert_eq!(acknowledgement, *b"\x40\x02\x00\x01");
+    });
+    (address, server)
+}
+
+/// What a client has no room for waits until there is room, and not until more comes behind it.
+#[test]
+fn more_than_there_is_room_for_comes_in_turn() {
+    let config = Config {
+        events_max: 10,
+        ..Config::default()
+    };
+    let version = ProtocolVersion::V3_1_1;
+    let is_message = |event: &Event| matches!(event, Event::Message { .. });
+
+    let (address, server) = eager_server();
+    let settings = Settings::new(address, version, "stepper");
+    let mut driver = blocking::Driver::new(Client::new(config.clone()), settings);
+    driver.open().unwrap();
+    let mut messages = 0;
+    while messages < 51 {
+        assert!(driver.step(PATIENCE), "after {messages}");
+        while let Some(event) = driver.client.poll_event() {
+            messages += usize::from(is_message(&event));
+        }
+    }
+    server.join().unwrap();
+
+    let (address, server) = eager_server();
+    let settings = Settings::new(address, version, "awaiter");
+    let mut driver = on_tokio::Driver::new(Client::new(config), settings);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        driver.open().await.unwrap();
+        let mut messages = 0;
+        while messages < 51 {
+            let event = driver.next_event().await.unwrap();
+            messages += usize::from(is_message(&event));
+        }
+        // What is to be written goes with the next step.
+        assert!(driver.next_event().await.is_some_and(|it| !is_message(&it)));
+    });
+    server.join().unwrap();
 }

@@ -125,8 +125,12 @@ impl Driver {
         }
     }
 
-    /// Reads what has come and hands it to the machine.
+    /// Reads what has come and hands it to the machine. What that had no room for comes first: nothing may
+    /// come behind it.
     fn receive(&mut self, wait: Duration) {
+        if self.hand_in() > 0 {
+            return;
+        }
         let Some(stream) = &mut self.stream else {
             return;
         };
@@ -150,8 +154,14 @@ impl Driver {
                 Err(error) => return self.lose(error),
             }
         }
+        self.hand_in();
+    }
+
+    /// Offers the machine what there is. Answers how many bytes it took.
+    fn hand_in(&mut self) -> usize {
         let taken = self.client.handle_input(self.clock.now(), &self.input);
         self.input.drain(..taken.bytes);
+        taken.bytes
     }
 
     fn drop_stream(&mut self) {
