@@ -17,7 +17,8 @@ pub struct Consumed {
     pub bytes: usize,
     /// At least so many more bytes complete the packet at the front. A hint for the size of the
     /// next read, never a reason to reserve memory: the figure is a peer's claim. 0 when the
-    /// machine does not want input now.
+    /// machine does not want input now, or no more of it in this call: whole packets may be left, which
+    /// are to be offered again whether or not something comes behind them.
     pub need: usize,
 }
 

@@ -21,6 +21,10 @@
 //! **After any call that takes `&mut self`, drain `poll_event`, write out `poll_transmit`, then
 //! wait for bytes or for `poll_timeout`.**
 //!
+//! A machine may leave whole packets of its input, while as many events or answers wait as may, or when one
+//! call has done enough: then [`Consumed::need`] is 0. Offer them again behind all that, before you wait for
+//! bytes, as none may come behind them.
+//!
 //! Methods tell by their names what they are: `handle_*` take what comes from below, bare verbs
 //! such as `publish` are commands from above, `poll_*` hand things out, everything else looks.
 //! Time never runs backwards: a machine works with the latest time it was told.
