@@ -153,7 +153,8 @@ impl Broker {
         }
     }
 
-    fn refuse_waiter(&mut self, now: Timestamp, waiter: Option<Waiter>) {
+    /// The client behind a claim is told to come again.
+    pub(super) fn refuse_waiter(&mut self, now: Timestamp, waiter: Option<Waiter>) {
         if let Some(waiter) = waiter {
             let cause = CloseCause::Refused(ConnectReason::ServerBusy);
             self.end_connection(now, waiter.connection, cause, None);

@@ -218,10 +218,12 @@ impl Broker {
             && self.sessions.find(client_id).is_none();
         let created = has_room.then(|| self.sessions.create(client_id)).flatten();
         let Some(key) = created else {
-            // It stays where it is.
-            if let Some(claim) = self.claim_of(client_id, stamp) {
+            // It stays where it is. Its client does not begin anew beside it.
+            let waiter = self.claim_of(client_id, stamp).and_then(|claim| {
                 claim.owner = None;
-            }
+                claim.waiter.take()
+            });
+            self.refuse_waiter(now, waiter);
             let what = ClaimNote::Declined { keeps: true };
             self.say_claim(owner, client_id, stamp, what);
             self.answered(now, owner, client_id, stamp);

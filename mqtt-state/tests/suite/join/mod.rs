@@ -1,6 +1,7 @@
 //! Brokers that are joined: what one of them is told, subscribers of the others get.
 
 mod claim;
+mod full;
 mod links;
 mod mesh;
 mod pieces;

@@ -1,0 +1,218 @@
+//! Joined brokers of which one keeps as much as it may: what it does not say, note and take then.
+
+use mqtt_codec::{QoS, TopicFilter, TopicName};
+use mqtt_state::broker::{self, Ask, ConnectAnswer, Event, LocalSubscription};
+use serde_json::{Value, json};
+
+use super::voice::{Stage, message, plain, resuming, stamp, subscribed, subscription};
+
+const TOTAL: usize = 1_000_000;
+
+fn config() -> broker::Config {
+    broker::Config {
+        total_bytes_max: TOTAL,
+        ..broker::Config::default()
+    }
+}
+
+/// Subscriptions of the embedder's own, to filters that nobody else has, until nothing more may be kept.
+fn fill(stage: &mut Stage, other: u32) -> Vec<LocalSubscription> {
+    let mut filters = Vec::new();
+    loop {
+        // What has to be said is said.
+        stage.hear(other);
+        if stage.world.broker.stats().kept_bytes >= TOTAL {
+            return filters;
+        }
+        let text = format!("{}/{}", filters.len(), "f".repeat(20_000));
+        filters.push(subscribe(stage, &text));
+    }
+}
+
+fn subscribe(stage: &mut Stage, text: &str) -> LocalSubscription {
+    let filter = TopicFilter::new(text).unwrap();
+    stage.world.broker.subscribe_local(filter).unwrap()
+}
+
+fn empty(stage: &mut Stage, other: u32, filters: Vec<LocalSubscription>) {
+    for filter in filters {
+        assert!(stage.world.broker.unsubscribe_local(filter));
+        stage.hear(other);
+    }
+    assert!(stage.world.broker.stats().kept_bytes < TOTAL);
+}
+
+/// A topic that is cleared then is forgotten, and an older message for it comes back.
+#[test]
+fn cleared_topics_are_not_remembered() {
+    for (row, is_full, expected) in [
+        ("there is room", false, None),
+        ("there is none", true, Some("from before")),
+    ] {
+        let mut stage = Stage::new(&[1], &config());
+        let now = stage.world.now;
+        let retained = |payload: &str| message("t", payload, QoS::AtLeastOnce).with_retain(true);
+        stage.world.broker.publish(now, retained("old"));
+        let filters = if is_full {
+            fill(&mut stage, 1)
+        } else {
+            Vec::new()
+        };
+        stage.world.broker.publish(now, retained(""));
+        let topic = TopicName::new("t").unwrap();
+        assert_eq!(stage.world.broker.retained(topic), None, "{row}: cleared");
+        empty(&mut stage, 1, filters);
+        let before = json!({"Retained": {
+            "topic": "t",
+            "stamp": stamp(1, 0),
+            "message": retained("from before"),
+            "expires_in": null,
+        }});
+        stage.say(1, &before);
+        let kept = stage.world.broker.retained(topic);
+        let kept = kept.map(|message| str::from_utf8(message.payload()).unwrap());
+        assert_eq!(kept, expected, "{row}");
+    }
+}
+
+/// A session that there is no memory for stays where it is, and its client is told to come again.
+#[test]
+fn a_session_stays_where_it_is() {
+    let declined = json!({"Declined": {"keeps": true}});
+    for (row, fills_before, expected) in [
+        ("there is room", None, &["CONNACK 00 present"][..]),
+        (
+            "none for its subscriptions",
+            Some(0),
+            &["CONNACK 89", "close"],
+        ),
+        ("none behind them", Some(1), &["CONNACK 89", "close"]),
+    ] {
+        let mut stage = Stage::new(&[1], &config());
+        let (connection, claim) = stage.claimed(1);
+        let mut said = Vec::new();
+        for (place, piece) in [subscription(&plain("t")), subscribed(), json!("Done")]
+            .iter()
+            .enumerate()
+        {
+            if Some(place) == fills_before {
+                fill(&mut stage, 1);
+            }
+            stage.piece(1, &claim, piece);
+            said.extend(stage.hear_claims(1));
+        }
+        assert_eq!(stage.heard_by(connection), expected, "{row}");
+        assert_eq!(said.contains(&declined), fills_before.is_some(), "{row}");
+        let sessions = usize::from(fills_before.is_none());
+        assert_eq!(stage.world.broker.stats().sessions, sessions, "{row}");
+    }
+}
+
+/// Whoever asks and does not listen gets a few answers, for which there is memory in any case.
+#[test]
+fn claims_of_a_broker_that_does_not_listen() {
+    for (row, is_full, expected) in [("there is room", false, 30), ("there is none", true, 16)] {
+        let mut stage = Stage::new(&[1], &config());
+        if is_full {
+            fill(&mut stage, 1);
+            stage.acknowledge(1);
+        }
+        stage.deafen(1);
+        let mut said = 0;
+        for number in 0..30 {
+            let what = json!({"Claim": {"clean_start": false}});
+            stage.claim(1, &stamp(number, 1), &what);
+            said += stage.hear_claims(1).len();
+        }
+        assert_eq!(said, expected, "{row}");
+    }
+}
+
+/// A session that is to go waits while another one's pieces have not arrived and there is no memory for its own.
+#[test]
+fn a_session_waits_to_go() {
+    for (row, is_full) in [("there is room", false), ("there is none", true)] {
+        let mut stage = Stage::new(&[], &config());
+        let first = stage.connect(&resuming(100));
+        stage.heard_by(first);
+        stage.world.broker.handle_close(stage.world.now, first);
+        let mut stage = stage.with(1);
+        stage.hear(1);
+        stage.deafen(1);
+        let claim = stamp(50, 1);
+        stage.claim(1, &claim, &json!({"Claim": {"clean_start": false}}));
+        assert_eq!(stage.hear_claims(1).len(), 1, "{row}: it is offered");
+        let filters = if is_full {
+            fill(&mut stage, 1)
+        } else {
+            Vec::new()
+        };
+        let moving = json!({"Moving": {"owner": 0, "witnesses": [0, 1]}});
+        stage.claim(1, &claim, &moving);
+        let is_there = |stage: &Stage| stage.world.broker.session("x").is_some();
+        assert_eq!(is_there(&stage), is_full, "{row}");
+        empty(&mut stage, 1, filters);
+        stage.acknowledge(1);
+        assert!(!is_there(&stage), "{row}: it has gone");
+        let claims = stage.hear_claims(1);
+        assert!(
+            claims.contains(&json!({"Piece": "Done"})),
+            "{row}: {claims:?}"
+        );
+    }
+}
+
+/// More changes of what is wanted than there is memory to tell: the link begins anew, and all is said in its course.
+#[test]
+fn a_link_with_too_much_to_say_begins_anew() {
+    for (row, is_full) in [("there is room", false), ("there is none", true)] {
+        let mut stage = Stage::new(&[1], &config());
+        if is_full {
+            fill(&mut stage, 1);
+        }
+        for number in 0..17 {
+            let is_up = stage.world.broker.joined().next().unwrap().is_up;
+            assert!(is_up, "{row}: {number} can wait");
+            subscribe(&mut stage, &number.to_string());
+        }
+        let is_up = stage.world.broker.joined().next().unwrap().is_up;
+        assert_eq!(is_up, !is_full, "{row}");
+        if is_full {
+            stage.open(1);
+        }
+        let heard = stage.hear(1);
+        let said = { heard.iter() }.filter_map(|body| body["Interests"]["changes"].as_array());
+        let texts = said.flatten().map(|change| &change["filter"]["text"]);
+        let short = texts.filter(|text: &&Value| text.as_str().unwrap().len() < 3);
+        assert_eq!(short.count(), 17, "{row}");
+    }
+}
+
+/// A client that was let in when there was memory and connects when there is none does not wait for others.
+#[test]
+fn nobody_is_asked_about_a_client() {
+    let ask = Ask {
+        connect: true,
+        ..Ask::default()
+    };
+    for (row, is_full, expected) in [
+        ("there is room", false, &[][..]),
+        ("there is none", true, &["CONNACK 89", "close"]),
+    ] {
+        let mut stage = Stage::new(&[1], &broker::Config { ask, ..config() });
+        let connection = stage.connect(&resuming(100));
+        let asked = stage.events().into_iter().find_map(|event| match event {
+            Event::Authenticate { decision, .. } => Some(decision),
+            _ => None,
+        });
+        if is_full {
+            fill(&mut stage, 1);
+        }
+        let now = stage.world.now;
+        let broker = &mut stage.world.broker;
+        let decided = broker.decide_connect(now, asked.unwrap(), ConnectAnswer::Allow);
+        assert_eq!(decided, Ok(()), "{row}");
+        assert_eq!(stage.heard_by(connection), expected, "{row}");
+        assert_eq!(stage.hear_claims(1).is_empty(), is_full, "{row}");
+    }
+}
