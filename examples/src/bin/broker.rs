@@ -38,6 +38,8 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
         record,
     )?;
     let has_store = store.is_some();
+    // Before anybody can know that it runs, and end it.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut listeners = Vec::new();
     for (number, (address, transport)) in (0..).zip(plan.listeners) {
@@ -65,7 +67,7 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     };
     let mut keeping = tokio::spawn(keep);
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
+        _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
         // Nothing can be acknowledged without it.
         failed = &mut keeping => failed?.context("the store has failed")?,

@@ -1,8 +1,9 @@
-//! `$SYS`: figures about the broker as retained messages, under the names that people know.
+//! `$SYS`: figures about the broker as retained messages, under the names that people know. They expire when
+//! no newer ones come, so that a store keeps none of a program that has ended for the next one.
 
 use std::time::Duration;
 
-use mqtt_codec::Message;
+use mqtt_codec::{Message, PublishProperties};
 use mqtt_state::broker::Stats;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -18,7 +19,7 @@ impl Server {
             let now = self.shared.clock.now();
             self.locked(|state| {
                 let uptime = Duration::from_nanos(now.as_nanos());
-                for message in messages(uptime, &state.broker.stats()) {
+                for message in messages(uptime, every, &state.broker.stats()) {
                     state.broker.publish(now, message);
                 }
             });
@@ -26,8 +27,13 @@ impl Server {
     }
 }
 
-/// The figures as messages.
-pub fn messages(uptime: Duration, stats: &Stats) -> impl Iterator<Item = Message> {
+/// The figures as messages, of which others come so soon.
+fn messages(uptime: Duration, every: Duration, stats: &Stats) -> impl Iterator<Item = Message> {
+    let expiry_secs = every.as_secs().saturating_mul(3);
+    let properties = PublishProperties {
+        message_expiry_secs: Some(u32::try_from(expiry_secs).unwrap_or(u32::MAX)),
+        ..PublishProperties::default()
+    };
     let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
     let figures = [
         ("uptime", uptime.as_secs()),
@@ -61,8 +67,8 @@ pub fn messages(uptime: Duration, stats: &Stats) -> impl Iterator<Item = Message
         ("bytes/received", stats.traffic.bytes_received),
         ("bytes/sent", stats.traffic.bytes_sent),
     ];
-    figures.into_iter().filter_map(|(name, figure)| {
+    figures.into_iter().filter_map(move |(name, figure)| {
         let message = Message::new(&format!("$SYS/broker/{name}"), figure.to_string()).ok()?;
-        Some(message.with_retain(true))
+        message.with_retain(true).with_properties(&properties).ok()
     })
 }
