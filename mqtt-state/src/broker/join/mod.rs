@@ -111,6 +111,7 @@ mod other;
 mod pieces;
 mod queue;
 mod retained;
+mod switch;
 mod turns;
 
 use alloc::boxed::Box;
