@@ -7,7 +7,7 @@ use mqtt_state::Timestamp;
 use mqtt_state::broker::{self, JoinConfig, JoinMessage};
 use proptest::prelude::*;
 
-use super::mesh::{Mesh, config, id};
+use super::mesh::{Mesh, config, id, joined};
 use crate::recorded::Broker;
 use crate::wire::{V3_1_1, V5_0, want};
 use crate::world::{Who, World};
@@ -351,14 +351,10 @@ proptest! {
     #[test]
     fn nonsense_does_no_harm(order in prop::collection::vec((0..1000_usize, 0..3_usize), 1..200)) {
         let said = conversation();
-        let join = JoinConfig {
+        let base = joined(JoinConfig {
             forwards_len_max: 2,
             ..JoinConfig::default()
-        };
-        let base = broker::Config {
-            join: Some(join),
-            ..broker::Config::default()
-        };
+        });
         let worlds = (0..3).map(|at| World::with(config(at, &base)));
         let mut worlds: Vec<_> = worlds.collect();
         worlds[1].subscribed("s", V5_0, "t/#", QoS::ExactlyOnce);
@@ -423,13 +419,10 @@ fn a_broker_begins_anew() {
     mesh.settle();
     mesh.cut(0, 1);
     mesh.publish(0, "t", "waits", QoS::AtLeastOnce);
-    let base = broker::Config {
-        join: Some(JoinConfig {
-            incarnation: 1,
-            ..JoinConfig::default()
-        }),
-        ..broker::Config::default()
-    };
+    let base = joined(JoinConfig {
+        incarnation: 1,
+        ..JoinConfig::default()
+    });
     mesh.worlds[1] = World::with(config(1, &base));
     let after = mesh.worlds[1].subscribed("after", V5_0, "t", QoS::AtLeastOnce);
     mesh.heal(0, 1);
@@ -471,14 +464,10 @@ fn a_broker_is_forgotten() {
 /// Above the limit filters are not noted, and counted.
 #[test]
 fn interests_are_bounded() {
-    let join = JoinConfig {
+    let base = joined(JoinConfig {
         interests_max: 2,
         ..JoinConfig::default()
-    };
-    let base = broker::Config {
-        join: Some(join),
-        ..broker::Config::default()
-    };
+    });
     let mut mesh = Mesh::with(2, &base);
     let who = mesh.joined(1, "s", V5_0);
     let filters = ["a", "b", "c"].map(|filter| want(filter, QoS::AtLeastOnce));

@@ -32,6 +32,14 @@ fn at(id: BrokerId) -> At {
     usize::try_from(id.get()).unwrap()
 }
 
+/// A broker that is joined like this, and is otherwise as any.
+pub(crate) fn joined(join: JoinConfig) -> broker::Config {
+    broker::Config {
+        join: Some(join),
+        ..broker::Config::default()
+    }
+}
+
 pub(crate) fn config(at: At, base: &broker::Config) -> broker::Config {
     let join = JoinConfig {
         id: id(at),

@@ -17,7 +17,7 @@ use mqtt_state::broker::{self, BrokerId, Event, Grant, JoinConfig, JoinError, Su
 use crate::recorded::Broker;
 use crate::wire::{V3_1_1, V5_0, want};
 use crate::world::{Who, World};
-use mesh::{Mesh, id};
+use mesh::{Mesh, id, joined};
 
 const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
@@ -583,16 +583,11 @@ fn who_cannot_be_joined() {
     alone.handle_joined(now, id(1), serde_json::from_str(hello).unwrap());
     assert_eq!(alone.poll_joined(now), None, "it says nothing");
     assert_eq!(alone.joined().count(), 0);
-    let join = JoinConfig {
+    let mut broker = Broker::new(joined(JoinConfig {
         id: id(1),
         brokers_max: 1,
         ..JoinConfig::default()
-    };
-    let config = broker::Config {
-        join: Some(join),
-        ..broker::Config::default()
-    };
-    let mut broker = Broker::new(config);
+    }));
     assert_eq!(broker.join(now, id(1)), Err(JoinError::SameBroker));
     assert_eq!(broker.join(now, id(2)), Ok(()));
     assert_eq!(broker.join(now, id(2)), Ok(()), "again");
@@ -610,18 +605,12 @@ fn what_waits_for_a_broker_is_bounded() {
     for (row, len_max, bytes_max, expected) in
         [("count", 3, usize::MAX, 3), ("bytes", usize::MAX, 10, 2)]
     {
-        let join = JoinConfig {
+        let config = joined(JoinConfig {
             forwards_len_max: len_max,
             forwards_bytes_max: bytes_max,
             ..JoinConfig::default()
-        };
-        let mut mesh = Mesh::with(
-            2,
-            &broker::Config {
-                join: Some(join),
-                ..broker::Config::default()
-            },
-        );
+        });
+        let mut mesh = Mesh::with(2, &config);
         let subscriber = mesh.subscribed(1, "s", V5_0, "t", QoS::AtLeastOnce);
         mesh.cut(0, 1);
         for number in 0..5 {

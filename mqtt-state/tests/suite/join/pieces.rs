@@ -7,6 +7,7 @@ use mqtt_codec::{PublishProperties, QoS};
 use mqtt_state::broker::{self, DropCause, Event, JoinConfig};
 use serde_json::{Value, json};
 
+use super::mesh::joined;
 use super::voice::{
     Stage, delivery, forward, message, plain, resuming, shared, stamp, subscribed, subscription,
 };
@@ -524,13 +525,10 @@ fn who_is_told_that_a_session_begins_anew() {
         ),
         ("it has no name", true, connect(V5_0, ""), vec![]),
     ] {
-        let config = broker::Config {
-            join: Some(JoinConfig {
-                forwards_len_max: 2,
-                ..JoinConfig::default()
-            }),
-            ..broker::Config::default()
-        };
+        let config = joined(JoinConfig {
+            forwards_len_max: 2,
+            ..JoinConfig::default()
+        });
         let mut stage = Stage::new(&[], &config);
         if is_there {
             let first = stage.connect(&resuming(100));
@@ -786,11 +784,10 @@ fn sessions_that_are_over_when_they_are_claimed() {
 fn claims_of_a_broker_that_does_not_listen() {
     let config = broker::Config {
         connections_max: 2,
-        join: Some(JoinConfig {
+        ..joined(JoinConfig {
             forwards_len_max: 3,
             ..JoinConfig::default()
-        }),
-        ..broker::Config::default()
+        })
     };
     for (row, is_deaf, expected) in [("it listens", false, 100), ("it does not", true, 8)] {
         let mut stage = Stage::new(&[1], &config);

@@ -7,6 +7,7 @@ use mqtt_codec::{Message, QoS, TopicName};
 use mqtt_state::broker::{self, BrokerId, Event, JoinConfig, SharedPolicy};
 use serde_json::{Value, json};
 
+use super::mesh::joined;
 use super::voice::{Stage, forward, message, plain, resuming, shared, stamp, subscribed};
 use crate::wire::{V5_0, connect, want};
 
@@ -278,14 +279,10 @@ fn no_more_are_connected_than_there_are() {
 /// At the limit a filter is not noted, one that is there may change, and one that goes makes room.
 #[test]
 fn interests_above_the_limit() {
-    let join = JoinConfig {
+    let config = joined(JoinConfig {
         interests_max: 2,
         ..JoinConfig::default()
-    };
-    let config = broker::Config {
-        join: Some(join),
-        ..broker::Config::default()
-    };
+    });
     let mut stage = Stage::new(&[1], &config);
     for (row, text, members, expected) in [
         ("first", "a", 1, (1, 0)),
@@ -665,14 +662,10 @@ fn what_is_said_of_retained_messages() {
 /// Of topics that were cleared the latest are remembered; an older message for another one comes back.
 #[test]
 fn cleared_topics_that_are_remembered() {
-    let join = JoinConfig {
+    let config = joined(JoinConfig {
         cleared_max: 3,
         ..JoinConfig::default()
-    };
-    let config = broker::Config {
-        join: Some(join),
-        ..broker::Config::default()
-    };
+    });
     let mut stage = Stage::new(&[1], &config);
     let now = stage.world.now;
     for topic in ["e", "a", "b", "c", "d"] {
@@ -851,14 +844,10 @@ fn counts_go_on_from_those_of_others() {
 /// A retained message that there is no room for on the way is told once there is.
 #[test]
 fn retained_messages_that_could_not_wait() {
-    let join = JoinConfig {
+    let config = joined(JoinConfig {
         forwards_len_max: 1,
         ..JoinConfig::default()
-    };
-    let config = broker::Config {
-        join: Some(join),
-        ..broker::Config::default()
-    };
+    });
     let mut stage = Stage::new(&[1], &config);
     let now = stage.world.now;
     for topic in ["a", "b"] {
