@@ -8,7 +8,9 @@ cd "$(dirname "$0")/../.."
 tool=0.52.0 toolchain=1.95.0 target=target/public-api
 case "${1:-}" in
 --install)
-    rustup toolchain install "$toolchain" --profile minimal --no-self-update
+    # What is there may be in use.
+    rustup run "$toolchain" rustdoc --version >/dev/null 2>&1 \
+        || rustup toolchain install "$toolchain" --profile minimal --no-self-update
     [ "$(cargo public-api --version 2>/dev/null)" = "cargo-public-api $tool" ] \
         || cargo install --quiet --locked "cargo-public-api@$tool"
     exit
