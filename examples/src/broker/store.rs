@@ -31,7 +31,7 @@ const AT: &str = "at";
 const WRITTEN: &str = "written";
 
 /// What this program writes and reads.
-const THIS_FORM: u64 = 2;
+const THIS_FORM: u64 = 3;
 
 /// Entries that wait for the thread. One is written, one waits, and the next one grows in the machine.
 const WAITING: usize = 1;
