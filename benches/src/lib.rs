@@ -26,7 +26,7 @@ mod packets;
 mod random;
 mod topics;
 
-pub use line::Line;
+pub use line::{FILTER, Line, TOPIC};
 pub use packets::{Workload, decode_all, stream};
 pub use topics::{PAIRS, names, subscriptions};
 

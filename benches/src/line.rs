@@ -8,7 +8,10 @@ use mqtt_state::{Timestamp, Transmit};
 
 const NOW: Timestamp = Timestamp::ZERO;
 const MAX_BYTES: usize = 64 * 1024;
-const TOPIC: &str = "site/7/building/3/room/12/sensor/41";
+/// Where its messages go.
+pub const TOPIC: &str = "site/7/building/3/room/12/sensor/41";
+/// What its subscriber wants.
+pub const FILTER: &str = "site/7/building/+/room/12/#";
 
 /// Publisher, broker and subscriber, connected and subscribed.
 #[derive(Debug)]
@@ -81,7 +84,7 @@ impl Line {
             subscriber,
             message,
         };
-        let filter = SubscribeFilter::new("site/7/building/+/room/12/#", qos);
+        let filter = SubscribeFilter::new(FILTER, qos);
         let filters = [filter.expect("a valid filter")];
         line.settle();
         line.subscriber

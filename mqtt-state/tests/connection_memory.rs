@@ -126,27 +126,3 @@ fn a_connection_stays_within_its_formula_and_the_formula_is_not_idle() {
         drop(connection);
     }
 }
-
-/// As the table in the documentation has it.
-#[test]
-fn topic_aliases_are_in_the_formula() {
-    let bound = |(inbound, outbound)| {
-        let config = Config {
-            topic_alias_maximum: inbound,
-            outbound_topic_aliases_max: outbound,
-            ..Config::default()
-        };
-        config.memory_bound()
-    };
-    for (row, more, less, expected) in [
-        ("of the peer", (7, 5), (6, 5), 65_663),
-        (
-            "of this side, in both directions",
-            (7, 5),
-            (7, 4),
-            2 * 65_663,
-        ),
-    ] {
-        assert_eq!(bound(more) - bound(less), expected, "{row}");
-    }
-}

@@ -316,27 +316,3 @@ fn what_is_done_leaves_nothing_behind() {
         assert_eq!(rounds(100), 0, "journal {journal}: after a hundred more");
     }
 }
-
-/// As the table in the documentation has it.
-#[test]
-fn topic_aliases_are_in_the_formula() {
-    let bound = |(inbound, outbound)| {
-        let config = Config {
-            topic_alias_maximum: inbound,
-            outbound_topic_aliases_max: outbound,
-            ..Config::default()
-        };
-        config.memory_bound()
-    };
-    for (row, more, less, expected) in [
-        ("of the peer", (7, 5), (6, 5), 65_663),
-        (
-            "of this side, in both directions",
-            (7, 5),
-            (7, 4),
-            2 * 65_663,
-        ),
-    ] {
-        assert_eq!(bound(more) - bound(less), expected, "{row}");
-    }
-}

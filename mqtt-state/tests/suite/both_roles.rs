@@ -536,3 +536,32 @@ fn expiry_stops_nothing_that_has_been_sent() {
         assert_eq!(peer.ask(&mut side, pubrel(9)), ["PUBCOMP 9 00"], "{side:?}");
     }
 }
+
+/// As the tables in the documentation of `memory_bound` have it.
+#[test]
+fn topic_aliases_are_in_the_formulas_of_memory() {
+    fn client(inbound: u16, outbound: u16) -> usize {
+        let config = client::Config {
+            topic_alias_maximum: inbound,
+            outbound_topic_aliases_max: outbound,
+            ..client::Config::default()
+        };
+        config.memory_bound()
+    }
+    fn server(inbound: u16, outbound: u16) -> usize {
+        let config = server::Config {
+            topic_alias_maximum: inbound,
+            outbound_topic_aliases_max: outbound,
+            ..server::Config::default()
+        };
+        config.memory_bound()
+    }
+    let check = |role, bound: fn(u16, u16) -> usize| {
+        let base = bound(6, 4);
+        assert_eq!(bound(7, 4) - base, 65_663, "{role}: of the peer");
+        let both_directions = 2 * 65_663;
+        assert_eq!(bound(6, 5) - base, both_directions, "{role}: of this side");
+    };
+    check("client", client);
+    check("server", server);
+}

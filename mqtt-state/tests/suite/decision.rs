@@ -53,6 +53,22 @@ impl Hall {
         }
     }
 
+    /// Where publishing is asked, and no more than so many bytes may wait for answers.
+    fn holding(bytes_max: usize) -> Self {
+        let ask = Ask {
+            publish: true,
+            ..Ask::default()
+        };
+        Self {
+            broker: Broker::new(Config {
+                ask,
+                held_bytes_max: bytes_max,
+                ..Config::default()
+            }),
+            peer: Peer::new(V5_0),
+        }
+    }
+
     fn open(&mut self) -> ConnectionId {
         self.broker
             .accept(self.peer.now, broker::Peer::default())
@@ -1193,16 +1209,7 @@ fn acknowledgements_behind_a_question() {
 /// Where nothing may wait, questions are still asked, one after the other.
 #[test]
 fn with_no_room_for_what_waits_questions_come_one_by_one() {
-    let ask = Ask {
-        publish: true,
-        ..Ask::default()
-    };
-    let mut hall = Hall::new(V5_0, Ask::default());
-    hall.broker = Broker::new(Config {
-        ask,
-        held_bytes_max: 0,
-        ..Config::default()
-    });
+    let mut hall = Hall::holding(0);
     let id = hall.joined("c");
     hall.events();
     for round in 1..=3 {
@@ -1222,16 +1229,7 @@ fn with_no_room_for_what_waits_questions_come_one_by_one() {
 /// What a client leaves behind that goes before it is answered takes no room from others.
 #[test]
 fn what_waited_for_a_client_that_is_gone_makes_room() {
-    let ask = Ask {
-        publish: true,
-        ..Ask::default()
-    };
-    let mut hall = Hall::new(V5_0, Ask::default());
-    hall.broker = Broker::new(Config {
-        ask,
-        held_bytes_max: 5_000,
-        ..Config::default()
-    });
+    let mut hall = Hall::holding(5_000);
     let payload = "x".repeat(1_000);
     for round in 0..20 {
         let id = hall.joined("c");

@@ -366,14 +366,11 @@ impl Broker {
         for target in targets.drain(..) {
             let is_wanted = target.is_plain || !target.groups.is_empty();
             let outgoing = Outgoing {
-                message: self.store.share(reference),
                 publisher: client_id.clone(),
                 is_plain: target.is_plain,
                 groups: target.groups,
-                passed: Vec::new(),
                 stamp,
-                is_returned: false,
-                bytes: 0,
+                ..Outgoing::new(self.store.share(reference))
             };
             let is_sent = self.push_outgoing(target.broker, outgoing, qos);
             sent = sent.saturating_add(usize::from(is_wanted && is_sent));

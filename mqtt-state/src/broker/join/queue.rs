@@ -26,6 +26,22 @@ pub(super) struct Outgoing {
     pub(super) bytes: usize,
 }
 
+impl Outgoing {
+    /// A message for nobody yet.
+    pub(super) const fn new(message: MessageRef) -> Self {
+        Self {
+            message,
+            publisher: None,
+            is_plain: false,
+            groups: Vec::new(),
+            passed: Vec::new(),
+            stamp: None,
+            is_returned: false,
+            bytes: 0,
+        }
+    }
+}
+
 /// One thing to say.
 #[derive(Debug)]
 pub(super) enum Item {

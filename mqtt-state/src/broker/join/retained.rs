@@ -346,14 +346,8 @@ impl Broker {
         let others: Vec<_> = up.map(|(id, _)| *id).filter(|id| *id != from).collect();
         for to in others {
             let outgoing = Outgoing {
-                message: self.store.share(&reference),
-                publisher: None,
-                is_plain: false,
-                groups: Vec::new(),
-                passed: Vec::new(),
                 stamp: Some(stamp),
-                is_returned: false,
-                bytes: 0,
+                ..Outgoing::new(self.store.share(&reference))
             };
             self.push_outgoing(to, outgoing, qos);
         }

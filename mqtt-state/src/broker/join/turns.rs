@@ -131,14 +131,9 @@ impl Broker {
         passed: Vec<BrokerId>,
     ) -> Outgoing {
         Outgoing {
-            message: self.store.share(reference),
-            publisher: None,
-            is_plain: false,
             groups: [filter].into(),
             passed,
-            stamp: None,
-            is_returned: false,
-            bytes: 0,
+            ..Outgoing::new(self.store.share(reference))
         }
     }
 }

@@ -203,6 +203,7 @@ impl Journal {
 
     /// Nothing has a number in the store where there is no journal, so nothing comes here then.
     fn put(&mut self, key: Key, value: Value) {
+        debug_assert!(self.is_on, "{key:?}");
         self.change(key, Some(value));
     }
 

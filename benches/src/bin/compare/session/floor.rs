@@ -4,6 +4,7 @@
 use alloc::collections::VecDeque;
 
 use bytes::BytesMut;
+use mqtt_benches::{FILTER, TOPIC};
 use mqtt_codec::{
     Delivery, FanOut, Message, PacketId, PlainAck, PlainPublish, ProtocolVersion, QoS, Receiver,
     TopicFilter, TopicName,
@@ -32,9 +33,9 @@ struct Stateless {
 impl Stateless {
     fn new(version: ProtocolVersion, qos: QoS, len: usize) -> Self {
         let mut index = SubscriptionIndex::new(IndexConfig::default());
-        let filter = TopicFilter::new("site/7/building/+/room/12/#").expect("a valid filter");
+        let filter = TopicFilter::new(FILTER).expect("a valid filter");
         index.insert(filter, 0, ()).expect("room for one");
-        let message = Message::new("site/7/building/3/room/12/sensor/41", vec![0x55; len]);
+        let message = Message::new(TOPIC, vec![0x55; len]);
         let id = PacketId::MIN;
         Self {
             version,

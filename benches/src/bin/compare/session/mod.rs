@@ -16,8 +16,6 @@ use mqtt_codec::{ProtocolVersion, QoS};
 use crate::case::{Case, Kind};
 
 const MESSAGES: usize = 1000;
-#[cfg(feature = "peers")]
-const TOPIC: &str = "site/7/building/3/room/12/sensor/41";
 
 /// Publisher and subscriber, with whatever stands between them.
 trait Joined {

@@ -1,13 +1,14 @@
 //! mqtt-protocol-core, the one other crate with machines for both roles. It has no broker: what the
 //! publisher's server hands out is given to the subscriber's server by hand.
 
+use mqtt_benches::TOPIC;
 use mqtt_codec::{ProtocolVersion, QoS};
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::{Event, role};
 use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait as _, Packet, Qos, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::{Connection, Version};
 
-use super::{Joined, TOPIC};
+use super::Joined;
 
 /// CONNECT with a clean start, and the answer.
 const HANDSHAKE3: [&[u8]; 2] = [b"\x10\x0D\0\x04MQTT\x04\x02\0\0\0\x01c", &[0x20, 2, 0, 0]];
