@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "helpers of tests fail as tests do"
 )]
@@ -337,4 +338,135 @@ fn more_than_there_is_room_for_comes_in_turn() {
         assert!(driver.next_event().await.is_some_and(|it| !is_message(&it)));
     });
     server.join().unwrap();
+}
+
+/// A server that goes on sending whether or not the client still reads.
+fn talkative_server() -> (String, thread::JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut connect = [0; 1024];
+        assert!(client.read(&mut connect).unwrap() > 0, "CONNECT");
+        let first = b"\x20\x02\0\0\x32\x05\x00\x01t\x00\x01";
+        let more = b"\x30\x03\x00\x01t".repeat(20_000);
+        client.write_all(&[&first[..], &more].concat()).unwrap();
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).expect("no reset");
+        // More than sockets hold: somebody reads it.
+        let more = client.write_all(&vec![0; 16 << 20]);
+        more.expect("who has not heard of the end is not reset");
+        rest
+    });
+    (address, server)
+}
+
+/// A socket that is closed while something waits in it to be read takes back what the other side has not read:
+/// acknowledgements would be lost.
+#[test]
+fn who_leaves_in_the_middle_of_messages_is_heard_to_the_end() {
+    let version = ProtocolVersion::V3_1_1;
+    let is_message = |event: &Event| matches!(event, Event::Message { .. });
+    let last_words = b"\x40\x02\x00\x01\xe0\x00";
+
+    let (address, server) = talkative_server();
+    let settings = Settings::new(address, version, "leaver");
+    let mut driver = blocking::Driver::new(Client::new(Config::default()), settings);
+    driver.open().unwrap();
+    while !driver.client.poll_event().is_some_and(|it| is_message(&it)) {
+        assert!(driver.step(PATIENCE), "the connection stays");
+    }
+    driver.close();
+    assert_eq!(server.join().unwrap(), last_words);
+
+    let (address, server) = talkative_server();
+    let settings = Settings::new(address, version, "leaver");
+    let mut driver = on_tokio::Driver::new(Client::new(Config::default()), settings);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        driver.open().await.unwrap();
+        while !driver.next_event().await.is_some_and(|it| is_message(&it)) {}
+        driver.close().await;
+    });
+    assert_eq!(server.join().unwrap(), last_words);
+}
+
+/// A server that says why it ends the connection, and does not read what the client writes meanwhile.
+fn hasty_server() -> (String, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut connect = [0; 1024];
+        assert!(client.read(&mut connect).unwrap() > 0, "CONNECT");
+        client.write_all(b"\x20\x03\0\0\0").unwrap();
+        // One byte of what waits there.
+        client.read_exact(&mut [0]).unwrap();
+        client.write_all(b"\xe0\x01\x8b").unwrap();
+    });
+    (address, server)
+}
+
+/// More than sockets hold.
+fn much(client: &mut Machine, now: Timestamp) {
+    for _ in 0..16 {
+        let message = Message::new("t", vec![0; 1 << 20]).unwrap();
+        client
+            .publish(now, message.with_qos(QoS::AtLeastOnce))
+            .unwrap();
+    }
+}
+
+/// That nothing can be written any more is no reason not to read why.
+#[test]
+fn why_the_broker_closed_is_heard_while_there_is_much_to_write() {
+    let config = Config {
+        messages_bytes_max: 32 << 20,
+        ..Config::default()
+    };
+    let (address, server) = hasty_server();
+    let settings = Settings::new(address, ProtocolVersion::V5_0, "writer");
+    let mut driver = blocking::Driver::new(Client::new(config.clone()), settings);
+    driver.open().unwrap();
+    let (mut last, mut open) = (None, true);
+    while open {
+        open = driver.step(PATIENCE);
+        while let Some(event) = driver.client.poll_event() {
+            if matches!(event, Event::Connected { .. }) {
+                let now = driver.now();
+                much(&mut driver.client, now);
+            }
+            last = Some(event);
+        }
+    }
+    assert_shutting_down(last);
+    server.join().unwrap();
+
+    let (address, server) = hasty_server();
+    let settings = Settings::new(address, ProtocolVersion::V5_0, "writer");
+    let mut driver = on_tokio::Driver::new(Client::new(config), settings);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut last = None;
+    runtime.block_on(async {
+        driver.open().await.unwrap();
+        while let Some(event) = driver.next_event().await {
+            if matches!(event, Event::Connected { .. }) {
+                let now = driver.now();
+                much(&mut driver.client, now);
+            }
+            last = Some(event);
+        }
+    });
+    assert_shutting_down(last);
+    server.join().unwrap();
+}
+
+fn assert_shutting_down(event: Option<Event>) {
+    let shown = format!("{event:?}");
+    assert!(
+        matches!(event, Some(Event::Closed { .. })) && shown.contains("ServerShuttingDown"),
+        "{shown}"
+    );
 }

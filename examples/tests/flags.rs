@@ -69,9 +69,6 @@ impl Line {
             match self.stream.read(&mut part) {
                 Ok(0) => return "close".into(),
                 Ok(len) => self.bytes.extend(&part[..len]),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
-                    return "close".into();
-                }
                 Err(error) => panic!("{error}"),
             }
         }

@@ -31,7 +31,10 @@ pub enum Transmit {
     Idle,
     /// There is more to send; call again when the bytes of this call are on their way.
     More,
-    /// The last byte of this connection has been handed out: write it, then close the connection.
+    /// The last byte of this connection has been handed out: write it, then close the connection. With TCP
+    /// that is best done in one direction first, and in both when the other side has closed too or a moment
+    /// has passed: a socket that is closed with something unread in it takes back what the other side has not
+    /// read yet, such as the reason for a DISCONNECT or the last acknowledgements.
     Close,
 }
 

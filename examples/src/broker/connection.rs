@@ -3,13 +3,14 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut as _, BytesMut};
 use mqtt_state::broker::{self, ConnectionId};
 use mqtt_state::{Pieces, Transmit};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::Notify;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, sink};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
@@ -43,6 +44,7 @@ impl Server {
             who: who.clone(),
             ready: Notify::new(),
             input: Notify::new(),
+            hung_up: AtomicBool::new(false),
             closed: Notify::new(),
         });
         let accepted = self.locked(|state| {
@@ -100,12 +102,33 @@ impl Admitted {
     /// Carries bytes until the connection is over.
     pub(super) async fn carry(
         self,
-        read: impl AsyncRead + Unpin + Send + 'static,
+        mut read: impl AsyncRead + Unpin + Send + 'static,
         write: impl AsyncWrite + Unpin,
     ) {
-        let reader = Self::read(self.server.clone(), self.id, Arc::clone(&self.peer), read);
-        let reader = tokio::spawn(reader);
-        let _lost = self.write(write).await;
+        let (server, id, peer) = (self.server.clone(), self.id, Arc::clone(&self.peer));
+        let (finish, finished) = oneshot::channel();
+        let mut reader = tokio::spawn(async move {
+            tokio::select! {
+                () = Self::read(server, id, peer, &mut read) => {}
+                // All is said. What the client sends is read until it closes, and is nobody's: a socket that
+                // is closed with something unread takes back what was written and not read over there, such
+                // as the reason why.
+                Ok(()) = finished => {
+                    let _lost_already = copy(&mut read, &mut sink()).await;
+                }
+            }
+        });
+        match self.write(write).await {
+            Ok(()) => {
+                let _over_already = finish.send(());
+            }
+            // The client hung up, and may have acknowledged much before: that is still to be read.
+            Err(_lost) => {
+                self.peer.hung_up.store(true, Ordering::Relaxed);
+                self.peer.input.notify_one();
+            }
+        }
+        let _still_open = timeout(LAST_BYTES, &mut reader).await;
         reader.abort();
     }
 
@@ -120,7 +143,7 @@ impl Admitted {
         let mut input = BytesMut::new();
         // So much more completes the packet at the front.
         let mut missing = 0;
-        loop {
+        'transport: loop {
             input.reserve(INPUT_CHUNK);
             // The buffer may have more room than that.
             let mut chunk = (&mut input).limit(INPUT_CHUNK.max(missing));
@@ -136,6 +159,9 @@ impl Admitted {
                     (consumed.need, broker.wants_input(id))
                 });
                 if !wants_more {
+                    if peer.hung_up.load(Ordering::Relaxed) {
+                        break 'transport;
+                    }
                     // The client does not read its answers: no more questions until it does.
                     peer.input.notified().await;
                     continue;

@@ -13,6 +13,7 @@ pub mod store;
 pub mod sys;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ struct Peer {
     ready: Notify,
     /// Input that was refused may be taken now.
     input: Notify,
+    /// Nothing can be written any more.
+    hung_up: AtomicBool,
     /// The machine is done with the connection.
     closed: Notify,
 }

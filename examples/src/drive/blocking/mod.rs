@@ -14,7 +14,7 @@ use mqtt_state::{Timestamp, Transmit};
 
 pub use background::Background;
 
-use super::{CHUNK, Machine, Pauses};
+use super::{CHUNK, LAST_BYTES, Machine, Pauses};
 use crate::clock::Clock;
 use crate::settings::Settings;
 use stream::Stream;
@@ -99,6 +99,9 @@ impl Driver {
 
     /// Says goodbye and closes the socket.
     pub fn close(&mut self) {
+        if let Some(stream) = &self.stream {
+            let _closed_already = stream.limit_writes(LAST_BYTES);
+        }
         let _not_connected = self
             .client
             .disconnect(self.clock.now(), DisconnectReason::NormalDisconnection);
@@ -120,7 +123,7 @@ impl Driver {
                 (Transmit::More, Ok(())) => {}
                 (Transmit::Idle, Ok(())) => return,
                 (Transmit::Close, _) => return self.drop_stream(),
-                (Transmit::More | Transmit::Idle, Err(error)) => return self.lose(error),
+                (Transmit::More | Transmit::Idle, Err(error)) => return self.hear_why(error),
             }
         }
     }
@@ -166,13 +169,27 @@ impl Driver {
 
     fn drop_stream(&mut self) {
         if let Some(stream) = self.stream.take() {
-            stream.close();
+            stream.close(LAST_BYTES);
         }
         self.client.handle_close(self.clock.now());
     }
 
-    fn lose(&mut self, error: io::Error) {
+    /// Nothing can be written any more. The broker may have said why before: that is read first.
+    fn hear_why(&mut self, error: io::Error) {
         self.fault = Some(error);
+        let end = self.clock.now() + LAST_BYTES;
+        while self.stream.is_some() && self.client.wants_input() {
+            let left = end.saturating_since(self.clock.now());
+            if left.is_zero() {
+                break;
+            }
+            self.receive(left);
+        }
+        self.drop_stream();
+    }
+
+    fn lose(&mut self, error: io::Error) {
+        self.fault.get_or_insert(error);
         self.drop_stream();
     }
 

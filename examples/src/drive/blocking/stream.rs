@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::{Buf as _, Bytes};
@@ -11,6 +11,7 @@ use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 use tokio_tungstenite::tungstenite::protocol::WebSocket;
 use tokio_tungstenite::tungstenite::{self, Message};
 
+use crate::drive::CHUNK;
 use crate::settings::Settings;
 use crate::transport::target::Target;
 use crate::transport::{tls, websocket};
@@ -70,10 +71,30 @@ impl Stream {
         self.bytes.read(buf)
     }
 
-    /// Says that nothing more comes, and closes the socket.
-    pub(super) fn close(mut self) {
+    /// From here on a peer that does not read ends the connection.
+    pub(super) fn limit_writes(&self, wait: Duration) -> io::Result<()> {
+        self.socket.set_write_timeout(Some(wait))
+    }
+
+    /// Says that nothing more comes, and closes the socket when the other side has said so too, or after
+    /// `wait`. Until then what it sends is read: a socket that is closed with something unread takes back
+    /// what was written and not read over there, such as the last acknowledgements.
+    pub(super) fn close(mut self, wait: Duration) {
+        let end = Instant::now() + wait;
         let _lost_already = self.bytes.finish();
-        let _closed_already = self.socket.shutdown(Shutdown::Both);
+        let _closed_already = self.socket.shutdown(Shutdown::Write);
+        let mut rest = [0; CHUNK];
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.socket.set_read_timeout(Some(left)).is_err() {
+                return;
+            }
+            match self.socket.read(&mut rest) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => return,
+            }
+        }
     }
 }
 

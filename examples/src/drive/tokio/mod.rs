@@ -11,7 +11,7 @@ use bytes::{Buf as _, BytesMut};
 use mqtt_codec::DisconnectReason;
 use mqtt_state::client::Event;
 use mqtt_state::{Pieces, Timestamp, Transmit};
-use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, sink};
 use tokio::time::{sleep, timeout};
 
 pub use background::Background;
@@ -39,6 +39,8 @@ pub struct Driver {
     unflushed: bool,
     /// The socket is closed when `output` is written.
     closing: bool,
+    /// Nothing can be written any more. The broker may have said why before: until then that is read.
+    deaf_until: Option<Timestamp>,
 }
 
 impl Driver {
@@ -54,6 +56,7 @@ impl Driver {
             output: Pieces::new(),
             unflushed: false,
             closing: false,
+            deaf_until: None,
         }
     }
 
@@ -88,18 +91,28 @@ impl Driver {
                 self.finish().await;
                 continue;
             }
+            let now = self.clock.now();
+            if self
+                .deaf_until
+                .is_some_and(|end| end <= now || !self.client.wants_input())
+            {
+                self.drop_stream();
+                continue;
+            }
             let Stream { read, write } = self.stream.as_mut()?;
-            let due = self
-                .client
-                .poll_timeout()
-                .map(|timeout| timeout.at.saturating_since(self.clock.now()));
+            let timeout = self.client.poll_timeout().map(|timeout| timeout.at);
+            let due = timeout.into_iter().chain(self.deaf_until).min();
+            let due = due.map(|due| due.saturating_since(now));
             self.input.reserve(CHUNK);
             tokio::select! {
                 sent = send(write, &mut self.output, &mut self.unflushed),
                     if self.output.has_remaining() || self.unflushed =>
                 {
                     if let Err(error) = sent {
-                        self.lose(error);
+                        self.fault = Some(error);
+                        self.deaf_until = Some(self.clock.now() + LAST_BYTES);
+                        self.output.clear();
+                        self.unflushed = false;
                     }
                 }
                 read = read.read_buf(&mut self.input), if self.client.wants_input() => match read {
@@ -140,17 +153,20 @@ impl Driver {
         let _not_connected = self
             .client
             .disconnect(self.clock.now(), DisconnectReason::NormalDisconnection);
+        let _lost_already = timeout(LAST_BYTES, self.write_rest()).await;
+        self.finish().await;
+    }
+
+    /// Writes what the machine has to say until it has nothing more.
+    async fn write_rest(&mut self) -> io::Result<()> {
         self.fill_output();
-        while self.output.has_remaining() {
-            let Some(stream) = &mut self.stream else {
-                break;
-            };
-            if stream.write.write_all_buf(&mut self.output).await.is_err() {
-                break;
-            }
+        while self.output.has_remaining()
+            && let Some(stream) = &mut self.stream
+        {
+            stream.write.write_all_buf(&mut self.output).await?;
             self.fill_output();
         }
-        self.finish().await;
+        Ok(())
     }
 
     /// What ended the last connection, where that was a fault of what is below MQTT.
@@ -158,22 +174,28 @@ impl Driver {
         self.fault.as_ref()
     }
 
-    /// Says that nothing more comes, as TLS and WebSocket want it, and closes the socket.
+    /// Says that nothing more comes, as TLS and WebSocket want it, and closes the socket when the other side
+    /// has said so too. Until then what it sends is read: a socket that is closed with something unread takes
+    /// back what was written and not read over there, such as the last acknowledgements.
     async fn finish(&mut self) {
-        if let Some(stream) = &mut self.stream {
-            let _lost_already = timeout(LAST_BYTES, stream.write.shutdown()).await;
+        if let Some(Stream { read, write }) = &mut self.stream {
+            let goodbye = async {
+                write.shutdown().await?;
+                copy(read, &mut sink()).await
+            };
+            let _lost_already = timeout(LAST_BYTES, goodbye).await;
         }
         self.drop_stream();
     }
 
     fn lose(&mut self, error: io::Error) {
-        self.fault = Some(error);
+        self.fault.get_or_insert(error);
         self.drop_stream();
     }
 
     /// Asks the machine for bytes when those before are written.
     fn fill_output(&mut self) {
-        if !self.output.has_remaining() && !self.closing {
+        if !self.output.has_remaining() && !self.closing && self.deaf_until.is_none() {
             let (now, output) = (self.clock.now(), &mut self.output);
             let transmit = self.client.poll_transmit_vectored(now, CHUNK, output);
             self.closing = transmit == Transmit::Close;
@@ -182,6 +204,7 @@ impl Driver {
 
     fn drop_stream(&mut self) {
         self.stream = None;
+        self.deaf_until = None;
         self.closing = false;
         self.unflushed = false;
         self.input.clear();
