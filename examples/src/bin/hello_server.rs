@@ -2,7 +2,8 @@
 //! gets what it publishes itself, if it has subscribed to it. Sessions wait for clients that come back.
 //! `cargo run --release --bin hello_server -- 127.0.0.1:1883`
 //!
-//! What it leaves out: who may come in, and what becomes of an older connection of the same client.
+//! What it leaves out: who may come in, what becomes of an older connection of the same client, and a moment
+//! for those who have not read its last words when it closes (`Transmit::Close`).
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
