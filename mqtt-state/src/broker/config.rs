@@ -46,9 +46,9 @@ pub struct Config {
     /// once; the places of messages in sessions; wills; client identifiers; subscriptions; the tree of
     /// retained topics, and where replays of them stand; what is kept for brokers that this one is
     /// [joined](super::join) with. Above it QoS 0 messages are dropped, others
-    /// and subscriptions refused with 0x97 Quota exceeded, and new clients with 0x89 Server busy; a
-    /// message that is accepted is dropped, with an event, for a session whose places would have to
-    /// grow. 1 GiB.
+    /// and subscriptions refused with 0x97 Quota exceeded, and clients with 0x89 Server busy, but for one
+    /// that comes for its session, to get what waits for it, and leaves no will; a message that is accepted
+    /// is dropped, with an event, for a session whose places would have to grow. 1 GiB.
     pub total_bytes_max: usize,
     /// QoS 0 messages that wait for one client that is connected, within
     /// [`server::Config::waiting_len_max`]. One above it is dropped, with an event. 1,000.

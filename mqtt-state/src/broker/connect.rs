@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use mqtt_codec::{ConnAckProperties, Connect, ConnectReason, DisconnectReason, Str};
 
 use super::event::Event;
+use super::held::Goodbye;
 use super::routing::is_reserved;
 use super::sessions::SessionKey;
 use super::timers::Timer;
@@ -49,7 +50,7 @@ impl Broker {
             return Err(CloseCause::Refused(reason));
         }
         check_connect(connect, &self.config.server).map_err(CloseCause::Refused)?;
-        if self.is_full() {
+        if self.is_full() && !self.comes_back(id, connect) {
             return Err(CloseCause::Refused(ConnectReason::ServerBusy));
         }
         let request = ConnectRequest::new(connect, &self.config.server);
@@ -57,6 +58,22 @@ impl Broker {
             return self.ask_connect(now, id, Box::new(request));
         }
         self.admit(now, id, request, None)
+    }
+
+    /// Whether a client comes for the session that it has here and brings no more to keep than it has left:
+    /// what waits for it makes room only when it gets it.
+    fn comes_back(&self, id: ConnectionId, connect: &Connect<'_>) -> bool {
+        let (Some((_, entry)), Some(connection)) = (
+            self.sessions.of_client(connect.client_id.as_str()),
+            self.connections.get(id),
+        ) else {
+            return false;
+        };
+        let user_name = connect.user_name.map(Str::as_str);
+        let owner = Owner::known(user_name, &connection.peer);
+        let len = |owner: Option<&Arc<Owner>>| owner.map_or(0, |owner| owner.text_len());
+        let is_owner_larger = len(owner.as_ref()) > len(entry.owner.as_ref());
+        connect.will.is_none() && !(self.config.ask.is_anything() && is_owner_larger)
     }
 
     /// A CONNECT that nothing stands against.
@@ -168,6 +185,11 @@ impl Broker {
             .link
             .accept(&welcome, &mut entry.session, &self.config.server)
             .map_err(|_| CloseCause::AnswerTooLarge);
+        // A client that was not told so has not left one.
+        if accepted.is_err() {
+            entry.will = None;
+            entry.will_peer = None;
+        }
         self.sessions.weigh(key);
         self.begin_record(key);
         self.note_connected(key, true);
@@ -175,17 +197,18 @@ impl Broker {
     }
 
     /// The client says goodbye.
-    pub(super) fn client_disconnects(
-        &mut self,
-        now: Timestamp,
-        id: ConnectionId,
-        reason: DisconnectReason,
-        session_expiry_secs: Option<u32>,
-    ) {
-        let session = self
-            .connections
-            .get(id)
-            .and_then(|connection| connection.session);
+    pub(super) fn client_disconnects(&mut self, now: Timestamp, id: ConnectionId, said: Goodbye) {
+        let cause = self.heed_goodbye(id, said);
+        self.end_connection(now, id, cause, None);
+    }
+
+    /// What a goodbye means for the session, however the connection ends.
+    fn heed_goodbye(&mut self, id: ConnectionId, said: Goodbye) -> CloseCause {
+        let Goodbye {
+            reason,
+            session_expiry_secs,
+        } = said;
+        let session = self.session_key(id);
         if let Some(entry) = session.and_then(|key| self.sessions.get_mut(key)) {
             if let Some(asked) = session_expiry_secs {
                 let maximum = self
@@ -202,7 +225,7 @@ impl Broker {
                 entry.will_peer = None;
             }
         }
-        self.end_connection(now, id, CloseCause::DisconnectedByPeer(reason), None);
+        CloseCause::DisconnectedByPeer(reason)
     }
 
     /// A connection is over. Its session goes its own way; its last bytes still go out.
@@ -219,6 +242,14 @@ impl Broker {
         if connection.link.is_ended() {
             return;
         }
+        // A goodbye that waits its turn has come all the same, before whatever ends the connection.
+        let cause = match connection.held.goodbye() {
+            Some(said) => self.heed_goodbye(id, said),
+            None => cause,
+        };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         if matches!(cause, CloseCause::ProtocolError(_)) {
             self.traffic.note_violation();
         }

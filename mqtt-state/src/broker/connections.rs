@@ -71,11 +71,19 @@ impl Connection {
         }
     }
 
-    /// It has been drained.
+    /// It has been drained. Answers whether it is to be handed out once more.
     #[inline]
-    pub(super) fn note_drained(&mut self) {
-        if self.ready == Ready::HandedOut {
-            self.ready = Ready::No;
+    pub(super) fn note_drained(&mut self) -> bool {
+        match self.ready {
+            Ready::No | Ready::Queued => false,
+            Ready::HandedOut => {
+                self.ready = Ready::No;
+                false
+            }
+            Ready::Again => {
+                self.ready = Ready::No;
+                true
+            }
         }
     }
 }
@@ -87,6 +95,8 @@ enum Ready {
     Queued,
     /// Was handed out and has not been drained.
     HandedOut,
+    /// Likewise, and its input may be taken since then: that has to be told.
+    Again,
 }
 
 /// All connections.
@@ -146,10 +156,21 @@ impl Connections {
         }
     }
 
+    /// Input of the connection that was not taken may be taken now: it is handed out, and if it has been
+    /// and is not drained yet, once more afterwards.
+    pub(super) fn mark_open(&mut self, id: ConnectionId) {
+        self.mark_ready(id);
+        if let Some(connection) = self.entries.get_mut(id.0)
+            && connection.ready == Ready::HandedOut
+        {
+            connection.ready = Ready::Again;
+        }
+    }
+
     /// The connection has been drained.
     pub(super) fn mark_drained(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.entries.get_mut(id.0) {
-            connection.note_drained();
+        if { self.entries.get_mut(id.0) }.is_some_and(Connection::note_drained) {
+            self.mark_ready(id);
         }
     }
 

@@ -68,7 +68,8 @@ pub enum ConnectAnswer {
     Allow,
     /// It is accepted, with the last data of an enhanced authentication.
     AllowWith(AuthenticationData),
-    /// The client is asked for the next step of its method.
+    /// The client is asked for the next step of its method. One whose CONNECT has no method cannot be
+    /// asked, and is refused with 0x87 Not authorized.
     Ask(Option<AuthenticationData>),
     /// It is refused. On a live connection the client gets DISCONNECT 0x87.
     Refuse(ConnectReason),
@@ -82,7 +83,7 @@ pub enum PublishAnswer {
     /// It goes to who wants it.
     Allow,
     /// This one goes in its place: another topic, QoS, RETAIN or properties. The client hears nothing
-    /// of that.
+    /// of that. One to `$SYS` or below is refused, as a message of the client's own would be.
     AllowAs(Message),
     /// The client is told, where QoS and version allow it; it goes to nobody.
     Refuse(PublishReason),

@@ -489,7 +489,7 @@ impl Broker {
         if let Some(id) = current {
             self.advance_held(now, id);
             // More of its input is taken.
-            self.connections.mark_ready(id);
+            self.connections.mark_open(id);
         }
     }
 }

@@ -47,10 +47,14 @@ enum Packet {
         id: PacketId,
         filters: Vec<Box<str>>,
     },
-    Disconnect {
-        reason: DisconnectReason,
-        session_expiry_secs: Option<u32>,
-    },
+    Disconnect(Goodbye),
+}
+
+/// What a client says in its DISCONNECT.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Goodbye {
+    pub(super) reason: DisconnectReason,
+    pub(super) session_expiry_secs: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -72,7 +76,7 @@ impl Packet {
             Self::Unsubscribe { filters, .. } => sum(filters
                 .iter()
                 .map(|it| it.len().saturating_add(size_of::<Box<str>>()))),
-            Self::Disconnect { .. } => 0,
+            Self::Disconnect(_) => 0,
         };
         more.saturating_add(size_of::<Self>())
     }
@@ -82,7 +86,7 @@ impl Packet {
         match self {
             Self::Publish { answer, .. } => answer.is_some(),
             Self::Subscribe { filters, .. } => filters.iter().all(|it| it.answer.is_some()),
-            Self::Unsubscribe { .. } | Self::Disconnect { .. } => true,
+            Self::Unsubscribe { .. } | Self::Disconnect(_) => true,
         }
     }
 }
@@ -102,6 +106,14 @@ impl Held {
     /// Bytes of the packets that wait.
     pub(super) fn bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |waiting| waiting.bytes)
+    }
+
+    /// What the client has said at last, if that waits: nothing comes behind it.
+    pub(super) fn goodbye(&self) -> Option<Goodbye> {
+        match self.0.as_ref()?.packets.back()? {
+            Packet::Disconnect(goodbye) => Some(*goodbye),
+            Packet::Publish { .. } | Packet::Subscribe { .. } | Packet::Unsubscribe { .. } => None,
+        }
     }
 
     fn packets(&self) -> impl Iterator<Item = &Packet> {
@@ -219,19 +231,8 @@ impl Broker {
         );
     }
 
-    pub(super) fn hold_disconnect(
-        &mut self,
-        id: ConnectionId,
-        reason: DisconnectReason,
-        session_expiry_secs: Option<u32>,
-    ) {
-        self.hold(
-            id,
-            Packet::Disconnect {
-                reason,
-                session_expiry_secs,
-            },
-        );
+    pub(super) fn hold_disconnect(&mut self, id: ConnectionId, goodbye: Goodbye) {
+        self.hold(id, Packet::Disconnect(goodbye));
     }
 
     fn hold(&mut self, id: ConnectionId, packet: Packet) {
@@ -281,7 +282,7 @@ impl Broker {
         let packets = { packets }.flat_map(|connection| connection.held.packets_mut());
         let filters = packets.filter_map(|packet| match packet {
             Packet::Subscribe { filters, .. } => Some(filters),
-            Packet::Publish { .. } | Packet::Unsubscribe { .. } | Packet::Disconnect { .. } => None,
+            Packet::Publish { .. } | Packet::Unsubscribe { .. } | Packet::Disconnect(_) => None,
         });
         if let Some(filter) = { filters }
             .flatten()
@@ -361,11 +362,8 @@ impl Broker {
                 let filters = filters.filter_map(|filter| TopicFilter::new(filter).ok());
                 self.unsubscribe_all(id, packet_id, filters)
             }
-            Packet::Disconnect {
-                reason,
-                session_expiry_secs,
-            } => {
-                self.client_disconnects(now, id, reason, session_expiry_secs);
+            Packet::Disconnect(goodbye) => {
+                self.client_disconnects(now, id, goodbye);
                 Ok(())
             }
         }
@@ -446,7 +444,7 @@ impl Broker {
                         self.forget_question(decision.key());
                     }
                 }
-                Packet::Unsubscribe { .. } | Packet::Disconnect { .. } => {}
+                Packet::Unsubscribe { .. } | Packet::Disconnect(_) => {}
             }
         }
     }

@@ -5,6 +5,7 @@ use alloc::string::String;
 use bytes::BytesMut;
 use mqtt_codec::{DecodeError, Frame, Message, Packet, Parsed, PlainAck};
 
+use super::held::Goodbye;
 use super::routing::Accepted;
 use super::sessions::SessionEntry;
 use super::store::Deliveries;
@@ -107,11 +108,14 @@ impl Broker {
                 self.unsubscribe(id, &unsubscribe)
             }
             Action::Disconnect(disconnect) => {
-                let expiry = disconnect.properties.session_expiry_secs;
+                let goodbye = Goodbye {
+                    reason: disconnect.reason,
+                    session_expiry_secs: disconnect.properties.session_expiry_secs,
+                };
                 if self.is_holding(id) {
-                    self.hold_disconnect(id, disconnect.reason, expiry);
+                    self.hold_disconnect(id, goodbye);
                 } else {
-                    self.client_disconnects(now, id, disconnect.reason, expiry);
+                    self.client_disconnects(now, id, goodbye);
                 }
                 Ok(())
             }
@@ -311,7 +315,7 @@ impl Intake for Input<'_> {
         }
         if broker.work.left() == 0 {
             // The next call has steps again.
-            broker.connections.mark_ready(self.id);
+            broker.connections.mark_open(self.id);
             return self.leave(input, 0);
         }
         if !broker.wants_input(self.id) {
@@ -323,6 +327,10 @@ impl Intake for Input<'_> {
                 broker.decisions.note_refused(self.id);
             }
             return self.leave(input, 0);
+        }
+        // [5:MQTT-3.14.4-1] [3:MQTT-3.14.4-2] Nothing comes behind a DISCONNECT, also while that waits its turn.
+        if connection.held.goodbye().is_some() {
+            return Step::Ignore;
         }
         match connection.link.parse(input) {
             Ok(Parsed::Complete(frame)) => Step::Frame(frame),

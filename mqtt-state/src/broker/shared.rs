@@ -105,7 +105,7 @@ impl Broker {
         if was_sent && delivery.qos == QoS::ExactlyOnce {
             return self.store.release_delivery(Some(delivery));
         }
-        let given = self.give_to_group(&delivery.message, wanted, Some(gone), delivery.retain);
+        let given = self.give_to_group(&delivery.message, wanted, Some(gone));
         if given != Given::Taken {
             self.give_away(wanted, &delivery.message);
         }
@@ -118,7 +118,6 @@ impl Broker {
         reference: &MessageRef,
         wanted: GroupId,
         except: Option<SessionKey>,
-        retain: bool,
     ) -> Given {
         let Some(message) = self.store.message(reference).cloned() else {
             return Given::Nobody;
@@ -153,7 +152,8 @@ impl Broker {
         };
         let copy = Copy {
             qos: message.qos().min(subscription.qos),
-            retain,
+            // [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13] As this member asked for.
+            retain: message.retain() && subscription.retain_as_published,
             is_replay: false,
             group: Some(wanted),
             subscription_ids: subscription.id.into_iter().collect(),

@@ -49,9 +49,12 @@ impl Broker {
         };
         let mut reasons = Vec::with_capacity(filters.size_hint().0);
         for (entry, answer) in filters {
-            let reason = match grant_of(answer) {
-                Ok(grant) => self.subscribe_one(key, version, &entry, subscription_id, grant),
-                Err(reason) => reason,
+            let reason = match (grant_of(answer), self.shared_form(entry.filter, version)) {
+                (Ok(grant), Ok(shared)) => {
+                    self.subscribe_one(key, shared, &entry, subscription_id, grant)
+                }
+                (Ok(_), Err(())) => SubscribeReason::TopicFilterInvalid,
+                (Err(reason), _) => reason,
             };
             self.events.push(Event::Subscribed {
                 client_id: self.sessions.client_id(Some(key)),
@@ -83,7 +86,7 @@ impl Broker {
     fn subscribe_one(
         &mut self,
         key: SessionKey,
-        version: ProtocolVersion,
+        shared: Option<SharedFilter<'_>>,
         entry: &SubscribeFilter<'_>,
         id: Option<SubscriptionId>,
         grant: Option<&Grant>,
@@ -91,9 +94,6 @@ impl Broker {
         let SubscribeFilter {
             filter, options, ..
         } = *entry;
-        let Ok(shared) = self.shared_form(filter, version) else {
-            return SubscribeReason::TopicFilterInvalid;
-        };
         let plain = shared.map_or(filter, |shared| shared.filter());
         // [3:MQTT-3.8.3-2] 5.0 clients were told, and disconnected for it.
         if plain.has_wildcards() && !self.config.server.wildcard_subscription_available {
@@ -273,9 +273,10 @@ impl Broker {
 
     /// Takes away what a session is subscribed to by one filter. Answers whether it was.
     pub(super) fn remove_subscription(&mut self, key: SessionKey, filter: TopicFilter<'_>) -> bool {
-        // As a shared one where it can be one; a 3.1.1 client may have it as an ordinary one.
-        let existed = self.unsubscribe_one(key, ProtocolVersion::V5_0, filter)
-            || self.remove_plain(key, filter);
+        // As a shared one where it can be one; a 3.1.1 client may have it as an ordinary one, and one that
+        // has spoken both as both.
+        let was_shared = self.unsubscribe_one(key, ProtocolVersion::V5_0, filter);
+        let existed = self.remove_plain(key, filter) || was_shared;
         self.drop_replay(key, filter);
         if existed {
             self.events.push(Event::Unsubscribed {
@@ -309,13 +310,7 @@ impl Broker {
                 }
                 _other => return,
             };
-            let options = SubscriptionOptions {
-                qos: value.qos,
-                no_local: value.no_local,
-                retain_as_published: value.retain_as_published,
-                retain_handling: RetainHandling::DoNotSend,
-            };
-            all.push((text, options));
+            all.push((text, options_of(value)));
         });
         all
     }
@@ -332,27 +327,19 @@ impl Broker {
                 return;
             }
         };
-        let filter_text = filter.as_str();
-        let held = self.subscriptions_of(key);
-        let held = held.iter().find(|(text, _)| text == filter_text);
-        let id = self.subscription_id_of(key, filter);
-        if let Some((_, options)) = held {
-            let options = *options;
-            let entry = SubscribeFilter { filter, options };
-            self.subscribe_one(key, ProtocolVersion::V5_0, &entry, id, Some(grant));
+        // In whichever form there is one: what looks like a shared one may be an ordinary one in 3.1.1.
+        let shared = filter.shared().ok().flatten().map(Some);
+        for shared in [None].into_iter().chain(shared) {
+            let held = match shared {
+                Some(shared) => self.subscriptions.get_shared(shared, key),
+                None => self.subscriptions.get(filter, key),
+            };
+            if let Some(held) = held {
+                let (options, id) = (options_of(held), held.id);
+                let entry = SubscribeFilter { filter, options };
+                self.subscribe_one(key, shared, &entry, id, Some(grant));
+            }
         }
-    }
-
-    fn subscription_id_of(
-        &self,
-        key: SessionKey,
-        filter: TopicFilter<'_>,
-    ) -> Option<SubscriptionId> {
-        let held = match filter.shared() {
-            Ok(Some(shared)) => self.subscriptions.get_shared(shared, key),
-            Ok(None) | Err(_) => self.subscriptions.get(filter, key),
-        };
-        held?.id
     }
 
     /// Removes all subscriptions of a session that ends.
@@ -397,5 +384,15 @@ impl Broker {
     fn session_of(&self, id: ConnectionId) -> Option<(SessionKey, ProtocolVersion)> {
         let connection = self.connections.get(id)?;
         Some((connection.session?, connection.link.version()))
+    }
+}
+
+/// What a subscription has been granted.
+const fn options_of(subscription: &Subscription) -> SubscriptionOptions {
+    SubscriptionOptions {
+        qos: subscription.qos,
+        no_local: subscription.no_local,
+        retain_as_published: subscription.retain_as_published,
+        retain_handling: RetainHandling::DoNotSend,
     }
 }

@@ -6,12 +6,14 @@ use super::sessions::SessionKey;
 use super::slab::Key;
 use super::store::MessageName;
 use super::{Broker, ConnectionId};
-use crate::Timestamp;
 use crate::time::Deadline;
+use crate::{CloseCause, Timestamp};
 
 /// Something that is due at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
+    /// A connection that sent too fast may go on.
+    Rate(ConnectionId),
     /// Connect deadline, keep alive, or the end of an ended connection. May be early: a keep alive
     /// moves with every packet, its timer only when it fires.
     Connection(ConnectionId),
@@ -23,8 +25,6 @@ pub(super) enum Timer {
     Retained(MessageName),
     /// A question counts as denied.
     Decision(Key),
-    /// A connection that sent too fast may go on.
-    Rate(ConnectionId),
     /// A client that does not read is told goodbye.
     TooSlow(ConnectionId),
     /// Some more connections are told goodbye.
@@ -101,7 +101,7 @@ impl Broker {
                 self.work.spend(1);
             }
             match timer {
-                Timer::Rate(id) => self.connections.mark_ready(id),
+                Timer::Rate(id) => self.end_waiting(now, id),
                 Timer::TooSlow(id) => self.end_slow(now, id),
                 Timer::Drain => {
                     if self.drain_some(now) {
@@ -167,8 +167,30 @@ impl Broker {
                 return;
             }
         } else if let Some(cause) = connection.link.expired(now) {
-            return self.end_connection(now, id, cause, None);
+            if cause != CloseCause::KeepAliveTimeout || !self.is_kept_waiting(id) {
+                return self.end_connection(now, id, cause, None);
+            }
+            self.note_alive(now, id);
         }
         self.arm(id);
+    }
+
+    /// A connection that sent too fast may go on: its silence begins here.
+    fn end_waiting(&mut self, now: Timestamp, id: ConnectionId) {
+        self.note_alive(now, id);
+        self.connections.mark_open(id);
+    }
+
+    /// Whether input of a connection is not taken for a reason that is not its client's, so that nobody
+    /// knows whether that is silent.
+    fn is_kept_waiting(&self, id: ConnectionId) -> bool {
+        let connection = self.connections.get(id);
+        connection.is_some_and(|connection| self.input_waits(connection).is_some())
+    }
+
+    fn note_alive(&mut self, now: Timestamp, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.link.note_input(now);
+        }
     }
 }

@@ -44,7 +44,9 @@ impl Broker {
             // Mostly that is all.
             let rests = entry.is_none_or(|entry| entry.rests());
             if transmit == Transmit::Idle && rests && !self.store.journal.is_on() {
-                connection.note_drained();
+                if connection.note_drained() {
+                    self.connections.mark_ready(id);
+                }
                 return transmit;
             }
             // Retained messages that a new subscription still has to get follow in slices.

@@ -260,8 +260,8 @@ impl Client {
             link.open(LinkLimits {
                 version: offer.version,
                 receive_maximum: match offer.version {
-                    ProtocolVersion::V3_1_1 => self.config.receive_maximum_v3.max(1),
-                    ProtocolVersion::V5_0 => self.config.receive_maximum.max(1),
+                    ProtocolVersion::V3_1_1 => self.config.receive_maximum_v3,
+                    ProtocolVersion::V5_0 => self.config.receive_maximum,
                 },
                 topic_alias_maximum: self.config.topic_alias_maximum,
                 send_quota: match offer.version {

@@ -133,7 +133,7 @@ impl Link {
     pub(crate) fn open(&mut self, limits: LinkLimits) {
         self.version = limits.version;
         self.receive = ReceiveSide {
-            receive_maximum: limits.receive_maximum,
+            receive_maximum: limits.receive_maximum.max(1),
             open: IdSet::new(),
             aliases: InboundAliases::new(limits.topic_alias_maximum),
         };

@@ -180,7 +180,7 @@ impl Outbox {
 
     /// Whether answers pile up because the peer does not read them.
     pub(crate) const fn is_full(&self) -> bool {
-        self.bytes.len() >= self.limit
+        !self.bytes.is_empty() && self.bytes.len() >= self.limit
     }
 }
 

@@ -326,15 +326,20 @@ impl Link {
             publish.properties.subscription_ids = SubscriptionIds::new(ids);
             at_most = at_most.saturating_add(ids.len().saturating_mul(SUBSCRIPTION_ID_MAX));
         }
-        let alias = self.send.aliases.choose(topic);
+        let mut alias = self.send.aliases.choose(topic);
         match alias {
             AliasUse::None => {}
             AliasUse::Set(alias) => publish.topic = PublishTopic::NameAndAlias(topic, alias),
             AliasUse::Use(alias) => publish.topic = PublishTopic::Alias(alias),
         }
         if at_most > self.send.packet_size_max.min(room) {
-            let size = self.check_size(&publish).map_err(Refused::Now)?;
-            if size > room {
+            let mut size = self.check_size(&publish);
+            // The property that sets an alias may be all that is too much.
+            if size.is_err() && matches!(alias, AliasUse::Set(_)) {
+                (alias, publish.topic) = (AliasUse::None, PublishTopic::Name(topic));
+                size = self.check_size(&publish);
+            }
+            if size.map_err(Refused::Now)? > room {
                 return Err(Refused::ForRoom);
             }
         }

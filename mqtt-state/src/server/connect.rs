@@ -407,7 +407,7 @@ fn properties<'a>(
     ConnAckProperties {
         session_expiry_secs: (welcome.session_expiry_secs != offer.session_expiry_asked_secs)
             .then_some(welcome.session_expiry_secs),
-        receive_maximum: core::num::NonZeroU16::new(config.receive_maximum),
+        receive_maximum: core::num::NonZeroU16::new(config.receive_maximum.max(1)),
         // [5:MQTT-3.2.2-9]
         maximum_qos: match config.maximum_qos {
             QoS::AtMostOnce => Some(MaximumQoS::AtMostOnce),

@@ -1,14 +1,18 @@
 //! Topic aliases in both directions, and what a message carries through the broker.
 
+use core::num::NonZeroU32;
+
 use mqtt_codec::{
     Binary, Message, PayloadFormat, PublishProperties, PublishTopic, QoS, TopicAlias,
     UserProperties, UserProperty,
 };
 use mqtt_state::client::{Config, Event};
-use mqtt_state::server;
+use mqtt_state::{broker, server};
 
-use crate::recorded::Client;
-use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, name, publish, text};
+use crate::recorded::{Broker, Client};
+use crate::wire::{
+    Peer, V3_1_1, V5_0, connack, connect, name, publish, text, want, with_subscribe,
+};
 use crate::world::World;
 
 fn alias(value: u16) -> TopicAlias {
@@ -298,4 +302,51 @@ fn aliases_of_a_server_end_with_their_connection() {
         ..publish("t", "x", QoS::AtMostOnce, 0)
     };
     assert_eq!(peer.ask(&mut connection, unset), ["DISCONNECT 82", "close"]);
+}
+
+/// The property that sets an alias takes three bytes, which may be those that are too many.
+#[test]
+fn a_message_that_is_too_large_with_an_alias_goes_without() {
+    // [5:MQTT-3.1.2-25] [5:MQTT-3.2.2-15] Only what is too large as it is.
+    for (row, len, expected) in [
+        ("with one to spare", 8, "PUBLISH long/a@1="),
+        ("with nothing to spare", 9, "PUBLISH long/a@1="),
+        ("one too many", 10, "PUBLISH long/a="),
+        ("all too many", 12, "PUBLISH long/a="),
+        ("too large", 13, ""),
+    ] {
+        // Two bytes of header, the topic, the length of properties, and the payload.
+        let size_max = NonZeroU32::new(2 + 8 + 1 + 12);
+        let payload = "x".repeat(len);
+        let message = || Message::new("long/a", payload.clone()).unwrap();
+        let expected = match expected {
+            "" => String::new(),
+            some => format!("{some}{payload} q0"),
+        };
+
+        let peer = Peer::new(V5_0);
+        let mut client = Client::new(Config::default());
+        client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+        peer.hear(&mut client);
+        let mut answer = connack(false);
+        answer.properties.topic_alias_maximum = Some(2);
+        answer.properties.packet_size_max = size_max;
+        peer.say(&mut client, answer);
+        let taken = client.publish(peer.now, message());
+        assert_eq!(taken.is_ok(), !expected.is_empty(), "{row}");
+        assert_eq!(peer.hear(&mut client).concat(), expected, "client, {row}");
+
+        let mut broker = Broker::new(broker::Config::default());
+        let id = broker.accept(peer.now, broker::Peer::default()).unwrap();
+        let mut packet = connect(V5_0, "c");
+        packet.properties.topic_alias_maximum = Some(2);
+        packet.properties.packet_size_max = size_max;
+        peer.ask(&mut (&mut broker, id), packet);
+        with_subscribe(1, &[want("long/a", QoS::AtMostOnce)], |packet| {
+            peer.ask(&mut (&mut broker, id), packet)
+        });
+        broker.publish(peer.now, message());
+        let heard = peer.hear(&mut (&mut broker, id));
+        assert_eq!(heard.concat(), expected, "server, {row}");
+    }
 }

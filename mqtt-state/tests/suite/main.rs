@@ -55,6 +55,7 @@ mod store;
 mod subscriptions;
 mod total;
 mod transitions;
+mod unusual;
 mod violations;
 mod will;
 mod wire;

@@ -11,7 +11,7 @@ use mqtt_state::broker::{self, Config, ConnectionId, DropCause, Event};
 
 use crate::recorded::Broker;
 use crate::wire::{
-    Peer, V3_1_1, V5_0, connect, disconnect, name, puback, publish, want, with_subscribe,
+    Peer, V3_1_1, V5_0, connect, disconnect, name, puback, publish, text, want, with_subscribe,
 };
 
 const VERSIONS: [ProtocolVersion; 2] = [V3_1_1, V5_0];
@@ -309,6 +309,69 @@ fn what_has_expired_makes_room_for_who_comes() {
     hall.peer.now = hall.peer.now + Duration::from_secs(10);
     let (_, heard) = hall.enter(connect(V5_0, "new"));
     assert_eq!(heard, ["CONNACK 00"]);
+}
+
+/// What waits for a client makes room only when that comes and gets it.
+#[test]
+fn who_comes_for_its_session_is_taken_by_a_broker_that_is_full() {
+    for (version, busy) in [(V3_1_1, "CONNACK 88"), (V5_0, "CONNACK 89")] {
+        let mut hall = Hall::new(version, 50_000);
+        let id = hall.join("reader");
+        hall.subscribe(id, &[want("t", QoS::AtLeastOnce)]);
+        hall.broker.handle_close(hall.peer.now, id);
+        for number in 0..4 {
+            hall.publish("t", 10_000 + number, QoS::AtLeastOnce, false);
+        }
+        let left = 50_000 - hall.kept();
+        hall.publish("kept", left - 4, QoS::AtMostOnce, true);
+        assert!(hall.kept() >= 50_000, "{version} {}", hall.kept());
+        let mut packet = connect(version, "reader");
+        packet.clean_start = false;
+        if version == V5_0 {
+            packet.properties.session_expiry_secs = Some(100);
+        }
+        let (_, heard) = hall.enter(connect(version, "new"));
+        assert_eq!(heard[0], busy, "{version}: it brings a session");
+        let mut with_will = packet;
+        with_will.will = Some(Will::new(name("w"), Binary::new(b"x").unwrap()));
+        let (_, heard) = hall.enter(with_will);
+        assert_eq!(heard[0], busy, "{version}: it brings a will");
+        let (id, heard) = hall.enter(packet);
+        assert_eq!(heard[0], "CONNACK 00 present", "{version}");
+        assert_eq!(heard.len(), 5, "{version}: and all its messages");
+        for number in 1..=4 {
+            hall.say(id, puback(number));
+        }
+        assert!(hall.kept() < 20_000, "{version} {}", hall.kept());
+        let (_, heard) = hall.enter(connect(version, "new"));
+        assert_eq!(heard[0], "CONNACK 00", "{version}: there is room again");
+    }
+}
+
+/// Whose name has grown since brings more to keep.
+#[test]
+fn who_comes_with_a_longer_name_is_not_taken_by_a_broker_that_is_full() {
+    for (user_name, expected) in [("ann", "CONNACK 00 present"), ("anna", "CONNACK 89")] {
+        let config = Config {
+            ask: broker::Ask {
+                publish: true,
+                ..broker::Ask::default()
+            },
+            total_bytes_max: 50_000,
+            ..Config::default()
+        };
+        let mut hall = Hall::with(V5_0, config);
+        let mut packet = connect(V5_0, "reader");
+        packet.clean_start = false;
+        packet.properties.session_expiry_secs = Some(100);
+        packet.user_name = Some(text("bob"));
+        let (id, _) = hall.enter(packet);
+        hall.broker.handle_close(hall.peer.now, id);
+        let left = 50_000 - hall.kept();
+        hall.publish("kept", left - 4, QoS::AtMostOnce, true);
+        packet.user_name = Some(text(user_name));
+        assert_eq!(hall.enter(packet).1[0], expected, "{user_name}");
+    }
 }
 
 /// Who was there stays known as the owner of a session, and once more as who left its will.

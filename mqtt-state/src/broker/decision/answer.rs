@@ -4,13 +4,14 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use mqtt_codec::{DisconnectReason, TopicFilter, TopicName};
+use mqtt_codec::{ConnectReason, DisconnectReason, TopicFilter, TopicName};
 
 use super::{
     ConnectAnswer, ConnectDecision, PublishAnswer, PublishDecision, Question, Stale,
     SubscribeAnswer, SubscribeDecision,
 };
 use crate::broker::event::Event;
+use crate::broker::routing::is_reserved;
 use crate::broker::sessions::SessionKey;
 use crate::broker::{Broker, ConnectionId};
 use crate::server::ConnectRequest;
@@ -78,6 +79,13 @@ impl Broker {
                     PublishAnswer::AllowAs(message) => message,
                     PublishAnswer::Refuse(_) | PublishAnswer::Drop => return Ok(()),
                 };
+                // The broker speaks there, and no client after its end either.
+                if is_reserved(message.topic()) {
+                    if is_will {
+                        self.tell_refused(publisher, message.topic());
+                    }
+                    return Ok(());
+                }
                 if is_will {
                     self.tell_will(publisher, message.topic());
                 }
@@ -204,6 +212,10 @@ impl Broker {
         let Some(connection) = self.connections.get_mut(id) else {
             return Ok(());
         };
+        // [5:MQTT-4.12.0-6] Without a method in CONNECT there is no AUTH.
+        if !connection.link.awaits_authentication() {
+            return Err(CloseCause::Refused(ConnectReason::NotAuthorized));
+        }
         connection.request = request;
         let asked = connection.link.ask(now, data, &self.config.server);
         asked.map_err(|_| CloseCause::AnswerTooLarge)
@@ -222,7 +234,13 @@ impl Broker {
         self.settle(id);
         self.go_on_asking();
         // Input that was not taken while the answer was missing may be taken now.
-        self.connections.mark_ready(id);
+        self.connections.mark_open(id);
+    }
+
+    fn tell_refused(&mut self, publisher: Option<SessionKey>, topic: TopicName<'_>) {
+        let client_id = self.sessions.client_id(publisher);
+        let topic = String::from(topic.as_str());
+        self.events.push(Event::Refused { client_id, topic });
     }
 
     fn tell_will(&mut self, publisher: Option<SessionKey>, topic: TopicName<'_>) {

@@ -217,7 +217,7 @@ impl Broker {
             return;
         }
         for id in core::mem::take(&mut self.decisions.refused) {
-            self.connections.mark_ready(id);
+            self.connections.mark_open(id);
         }
     }
 

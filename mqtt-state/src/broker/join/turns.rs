@@ -51,7 +51,7 @@ impl Broker {
                 group: Some(group), ..
             }) => {
                 let group = *group;
-                self.give_to_group(reference, group, None, false)
+                self.give_to_group(reference, group, None)
             }
             _ => Given::Nobody,
         };
@@ -92,7 +92,7 @@ impl Broker {
             }
             let group = joined.local.get(filter).and_then(|local| local.group);
             let given = group.map_or(Given::Nobody, |group| {
-                self.give_to_group(reference, group, None, false)
+                self.give_to_group(reference, group, None)
             });
             if given != Given::Nobody {
                 return given == Given::Taken;

@@ -251,7 +251,9 @@ impl Journal {
     }
 
     fn is_full(&self, config: &Config) -> bool {
-        self.changes.len() >= config.journal_len_max || self.bytes >= config.journal_bytes_max
+        !self.changes.is_empty()
+            && (self.changes.len() >= config.journal_len_max
+                || self.bytes >= config.journal_bytes_max)
     }
 }
 
@@ -274,7 +276,7 @@ impl Broker {
             changes: core::mem::take(&mut journal.changes),
         };
         for id in core::mem::take(&mut journal.refused) {
-            self.connections.mark_ready(id);
+            self.connections.mark_open(id);
         }
         Some(entry)
     }

@@ -1,0 +1,479 @@
+//! Calls of the embedder at moments that are not the usual ones, and what a broker owes its clients then.
+
+use core::num::NonZeroU32;
+use core::time::Duration;
+
+use mqtt_codec::{
+    Binary, Connect, DisconnectReason, Message, Packet, ProtocolVersion, QoS, SubscribeFilter, Will,
+};
+use mqtt_state::broker::{
+    self, Ask, Config, ConnectAnswer, ConnectDecision, ConnectionId, Event, Grant, PublishAnswer,
+    PublishDecision, SubscribeAnswer, SubscribeDecision,
+};
+use mqtt_state::{CloseCause, InputWaits, Transmit};
+
+use crate::recorded::Broker;
+use crate::wire::{
+    Peer, V3_1_1, V5_0, connect, disconnect, filter, name, publish, want, with_subscribe,
+};
+
+const VERSIONS: [ProtocolVersion; 2] = [V3_1_1, V5_0];
+
+struct Hall {
+    broker: Broker,
+    peer: Peer,
+}
+
+impl Hall {
+    fn new(version: ProtocolVersion, config: Config) -> Self {
+        Self {
+            broker: Broker::new(config),
+            peer: Peer::new(version),
+        }
+    }
+
+    fn asking(version: ProtocolVersion, ask: Ask) -> Self {
+        let config = Config {
+            ask,
+            ..Config::default()
+        };
+        Self::new(version, config)
+    }
+
+    fn open(&mut self) -> ConnectionId {
+        let peer = broker::Peer::default();
+        self.broker.accept(self.peer.now, peer).unwrap()
+    }
+
+    fn enter(&mut self, packet: Connect<'_>) -> (ConnectionId, Vec<String>) {
+        let id = self.open();
+        let heard = self.ask(id, packet);
+        (id, heard)
+    }
+
+    fn joined(&mut self, client_id: &str) -> ConnectionId {
+        let (id, heard) = self.enter(connect(self.peer.version, client_id));
+        assert_eq!(heard, ["CONNACK 00"]);
+        id
+    }
+
+    fn say<'p>(&mut self, to: ConnectionId, packet: impl Into<Packet<'p>>) {
+        self.peer.say(&mut (&mut self.broker, to), packet);
+    }
+
+    fn hear(&mut self, from: ConnectionId) -> Vec<String> {
+        self.peer.hear(&mut (&mut self.broker, from))
+    }
+
+    fn ask<'p>(&mut self, to: ConnectionId, packet: impl Into<Packet<'p>>) -> Vec<String> {
+        self.say(to, packet);
+        self.hear(to)
+    }
+
+    fn subscribe(&mut self, to: ConnectionId, text: &str, qos: QoS) -> Vec<String> {
+        self.want(to, want(text, qos))
+    }
+
+    fn want(&mut self, to: ConnectionId, filter: SubscribeFilter<'_>) -> Vec<String> {
+        let Self { broker, peer } = self;
+        with_subscribe(1, &[filter], |packet| peer.ask(&mut (broker, to), packet))
+    }
+
+    /// Says yes to all that is asked about publishing.
+    fn allow(&mut self) {
+        let now = self.peer.now;
+        for decision in self.publishes() {
+            let answer = PublishAnswer::Allow;
+            self.broker.decide_publish(now, decision, answer).unwrap();
+        }
+    }
+
+    fn publish(&mut self, topic: &str, payload: &'static str) {
+        let message = Message::new(topic, payload).unwrap();
+        let message = message.with_qos(QoS::AtLeastOnce);
+        self.broker.publish(self.peer.now, message);
+    }
+
+    fn pass(&mut self, secs: u64) {
+        self.peer.now = self.peer.now + Duration::from_secs(secs);
+        self.broker.handle_timeout(self.peer.now);
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        core::iter::from_fn(|| self.broker.poll_event()).collect()
+    }
+
+    fn connects(&mut self) -> Vec<ConnectDecision> {
+        { self.events().into_iter() }
+            .filter_map(|event| match event {
+                Event::Authenticate { decision, .. } | Event::AuthenticateStep { decision, .. } => {
+                    Some(decision)
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn publishes(&mut self) -> Vec<PublishDecision> {
+        { self.events().into_iter() }
+            .filter_map(|event| match event {
+                Event::AuthorizePublish { decision, .. } => Some(decision),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn subscribes(&mut self) -> Vec<SubscribeDecision> {
+        { self.events().into_iter() }
+            .filter_map(|event| match event {
+                Event::AuthorizeSubscribe { decision, .. } => Some(decision),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+const PUBLISH: Ask = Ask {
+    connect: false,
+    publish: true,
+    subscribe: false,
+};
+
+const CONNECT: Ask = Ask {
+    connect: true,
+    publish: false,
+    subscribe: false,
+};
+
+fn will(topic: &str) -> Will<'_> {
+    Will::new(name(topic), Binary::new(b"gone").unwrap())
+}
+
+/// What a client says at last counts from when it comes, whatever it waits for and however the connection
+/// ends.
+#[test]
+fn a_goodbye_that_waits_its_turn_has_come_all_the_same() {
+    // [5:MQTT-3.14.4-3] [3:MQTT-3.14.4-3] [5:MQTT-3.1.2-10] [3:MQTT-3.1.2-10]
+    type End = fn(&mut Hall, ConnectionId);
+    let ends: [(&str, End); 4] = [
+        ("the transport closes", |hall, id| {
+            hall.broker.handle_close(hall.peer.now, id);
+        }),
+        ("the client connects again", |hall, _| {
+            hall.enter(connect(hall.peer.version, "c"));
+        }),
+        ("the embedder ends it", |hall, id| {
+            let reason = DisconnectReason::AdministrativeAction;
+            hall.broker.disconnect(hall.peer.now, id, reason);
+        }),
+        ("nothing more comes", |hall, _| hall.pass(9)),
+    ];
+    for version in VERSIONS {
+        for (row, end) in ends {
+            for (reason, wills) in [
+                (DisconnectReason::NormalDisconnection, 0),
+                (DisconnectReason::DisconnectWithWill, 1),
+            ] {
+                if version == V3_1_1 && wills > 0 {
+                    continue;
+                }
+                let row = format!("{version} {row}, {reason:?}");
+                let mut hall = Hall::asking(version, PUBLISH);
+                let watcher = hall.broker.subscribe_local(filter("w")).unwrap();
+                let mut packet = connect(version, "c");
+                packet.keep_alive_secs = 6;
+                packet.will = Some(will("w"));
+                let (id, _) = hall.enter(packet);
+                hall.say(id, publish("t", "x", QoS::AtLeastOnce, 1));
+                hall.say(id, disconnect(reason));
+                end(&mut hall, id);
+                let (mut causes, mut decisions) = (Vec::new(), Vec::new());
+                for event in hall.events() {
+                    match event {
+                        Event::Closed {
+                            connection, cause, ..
+                        } if connection == id => causes.push(cause),
+                        Event::AuthorizePublish {
+                            decision,
+                            is_will: true,
+                            ..
+                        } => decisions.push(decision),
+                        _ => {}
+                    }
+                }
+                assert_eq!(causes, [CloseCause::DisconnectedByPeer(reason)], "{row}");
+                for decision in decisions {
+                    let answer = PublishAnswer::Allow;
+                    let given = hall.broker.decide_publish(hall.peer.now, decision, answer);
+                    assert_eq!(given, Ok(()), "{row}");
+                }
+                let published = hall.events().into_iter().filter(
+                    |event| matches!(event, Event::Local { subscription, .. } if *subscription == watcher),
+                );
+                assert_eq!(published.count(), wills, "{row}");
+            }
+        }
+    }
+}
+
+/// The session lives as long as its client has said at last.
+#[test]
+fn a_goodbye_that_waits_its_turn_says_how_long_the_session_lives() {
+    for (secs, left) in [(0, 0), (5, 1)] {
+        let mut hall = Hall::asking(V5_0, PUBLISH);
+        let mut packet = connect(V5_0, "c");
+        packet.properties.session_expiry_secs = Some(100);
+        let (id, _) = hall.enter(packet);
+        hall.say(id, publish("t", "x", QoS::AtLeastOnce, 1));
+        let mut goodbye = disconnect(DisconnectReason::NormalDisconnection);
+        goodbye.properties.session_expiry_secs = Some(secs);
+        hall.say(id, goodbye);
+        hall.broker.handle_close(hall.peer.now, id);
+        assert_eq!(hall.broker.sessions().count(), left, "{secs}");
+        hall.pass(5);
+        assert_eq!(hall.broker.sessions().count(), 0, "{secs}");
+    }
+}
+
+#[test]
+fn nothing_counts_behind_a_goodbye_that_waits_its_turn() {
+    // [5:MQTT-3.14.4-1] [3:MQTT-3.14.4-2]
+    for version in VERSIONS {
+        for closes in [false, true] {
+            let mut hall = Hall::asking(version, PUBLISH);
+            let watcher = hall.joined("watcher");
+            hall.subscribe(watcher, "#", QoS::AtMostOnce);
+            let id = hall.joined("c");
+            hall.say(id, publish("t", "1", QoS::AtMostOnce, 0));
+            hall.say(id, disconnect(DisconnectReason::NormalDisconnection));
+            hall.say(id, publish("t", "2", QoS::AtMostOnce, 0));
+            assert_eq!(hall.ask(id, Packet::PingReq), [""; 0], "{version}");
+            if closes {
+                hall.broker.handle_close(hall.peer.now, id);
+            }
+            hall.allow();
+            hall.allow();
+            assert_eq!(hall.hear(watcher), ["PUBLISH t=1 q0"], "{version} {closes}");
+        }
+    }
+}
+
+/// Whoever answers, and however late.
+#[test]
+fn nothing_of_a_client_gets_below_sys() {
+    let below_sys = || Message::new("$SYS/x", "1").unwrap();
+    for (row, topic, is_will, answer) in [
+        ("as it is", "$SYS/x", false, PublishAnswer::Allow),
+        (
+            "another one",
+            "t",
+            false,
+            PublishAnswer::AllowAs(below_sys()),
+        ),
+        (
+            "another will",
+            "t",
+            true,
+            PublishAnswer::AllowAs(below_sys()),
+        ),
+    ] {
+        let mut hall = Hall::asking(V5_0, PUBLISH);
+        let watcher = hall.joined("watcher");
+        hall.subscribe(watcher, "$SYS/#", QoS::AtMostOnce);
+        let mut packet = connect(V5_0, "c");
+        packet.will = is_will.then(|| will(topic));
+        let (id, _) = hall.enter(packet);
+        if !is_will {
+            hall.say(id, publish(topic, "1", QoS::AtMostOnce, 0));
+        }
+        hall.broker.handle_close(hall.peer.now, id);
+        let decisions = hall.publishes();
+        assert_eq!(decisions.len(), 1, "{row}");
+        let given = { &mut hall.broker }.decide_publish(hall.peer.now, decisions[0], answer);
+        assert_eq!(given, Ok(()), "{row}");
+        assert_eq!(hall.hear(watcher), [""; 0], "{row}");
+    }
+}
+
+#[test]
+fn a_client_without_a_method_is_not_asked_for_a_step() {
+    // Server: [5:MQTT-4.12.0-6]
+    for version in VERSIONS {
+        let mut hall = Hall::asking(version, CONNECT);
+        let id = hall.open();
+        hall.say(id, connect(version, "c"));
+        let decision = hall.connects()[0];
+        let answer = ConnectAnswer::Ask(None);
+        let given = { &mut hall.broker }.decide_connect(hall.peer.now, decision, answer);
+        assert_eq!(given, Ok(()), "{version}");
+        let expected = ["CONNACK 87", "close"];
+        assert_eq!(hall.hear(id), expected, "{version}");
+    }
+}
+
+#[test]
+fn a_client_that_takes_no_connack_leaves_no_will() {
+    let mut hall = Hall::new(V5_0, Config::default());
+    let watcher = hall.joined("watcher");
+    hall.subscribe(watcher, "w", QoS::AtMostOnce);
+    let mut packet = connect(V5_0, "c");
+    packet.properties.packet_size_max = NonZeroU32::new(4);
+    packet.will = Some(will("w"));
+    assert_eq!(hall.enter(packet).1, ["close"]);
+    assert_eq!(hall.hear(watcher), [""; 0]);
+    assert_eq!(hall.broker.stats().clients, 1);
+}
+
+/// What looks like a shared subscription and is none stays what it is.
+#[test]
+fn an_ordinary_filter_that_looks_like_a_shared_one_is_granted_as_what_it_is() {
+    let config = Config {
+        shared_subscriptions_in_3_1_1: false,
+        ..Config::default()
+    };
+    let mut hall = Hall::new(V3_1_1, config);
+    let id = hall.joined("c");
+    hall.subscribe(id, "$share/g/t", QoS::AtLeastOnce);
+    let now = hall.peer.now;
+    assert_eq!(hall.broker.reauthorize(now, "c"), 1);
+    let decision = hall.subscribes()[0];
+    let grant = Grant {
+        qos_max: QoS::AtMostOnce,
+        ..Grant::default()
+    };
+    let answer = SubscribeAnswer::Grant(grant);
+    hall.broker.decide_subscribe(now, decision, answer).unwrap();
+    hall.publish("t", "x");
+    assert_eq!(hall.hear(id), [""; 0]);
+    hall.publish("$share/g/t", "y");
+    assert_eq!(hall.hear(id), ["PUBLISH $share/g/t=y q0"], "and no more");
+    assert_eq!(hall.broker.subscriptions("c").len(), 1);
+}
+
+/// A client that has spoken both versions may have one filter in both forms.
+#[test]
+fn a_filter_in_both_forms_is_taken_away_in_both() {
+    let config = Config {
+        shared_subscriptions_in_3_1_1: false,
+        ..Config::default()
+    };
+    let mut hall = Hall::new(V5_0, config);
+    let mut packet = connect(V5_0, "c");
+    packet.properties.session_expiry_secs = Some(100);
+    let (id, _) = hall.enter(packet);
+    hall.subscribe(id, "$share/g/t", QoS::AtMostOnce);
+    hall.peer = Peer::new(V3_1_1);
+    let mut packet = connect(V3_1_1, "c");
+    packet.clean_start = false;
+    let (id, heard) = hall.enter(packet);
+    assert_eq!(heard, ["CONNACK 00 present"]);
+    hall.subscribe(id, "$share/g/t", QoS::AtMostOnce);
+    assert_eq!(hall.broker.subscriptions("c").len(), 2);
+    assert!(hall.broker.revoke("c", filter("$share/g/t")));
+    assert_eq!(hall.broker.subscriptions("c"), []);
+}
+
+/// Who reads slowly has been named already, and is named once more when it may send again.
+#[test]
+fn who_may_send_again_is_named_also_while_it_reads() {
+    let config = Config {
+        packets_per_sec_max: Some(1),
+        ..Config::default()
+    };
+    let mut hall = Hall::new(V5_0, config);
+    let id = hall.open();
+    hall.say(id, connect(V5_0, "c"));
+    assert_eq!(hall.broker.poll_ready(), Some(id));
+    hall.say(id, Packet::PingReq);
+    let mut bytes = Vec::new();
+    let now = hall.peer.now;
+    let sent = hall.broker.poll_transmit(now, id, 1, &mut bytes);
+    assert_eq!(sent, Transmit::More);
+    assert!(!hall.broker.wants_input(id));
+    hall.pass(1);
+    assert_eq!(hall.broker.poll_ready(), None, "it is not drained");
+    let sent = hall
+        .broker
+        .poll_transmit(hall.peer.now, id, 100, &mut bytes);
+    assert_eq!(sent, Transmit::Idle);
+    assert_eq!(hall.broker.poll_ready(), Some(id));
+    assert!(hall.broker.wants_input(id));
+    assert_eq!(hall.hear(id), [""; 0]);
+    assert_eq!(hall.broker.poll_ready(), None, "once");
+}
+
+/// Nobody knows of whom nothing is taken whether it is silent.
+#[test]
+fn who_is_kept_waiting_is_not_silent() {
+    // [5:MQTT-3.1.2-22] [3:MQTT-3.1.2-24]
+    for version in VERSIONS {
+        let config = Config {
+            bytes_per_sec_max: Some(100),
+            ..Config::default()
+        };
+        let mut hall = Hall::new(version, config);
+        let mut packet = connect(version, "c");
+        packet.keep_alive_secs = 2;
+        let (id, _) = hall.enter(packet);
+        let payload = "x".repeat(1000);
+        hall.say(id, publish("t", &payload, QoS::AtMostOnce, 0));
+        while !hall.broker.wants_input(id) {
+            let waits = hall.broker.explain(id).and_then(|it| it.input);
+            assert_eq!(waits, Some(InputWaits::ForTime), "{version}");
+            hall.pass(1);
+        }
+        assert_eq!(hall.ask(id, Packet::PingReq), ["PINGRESP"], "{version}");
+        hall.pass(3);
+        let code: &[&str] = if version == V5_0 {
+            &["DISCONNECT 8D", "close"]
+        } else {
+            &["close"]
+        };
+        assert_eq!(hall.hear(id), code, "{version}: now it is");
+    }
+}
+
+#[test]
+fn who_waits_for_an_answer_is_not_silent() {
+    let config = Config {
+        ask: PUBLISH,
+        held_max: 1,
+        ..Config::default()
+    };
+    let mut hall = Hall::new(V5_0, config);
+    let mut packet = connect(V5_0, "c");
+    packet.keep_alive_secs = 2;
+    let (id, _) = hall.enter(packet);
+    hall.say(id, publish("t", "x", QoS::AtLeastOnce, 1));
+    for _ in 0..9 {
+        hall.pass(1);
+    }
+    assert_eq!(hall.hear(id), [""; 0]);
+    hall.allow();
+    assert_eq!(hall.hear(id), ["PUBACK 1 10"]);
+    hall.pass(3);
+    assert_eq!(hall.hear(id), ["DISCONNECT 8D", "close"]);
+}
+
+/// Each member of a group gets RETAIN as it has asked for, also when a message was another one's first.
+#[test]
+fn what_goes_on_to_another_member_has_its_retain_flag() {
+    // [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13]
+    for (first, second, expected) in [
+        (true, false, "PUBLISH t=x q1 id1"),
+        (false, true, "PUBLISH t=x q1 id1 retain"),
+    ] {
+        let mut hall = Hall::new(V5_0, Config::default());
+        let mut wanted = want("$share/g/t", QoS::AtLeastOnce);
+        let [a, b] = ["a", "b"].map(|client_id| hall.joined(client_id));
+        wanted.options.retain_as_published = first;
+        hall.want(a, wanted);
+        let message = Message::new("t", "x").unwrap();
+        let message = message.with_qos(QoS::AtLeastOnce).with_retain(true);
+        assert_eq!(hall.broker.publish(hall.peer.now, message), 1);
+        wanted.options.retain_as_published = second;
+        hall.want(b, wanted);
+        hall.broker.handle_close(hall.peer.now, a);
+        assert_eq!(hall.hear(b), [expected], "{first} {second}");
+    }
+}
