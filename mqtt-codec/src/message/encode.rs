@@ -52,7 +52,7 @@ impl Message {
     ///
     /// [`EncodeError::PacketTooLarge`] when the packet has more bytes, or when none can hold the
     /// message. Nothing has been written then.
-    #[inline(always)]
+    #[inline]
     pub fn encode_within(
         &self,
         version: ProtocolVersion,

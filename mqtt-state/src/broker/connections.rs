@@ -103,7 +103,21 @@ enum Ready {
 #[derive(Debug)]
 pub(super) struct Connections {
     entries: Slab<Connection>,
-    ready: VecDeque<ConnectionId>,
+    ready: ReadyQueue,
+}
+
+/// Those that have output, each once until it is drained.
+#[derive(Debug)]
+pub(super) struct ReadyQueue(VecDeque<ConnectionId>);
+
+impl ReadyQueue {
+    #[inline]
+    pub(super) fn push(&mut self, id: ConnectionId, connection: &mut Connection) {
+        if connection.ready == Ready::No {
+            connection.ready = Ready::Queued;
+            self.0.push_back(id);
+        }
+    }
 }
 
 impl Connections {
@@ -112,7 +126,7 @@ impl Connections {
     pub(super) fn new() -> Self {
         Self {
             entries: Slab::new(),
-            ready: VecDeque::new(),
+            ready: ReadyQueue(VecDeque::new()),
         }
     }
 
@@ -145,14 +159,21 @@ impl Connections {
         self.entries.get_mut(id.0)
     }
 
+    /// A connection, with the queue that it stands in when it has output.
+    #[inline]
+    pub(super) fn get_with_queue(
+        &mut self,
+        id: ConnectionId,
+    ) -> Option<(&mut Connection, &mut ReadyQueue)> {
+        let connection = self.entries.get_mut(id.0)?;
+        Some((connection, &mut self.ready))
+    }
+
     /// The connection has output: it is handed out once until it is drained.
     #[inline]
     pub(super) fn mark_ready(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.entries.get_mut(id.0)
-            && connection.ready == Ready::No
-        {
-            connection.ready = Ready::Queued;
-            self.ready.push_back(id);
+        if let Some((connection, ready)) = self.get_with_queue(id) {
+            ready.push(id, connection);
         }
     }
 
@@ -175,7 +196,7 @@ impl Connections {
     }
 
     pub(super) fn pop_ready(&mut self) -> Option<ConnectionId> {
-        while let Some(id) = self.ready.pop_front() {
+        while let Some(id) = self.ready.0.pop_front() {
             if let Some(connection) = self.entries.get_mut(id.0) {
                 connection.ready = Ready::HandedOut;
                 return Some(id);

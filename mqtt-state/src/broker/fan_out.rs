@@ -185,16 +185,30 @@ fn put(
         group,
         subscription_ids,
     };
-    let (mut number, mut position) = (0, 0);
-    if store.journal.is_on() {
-        (number, position) = store.record_delivery(entry.kept_as(), &delivery);
-    }
     store.note_delivery(&delivery);
-    let outbound = &mut entry.session.outbound;
-    outbound.enqueue(qos, delivery, number, bytes, position);
+    if store.journal.is_on() {
+        enqueue_recorded(entry, store, delivery, bytes);
+    } else {
+        let outbound = &mut entry.session.outbound;
+        outbound.enqueue(qos, delivery, 0, bytes, 0);
+    }
     if let Some(connection) = entry.connection {
         connections.mark_ready(connection);
     }
+}
+
+/// Puts a delivery behind what waits in a session, where a store has to know of it.
+#[cold]
+#[inline(never)]
+fn enqueue_recorded(
+    entry: &mut SessionEntry,
+    store: &mut MessageStore,
+    delivery: Delivery,
+    bytes: usize,
+) {
+    let (number, position) = store.record_delivery(entry.kept_as(), &delivery);
+    let outbound = &mut entry.session.outbound;
+    outbound.enqueue(delivery.qos, delivery, number, bytes, position);
 }
 
 /// What the subscriptions of one session bring, together.
@@ -206,6 +220,20 @@ struct Wish {
 }
 
 impl Wish {
+    /// How a message is for them.
+    #[inline]
+    fn copy(self, summary: &Summary<'_>) -> Copy {
+        Copy {
+            // [5:MQTT-3.8.4-8] [3:MQTT-3.8.4-6] The lower of published and granted QoS.
+            qos: summary.qos.min(self.qos),
+            // [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13] [3:MQTT-3.3.1-9]
+            retain: summary.retain && self.retain_as_published,
+            is_replay: false,
+            group: self.group,
+            subscription_ids: self.ids,
+        }
+    }
+
     #[inline]
     fn of(subscription: &Subscription, group: Option<GroupId>) -> Self {
         Self {
@@ -229,6 +257,64 @@ impl Wish {
             }
         }
         Some(wish)
+    }
+}
+
+/// A message on its way to whoever wants it.
+struct Giving<'m, F> {
+    summary: &'m Summary<'m>,
+    making: &'m mut Making<F>,
+    /// What it counts for, once it is made.
+    bytes: usize,
+    receivers: usize,
+}
+
+impl<F: FnOnce(Option<BytesMut>) -> Message> Giving<'_, F> {
+    /// Gives it to one.
+    #[inline(never)]
+    fn give(&mut self, outlet: &mut Outlet<'_>, key: SessionKey, wish: Wish) {
+        let copy = wish.copy(self.summary);
+        if let Some((reference, bytes)) = self.made(outlet.store) {
+            let is_taken = outlet.deliver(key, reference, bytes, copy);
+            self.receivers = self.receivers.saturating_add(usize::from(is_taken));
+        }
+    }
+
+    /// Gives it to each who wants it; the first one does.
+    #[inline(always)]
+    fn give_each(
+        &mut self,
+        outlet: &mut Outlet<'_>,
+        each: &[(SessionKey, Subscription)],
+        wants: impl Fn(&(SessionKey, Subscription)) -> bool,
+    ) {
+        let (summary, mut receivers) = (self.summary, self.receivers);
+        if !each.is_empty()
+            && let Some((reference, bytes)) = self.made(outlet.store)
+        {
+            for it in each {
+                if wants(it) {
+                    let copy = Wish::of(&it.1, None).copy(summary);
+                    let is_taken = outlet.deliver(it.0, reference, bytes, copy);
+                    receivers = receivers.saturating_add(usize::from(is_taken));
+                }
+            }
+        }
+        self.receivers = receivers;
+    }
+
+    /// The message, which is made if that has not happened, and what it counts for.
+    #[inline]
+    fn made(&mut self, store: &mut MessageStore) -> Option<(&MessageRef, usize)> {
+        self.making.make(store, self.summary.expires_at);
+        let Making::Made(reference) = &*self.making else {
+            return None;
+        };
+        if self.bytes == 0 {
+            let message = store.message(reference);
+            self.bytes = message.map_or(0, Message::len_held);
+        }
+        Some((reference, self.bytes))
     }
 }
 
@@ -288,31 +374,47 @@ impl Broker {
             elsewhere,
             uncounted: 0,
         };
-        let (mut steps, mut bytes) = (0_usize, 0);
+        let mut giving = Giving {
+            summary,
+            making,
+            bytes: 0,
+            receivers: 0,
+        };
+        let mut steps = 0_usize;
+        let reach = &*reach;
         // [5:MQTT-3.8.3-3] Not back to the client that published it.
-        let may_have = |key, subscription: &&Subscription| {
+        let may_have = move |key, subscription: &Subscription| {
             let is_own = subscription.no_local && publisher == Some(key);
             !is_own
                 && subscription.since <= accepted
-                && reach.takes_plain()
                 && !joined.is_some_and(|joined| joined.is_elsewhere(key, reach))
                 && !subscription.denies(name)
         };
+        let takes_plain = reach.takes_plain();
         let has_more = subscriptions.receivers(name, scratch, position, budget, &mut |receiver| {
-            steps = steps.saturating_add(1);
-            let (key, wish) = match receiver {
-                Receiver::One { key, value } if may_have(key, &value) => {
-                    (key, Wish::of(value, None))
+            match receiver {
+                Receiver::Each(each) => {
+                    steps = steps.saturating_add(each.len());
+                    let each = if takes_plain { each } else { &[] };
+                    let wants = |(key, subscription): &_| may_have(*key, subscription);
+                    let first = each.iter().position(wants);
+                    let rest = first.and_then(|first| each.get(first..));
+                    giving.give_each(&mut outlet, rest.unwrap_or_default(), wants);
                 }
                 Receiver::Several(found) => {
+                    steps = steps.saturating_add(1);
                     let key = found.key();
-                    let values = found.values().filter(|value| may_have(key, value));
-                    let Some(wish) = Wish::of_several(values) else {
-                        return;
-                    };
-                    (key, wish)
+                    let values =
+                        { found.values() }.filter(|value| takes_plain && may_have(key, value));
+                    if let Some(wish) = Wish::of_several(values) {
+                        giving.give(&mut outlet, key, wish);
+                    }
                 }
-                Receiver::Group(group) if shared.takes_turn(group.id()) => {
+                Receiver::Group(group) => {
+                    steps = steps.saturating_add(1);
+                    if !shared.takes_turn(group.id()) {
+                        return;
+                    }
                     let turn = Turn {
                         policy,
                         sessions: outlet.sessions,
@@ -321,37 +423,17 @@ impl Broker {
                         except: None,
                         accepted,
                     };
-                    let Some((key, subscription)) = turn.choose(turns, &group) else {
-                        return;
-                    };
-                    shared.took_turn(group.id());
-                    // [5:MQTT-4.8.2-3] At the QoS of this member.
-                    (key, Wish::of(&subscription, Some(group.id())))
+                    if let Some((key, subscription)) = turn.choose(turns, &group) {
+                        shared.took_turn(group.id());
+                        // [5:MQTT-4.8.2-3] At the QoS of this member.
+                        let wish = Wish::of(&subscription, Some(group.id()));
+                        giving.give(&mut outlet, key, wish);
+                    }
                 }
-                _none => return,
-            };
-            if let Making::Not(_) = making {
-                making.make(outlet.store, summary.expires_at);
+                _none => {}
             }
-            let Making::Made(reference) = making else {
-                return;
-            };
-            if bytes == 0 {
-                let message = outlet.store.message(reference);
-                bytes = message.map_or(0, Message::len_held);
-            }
-            let copy = Copy {
-                // [5:MQTT-3.8.4-8] [3:MQTT-3.8.4-6] The lower of published and granted QoS.
-                qos: summary.qos.min(wish.qos),
-                // [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13] [3:MQTT-3.3.1-9]
-                retain: summary.retain && wish.retain_as_published,
-                is_replay: false,
-                group: wish.group,
-                subscription_ids: wish.ids,
-            };
-            let is_taken = outlet.deliver(key, reference, bytes, copy);
-            *receivers = receivers.saturating_add(usize::from(is_taken));
         });
+        *receivers = receivers.saturating_add(giving.receivers);
         if has_more {
             // Whoever comes next wants it, and it has to be kept until then.
             making.make(outlet.store, summary.expires_at);

@@ -3,7 +3,7 @@
 use alloc::string::String;
 
 use bytes::BytesMut;
-use mqtt_codec::{DecodeError, Frame, Message, Packet, Parsed, PlainAck};
+use mqtt_codec::{DecodeError, Delivery, Frame, Message, Packet, Parsed, PlainAck};
 
 use super::held::Goodbye;
 use super::routing::Accepted;
@@ -164,15 +164,19 @@ impl Broker {
         let message = |memory: Option<BytesMut>| {
             Message::from_plain_in(memory.unwrap_or_default(), &publish, topic.name())
         };
-        if let Err(cause) = self.publish_from(id, key, &accepted, message) {
-            self.end_connection(now, id, cause, None);
+        match self.publish_from(id, key, &accepted, message) {
+            Ok(()) if delivery == Delivery::AtMostOnce => {}
+            // There is an answer.
+            Ok(()) => self.connections.mark_ready(id),
+            Err(cause) => self.end_connection(now, id, cause, None),
         }
         size
     }
 
-    /// Takes a plain acknowledgement, if it can be; answers its size, or 0.
-    fn take_plain_ack(&mut self, now: Timestamp, id: ConnectionId, ack: PlainAck) -> usize {
-        let Some(connection) = self.connections.get_mut(id) else {
+    /// Takes the plain acknowledgements at the front of `input`, as far as they can be; answers how many
+    /// bytes they were.
+    fn take_plain_acks(&mut self, now: Timestamp, id: ConnectionId, input: &[u8]) -> usize {
+        let Some((connection, ready)) = self.connections.get_with_queue(id) else {
             return 0;
         };
         let Some(entry) = connection
@@ -191,39 +195,35 @@ impl Broker {
             client_id: &entry.client_id,
             kept_as: None,
         };
-        let link = &mut connection.link;
-        let Some(received) = link.receive_plain_ack(ack, &mut entry.session, &mut deliveries)
-        else {
-            return 0;
-        };
-        let size = ack.to_bytes().len();
-        self.traffic.note_received(size);
-        if let Err(error) = received {
-            self.end_connection(now, id, error.into(), None);
+        let (link, session) = (&mut connection.link, &mut entry.session);
+        let mut rest = input;
+        while let Some((ack, behind)) = PlainAck::split(rest)
+            && let Some(received) = link.receive_plain_ack(ack, session, &mut deliveries)
+        {
+            deliveries.traffic.note_received(ack.to_bytes().len());
+            rest = behind;
+            if let Err(error) = received {
+                self.end_connection(now, id, error.into(), None);
+                return input.len().saturating_sub(rest.len());
+            }
         }
-        size
+        // There may be answers, and room for what waited for acknowledgements.
+        let may_send = !session.outbound.is_idle();
+        if link.has_control_output() || (may_send && link.has_publish(session)) {
+            ready.push(id, connection);
+        }
+        if !entry.rests() {
+            self.settle(id);
+        }
+        input.len().saturating_sub(rest.len())
     }
 
-    /// After input. Where all of it was plain there may be answers, and room for what waited for
-    /// acknowledgements, and nothing else of the connection has changed.
+    /// After input. Where all of it was plain, whoever took it has seen to that.
     #[inline]
     pub(super) fn settle_input(&mut self, id: ConnectionId, is_plain: bool) {
-        if is_plain
-            && let Some(connection) = self.connections.get(id)
-            && !connection.link.is_ended()
-            && let Some(key) = connection.session
-            && let Some(entry) = self.sessions.get(key)
-            && entry.rests()
-        {
-            let may_send = !entry.session.outbound.is_idle();
-            if connection.link.has_control_output()
-                || (may_send && connection.link.has_publish(&entry.session))
-            {
-                self.connections.mark_ready(id);
-            }
-            return;
+        if !is_plain {
+            self.settle(id);
         }
-        self.settle(id);
     }
 
     /// After input: is there output, and when is the connection due?
@@ -289,11 +289,13 @@ impl Intake for Input<'_> {
         }
         let mut taken = 0_usize;
         while broker.work.left() > 0
-            && let Some(rest @ [_, ..]) = input.get(taken..)
+            && let Some(rest @ [first, ..]) = input.get(taken..)
         {
-            let size = match PlainAck::split(rest) {
-                Some((ack, _)) => broker.take_plain_ack(self.now, self.id, ack),
-                None => broker.take_plain_publish(self.now, self.id, rest),
+            // PUBLISH, and what acknowledges one.
+            let size = match first >> 4 {
+                3 => broker.take_plain_publish(self.now, self.id, rest),
+                4..8 => broker.take_plain_acks(self.now, self.id, rest),
+                _ => 0,
             };
             if size == 0 {
                 break;

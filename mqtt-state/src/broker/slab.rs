@@ -1,5 +1,6 @@
 //! A table whose keys never name a later tenant of the same place.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// A place in a [`Slab`], and which of its tenants is meant.
@@ -22,10 +23,11 @@ impl Key {
 
 /// Values found by [`Key`]. A key that outlived its value finds nothing.
 ///
-/// They stand in pieces, so that one more never moves all of them, and little is held in advance.
+/// They stand in pieces of a fixed length, so that one more never moves all of them, and finding one takes
+/// one look at a length.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
-    pieces: Vec<Vec<Slot<T>>>,
+    pieces: Vec<Box<[Slot<T>; PIECE]>>,
     /// Places that were used before and are empty.
     free: Vec<u32>,
     /// Places, in use or free again.
@@ -56,8 +58,9 @@ impl<T> Slab<T> {
     /// `None` when there are as many values as a key can name.
     #[inline]
     pub(super) fn insert(&mut self, value: T) -> Option<Key> {
-        let Some(slot) = self.free.pop() else {
-            return self.push(value);
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => self.grow()?,
         };
         let place = self.slot_mut(slot)?;
         place.value = Some(value);
@@ -67,21 +70,20 @@ impl<T> Slab<T> {
         })
     }
 
+    /// One more place, that nobody has had.
     #[inline(never)]
-    fn push(&mut self, value: T) -> Option<Key> {
+    fn grow(&mut self) -> Option<u32> {
         let slot = u32::try_from(self.len).ok()?;
         if self.len.is_multiple_of(PIECE) {
-            self.pieces.push(Vec::new());
+            let empty = || Slot {
+                generation: 0,
+                value: None,
+            };
+            let piece: Box<[_]> = core::iter::repeat_with(empty).take(PIECE).collect();
+            self.pieces.push(piece.try_into().ok()?);
         }
-        self.pieces.last_mut()?.push(Slot {
-            generation: 0,
-            value: Some(value),
-        });
         self.len = self.len.saturating_add(1);
-        Some(Key {
-            slot,
-            generation: 0,
-        })
+        Some(slot)
     }
 
     #[inline]

@@ -12,7 +12,8 @@ use mqtt_topic::GroupId;
 use super::event::{DropCause, Event, EventQueue};
 use super::journal::{Journal, StoredAs};
 use super::slab::{Key, Slab};
-use crate::link::{Outgoing, OutgoingIds, Settled, Store};
+use crate::link::{Outgoing, OutgoingIds, Settled, Store, Writer};
+use crate::pieces::Output;
 use crate::{Timestamp, Traffic};
 
 /// So many pieces of memory are kept for messages to come, each of so many bytes at most.
@@ -44,6 +45,30 @@ struct Stored {
     is_superseded: bool,
     /// Its name in the store; 0 while nothing stored refers to it.
     number: u64,
+}
+
+impl Stored {
+    /// How it goes to one receiver, if it still does.
+    #[inline]
+    fn outgoing<'s>(&'s self, delivery: &'s Delivery, was_sent: bool) -> Option<Outgoing<'s>> {
+        // What came after it may have overtaken it: the older value does not follow.
+        if delivery.is_replay && self.is_superseded && !was_sent {
+            return None;
+        }
+        Some(Outgoing {
+            message: &self.message,
+            retain: delivery.retain,
+            subscription_ids: OutgoingIds::These(delivery.subscription_ids.as_slice()),
+            expires_at: self.expires_at,
+        })
+    }
+
+    /// One reference less. Answers whether it was the last.
+    #[inline]
+    fn give_back(&mut self) -> bool {
+        self.references = self.references.saturating_sub(1);
+        self.references == 0
+    }
 }
 
 /// A counted reference to a stored message. It must end in [`MessageStore::release`].
@@ -228,8 +253,7 @@ impl MessageStore {
         let Some(stored) = self.messages.get_mut(reference.0) else {
             return;
         };
-        stored.references = stored.references.saturating_sub(1);
-        if stored.references == 0 {
+        if stored.give_back() {
             self.free(reference);
         }
     }
@@ -261,8 +285,14 @@ impl MessageStore {
     /// Gives back what a delivery refers to that is dropped afterwards.
     #[inline]
     fn release_held(&mut self, delivery: &Delivery) {
-        self.bytes = self.bytes.saturating_sub(delivery.len_held());
+        self.note_released(delivery);
         self.release(delivery.message.uncounted());
+    }
+
+    /// A delivery does not wait any more.
+    #[inline]
+    fn note_released(&mut self, delivery: &Delivery) {
+        self.bytes = self.bytes.saturating_sub(delivery.len_held());
     }
 
     pub(super) fn message(&self, reference: &MessageRef) -> Option<&Message> {
@@ -313,16 +343,7 @@ impl Store for Deliveries<'_> {
 
     fn outgoing<'s>(&'s self, handle: &'s Delivery, was_sent: bool) -> Option<Outgoing<'s>> {
         let stored = self.store.messages.get(handle.message.0)?;
-        // What came after it may have overtaken it: the older value does not follow.
-        if handle.is_replay && stored.is_superseded && !was_sent {
-            return None;
-        }
-        Some(Outgoing {
-            message: &stored.message,
-            retain: handle.retain,
-            subscription_ids: OutgoingIds::These(handle.subscription_ids.as_slice()),
-            expires_at: stored.expires_at,
-        })
+        stored.outgoing(handle, was_sent)
     }
 
     fn note_control(&mut self, packets: u64) {
@@ -336,6 +357,29 @@ impl Store for Deliveries<'_> {
     fn sent(&mut self, tag: u64, delivery: &mut Option<Delivery>) {
         self.store.record_ended(self.kept_as, tag);
         self.release(delivery);
+    }
+
+    #[inline(always)]
+    fn send<O: Output>(
+        &mut self,
+        tag: u64,
+        delivery: &mut Option<Delivery>,
+        writer: &mut Writer<'_, O>,
+    ) -> bool {
+        if let Some(delivery) = delivery
+            && let Some(stored) = self.store.messages.get_mut(delivery.message.0)
+            && let Some(outgoing) = stored.outgoing(delivery, false)
+            && writer.write(&outgoing, mqtt_codec::Delivery::AtMostOnce)
+        {
+            let is_last = stored.give_back();
+            self.store.record_ended(self.kept_as, tag);
+            self.store.note_released(delivery);
+            if is_last {
+                self.store.free(delivery.message.uncounted());
+            }
+            return true;
+        }
+        false
     }
 
     fn settle(&mut self, tag: u64, delivery: &mut Option<Delivery>, outcome: Settled) -> u64 {

@@ -1,13 +1,20 @@
 //! Bytes on their way out of a broker.
 
 use super::retained::Replays;
-use super::sessions::SessionEntry;
 use super::store::Deliveries;
 use super::{Broker, ConnectionId};
 use crate::pieces::Output;
 use crate::{Timestamp, Transmit};
 
+/// What one look at a connection has brought.
+struct Looked {
+    transmit: Transmit,
+    /// Nothing else can be done for it now.
+    is_settled: bool,
+}
+
 impl Broker {
+    #[inline(always)]
     pub(super) fn transmit<O: Output>(
         &mut self,
         now: Timestamp,
@@ -17,40 +24,103 @@ impl Broker {
     ) -> Transmit {
         let now = self.begin(now);
         let end = out.len().saturating_add(max_bytes.max(1));
-        let transmit = loop {
-            self.follow_store(id);
-            let room = end.saturating_sub(out.len());
-            if room == 0 {
-                break Transmit::More;
-            }
-            let Some(connection) = self.connections.get_mut(id) else {
-                return Transmit::Close;
+        self.follow_store(id);
+        let looked = self.look(now, id, end, out);
+        // Mostly that is all.
+        if looked.is_settled {
+            return looked.transmit;
+        }
+        self.transmit_more(now, id, end, out, looked.transmit)
+    }
+
+    /// Appends what its link has to send, until there are `end` bytes in `out`.
+    #[inline(always)]
+    fn look<O: Output>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        end: usize,
+        out: &mut O,
+    ) -> Looked {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Looked {
+                transmit: Transmit::Close,
+                is_settled: true,
             };
-            let key = connection.session;
-            let mut entry = key.and_then(|key| self.sessions.get_mut(key));
-            let (client_id, kept_as, session) = SessionEntry::parts(entry.as_deref_mut());
+        };
+        let Some(key) = connection.session else {
+            return self.look_before_session(now, id, end, out);
+        };
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return self.look_before_session(now, id, end, out);
+        };
+        let is_stored = self.store.journal.is_on();
+        let mut deliveries = Deliveries {
+            kept_as: if is_stored { entry.kept_as() } else { None },
+            store: &mut self.store,
+            events: &mut self.events,
+            traffic: &mut self.traffic,
+            client_id: &entry.client_id,
+        };
+        let session = Some(&mut entry.session);
+        let before = out.len();
+        let transmit = connection
+            .link
+            .transmit(now, end, out, session, &mut deliveries);
+        self.traffic.note_sent(out.len().saturating_sub(before));
+        let is_settled = transmit == Transmit::Idle && entry.rests() && !is_stored;
+        if is_settled && connection.note_drained() {
+            self.connections.mark_ready(id);
+        }
+        Looked {
+            transmit,
+            is_settled,
+        }
+    }
+
+    /// The same for a connection that has no session: what it sends ends the handshake, or it.
+    #[inline(never)]
+    fn look_before_session<O: Output>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        end: usize,
+        out: &mut O,
+    ) -> Looked {
+        let mut transmit = Transmit::Close;
+        if let Some(connection) = self.connections.get_mut(id) {
             let mut deliveries = Deliveries {
                 store: &mut self.store,
                 events: &mut self.events,
                 traffic: &mut self.traffic,
-                client_id,
-                kept_as,
+                client_id: "",
+                kept_as: None,
             };
             let before = out.len();
-            let transmit = connection
+            transmit = connection
                 .link
-                .transmit(now, room, out, session, &mut deliveries);
+                .transmit(now, end, out, None, &mut deliveries);
             self.traffic.note_sent(out.len().saturating_sub(before));
-            // Mostly that is all.
-            let rests = entry.is_none_or(|entry| entry.rests());
-            if transmit == Transmit::Idle && rests && !self.store.journal.is_on() {
-                if connection.note_drained() {
-                    self.connections.mark_ready(id);
-                }
-                return transmit;
-            }
+        }
+        Looked {
+            transmit,
+            is_settled: false,
+        }
+    }
+
+    /// Goes on where one look was not all.
+    #[inline(never)]
+    fn transmit_more<O: Output>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        end: usize,
+        out: &mut O,
+        mut transmit: Transmit,
+    ) -> Transmit {
+        let transmit = loop {
             // Retained messages that a new subscription still has to get follow in slices.
-            let replays = match key {
+            let replays = match self.session_key(id) {
                 Some(key) if transmit == Transmit::Idle => self.advance_replays(now, key),
                 _ => Replays::Wait,
             };
@@ -62,6 +132,15 @@ impl Broker {
                 // The next call has steps again.
                 Replays::OutOfSteps => break Transmit::More,
             }
+            self.follow_store(id);
+            if out.len() >= end {
+                break Transmit::More;
+            }
+            let looked = self.look(now, id, end, out);
+            if looked.is_settled {
+                return looked.transmit;
+            }
+            transmit = looked.transmit;
         };
         match transmit {
             Transmit::Idle => {

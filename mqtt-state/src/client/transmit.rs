@@ -37,6 +37,7 @@ impl Client {
             link.abort();
         }
         let before = out.len();
+        let end = before.saturating_add(max_bytes.max(1));
         let transmit = loop {
             if self.events.journal.is_on() {
                 self.events.journal.set_now(now);
@@ -49,13 +50,12 @@ impl Client {
             let has_room = !self.events.is_full(&self.config);
             let is_open = matches!(self.phase, Phase::Connected { .. }) && has_room;
             let session = is_open.then_some(&mut self.session);
-            let room = max_bytes.saturating_sub(out.len().saturating_sub(before));
-            let transmit = link.transmit(now, room, out, session, &mut self.events);
+            let transmit = link.transmit(now, end, out, session, &mut self.events);
             // Some were given up, and the next have no identifiers yet.
             if transmit != Transmit::Idle || !self.may_assign_ids() {
                 break transmit;
             }
-            if out.len().saturating_sub(before) >= max_bytes {
+            if out.len() >= end {
                 break Transmit::More;
             }
         };

@@ -19,7 +19,7 @@ use mqtt_codec::{Disconnect, EncodeError, Packet, PlainAck, ProtocolVersion, QoS
 pub(crate) use alias::{InboundAliases, OutboundAliases, Topic};
 pub(crate) use outbox::Outbox;
 pub(crate) use receive::{AckEffect, Arrival, ReceiveError};
-pub(crate) use transmit::{Outgoing, OutgoingIds, Settled, Store};
+pub(crate) use transmit::{Outgoing, OutgoingIds, Settled, Store, Writer};
 
 use crate::ProtocolError;
 use crate::session::{IdSet, Session};

@@ -147,16 +147,27 @@ impl Outbox {
         self.bytes.is_empty() || (self.holds.first().is_some() && self.free_len() == 0)
     }
 
+    /// Moves all bytes to the end of `buf`, if all may be taken and they are no more than `max`. Answers
+    /// whether it did.
+    #[inline]
+    pub(crate) fn take_all(&mut self, max: usize, buf: &mut Vec<u8>) -> bool {
+        let waiting = self.bytes.as_bytes();
+        if waiting.len() > max || self.holds.first().is_some() {
+            return false;
+        }
+        buf.extend_from_slice(waiting);
+        self.taken = self.taken.saturating_add(as_count(waiting.len()));
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
+        true
+    }
+
     /// Moves up to `max` bytes to the end of `buf`.
     pub(crate) fn take(&mut self, max: usize, buf: &mut Vec<u8>) {
-        let waiting = self.bytes.as_bytes();
-        if waiting.len() <= max && self.holds.first().is_none() {
-            buf.extend_from_slice(waiting);
-            self.taken = self.taken.saturating_add(as_count(waiting.len()));
-            self.bytes.clear();
-            self.bytes.shrink_to(KEPT);
+        if self.take_all(max, buf) {
             return;
         }
+        let waiting = self.bytes.as_bytes();
         let taken = waiting.get(..max.min(self.free_len())).unwrap_or(waiting);
         buf.extend_from_slice(taken);
         self.taken = self.taken.saturating_add(as_count(taken.len()));

@@ -31,6 +31,25 @@ pub(crate) trait Store {
     /// A QoS 0 message has been handed out, and is done with. Whatever is left in `message` is dropped.
     fn sent(&mut self, tag: u64, message: &mut Option<Self::Handle>);
 
+    /// Looks a QoS 0 message up and gives it to `writer`; if that hands it out, it is done with. Answers
+    /// whether it did. The same as [`outgoing`](Self::outgoing) and [`sent`](Self::sent), in one look.
+    #[inline(always)]
+    fn send<O: Output>(
+        &mut self,
+        tag: u64,
+        message: &mut Option<Self::Handle>,
+        writer: &mut Writer<'_, O>,
+    ) -> bool {
+        if let Some(handle) = message
+            && let Some(outgoing) = self.outgoing(handle, false)
+            && writer.write(&outgoing, Delivery::AtMostOnce)
+        {
+            self.sent(tag, message);
+            return true;
+        }
+        false
+    }
+
     /// The session will not send a message. Whatever is left in `message` is dropped. Answers how far the
     /// journal has to be stored before it cannot come again; 0 without one.
     fn settle(&mut self, tag: u64, message: &mut Option<Self::Handle>, outcome: Settled) -> u64;
@@ -93,22 +112,51 @@ pub(crate) enum Settled {
     Gone,
 }
 
+/// Where a PUBLISH goes.
+pub(crate) struct Writer<'l, O> {
+    link: &'l mut Link,
+    /// It may have so many bytes at most.
+    room: usize,
+    out: &'l mut O,
+}
+
+impl<O: Output> Writer<'_, O> {
+    /// Appends it if it has no properties and nothing keeps it from going. Answers whether it did.
+    #[inline(always)]
+    pub(crate) fn write(&mut self, outgoing: &Outgoing<'_>, delivery: Delivery) -> bool {
+        let link = &mut *self.link;
+        let size_max = link.send.packet_size_max.min(self.room);
+        outgoing.is_plain()
+            && !self.out.shares(outgoing.message)
+            && link.check_flags(delivery.qos(), outgoing.retain).is_ok()
+            && link.write_plain(
+                outgoing.message,
+                (delivery, outgoing.retain),
+                size_max,
+                self.out.copied(),
+            )
+    }
+}
+
 impl Link {
-    /// Appends what can go now to `out`: at most `max_bytes`, or one packet where that is larger.
-    #[inline]
+    /// Appends what can go now to `out`, until there are `end` bytes in it; or one packet where that is
+    /// larger.
+    #[inline(always)]
     pub(crate) fn transmit<S: Store, O: Output>(
         &mut self,
         now: Timestamp,
-        max_bytes: usize,
+        end: usize,
         out: &mut O,
         session: Option<&mut Session<S::Handle>>,
         store: &mut S,
     ) -> Transmit {
-        let max_bytes = max_bytes.max(1);
-        let end = out.len().saturating_add(max_bytes);
         if !self.outbox.is_empty() || self.phase != Phase::Open {
             store.note_control(self.outbox.take_pushed());
-            if let Some(transmit) = self.transmit_control(max_bytes, out.copied()) {
+            let room = end.saturating_sub(out.len()).max(1);
+            let is_open = self.phase == Phase::Open;
+            if !(is_open && self.outbox.take_all(room, out.copied()))
+                && let Some(transmit) = self.transmit_control(room, out.copied())
+            {
                 return transmit;
             }
         }
@@ -184,6 +232,11 @@ impl Link {
             if out.len() >= end {
                 return Transmit::More;
             }
+            if turn == Turn::AtMostOnce && self.send_qos0(session, store, room, out) {
+                store.note_publish(false);
+                room = end.saturating_sub(out.len());
+                continue;
+            }
             match (self.write(now, turn, session, store, room, out), turn) {
                 (Ok(()), Turn::AtMostOnce) => {
                     let sent = |tag, message: &mut _| store.sent(tag, message);
@@ -217,21 +270,42 @@ impl Link {
         room: usize,
         out: &mut O,
     ) -> Result<(), Refused> {
-        if let Some(next) = session.outbound.look(turn)
+        if let Turn::Counted(place) = turn
+            && let Some(next) = session.outbound.look_at(place)
             && let Some(outgoing) = store.outgoing(next.message, next.was_sent)
-            && outgoing.is_plain()
-            && !out.shares(outgoing.message)
-            && self
-                .check_flags(next.delivery.qos(), outgoing.retain)
-                .is_ok()
+            && self.writer(room, out).write(&outgoing, next.delivery)
         {
-            let (delivery, retain) = (next.delivery, outgoing.retain);
-            let size_max = self.send.packet_size_max.min(room);
-            if self.write_plain(outgoing.message, (delivery, retain), size_max, out.copied()) {
-                return Ok(());
-            }
+            return Ok(());
         }
         self.write_slowly(now, turn, session, store, room, out)
+    }
+
+    /// Sends the first QoS 0 message, if it goes as it is. Answers whether it did.
+    #[inline(always)]
+    fn send_qos0<S: Store, O: Output>(
+        &mut self,
+        session: &mut Session<S::Handle>,
+        store: &mut S,
+        room: usize,
+        out: &mut O,
+    ) -> bool {
+        let Some((tag, message)) = session.outbound.first_qos0() else {
+            return false;
+        };
+        if !store.send(tag, message, &mut self.writer(room, out)) {
+            return false;
+        }
+        session.outbound.finish_qos0(|_, _| {});
+        true
+    }
+
+    #[inline(always)]
+    fn writer<'l, O>(&'l mut self, room: usize, out: &'l mut O) -> Writer<'l, O> {
+        Writer {
+            link: self,
+            room,
+            out,
+        }
     }
 
     /// Appends the PUBLISH of a message without properties, if it has at most so many bytes and sets no

@@ -373,11 +373,12 @@ impl ServerLink {
         self.link.abort();
     }
 
-    /// What can go out now.
+    /// Appends what can go out now to `out`, until there are `end` bytes in it.
+    #[inline(always)]
     pub(crate) fn transmit<S: Store, O: Output>(
         &mut self,
         now: Timestamp,
-        max_bytes: usize,
+        end: usize,
         out: &mut O,
         session: Option<&mut Session<S::Handle>>,
         store: &mut S,
@@ -388,7 +389,7 @@ impl ServerLink {
             // The peer does not read its last packet; it has had its time.
             self.link.abort();
         }
-        self.link.transmit(now, max_bytes, out, session, store)
+        self.link.transmit(now, end, out, session, store)
     }
 
     /// Whether [`transmit`](Self::transmit) would find a PUBLISH to send on this connection, which is

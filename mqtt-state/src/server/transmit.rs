@@ -17,8 +17,9 @@ impl Connection {
         let is_open = self.link.is_connected() && has_room;
         let session = is_open.then_some(&mut self.session.core);
         let before = out.len();
+        let end = before.saturating_add(max_bytes.max(1));
         let events = &mut self.events;
-        let transmit = self.link.transmit(now, max_bytes, out, session, events);
+        let transmit = self.link.transmit(now, end, out, session, events);
         events.traffic.note_sent(out.len().saturating_sub(before));
         transmit
     }

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use mqtt_codec::QoS;
 
 use self::flows::{Flow, Flows, Links, List, Size, State};
-use self::ring::Ring;
+use self::ring::{Ring, Unnumbered};
 use super::packet_id::PacketIds;
 
 pub(crate) use self::acknowledged::{Ended, Mismatch, Received};
@@ -118,14 +118,13 @@ impl<M> Outbound<M> {
         self.next_sequence = sequence.wrapping_add(1);
         self.messages_bytes = self.messages_bytes.saturating_add(bytes);
         if qos == QoS::AtMostOnce {
-            if let Some(place) = self.qos0.push_back() {
-                place.message = Some(message);
-                place.tag = tag;
-                place.position = position;
-                place.size = Size::new(bytes);
-                place.sequence = sequence;
-            }
-            return;
+            return self.qos0.push_back(Unnumbered {
+                message: Some(message),
+                tag,
+                position,
+                size: Size::new(bytes),
+                sequence,
+            });
         }
         let place = self.flows.insert(Flow {
             message: Some(message),

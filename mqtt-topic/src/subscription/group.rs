@@ -1,11 +1,13 @@
 //! Shared subscriptions: several subscribers, of whom one gets each message.
 
+use core::num::NonZeroU64;
+
 use super::subscribers::{Slices, Subscribers};
 use crate::index::Id;
 
 /// Names a shared subscription while it has members; never used for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupId(u64);
+pub struct GroupId(NonZeroU64);
 
 /// A shared subscription in the list of all of them, which is in the order of its numbers.
 #[derive(Clone, Copy, Debug)]
@@ -25,10 +27,10 @@ impl GroupEntry {
 }
 
 impl GroupId {
-    pub(super) const FIRST: Self = Self(0);
+    pub(super) const FIRST: Self = Self(NonZeroU64::MIN);
 
     pub(super) const fn next(self) -> Self {
-        Self(self.0.wrapping_add(1))
+        Self(self.0.saturating_add(1))
     }
 }
 

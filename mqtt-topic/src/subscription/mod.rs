@@ -244,7 +244,7 @@ impl<K: Copy + Ord, V> SubscriptionIndex<K, V> {
     /// let topic = TopicName::new("house/light")?;
     /// let (mut scratch, mut position) = (MergeScratch::default(), Position::default());
     /// let mut met = Vec::new();
-    /// let mut see = |receiver: Receiver<'_, _, _>| met.extend(receiver.key());
+    /// let mut see = |receiver: Receiver<'_, _, _>| met.extend(receiver.keys());
     /// assert!(index.receivers(topic, &mut scratch, &mut position, 3, &mut see));
     /// index.remove(TopicFilter::new("house/+")?, 3);
     /// assert!(!index.receivers(topic, &mut scratch, &mut position, 3, &mut see));

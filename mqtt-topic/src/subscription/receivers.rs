@@ -10,13 +10,9 @@ use crate::index::Id;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Receiver<'i, K, V> {
-    /// A subscriber with one subscription that matches.
-    One {
-        /// Who.
-        key: K,
-        /// What the caller keeps for the subscription.
-        value: &'i V,
-    },
+    /// Subscribers with one subscription each that matches, in their order: who, and what the caller
+    /// keeps for the subscription.
+    Each(&'i [(K, V)]),
     /// A subscriber who may have several.
     Several(SubscriberMatch<'i, K, V>),
     /// A shared subscription: one of its members gets the message, beside what his own
@@ -25,14 +21,14 @@ pub enum Receiver<'i, K, V> {
 }
 
 impl<K: Copy + Ord, V> Receiver<'_, K, V> {
-    /// Which subscriber; `None` for a shared subscription.
-    #[must_use]
-    pub const fn key(&self) -> Option<K> {
-        match self {
-            Self::One { key, .. } => Some(*key),
-            Self::Several(subscriber) => Some(subscriber.key()),
-            Self::Group(_) => None,
-        }
+    /// Which subscribers; none for a shared subscription.
+    pub fn keys(&self) -> impl Iterator<Item = K> {
+        let (each, several) = match self {
+            Self::Each(each) => (*each, None),
+            Self::Several(subscriber) => (&[][..], Some(subscriber.key())),
+            Self::Group(_) => (&[][..], None),
+        };
+        each.iter().map(|(key, _)| *key).chain(several)
     }
 }
 
@@ -107,8 +103,8 @@ impl<K: Copy + Ord, V> Filters<K, V> {
         let subscribers = self.subscribers(node)?;
         for slice in subscribers.slices_behind(behind) {
             let some = slice.get(..*left).unwrap_or(slice);
-            for (key, value) in some {
-                visit(Receiver::One { key: *key, value });
+            if !some.is_empty() {
+                visit(Receiver::Each(some));
             }
             *left = left.saturating_sub(some.len());
             last = some.last().map_or(last, |(key, _)| Some(*key));

@@ -40,7 +40,9 @@ struct Met {
 impl Met {
     fn see(&mut self, receiver: &Receiver<'_, u16, u32>) {
         match receiver {
-            Receiver::One { key, .. } => self.subscribers.push((*key, 1)),
+            Receiver::Each(each) => self
+                .subscribers
+                .extend(each.iter().map(|(key, _)| (*key, 1))),
             Receiver::Several(found) => {
                 self.subscribers.push((found.key(), found.values().count()));
             }
@@ -112,7 +114,7 @@ proptest! {
         let (mut met, mut position) = (BTreeMap::new(), Position::default());
         let mut changes = changes.iter();
         while index.receivers(topic, &mut scratch, &mut position, budget, &mut |it| {
-            if let Some(key) = it.key() {
+            for key in it.keys() {
                 *met.entry(key).or_insert(0) += 1;
             }
         }) {
@@ -198,7 +200,7 @@ fn a_walk_has_an_end() {
     let (mut scratch, mut position) = (MergeScratch::default(), Position::default());
     let mut keys = Vec::new();
     while index.receivers(topic, &mut scratch, &mut position, 1, &mut |receiver| {
-        keys.push(receiver.key());
+        keys.push(receiver.keys().next());
     }) {}
     assert_eq!(keys, [Some(7), Some(8), None], "a group is nobody");
     let before = position;

@@ -131,7 +131,7 @@ impl Stamps {
 
 impl Broker {
     /// What a message does to the retained message of its topic, and notes that it does.
-    #[inline]
+    #[inline(always)]
     pub(in crate::broker) fn retains(
         &mut self,
         name: TopicName<'_>,
@@ -146,6 +146,7 @@ impl Broker {
         self.retains_it(name, is_empty, forwarded)
     }
 
+    #[inline(never)]
     fn retains_it(
         &mut self,
         name: TopicName<'_>,

@@ -126,13 +126,19 @@ impl MessageStore {
     }
 
     /// A delivery is done with, whatever became of it.
+    #[inline]
     pub(in crate::broker) fn record_ended(&mut self, session: StoredAs, number: u64) {
         if let Some(session) = session
             && number != 0
         {
-            let session = session.get();
-            self.journal.remove(Key::Delivery { session, number });
+            self.record_ended_of(session, number);
         }
+    }
+
+    #[inline(never)]
+    fn record_ended_of(&mut self, session: NonZeroU64, number: u64) {
+        let session = session.get();
+        self.journal.remove(Key::Delivery { session, number });
     }
 
     /// A QoS 2 message of the client has come, and must not be taken twice.

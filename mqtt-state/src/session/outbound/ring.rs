@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-/// A queue in a ring of places that are used again.
+/// A queue in a ring of places that are used again: none, or a power of two.
 #[derive(Clone, Debug)]
 pub(super) struct Ring<M> {
     places: Vec<Unnumbered<M>>,
@@ -63,15 +63,18 @@ impl<M> Ring<M> {
         self.len == 0
     }
 
-    /// The place for one more at the end.
+    /// Puts one more at the end.
     #[inline(always)]
-    pub(super) fn push_back(&mut self) -> Option<&mut Unnumbered<M>> {
+    pub(super) fn push_back(&mut self, waiting: Unnumbered<M>) {
         if self.len == self.places.len() {
             self.grow();
         }
         let place = self.place(self.len);
         self.len = self.len.wrapping_add(1);
-        self.places.get_mut(place)
+        if let Some(place) = self.places.get_mut(place) {
+            // Nothing is kept there, so there is nothing to drop.
+            core::mem::forget(core::mem::replace(place, waiting));
+        }
     }
 
     #[inline(always)]
@@ -82,13 +85,18 @@ impl<M> Ring<M> {
         self.places.get(self.head)
     }
 
-    /// Takes the first one out, or drops what `done` leaves of it.
     #[inline(always)]
-    pub(super) fn pop_front<T>(&mut self, done: impl FnOnce(&mut Unnumbered<M>) -> T) -> Option<T> {
+    pub(super) fn front_mut(&mut self) -> Option<&mut Unnumbered<M>> {
         if self.len == 0 {
             return None;
         }
-        let first = self.places.get_mut(self.head)?;
+        self.places.get_mut(self.head)
+    }
+
+    /// Takes the first one out, or drops what `done` leaves of it.
+    #[inline(always)]
+    pub(super) fn pop_front<T>(&mut self, done: impl FnOnce(&mut Unnumbered<M>) -> T) -> Option<T> {
+        let first = self.front_mut()?;
         let answer = done(first);
         first.message = None;
         self.head = self.place(1);
@@ -101,14 +109,10 @@ impl<M> Ring<M> {
         first.iter().chain(wrapped).take(self.len)
     }
 
-    /// The place so many behind the first one, of which there are at most as many as there are places.
+    /// The place so many behind the first one.
     #[inline(always)]
     fn place(&self, behind: usize) -> usize {
-        let place = self.head.wrapping_add(behind);
-        match place.checked_sub(self.places.len()) {
-            Some(wrapped) => wrapped,
-            None => place,
-        }
+        self.head.wrapping_add(behind) & self.places.len().wrapping_sub(1)
     }
 
     #[cold]
@@ -129,8 +133,11 @@ mod tests {
     fn it_is_a_queue_whatever_its_places() {
         let (mut ring, mut expected) = (Ring::new(), alloc::collections::VecDeque::new());
         for number in 0..200_u64 {
-            let waiting = ring.push_back().unwrap();
-            (waiting.tag, waiting.message) = (number, Some('m'));
+            ring.push_back(Unnumbered {
+                tag: number,
+                message: Some('m'),
+                ..Unnumbered::nothing()
+            });
             expected.push_back(number);
             // Three come for each two that go, so that it grows when it begins anywhere.
             if number % 3 > 0 {

@@ -137,6 +137,13 @@ impl<M> Outbound<M> {
         self.messages_bytes = bytes.saturating_sub(size.unwrap_or_default());
     }
 
+    /// The first at QoS 0, with its tag. Whatever is left of it [`finish_qos0`](Self::finish_qos0) drops.
+    #[inline(always)]
+    pub(crate) fn first_qos0(&mut self) -> Option<(u64, &mut Option<M>)> {
+        let first = self.qos0.front_mut()?;
+        Some((first.tag, &mut first.message))
+    }
+
     /// One that is acknowledged has been sent. Answers whether it had been before.
     #[inline]
     pub(crate) fn sent(&mut self, place: Place) -> bool {

@@ -68,7 +68,9 @@ impl Stateless {
         let mut receivers = 0_usize;
         let mut position = Position::default();
         let (index, scratch) = (&self.index, &mut self.scratch);
-        index.receivers(topic, scratch, &mut position, 1024, &mut |_| receivers += 1);
+        index.receivers(topic, scratch, &mut position, 1024, &mut |it| {
+            receivers += it.keys().count();
+        });
         let memory = self.memory.take().unwrap_or_default();
         let stored = Message::from_plain_in(memory, &publish, topic);
         self.down.clear();
@@ -140,9 +142,7 @@ impl Numbers {
         let mut position = Position::default();
         let (index, scratch, ready) = (&self.index, &mut self.scratch, &mut self.ready);
         index.receivers(topic, scratch, &mut position, usize::MAX, &mut |receiver| {
-            if let mqtt_topic::Receiver::One { key, .. } = receiver {
-                ready.push_back(key);
-            }
+            ready.extend(receiver.keys());
         });
         let delivery = match self.qos {
             QoS::AtMostOnce => Delivery::AtMostOnce,
