@@ -18,7 +18,8 @@ pub enum AuthenticateError {
     NotAsked,
     /// A dialogue goes on already.
     Busy,
-    /// There is no connection that has been accepted.
+    /// There is no connection, or for [`reauthenticate`](Client::reauthenticate) none that has been
+    /// accepted.
     NotConnected,
     /// The packet is larger than the server takes.
     Encode(EncodeError),
@@ -104,6 +105,12 @@ impl Client {
         data: Option<Binary<'_>>,
     ) -> Result<(), AuthenticateError> {
         let _now = self.clock.advance(now);
+        if !matches!(
+            self.phase,
+            Phase::Connecting { .. } | Phase::Connected { .. }
+        ) {
+            return Err(AuthenticateError::NotConnected);
+        }
         match &self.dialogue {
             // [5:MQTT-4.12.0-7]
             None => return Err(AuthenticateError::NoMethod),

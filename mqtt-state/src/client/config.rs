@@ -94,7 +94,8 @@ pub struct Config {
     pub close_timeout: Duration,
 }
 
-/// What happens when as many messages, or bytes, wait as [`Config`] allows.
+/// What happens when as many messages, or bytes, wait as [`Config`] allows, and those that have waited longest
+/// have not expired: else they make room first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

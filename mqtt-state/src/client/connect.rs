@@ -200,7 +200,14 @@ impl Client {
                 return Err(DisconnectError::NotConnected);
             }
         };
-        if let Some(expiry_secs) = disconnect.properties.session_expiry_secs {
+        // 3.1.1 cannot say it.
+        let has_expiry =
+            { self.link.as_ref() }.is_some_and(|link| link.version() == ProtocolVersion::V5_0);
+        if let Some(expiry_secs) = disconnect
+            .properties
+            .session_expiry_secs
+            .filter(|_| has_expiry)
+        {
             if expiry_secs > 0 && agreed_expiry_secs == 0 {
                 return Err(DisconnectError::SessionExpiryRaised);
             }
@@ -310,7 +317,9 @@ impl Client {
         let (may_have_session, ends_session) = match &self.phase {
             // Whose CONNACK never came may have made a session all the same.
             Phase::Connecting { offer, .. } => {
-                let may_have = offer.is_sent && offer.session_expiry_secs > 0;
+                // So may one that has not gone out, as long as there is a connection for it to go out on.
+                let may_have_come = offer.is_sent || self.link.is_some();
+                let may_have = may_have_come && offer.session_expiry_secs > 0;
                 (is_unanswered && may_have, false)
             }
             Phase::Connected { .. } => (false, !self.session_survives),

@@ -88,7 +88,8 @@ pub enum Event {
         /// What else the server said.
         diagnostics: Diagnostics,
     },
-    /// The connection ended before the server answered this `subscribe` or `unsubscribe`.
+    /// The connection ended before the server answered this `subscribe` or `unsubscribe`, or by an answer
+    /// that does not fit it.
     RequestLost {
         /// From `subscribe` or `unsubscribe`.
         token: RequestToken,

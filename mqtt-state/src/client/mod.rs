@@ -294,7 +294,7 @@ impl Client {
                     self.end(now, CloseCause::ConnectTimeout, Parting::default());
                 }
             }
-            Phase::Connected { .. } => match self.keep_alive.due(now, self.config.ping_timeout) {
+            Phase::Connected { .. } => match self.due(now) {
                 Some(Due::Ping) => {
                     self.keep_alive.note_ping(now);
                     // Two bytes always fit what a server takes; if not, silence tells.
@@ -309,16 +309,26 @@ impl Client {
         }
     }
 
+    /// What keep alive asks for.
+    fn due(&mut self, now: Timestamp) -> Option<Due> {
+        // Who takes no input, as the application has not fetched what came before, does not know whether the
+        // server is silent.
+        if self.events.is_full(&self.config) {
+            self.keep_alive.note_received(now);
+        }
+        self.keep_alive.due(now, self.config.ping_timeout)
+    }
+
     /// The transport has ended, from whichever side. Without a connection this does nothing.
     pub fn handle_close(&mut self, now: Timestamp) {
         let now = self.clock.advance(now);
+        self.link = None;
         match self.phase {
             Phase::Connecting { .. } | Phase::Connected { .. } => {
                 self.end(now, CloseCause::ConnectionLost, Parting::default());
             }
             Phase::Disconnected | Phase::Ending { .. } => {}
         }
-        self.link = None;
         self.phase = Phase::Disconnected;
     }
 
@@ -329,6 +339,8 @@ impl Client {
 
     /// Appends bytes for the transport to `buf`: whole PUBLISH packets, about `max_bytes` in all,
     /// and more only where a single packet is larger.
+    ///
+    /// No PUBLISH comes while as many events wait as may: [`Transmit::Idle`] then means until they are fetched.
     ///
     /// With [`Transmit::Close`] the last byte of the connection has been handed out.
     pub fn poll_transmit(

@@ -217,7 +217,7 @@ impl Client {
         let expires_at = expiry_secs.map(|secs| now.plus_secs(secs));
         let journal_is_full = self.has_journal() && !self.journal_has_room(bytes);
         if journal_is_full || !self.session.outbound.has_room(bytes, limits) {
-            match self.make_room(bytes, limits) {
+            match self.make_room(now, bytes, limits) {
                 Room::Made => {}
                 Room::OfNewest => {
                     let token = PublishToken(self.next_token());
@@ -266,9 +266,20 @@ impl Client {
 
     /// The queue is full. What gives way is told by an event, so there has to be room for that.
     #[cold]
-    fn make_room(&mut self, bytes: usize, limits: QueueLimits) -> Room {
+    fn make_room(&mut self, now: Timestamp, bytes: usize, limits: QueueLimits) -> Room {
         if self.events.is_full(&self.config) || !self.journal_has_room(bytes) {
             return Room::None;
+        }
+        // [5:MQTT-3.3.2-5] What would not be sent any more.
+        let is_over = |held: &OwnMessage| held.expires_at.at().is_some_and(|at| at <= now);
+        while !self.session.outbound.has_room(bytes, limits) {
+            let Some(lost) = self.session.outbound.drop_oldest_if(is_over) else {
+                break;
+            };
+            self.lose_waiting(lost, LostCause::Expired);
+        }
+        if self.session.outbound.has_room(bytes, limits) {
+            return Room::Made;
         }
         match self.config.when_full {
             WhenFull::Refuse => Room::None,
@@ -280,21 +291,26 @@ impl Client {
                     return Room::None;
                 }
                 while !self.session.outbound.has_room(bytes, limits) {
-                    let Some(Lost { tag, message }) = self.session.outbound.drop_oldest() else {
+                    let Some(lost) = self.session.outbound.drop_oldest() else {
                         return Room::None;
                     };
-                    let message = message.map(|held| held.message);
-                    if message
-                        .as_ref()
-                        .is_some_and(|it| it.qos() != QoS::AtMostOnce)
-                    {
-                        self.record(|| Record::Ended { token: tag });
-                    }
-                    self.events.lose(tag, message, LostCause::QueueFull);
+                    self.lose_waiting(lost, LostCause::QueueFull);
                 }
                 Room::Made
             }
         }
+    }
+
+    /// A message that was never sent will not be.
+    fn lose_waiting(&mut self, Lost { tag, message }: Lost<OwnMessage>, cause: LostCause) {
+        let message = message.map(|held| held.message);
+        if message
+            .as_ref()
+            .is_some_and(|it| it.qos() != QoS::AtMostOnce)
+        {
+            self.record(|| Record::Ended { token: tag });
+        }
+        self.events.lose(tag, message, cause);
     }
 
     /// Gives a topic an alias of its own on this connection and those that follow (5.0), from its
@@ -370,17 +386,20 @@ impl Client {
             Arrival::Answered => return Ok(()),
         };
         let message = origin.message(publish, &topic);
+        // A message is the application's whether or not the server takes the answer.
+        let mut answered = Ok(());
         let receipt = match self.config.acknowledge {
             // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2] By its QoS, whatever the application does with it.
             Acknowledge::Automatic => {
-                link.accept(publish.delivery, &mut self.session.inbound)?;
+                answered = link.accept(publish.delivery, &mut self.session.inbound);
                 if let Delivery::ExactlyOnce { id, .. } = publish.delivery {
                     self.record(|| Record::Received { id });
                 }
                 None
             }
             Acknowledge::Manual => {
-                link.defer(publish.delivery);
+                let held_len = self.receipts.exactly_once_len();
+                link.hand_over(publish.delivery, held_len, &self.session.inbound)?;
                 self.receipts.add(publish.delivery)
             }
         };
@@ -389,7 +408,7 @@ impl Client {
             dup: publish.delivery.dup(),
             receipt,
         });
-        Ok(())
+        Ok(answered?)
     }
 
     pub(super) fn note_delivery(&mut self, effect: AckEffect, diagnostics: Diagnostics) {

@@ -21,27 +21,30 @@ impl Client {
         origin: Origin<'_>,
     ) -> Result<(), ReceiveError> {
         let unexpected = ProtocolError::UnexpectedPacket(packet.packet_type());
+        let unwanted = ProtocolError::UnwantedProblemInformation(packet.packet_type());
         match (&self.phase, packet) {
             (Phase::Connecting { offer, .. }, Packet::ConnAck(connack)) => {
                 let offer = offer.clone();
                 return Ok(self.handle_connack(now, connack, &offer)?);
             }
-            (Phase::Connecting { .. } | Phase::Connected { .. }, Packet::Auth(auth)) => {
-                return Ok(self.handle_auth(auth)?);
-            }
             (
                 Phase::Connected {
-                    request_problem_information,
+                    request_problem_information: false,
                     ..
                 },
                 _,
-            ) => {
-                if !request_problem_information && has_problem_information(packet) {
-                    return Err(
-                        ProtocolError::UnwantedProblemInformation(packet.packet_type()).into(),
-                    );
-                }
+            ) if has_problem_information(packet) => {
+                return Err(unwanted.into());
             }
+            (Phase::Connecting { offer, .. }, Packet::Auth(_))
+                if !offer.request_problem_information && has_problem_information(packet) =>
+            {
+                return Err(unwanted.into());
+            }
+            (Phase::Connecting { .. } | Phase::Connected { .. }, Packet::Auth(auth)) => {
+                return Ok(self.handle_auth(auth)?);
+            }
+            (Phase::Connected { .. }, _) => {}
             (Phase::Connecting { .. } | Phase::Disconnected | Phase::Ending { .. }, _) => {
                 return Err(unexpected.into());
             }
@@ -205,11 +208,12 @@ impl Client {
             }
         };
         self.events.traffic.note_received(size);
-        if let Err(error) = link.accept(delivery, &mut self.session.inbound) {
-            self.end_for(now, error.into());
-            return size;
-        }
+        self.keep_alive.note_received(now);
+        let answered = link.accept(delivery, &mut self.session.inbound);
         self.events.push_message(message, delivery.dup());
+        if let Err(error) = answered {
+            self.end_for(now, error.into());
+        }
         size
     }
 
@@ -273,6 +277,7 @@ fn has_problem_information(packet: &Packet<'_>) -> bool {
         Packet::PubRel(ack) | Packet::PubComp(ack) => &ack.properties,
         Packet::SubAck(suback) => &suback.properties,
         Packet::UnsubAck(unsuback) => &unsuback.properties,
+        Packet::Auth(auth) => &auth.properties,
         _without => return false,
     };
     debug_assert_ne!(packet.packet_type(), PacketType::Publish);

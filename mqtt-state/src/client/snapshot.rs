@@ -76,6 +76,9 @@ impl Client {
                 return Err(RestoreError::Subscriptions);
             }
         }
+        if client.subscriptions.bytes() > client.config.subscriptions_bytes_max {
+            return Err(RestoreError::Subscriptions);
+        }
         client.next_token = snapshot.next_token;
         client.recorded_token = snapshot.next_token;
         client.session_known = snapshot.is_known;

@@ -137,9 +137,13 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`RequestError`]; what comes behind the one at fault has not been sent.
+    /// [`RequestError`]; what comes behind the one at fault has not been sent. After
+    /// [`RequestError::Busy`] the next call on this connection goes on there: those before it have their
+    /// events.
     pub fn resubscribe(&mut self) -> Result<Vec<RequestToken>, RequestError> {
-        let all = self.subscriptions.granted().to_vec();
+        let start = self.subscriptions.take_renewed();
+        let all = self.subscriptions.granted().get(start..);
+        let all = all.unwrap_or_default().to_vec();
         let (mut rest, mut most) = (all.as_slice(), FILTERS_MAX);
         let mut tokens = Vec::new();
         while let Some(first) = rest.first() {
@@ -153,6 +157,12 @@ impl Client {
                 {
                     most = filters.len() / 2;
                     continue;
+                }
+                Err(RequestError::Busy) => {
+                    let renewed = all.len().saturating_sub(rest.len());
+                    self.subscriptions
+                        .note_renewed(start.saturating_add(renewed));
+                    return Err(RequestError::Busy);
                 }
                 Err(error) => return Err(error),
             }
@@ -281,14 +291,16 @@ impl Client {
             && self
                 .negotiated()
                 .is_some_and(|negotiated| negotiated.version == ProtocolVersion::V3_1_1);
+        let token = RequestToken(tag);
         if found != expected && !without_codes {
+            self.events.push(Event::RequestLost { token });
             return Err(ProtocolError::ReasonCountMismatch {
                 packet_type,
                 expected,
                 found,
             });
         }
-        Ok(RequestToken(tag))
+        Ok(token)
     }
 
     /// What was agreed, while a connection is up.

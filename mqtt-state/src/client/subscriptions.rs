@@ -54,11 +54,23 @@ pub(super) struct Subscriptions {
     /// By the tag of the request.
     subscribing: BTreeMap<u64, Vec<Subscription>>,
     unsubscribing: BTreeMap<u64, Vec<Bytes>>,
+    /// So many of those granted have been asked for again, by a call that had to stop behind them.
+    renewed: usize,
 }
 
 impl Subscriptions {
     pub(super) fn granted(&self) -> &[Subscription] {
         &self.granted
+    }
+
+    /// Asking for all of them again has come so far.
+    pub(super) fn note_renewed(&mut self, len: usize) {
+        self.renewed = len;
+    }
+
+    /// How far it had come; from here on it begins anew.
+    pub(super) fn take_renewed(&mut self) -> usize {
+        core::mem::take(&mut self.renewed)
     }
 
     /// One of a session that was stored; `false` when its filter is there already.
@@ -164,7 +176,13 @@ impl Subscriptions {
             if !refused.next().unwrap_or(false) {
                 let text = || TopicFilter::assume_valid(&filter).to_string();
                 journal.add(|| Record::Unsubscribed { filter: text() });
-                self.granted.retain(|held| held.filter != filter);
+                let Some(place) = self.granted.iter().position(|held| held.filter == filter) else {
+                    continue;
+                };
+                self.granted.remove(place);
+                if place < self.renewed {
+                    self.renewed = self.renewed.saturating_sub(1);
+                }
             }
         }
     }
@@ -173,5 +191,6 @@ impl Subscriptions {
     pub(super) fn forget_requests(&mut self) {
         self.subscribing.clear();
         self.unsubscribing.clear();
+        self.renewed = 0;
     }
 }

@@ -2,7 +2,8 @@
 
 use mqtt_codec::{
     Ack, AckProperties, Delivery, EncodeError, Packet, PacketId, PacketType, PlainAck,
-    PlainPublish, ProtocolVersion, Publish, PublishReason, PublishTopic, ReasonCode, ReleaseReason,
+    PlainPublish, ProtocolVersion, Publish, PublishReason, PublishTopic, QoS, ReasonCode,
+    ReleaseReason,
 };
 
 use super::{Link, Phase, Store, Topic};
@@ -137,6 +138,24 @@ impl Link {
     pub(crate) fn receive_repeated(&mut self, publish: &Publish<'_>) -> Result<(), ProtocolError> {
         self.receive.aliases.resolve(publish.topic)?;
         self.defer(publish.delivery);
+        Ok(())
+    }
+
+    /// A new PUBLISH is left to an application that has so many QoS 2 messages already, from whatever
+    /// connection: they count like those that are not released.
+    // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9]
+    pub(crate) fn hand_over(
+        &mut self,
+        delivery: Delivery,
+        held_len: usize,
+        inbound: &Inbound,
+    ) -> Result<(), ProtocolError> {
+        let maximum = self.receive.receive_maximum;
+        let len = inbound.len().saturating_add(held_len);
+        if delivery.qos() == QoS::ExactlyOnce && len >= Inbound::len_max(maximum) {
+            return Err(ProtocolError::ReceiveMaximumExceeded { maximum });
+        }
+        self.defer(delivery);
         Ok(())
     }
 

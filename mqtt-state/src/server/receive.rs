@@ -89,17 +89,23 @@ impl Connection {
         let delivery = publish.delivery;
         let payload_max = self.config.payload_size_max.unwrap_or(usize::MAX);
         let is_too_large = publish.payload.len() > payload_max;
+        // A message is the owner's whether or not the client takes the answer.
+        let mut answered = Ok(());
         let receipt = if !is_too_large && self.config.acknowledge == Acknowledge::Manual {
-            self.link.defer(delivery);
-            self.session.receipts.add(delivery)
+            let super::Session { core, receipts, .. } = &mut self.session;
+            self.link
+                .link
+                .hand_over(delivery, receipts.exactly_once_len(), &core.inbound)
+                .map_err(CloseCause::ProtocolError)?;
+            receipts.add(delivery)
         } else {
             let reason = match is_too_large {
                 false => PublishReason::Success,
                 true => PublishReason::QuotaExceeded,
             };
-            self.link
-                .acknowledge(delivery, reason, &mut self.session.core)
-                .map_err(|_| CloseCause::AnswerTooLarge)?;
+            answered = self
+                .link
+                .acknowledge(delivery, reason, &mut self.session.core);
             None
         };
         if !is_too_large {
@@ -109,7 +115,7 @@ impl Connection {
                 receipt,
             });
         }
-        Ok(())
+        answered.map_err(|_| CloseCause::AnswerTooLarge)
     }
 
     fn take_subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<(), CloseCause> {

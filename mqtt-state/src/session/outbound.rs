@@ -156,6 +156,12 @@ impl<M> Outbound<M> {
         self.drop_oldest_qos0()
     }
 
+    /// The same, if it is one that is not worth waiting any more.
+    pub(crate) fn drop_oldest_if(&mut self, is_over: impl FnOnce(&M) -> bool) -> Option<Lost<M>> {
+        let oldest = self.waiting().next()?;
+        is_over(oldest.message).then(|| self.drop_oldest())?
+    }
+
     /// Takes out the QoS 0 message that has waited longest.
     pub(crate) fn drop_oldest_qos0(&mut self) -> Option<Lost<M>> {
         let mut lost = None;

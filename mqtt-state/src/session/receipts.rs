@@ -187,6 +187,11 @@ impl Receipts {
             .saturating_add(self.exactly_once.len())
     }
 
+    /// QoS 2 messages among them.
+    pub(crate) fn exactly_once_len(&self) -> usize {
+        self.exactly_once.len()
+    }
+
     /// Messages that the application has said nothing about.
     pub(crate) fn unanswered_len(&self) -> usize {
         let all = self.at_least_once.iter().chain(&self.exactly_once);

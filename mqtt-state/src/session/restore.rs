@@ -29,8 +29,8 @@ pub enum RestoreError {
     QoS0InFlight,
     /// More waits, or is in flight, than the configuration allows.
     TooMuch,
-    /// A subscription's filter is none or stands twice, or there are more than the
-    /// configuration allows.
+    /// A subscription's filter is none or stands twice, or there are more of them, or of their bytes, than
+    /// the configuration allows.
     Subscriptions,
     /// A message has subscription identifiers, which only a server may send.
     SubscriptionIds,

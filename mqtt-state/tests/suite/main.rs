@@ -56,6 +56,7 @@ mod subscriptions;
 mod total;
 mod transitions;
 mod unusual;
+mod unusual_client;
 mod violations;
 mod will;
 mod wire;

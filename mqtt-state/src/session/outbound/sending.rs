@@ -186,6 +186,7 @@ impl<M> Outbound<M> {
             && self.waiting.is_some()
             && self.unsent_len < usize::from(quota)
             && self.in_flight_len() < self.in_flight_max
+            && self.ids.next_id().is_some()
     }
 
     /// How far the journal has to be stored before more can be sent, if that is what it waits for.

@@ -296,3 +296,22 @@ fn no_more_identifiers_are_assigned_than_may_be_used() {
     puback(&mut outbound, id(3)).unwrap();
     assert_eq!(assigned(&mut outbound, 1), 1);
 }
+
+/// A journal that went on asking for one would never come to an end.
+#[test]
+fn without_a_free_identifier_none_is_assigned() {
+    let mut outbound = with(&[(QoS::AtLeastOnce, 1)]);
+    outbound.follow();
+    for tag in 0..65_535 {
+        let started = outbound.start_request(RequestKind::Subscribe, tag, 1);
+        assert!(started.is_some(), "{tag}");
+    }
+    assert!(!outbound.may_assign(1));
+    assert_eq!(outbound.assign(1), None);
+    outbound
+        .finish_request(RequestKind::Subscribe, id(9))
+        .unwrap();
+    assert!(outbound.may_assign(1));
+    let assigned = outbound.assign(1).unwrap();
+    assert_eq!((assigned.1, assigned.2), (1, id(9)));
+}

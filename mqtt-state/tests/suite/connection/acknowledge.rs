@@ -268,3 +268,42 @@ fn an_identifier_that_is_in_use_is_refused() {
     assert_eq!(events(&mut connection), []);
     assert_eq!(peer.ask(&mut connection, pubrel(9)), ["PUBCOMP 9 00"]);
 }
+
+/// A client that forgets what it has sent gets no more room with each connection.
+#[test]
+fn what_waits_to_be_sent_again_is_bounded_over_all_connections() {
+    for version in [V3_1_1, V5_0] {
+        let peer = Peer::new(version);
+        let (mut session, mut ids, mut cause) = (Some(Session::new()), 1.., None);
+        for _ in 0..20 {
+            let config = Config {
+                receive_maximum_v3: 3,
+                ..manual()
+            };
+            let mut connection = open(&peer, config, session);
+            peer.hear(&mut connection);
+            for value in ids.by_ref().take(3) {
+                peer.say(&mut connection, publish("t", "m", QoS::ExactlyOnce, value));
+            }
+            connection.handle_close(peer.now);
+            for event in events(&mut connection) {
+                match event {
+                    Event::Publish { receipt, .. } => {
+                        let acknowledged = connection.ack(peer.now, receipt.unwrap());
+                        assert_eq!(acknowledged, Ok(()), "kept until it comes again");
+                    }
+                    Event::Closed { cause: why, .. } => cause = Some(why),
+                    other => panic!("{other:?}"),
+                }
+            }
+            session = connection.into_session();
+            if cause != Some(CloseCause::ConnectionLost) {
+                break;
+            }
+        }
+        let maximum = ProtocolError::ReceiveMaximumExceeded { maximum: 3 };
+        assert_eq!(cause, Some(CloseCause::ProtocolError(maximum)), "{version}");
+        let len = session.map(|session| session.unacknowledged_len());
+        assert_eq!(len, Some(16), "{version}");
+    }
+}
