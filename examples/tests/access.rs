@@ -4,9 +4,13 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::num::NonZero;
 use std::path::Path;
+use std::thread::available_parallelism;
 
-use support::{OurBroker, publish, subscribe};
+use support::{OurBroker, PATIENCE, peak_kib, publish, subscribe};
 
 /// A file of this test's own.
 fn file(name: &str, text: &str) -> String {
@@ -47,6 +51,35 @@ fn a_name_needs_its_password() {
             }
         }
     }
+}
+
+/// Each takes a core and 19 MiB for a while, and strangers choose how many there are.
+#[test]
+fn many_logins_at_once_cost_no_more_than_a_few() {
+    let line = mqtt_examples::access::password::line("anna", "secret").unwrap();
+    let passwords = file("passwords-of-many", &line);
+    let broker = OurBroker::with(&["--password-file", &passwords]);
+    let before = peak_kib(broker.program.id());
+    let cores = available_parallelism().map_or(1, NonZero::get);
+    let mut clients: Vec<_> = (0..cores * 4)
+        .map(|_| TcpStream::connect(broker.address()).unwrap())
+        .collect();
+    for client in &mut clients {
+        let connect = b"\x10\x19\0\x04MQTT\x04\xc2\0\x3c\0\0\0\x04anna\0\x05wrong";
+        client.write_all(connect).unwrap();
+    }
+    // Whom there is nothing to ask about does not wait for them.
+    let (code, lines) = publishes(&broker, &["-t", "a"]);
+    assert_eq!(code, Some(0), "{lines:?}");
+    for client in &mut clients {
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut connack = [0; 4];
+        client.read_exact(&mut connack).unwrap();
+        assert_eq!(connack, [0x20, 2, 0, 5]);
+    }
+    let mib = (peak_kib(broker.program.id()) - before) / 1024;
+    let most = 20 * (u64::try_from(cores).unwrap() + 1);
+    assert!(mib < most, "{mib} MiB for {cores} at once");
 }
 
 #[test]

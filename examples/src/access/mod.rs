@@ -32,6 +32,11 @@ impl Access {
         }
     }
 
+    /// Whether it takes a hash to answer if somebody may connect.
+    pub fn is_slow(&self, user: Option<&str>) -> bool {
+        user.is_some() && self.passwords.is_some()
+    }
+
     /// Whether somebody may connect. Slow on purpose, as a good hash of a password is.
     pub fn may_connect(&self, user: Option<&str>, password: Option<&[u8]>) -> bool {
         match (user, &self.passwords) {

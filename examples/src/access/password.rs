@@ -3,20 +3,27 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::BufRead as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, anyhow, ensure};
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use argon2::{Algorithm, Argon2, Params};
+use argon2::password_hash::PasswordHasher as _;
+use argon2::password_hash::phc::{Output, PasswordHash};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 /// Users, and the hashes of their passwords.
 ///
 /// A line is `user:hash`, where `hash` is a PHC string as `--hash-password` prints it. Empty lines and
 /// lines that begin with `#` are skipped.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Passwords {
     hashes: BTreeMap<String, PasswordHash>,
+    /// What hashes are computed in, to be used again: allocators that get so large a piece back with each
+    /// password do not find the next one a place in it, and take more and more.
+    memory: Mutex<Vec<Vec<Block>>>,
 }
+
+/// A hash of a file may want so much memory, in KiB.
+const MEMORY_MAX_KIB: u32 = 1024 * 1024;
 
 impl Passwords {
     /// Reads what a file holds.
@@ -31,15 +38,16 @@ impl Passwords {
             let earlier = hashes.insert(user.to_owned(), hash);
             ensure!(earlier.is_none(), "line {number}: {user} a second time");
         }
-        Ok(Self { hashes })
+        let memory = Mutex::default();
+        Ok(Self { hashes, memory })
     }
 
     /// Whether this is the password of that user. Takes as long as it takes to compute a hash, some
-    /// 50 ms and 19 MiB: not for a thread that others wait for.
+    /// 50 ms and 19 MiB: not for a thread that others wait for. The memory is kept for the next one, so that
+    /// it stays what those took that were checked at once.
     #[must_use]
     pub fn verify(&self, user: &str, password: &[u8]) -> bool {
-        let is_right =
-            |hash: &PasswordHash| Argon2::default().verify_password(password, hash).is_ok();
+        let is_right = |hash: &PasswordHash| self.is_right(hash, password).unwrap_or(false);
         match self.hashes.get(user) {
             Some(hash) => is_right(hash),
             None => {
@@ -48,6 +56,24 @@ impl Passwords {
                 false
             }
         }
+    }
+
+    fn is_right(&self, hash: &PasswordHash, password: &[u8]) -> anyhow::Result<bool> {
+        let (hasher, salt, expected) = parts(hash)?;
+        let mut memory = self.spare_memory().pop().unwrap_or_default();
+        memory.resize(hasher.params().block_count(), Block::default());
+        let mut buffer = [0; Output::MAX_LENGTH];
+        let out = buffer.get_mut(..expected.len()).context("a longer hash")?;
+        let result = hasher.hash_password_into_with_memory(password, salt, out, &mut memory);
+        self.spare_memory().push(memory);
+        result.map_err(|error| anyhow!("cannot hash the password: {error}"))?;
+        // They are compared without a hint at where they differ.
+        let found = Output::new(out).map_err(|error| anyhow!("{error}"))?;
+        Ok(found == expected)
+    }
+
+    fn spare_memory(&self) -> MutexGuard<'_, Vec<Vec<Block>>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many users there are.
@@ -107,9 +133,27 @@ fn entry(line: &str) -> anyhow::Result<(&str, PasswordHash)> {
         PasswordHash::new(text).map_err(|error| anyhow!("the hash is no PHC string: {error}"))?;
     let is_argon2 = Algorithm::try_from(hash.algorithm.as_str()).is_ok();
     ensure!(is_argon2, "{} is not Argon2", hash.algorithm);
-    let is_whole = hash.salt.is_some() && hash.hash.is_some() && Params::try_from(&hash).is_ok();
-    ensure!(is_whole, "the hash is not whole");
+    let (hasher, ..) = parts(&hash)?;
+    ensure!(
+        hasher.params().m_cost() <= MEMORY_MAX_KIB,
+        "the hash wants more than {MEMORY_MAX_KIB} KiB of memory"
+    );
     Ok((user, hash))
+}
+
+/// What it takes to compute a hash once more, and what has to come out.
+fn parts(hash: &PasswordHash) -> anyhow::Result<(Argon2<'static>, &[u8], Output)> {
+    const WHAT: &str = "the hash is not whole";
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str())
+        .ok()
+        .context(WHAT)?;
+    let version = hash
+        .version
+        .map_or(Ok(Version::default()), Version::try_from);
+    let params = Params::try_from(hash).ok().context(WHAT)?;
+    let hasher = Argon2::new(algorithm, version.ok().context(WHAT)?, params);
+    let salt = hash.salt.as_ref().context(WHAT)?;
+    Ok((hasher, salt, hash.hash.context(WHAT)?))
 }
 
 fn check_user(user: &str) -> anyhow::Result<()> {
@@ -193,6 +237,11 @@ mod tests {
                 "no hash",
                 "bob:$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
                 "not whole",
+            ),
+            (
+                "more memory than there is",
+                format!("bob:{}", hash.replace("m=8,", "m=4294967295,")),
+                "memory",
             ),
         ] {
             let error = Passwords::parse(&format!("{good}\n{second}\n")).unwrap_err();

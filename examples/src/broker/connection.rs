@@ -46,6 +46,7 @@ impl Server {
             input: Notify::new(),
             hung_up: AtomicBool::new(false),
             closed: Notify::new(),
+            is_over: AtomicBool::new(false),
         });
         let accepted = self.locked(|state| {
             let id = state.broker.accept(self.shared.clock.now(), who);

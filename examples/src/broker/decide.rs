@@ -1,20 +1,36 @@
 //! What the machine asks about, answered by the password file and the rules.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use mqtt_codec::{ConnectReason, PublishReason, SubscribeReason, TopicFilter};
 use mqtt_state::Timestamp;
 use mqtt_state::broker::{ConnectAnswer, ConnectDecision, Event, PublishAnswer, SubscribeAnswer};
 use mqtt_state::server::ConnectRequest;
 use tokio::task::spawn_blocking;
 
-use super::{Server, State};
+use super::{Peer, Server, State};
 
 impl Server {
     /// Answers a question.
     pub(super) fn decide(&self, state: &mut State, now: Timestamp, event: Event) {
         match event {
             Event::Authenticate {
-                decision, request, ..
-            } => self.check_password(decision, *request),
+                decision,
+                connection,
+                request,
+                ..
+            } => {
+                let user = request.user_name.as_deref();
+                if self.shared.access.is_slow(user) {
+                    if let Some(peer) = state.peers.get(&connection) {
+                        self.check_password(decision, *request, Arc::clone(peer));
+                    }
+                } else {
+                    let may = self.shared.access.may_connect(user, None);
+                    let _late = state.broker.decide_connect(now, decision, answer(may));
+                }
+            }
             Event::AuthorizePublish {
                 decision,
                 owner,
@@ -50,21 +66,36 @@ impl Server {
         }
     }
 
-    /// Away from the machine, as it takes its time.
-    fn check_password(&self, decision: ConnectDecision, request: ConnectRequest) {
+    /// Away from the machine, as it takes its time, and not more of them at once than there are cores: what
+    /// each costs would add up to more than there is. Who has left before it is his turn is not checked.
+    fn check_password(&self, decision: ConnectDecision, request: ConnectRequest, peer: Arc<Peer>) {
         let server = self.clone();
-        spawn_blocking(move || {
-            let (user, password) = (request.user_name, request.password);
-            let access = &server.shared.access;
-            let may = access.may_connect(user.as_deref(), password.as_deref());
-            server.locked(|state| {
-                let answer = match may {
-                    true => ConnectAnswer::Allow,
-                    false => ConnectAnswer::Refuse(ConnectReason::NotAuthorized),
-                };
-                let now = server.shared.clock.now();
-                let _late = state.broker.decide_connect(now, decision, answer);
+        tokio::spawn(async move {
+            let Ok(_turn) = server.shared.checks.acquire().await else {
+                return;
+            };
+            if peer.is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            let checking = server.clone();
+            let check = spawn_blocking(move || {
+                let (user, password) = (request.user_name, request.password);
+                let access = &checking.shared.access;
+                access.may_connect(user.as_deref(), password.as_deref())
+            });
+            let may = check.await.unwrap_or(false);
+            let now = server.shared.clock.now();
+            let _late = server.locked(|state| {
+                let broker = &mut state.broker;
+                broker.decide_connect(now, decision, answer(may))
             });
         });
+    }
+}
+
+fn answer(may: bool) -> ConnectAnswer {
+    match may {
+        true => ConnectAnswer::Allow,
+        false => ConnectAnswer::Refuse(ConnectReason::NotAuthorized),
     }
 }

@@ -13,13 +13,15 @@ pub mod store;
 pub mod sys;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use mqtt_state::broker::{self, Broker, Config, ConnectionId, Event};
 use mqtt_state::record::Recorder;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::sleep;
 
 use self::record::Written;
@@ -42,6 +44,8 @@ struct Shared {
     timer: Notify,
     /// Who may do what.
     access: Access,
+    /// Whose turn it is to have a password checked: that takes a whole core for a while, and much memory.
+    checks: Semaphore,
     /// Whether everything is printed, or faults alone.
     verbose: bool,
 }
@@ -71,6 +75,7 @@ struct Peer {
     hung_up: AtomicBool,
     /// The machine is done with the connection.
     closed: Notify,
+    is_over: AtomicBool,
 }
 
 impl Server {
@@ -110,6 +115,7 @@ impl Server {
                 state,
                 timer: Notify::new(),
                 access,
+                checks: Semaphore::new(available_parallelism().map_or(1, NonZero::get)),
                 verbose,
             }),
         })
@@ -157,6 +163,7 @@ impl Server {
             if let Event::Closed { connection, .. } = &event
                 && let Some(peer) = state.peers.get(connection)
             {
+                peer.is_over.store(true, Ordering::Relaxed);
                 peer.closed.notify_one();
                 peer.ready.notify_one();
             }

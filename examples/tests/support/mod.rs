@@ -241,6 +241,15 @@ pub fn subscribe(arguments: &[&str]) -> Program {
 
 /// The memory of a process, in KiB.
 pub fn resident_kib(id: u32) -> u64 {
+    memory_kib(id, "VmRSS:")
+}
+
+/// The most memory that a process has had, in KiB.
+pub fn peak_kib(id: u32) -> u64 {
+    memory_kib(id, "VmHWM:")
+}
+
+fn memory_kib(id: u32, name: &str) -> u64 {
     let mut status = String::new();
     std::fs::File::open(format!("/proc/{id}/status"))
         .unwrap()
@@ -248,7 +257,7 @@ pub fn resident_kib(id: u32) -> u64 {
         .unwrap();
     let line = status
         .lines()
-        .find(|line| line.starts_with("VmRSS:"))
+        .find(|line| line.starts_with(name))
         .expect("has memory");
     line.split_whitespace()
         .nth(1)
