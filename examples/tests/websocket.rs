@@ -160,15 +160,46 @@ fn a_text_frame_ends_the_connection() {
     assert_eq!(read_to_end(&mut socket), b"", "no answer behind the text");
 }
 
-#[test]
-fn a_frame_that_is_larger_than_any_packet_ends_the_connection() {
+fn small_broker() -> (OurBroker, String) {
     let mut broker = OurBroker::with(&["--ws-bind", "127.0.0.1:0", "--max-packet-size", "100000"]);
     let port = broker.next_port();
+    (broker, port)
+}
+
+/// A PUBLISH of that many bytes in all, with an identifier that says its place.
+fn message(size: usize, id: u8) -> Vec<u8> {
+    let rest = u32::try_from(size - 4).unwrap();
+    let digit = |shift: u32| (rest >> shift & 0x7F) as u8;
+    let head = [0x32, digit(0) | 0x80, digit(7) | 0x80, digit(14)];
+    let mut packet = [&head[..], b"\0\x01a\0", &[id, 0]].concat();
+    packet.resize(size, b'x');
+    packet
+}
+
+/// Clients that hand over all they have in one go put it into one frame. [5:MQTT-6.0.0-2]
+#[test]
+fn a_frame_may_hold_several_packets_of_the_largest_size() {
+    let (_broker, port) = small_broker();
     let mut socket = open(&port, Some("mqtt")).unwrap();
-    send(&mut socket, CONNECT);
-    let pings = vec![PINGREQ; 51_000].concat();
-    let _closed_early = socket.send(Message::Binary(pings.into()));
-    assert!(!read_to_end(&mut socket).ends_with(PINGRESP));
+    let packets = [1, 2, 3].map(|id| message(100_000, id)).concat();
+    send(&mut socket, &[CONNECT, &packets].concat());
+    let answers = read_until(&mut socket, b"\x40\x03\0\x03\x10");
+    let acks = b"\x40\x03\0\x01\x10\x40\x03\0\x02\x10\x40\x03\0\x03\x10";
+    assert!(answers.ends_with(acks), "{answers:02x?}");
+}
+
+/// The same answer as without WebSocket, whether the frame gets through to the machine or not.
+#[test]
+fn a_packet_that_is_too_large_is_refused_with_its_reason() {
+    let (_broker, port) = small_broker();
+    for size in [100_001, 400_001, 2_000_000] {
+        let mut socket = open(&port, Some("mqtt")).unwrap();
+        send(&mut socket, &[CONNECT, PINGREQ].concat());
+        read_until(&mut socket, PINGRESP);
+        let sent = socket.send(Message::Binary(message(size, 1).into()));
+        sent.expect("somebody reads it to the end");
+        assert_eq!(read_to_end(&mut socket), b"\xe0\x01\x95", "{size}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut as _, BytesMut};
+use mqtt_codec::DisconnectReason;
 use mqtt_state::broker::{self, ConnectionId};
 use mqtt_state::{Pieces, Transmit};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, sink};
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 
 use super::report::words;
 use super::{Peer, Server};
+use crate::transport::websocket;
 
 /// Bytes asked of the machine in one go.
 const CHUNK: usize = 64 * 1024;
@@ -111,13 +113,12 @@ impl Admitted {
         let mut reader = tokio::spawn(async move {
             tokio::select! {
                 () = Self::read(server, id, peer, &mut read) => {}
-                // All is said. What the client sends is read until it closes, and is nobody's: a socket that
-                // is closed with something unread takes back what was written and not read over there, such
-                // as the reason why.
-                Ok(()) = finished => {
-                    let _lost_already = copy(&mut read, &mut sink()).await;
-                }
+                Ok(()) = finished => {}
             }
+            // All is said, or heard. What the client sends is read until it closes, and is nobody's: a socket
+            // that is closed with something unread takes back what was written and not read over there, such
+            // as the reason why.
+            let _lost_already = copy(&mut read, &mut sink()).await;
         });
         match self.write(write).await {
             Ok(()) => {
@@ -150,6 +151,11 @@ impl Admitted {
             let mut chunk = (&mut input).limit(INPUT_CHUNK.max(missing));
             match transport.read_buf(&mut chunk).await {
                 Ok(1..) => {}
+                Err(error) if websocket::is_too_large(&error) => {
+                    let reason = DisconnectReason::PacketTooLarge;
+                    server.locked(|state| state.broker.disconnect(clock.now(), id, reason));
+                    return;
+                }
                 Ok(0) | Err(_) => break,
             }
             loop {

@@ -11,6 +11,7 @@ use futures_util::{Sink as _, Stream as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::handshake::client;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
@@ -23,8 +24,12 @@ use super::target::Target;
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 const MQTT: &str = "mqtt";
 
-/// Bytes that a frame may have however small the packets are: it may hold several.
+/// Bytes that a frame may have however small the packets are: it may hold many.
 const FRAME_BYTES: usize = 64 * 1024;
+
+/// Of the largest packets a frame may hold so many. Clients that hand over in one go what has waited for the
+/// connection put it into one frame.
+const FRAME_PACKETS: usize = 4;
 
 /// The bytes that go through a WebSocket.
 #[derive(Debug)]
@@ -32,12 +37,15 @@ pub struct WebSocketBytes<S> {
     frames: WebSocketStream<S>,
     /// Came in a frame and was not read yet.
     rest: Bytes,
+    /// Something came that is no frame of MQTT.
+    has_failed: bool,
 }
 
 /// Limits of a WebSocket that carries packets of at most so many bytes. No frame is taken that is
-/// larger.
+/// larger than some of them.
 pub fn config(packet_size_max: u32) -> WebSocketConfig {
-    let bytes = usize::try_from(packet_size_max).map_or(usize::MAX, |max| max.max(FRAME_BYTES));
+    let packet_bytes = usize::try_from(packet_size_max).unwrap_or(usize::MAX);
+    let bytes = packet_bytes.saturating_mul(FRAME_PACKETS).max(FRAME_BYTES);
     WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .max_message_size(Some(bytes))
@@ -53,6 +61,7 @@ where
     Ok(WebSocketBytes {
         frames: frames.await?,
         rest: Bytes::new(),
+        has_failed: false,
     })
 }
 
@@ -67,6 +76,7 @@ where
     Ok(WebSocketBytes {
         frames,
         rest: Bytes::new(),
+        has_failed: false,
     })
 }
 
@@ -103,6 +113,14 @@ pub fn bytes_of(message: Message) -> io::Result<Option<Bytes>> {
     }
 }
 
+/// Whether an error is that of a frame, or of several that belong together, which is larger than the limit.
+pub fn is_too_large(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .and_then(|error| error.downcast_ref())
+        .is_some_and(|error| matches!(error, Error::Capacity(CapacityError::MessageTooLong { .. })))
+}
+
 /// An error of a WebSocket as one of the transport.
 pub fn io_error(error: Error) -> io::Error {
     match error {
@@ -130,6 +148,8 @@ fn choose(request: &Request, mut response: Response) -> Result<Response, ErrorRe
     Ok(response)
 }
 
+/// Behind an error there are no frames any more, and what comes is handed out as it is: who reads until the
+/// other side closes does not take back what it has not read yet.
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketBytes<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -137,9 +157,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketBytes<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         while !self.rest.has_remaining() {
+            if self.has_failed {
+                return Pin::new(self.frames.get_mut()).poll_read(context, buf);
+            }
             match ready!(Pin::new(&mut self.frames).poll_next(context)) {
                 Some(message) => {
-                    self.rest = bytes_of(message.map_err(io_error)?)?.unwrap_or_default();
+                    let bytes = message.map_err(io_error).and_then(bytes_of);
+                    self.has_failed = bytes.is_err();
+                    self.rest = bytes?.unwrap_or_default();
                 }
                 None => return Poll::Ready(Ok(())),
             }
@@ -170,9 +195,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketBytes<S> {
             .map_err(io_error)
     }
 
+    /// Below the WebSocket, too: the other side waits for that when it has heard that this one is at its end.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.frames)
-            .poll_close(context)
-            .map_err(io_error)
+        ready!(Pin::new(&mut self.frames).poll_close(context)).map_err(io_error)?;
+        Pin::new(self.frames.get_mut()).poll_shutdown(context)
     }
 }
