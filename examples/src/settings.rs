@@ -1,5 +1,7 @@
 //! What a client says in CONNECT, as owned values: it is said again at every reconnect.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use mqtt_codec::{
     Binary, Connect, ConnectProperties, Message, ProtocolVersion, Str, Will, WillProperties,
@@ -16,6 +18,8 @@ pub struct Settings {
     pub address: String,
     /// For TLS.
     pub tls: TlsFiles,
+    /// So long may TLS and WebSocket wait for an answer, before there is MQTT.
+    pub handshake: Duration,
     /// The version to speak.
     pub version: ProtocolVersion,
     /// The name of the session.
@@ -44,6 +48,7 @@ impl Settings {
         Self {
             address: address.into(),
             tls: TlsFiles::default(),
+            handshake: Duration::from_secs(10),
             version,
             client_id: client_id.into(),
             clean_start: true,

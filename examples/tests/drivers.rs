@@ -22,7 +22,7 @@ use mqtt_examples::settings::Settings;
 use mqtt_state::Timestamp;
 use mqtt_state::client::{Client, Config, Event};
 
-use support::{OurBroker, PATIENCE};
+use support::{OurBroker, PATIENCE, file, folder};
 
 fn settings(broker: &OurBroker, version: ProtocolVersion, name: &str) -> Settings {
     Settings::new(broker.address(), version, name)
@@ -390,6 +390,95 @@ fn who_leaves_in_the_middle_of_messages_is_heard_to_the_end() {
         driver.close().await;
     });
     assert_eq!(server.join().unwrap(), last_words);
+}
+
+/// A server that takes a client in and then reads nothing more, until it is told to end.
+fn deaf_server() -> (String, mpsc::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (end, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        assert!(client.read(&mut [0; 1024]).unwrap() > 0, "CONNECT");
+        client.write_all(b"\x20\x03\0\0\0").unwrap();
+        let _dropped = ended.recv();
+    });
+    (address, end)
+}
+
+/// Who waits until something is written keeps the time of its keep alive all the same.
+#[test]
+fn a_broker_that_reads_nothing_is_given_up() {
+    let config = || Config {
+        messages_bytes_max: 32 << 20,
+        ping_timeout: Duration::from_secs(1),
+        ..Config::default()
+    };
+    let settings = |address| Settings {
+        keep_alive_secs: 1,
+        ..Settings::new(address, ProtocolVersion::V5_0, "writer")
+    };
+    let (address, _end) = deaf_server();
+    let (given_up, is_given_up) = mpsc::channel();
+    thread::spawn(move || {
+        let mut driver = blocking::Driver::new(Client::new(config()), settings(address));
+        driver.open().unwrap();
+        while driver.step(PATIENCE) {
+            if let Some(Event::Connected { .. }) = driver.client.poll_event() {
+                let now = driver.now();
+                much(&mut driver.client, now);
+            }
+        }
+        given_up.send(driver.fault().is_some()).unwrap();
+    });
+    assert_eq!(is_given_up.recv_timeout(PATIENCE), Ok(true), "blocking");
+
+    let (address, _end) = deaf_server();
+    let mut driver = on_tokio::Driver::new(Client::new(config()), settings(address));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let given_up = runtime.block_on(async {
+        driver.open().await.unwrap();
+        let events = async {
+            while let Some(event) = driver.next_event().await {
+                if matches!(event, Event::Connected { .. }) {
+                    let now = driver.now();
+                    much(&mut driver.client, now);
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, events).await
+    });
+    assert!(given_up.is_ok(), "on tokio");
+}
+
+/// What is below MQTT has its time, too, and somebody who says nothing there is given up.
+#[test]
+fn a_broker_that_says_nothing_at_all_is_given_up() {
+    // The system takes clients in, and nobody answers them.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let anybody = rcgen::generate_simple_self_signed(vec!["anybody".to_owned()]).unwrap();
+    let anybody = file(&folder("drivers"), "anybody.pem", &anybody.cert.pem());
+    for scheme in ["mqtts", "ws", "wss"] {
+        let url = format!("{scheme}://{address}");
+        let settings = || {
+            let mut settings = Settings::new(&url, ProtocolVersion::V5_0, "waiting");
+            settings.tls.ca = Some(anybody.clone());
+            settings.handshake = Duration::from_millis(50);
+            settings
+        };
+        let said = |error: anyhow::Error| {
+            let text = format!("{error:#}");
+            assert!(text.contains("no answer in time"), "{scheme}: {text}");
+        };
+        let mut driver = blocking::Driver::new(Client::new(Config::default()), settings());
+        said(driver.open().unwrap_err());
+        let mut driver = on_tokio::Driver::new(Client::new(Config::default()), settings());
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let opened =
+            runtime.block_on(async { tokio::time::timeout(PATIENCE, driver.open()).await });
+        said(opened.expect("given up").unwrap_err());
+    }
 }
 
 /// A server that says why it ends the connection, and does not read what the client writes meanwhile.

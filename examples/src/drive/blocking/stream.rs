@@ -1,7 +1,7 @@
 //! The way to a broker: TCP, and TLS and WebSocket on top of it.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -9,15 +9,12 @@ use anyhow::Context as _;
 use bytes::{Buf as _, Bytes};
 use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 use tokio_tungstenite::tungstenite::protocol::WebSocket;
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::{self, HandshakeError, Message};
 
 use crate::drive::CHUNK;
 use crate::settings::Settings;
 use crate::transport::target::Target;
 use crate::transport::{tls, websocket};
-
-/// So long may TLS and WebSocket wait for each answer, before there is MQTT.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// A connection, whatever it goes through.
 pub(super) struct Stream {
@@ -40,17 +37,22 @@ impl Stream {
             TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
         let socket = stream.try_clone()?;
-        socket.set_read_timeout(Some(HANDSHAKE))?;
+        socket.set_read_timeout(Some(settings.handshake))?;
+        socket.set_write_timeout(Some(settings.handshake))?;
         let bytes = if target.is_tls {
             let config = tls::client_config(&settings.tls)?;
             let mut session = ClientConnection::new(config, tls::server_name(&target.host)?)?;
             session
                 .complete_io(&mut stream)
+                .map_err(in_time)
                 .with_context(|| format!("TLS with {address}"))?;
             over(StreamOwned::new(session, stream), &target)?
         } else {
             over(stream, &target)?
         };
+        // Waiting until something can be written is no time in which the broker is heard.
+        let keep_alive = Duration::from_secs(settings.keep_alive_secs.into());
+        socket.set_write_timeout(Some(keep_alive).filter(|wait| !wait.is_zero()))?;
         Ok(Self { socket, bytes })
     }
 
@@ -59,8 +61,11 @@ impl Stream {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.bytes.write_all(bytes)?;
-        self.bytes.flush()
+        let written = self
+            .bytes
+            .write_all(bytes)
+            .and_then(|()| self.bytes.flush());
+        written.map_err(in_time)
     }
 
     /// Waits for bytes, so long at most: `WouldBlock` or `TimedOut` when none came.
@@ -91,7 +96,7 @@ impl Stream {
             }
             match self.socket.read(&mut rest) {
                 Ok(1..) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(0) | Err(_) => return,
             }
         }
@@ -106,6 +111,16 @@ impl fmt::Debug for Stream {
     }
 }
 
+/// The errors with which systems say that a time is over, in words.
+fn in_time(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            io::Error::new(ErrorKind::TimedOut, "no answer in time")
+        }
+        _ => error,
+    }
+}
+
 /// With a WebSocket on top, if there has to be one.
 fn over<S: Bytewise + 'static>(stream: S, target: &Target) -> anyhow::Result<Box<dyn Bytewise>> {
     if target.websocket_path.is_none() {
@@ -113,7 +128,10 @@ fn over<S: Bytewise + 'static>(stream: S, target: &Target) -> anyhow::Result<Box
     }
     let opened = tungstenite::client(websocket::request(target)?, stream);
     // The error of a handshake that was interrupted holds the stream: as text it does not.
-    let opened = opened.map_err(|error| anyhow::anyhow!("{error}"));
+    let opened = opened.map_err(|error| match error {
+        HandshakeError::Interrupted(_) => anyhow::Error::from(in_time(ErrorKind::TimedOut.into())),
+        HandshakeError::Failure(error) => anyhow::anyhow!("{error}"),
+    });
     let (frames, response) = opened.with_context(|| format!("WebSocket at {}", target.address))?;
     websocket::check_response(&response)?;
     let rest = Bytes::new();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use mqtt_codec::DisconnectReason;
-use mqtt_state::client::Event;
+use mqtt_state::client::{Event, State};
 use mqtt_state::{Pieces, Timestamp, Transmit};
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, sink};
 use tokio::time::{sleep, timeout};
@@ -39,8 +39,11 @@ pub struct Driver {
     unflushed: bool,
     /// The socket is closed when `output` is written.
     closing: bool,
-    /// Nothing can be written any more. The broker may have said why before: until then that is read.
-    deaf_until: Option<Timestamp>,
+    /// So long may what is left take: the machine is done, or nothing can be written any more, where the broker
+    /// may have said why before.
+    over_by: Option<Timestamp>,
+    /// Nothing can be written any more.
+    is_deaf: bool,
 }
 
 impl Driver {
@@ -56,7 +59,8 @@ impl Driver {
             output: Pieces::new(),
             unflushed: false,
             closing: false,
-            deaf_until: None,
+            over_by: None,
+            is_deaf: false,
         }
     }
 
@@ -92,8 +96,11 @@ impl Driver {
                 continue;
             }
             let now = self.clock.now();
+            if self.client.state() == State::Ending {
+                self.over_by.get_or_insert(now + LAST_BYTES);
+            }
             if self
-                .deaf_until
+                .over_by
                 .is_some_and(|end| end <= now || !self.client.wants_input())
             {
                 self.drop_stream();
@@ -101,7 +108,7 @@ impl Driver {
             }
             let Stream { read, write } = self.stream.as_mut()?;
             let timeout = self.client.poll_timeout().map(|timeout| timeout.at);
-            let due = timeout.into_iter().chain(self.deaf_until).min();
+            let due = timeout.into_iter().chain(self.over_by).min();
             let due = due.map(|due| due.saturating_since(now));
             self.input.reserve(CHUNK);
             tokio::select! {
@@ -110,7 +117,8 @@ impl Driver {
                 {
                     if let Err(error) = sent {
                         self.fault = Some(error);
-                        self.deaf_until = Some(self.clock.now() + LAST_BYTES);
+                        self.is_deaf = true;
+                        self.over_by = Some(self.clock.now() + LAST_BYTES);
                         self.output.clear();
                         self.unflushed = false;
                     }
@@ -195,7 +203,7 @@ impl Driver {
 
     /// Asks the machine for bytes when those before are written.
     fn fill_output(&mut self) {
-        if !self.output.has_remaining() && !self.closing && self.deaf_until.is_none() {
+        if !self.output.has_remaining() && !self.closing && !self.is_deaf {
             let (now, output) = (self.clock.now(), &mut self.output);
             let transmit = self.client.poll_transmit_vectored(now, CHUNK, output);
             self.closing = transmit == Transmit::Close;
@@ -204,7 +212,8 @@ impl Driver {
 
     fn drop_stream(&mut self) {
         self.stream = None;
-        self.deaf_until = None;
+        self.over_by = None;
+        self.is_deaf = false;
         self.closing = false;
         self.unflushed = false;
         self.input.clear();

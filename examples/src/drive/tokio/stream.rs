@@ -5,6 +5,7 @@ use std::fmt;
 use anyhow::Context as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::settings::Settings;
@@ -26,6 +27,20 @@ impl Stream {
             .await
             .with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
+        let over = Self::over_tcp(stream, settings, &target);
+        timeout(settings.handshake, over).await.unwrap_or_else(|_| {
+            let error = anyhow::anyhow!("no answer in time");
+            Err(error.context(format!("{address}: TLS or WebSocket")))
+        })
+    }
+
+    /// With all that has to be on top of it.
+    async fn over_tcp(
+        stream: TcpStream,
+        settings: &Settings,
+        target: &Target,
+    ) -> anyhow::Result<Self> {
+        let address = &target.address;
         if target.is_tls {
             let connector = TlsConnector::from(tls::client_config(&settings.tls)?);
             let name = tls::server_name(&target.host)?;
@@ -33,9 +48,9 @@ impl Stream {
             let stream = stream
                 .await
                 .with_context(|| format!("TLS with {address}"))?;
-            Self::over(stream, &target).await
+            Self::over(stream, target).await
         } else if target.websocket_path.is_some() {
-            Self::over(stream, &target).await
+            Self::over(stream, target).await
         } else {
             let (read, write) = stream.into_split();
             Ok(Self {
