@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
 use support::{OurBroker, PATIENCE, Program, free_port, publish, subscribe};
 
@@ -105,6 +105,8 @@ fn wrong_options_are_answered_with_usage_and_exit_code_2() {
         (env!("CARGO_BIN_EXE_subscribe"), &[]),
         (env!("CARGO_BIN_EXE_subscribe"), &["-t", "a", "-V", "6"]),
         (env!("CARGO_BIN_EXE_subscribe"), &["-t", "a", "-c"]),
+        (env!("CARGO_BIN_EXE_subscribe"), &["-t", "a", "-C", "0"]),
+        (env!("CARGO_BIN_EXE_subscribe"), &["-t", "a", "-W", "0"]),
         (env!("CARGO_BIN_EXE_broker"), &["--bind"]),
         (env!("CARGO_BIN_EXE_broker"), &["extra"]),
         (env!("CARGO_BIN_EXE_demo"), &["--protocol", "6"]),
@@ -167,6 +169,73 @@ fn what_cannot_work_is_one_clear_line_and_exit_code_1() {
         assert_eq!(lines.len(), 1, "{name}: {lines:?}");
         assert!(lines[0].contains(expected), "{name}: {lines:?}");
     }
+}
+
+/// What came before a message that cannot go is published, and the client says goodbye: no will, and the reason.
+#[test]
+fn a_message_that_is_too_large_is_no_reason_to_lose_others() {
+    let mut broker = OurBroker::with(&["--max-packet-size", "1000"]);
+    let will = ["--will-topic", "will", "--will-payload", "x"];
+    let mut subscriber = subscribe(&["-p", &broker.port, "-t", "#", "-v"]);
+    for (version, expected) in [
+        ("5", "larger than the 1000 bytes"),
+        // Here nobody says so, and the broker hangs up.
+        ("311", "publish: connection lost"),
+    ] {
+        let there = [
+            "-p",
+            &broker.port,
+            "-V",
+            version,
+            "-t",
+            "log",
+            "-q",
+            "1",
+            "-l",
+        ];
+        let mut publisher = publish(&[&there[..], &will].concat());
+        publisher.type_line("first");
+        publisher.type_line(&"x".repeat(1000));
+        let (code, lines) = publisher.finish();
+        assert_eq!(code, Some(1), "{version}: {lines:?}");
+        assert_eq!(lines.len(), 1, "{version}: {lines:?}");
+        assert!(lines[0].contains(expected), "{version}: {lines:?}");
+        subscriber.wait_for("log first");
+        if version == "5" {
+            broker.program.wait_for("closed: the peer disconnected");
+        }
+    }
+    // Only one of them has died.
+    subscriber.wait_for("will x");
+    let (_, lines) = subscriber.interrupt();
+    let wills = lines.iter().filter(|line| line.starts_with("will"));
+    assert_eq!(wills.count(), 1, "{lines:?}");
+}
+
+/// Who is asked to end says goodbye: there is no will.
+#[test]
+fn a_subscriber_that_is_asked_to_end_says_goodbye() {
+    let mut broker = OurBroker::start();
+    for signal in ["-INT", "-TERM"] {
+        let subscriber = subscribe(&["-p", &broker.port, "-t", "a", "--will-topic", "will"]);
+        let (code, lines) = subscriber.signal(signal);
+        assert_eq!(code, Some(0), "{signal}: {lines:?}");
+        let line = broker.program.wait_for("closed");
+        assert!(line.contains("the peer disconnected"), "{signal}: {line}");
+    }
+}
+
+/// The time that is given counts from the beginning, whoever is silent then.
+#[test]
+fn a_subscriber_waits_no_longer_than_it_may() {
+    // The system takes clients in, and nobody answers them.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let subscriber = Program::start(
+        env!("CARGO_BIN_EXE_subscribe"),
+        &["--url", &url, "-t", "a", "-W", "1"],
+    );
+    assert_eq!(subscriber.succeed(), [""; 0]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, Read as _};
+use std::iter;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -79,8 +80,20 @@ fn run(options: &Options) -> anyhow::Result<()> {
         driver.client.assume_session();
     }
     driver.open()?;
+    let result = publish_all(&mut driver, &payloads, options);
+    // Whatever came of it: who leaves without a goodbye has a will.
+    driver.close();
+    result
+}
+
+fn publish_all(
+    driver: &mut Driver,
+    payloads: &mpsc::Receiver<Vec<u8>>,
+    options: &Options,
+) -> anyhow::Result<()> {
     let mut open = BTreeSet::new();
     let mut more = true;
+    let mut result = Ok(());
     while more || !open.is_empty() || driver.client.waiting_len() > 0 {
         while more
             && driver.client.state() == State::Connected
@@ -91,23 +104,31 @@ fn run(options: &Options) -> anyhow::Result<()> {
                     let message = Message::new(&options.topic, payload)?;
                     let message = message.with_qos(options.qos).with_retain(options.retain);
                     let now = driver.now();
-                    open.insert(driver.client.publish(now, message)?);
+                    match driver.client.publish(now, message) {
+                        Ok(token) => drop(open.insert(token)),
+                        // It is the last one, and those before it still go.
+                        Err(error) => (result, more) = (Err(error.into()), false),
+                    }
                 }
                 Err(mpsc::TryRecvError::Empty) => break,
                 Err(mpsc::TryRecvError::Disconnected) => more = false,
             }
         }
         driver.step(STEP);
-        while let Some(event) = driver.client.poll_event() {
-            options.connect.trace(&event);
-            if let Some(error) = failure(&event, driver.fault()) {
-                return Err(error);
-            }
-            settle(&event, &mut open)?;
+        let events: Vec<_> = iter::from_fn(|| driver.client.poll_event()).collect();
+        events.iter().for_each(|event| options.connect.trace(event));
+        // Why the connection is gone says more than that messages are gone with it.
+        let mut failures = events
+            .iter()
+            .filter_map(|event| failure(event, driver.fault()));
+        if let Some(error) = failures.next() {
+            return Err(error);
+        }
+        for event in &events {
+            settle(event, &mut open)?;
         }
     }
-    driver.close();
-    Ok(())
+    result
 }
 
 /// Takes note of what an event says about the messages that are on their way.

@@ -13,6 +13,8 @@ use mqtt_examples::drive::Machine;
 use mqtt_examples::drive::tokio::Driver;
 use mqtt_examples::options::{ConnectOptions, failure, qos};
 use mqtt_state::client::{Config, Event};
+use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Subscribe to an MQTT broker and print what comes.
 #[derive(Debug, Parser)]
@@ -30,10 +32,10 @@ struct Options {
     #[arg(short, long, default_value = "0", value_parser = qos)]
     qos: QoS,
     /// End after so many messages
-    #[arg(short = 'C', long, value_name = "MESSAGES")]
+    #[arg(short = 'C', long, value_name = "MESSAGES", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// End after so many seconds; with -C it is a failure when not all messages came
-    #[arg(short = 'W', long, value_name = "SECS")]
+    #[arg(short = 'W', long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
     /// Print topics too
     #[arg(short, long)]
@@ -96,14 +98,15 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     if options.connect.resumes() {
         driver.client.assume_session();
     }
-    driver.open().await?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let limit = options.timeout.map_or(
         Duration::from_secs(u64::from(u32::MAX)),
         Duration::from_secs,
     );
     let result = tokio::select! {
         result = listen(&mut driver, options) => result,
-        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = ctrl_c() => Ok(()),
+        _ = terminate.recv() => Ok(()),
         () = tokio::time::sleep(limit) => match options.count {
             Some(count) => Err(anyhow::anyhow!("not all {count} messages came within {} seconds", limit.as_secs())),
             None => Ok(()),
@@ -114,6 +117,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 async fn listen(driver: &mut Driver, options: &Options) -> anyhow::Result<()> {
+    driver.open().await?;
     let mut left = options.count;
     while let Some(event) = driver.next_event().await {
         options.connect.trace(&event);
