@@ -98,7 +98,7 @@ pub struct Config {
     /// [`handle_stored`](super::Broker::handle_stored). False.
     pub journal: bool,
     /// Changes that wait for [`poll_journal`](super::Broker::poll_journal). Above it no input is taken;
-    /// what one packet changes may go beyond. 10,000.
+    /// what one packet changes may go beyond. At least 1. 10,000.
     pub journal_len_max: usize,
     /// Bytes of the messages and texts in them, likewise. 16 MiB.
     pub journal_bytes_max: usize,

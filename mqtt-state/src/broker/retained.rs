@@ -110,7 +110,9 @@ impl Broker {
         let config = &self.config;
         let window = REPLAY_WINDOW
             .min(config.server.waiting_len_max)
-            .min(config.waiting_qos0_len_max);
+            .min(config.waiting_qos0_len_max)
+            // What there is no room for is dropped one by one.
+            .max(1);
         // What is live has the other half.
         let bytes_max = config.server.messages_bytes_max / 2;
         let mut queued = false;

@@ -46,7 +46,7 @@ pub struct Config {
     /// Receive Maximum. At least 1. 100.
     pub in_flight_max: u16,
     /// The same towards a server of 3.1.1, which cannot say how many it takes. Those that people run
-    /// have a limit all the same, often of 20, and cut the connection of who exceeds it. 20.
+    /// have a limit all the same, often of 20, and cut the connection of who exceeds it. At least 1. 20.
     pub in_flight_max_v3: u16,
     /// Who acknowledges QoS 1 and 2 messages. The client.
     pub acknowledge: Acknowledge,
@@ -75,12 +75,12 @@ pub struct Config {
     /// not.
     pub journal: bool,
     /// Events that wait for the application, and entries of the journal that wait for the store. Above
-    /// it no more input is taken, no PUBLISH is handed out, and no connection begins. 1,000.
+    /// it no more input is taken, no PUBLISH is handed out, and no connection begins. At least 1. 1,000.
     pub events_max: usize,
     /// Bytes of the messages and texts in events, likewise. 16 MiB.
     pub events_bytes_max: usize,
     /// Answers that wait because the server does not read them, in bytes. Above it no more input
-    /// is taken. 64 KiB.
+    /// is taken. At least 1. 64 KiB.
     pub answers_bytes_max: usize,
     /// CONNACK has to be there so long after CONNECT. 20 s.
     pub connect_timeout: Duration,

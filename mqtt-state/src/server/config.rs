@@ -81,20 +81,26 @@ pub struct Config {
     /// The last bytes of a connection that ends have to be gone after so long. 5 s.
     pub close_timeout: Duration,
     /// Answers that wait because the peer does not read them, in bytes. Above it no more input is
-    /// taken. 64 KiB.
+    /// taken. At least 1. 64 KiB.
     pub answers_bytes_max: usize,
     /// Messages that wait for one client. 1,000.
     pub waiting_len_max: usize,
     /// Bytes of the messages that wait: topic, properties and payload. 16 MiB.
     pub messages_bytes_max: usize,
     /// Events of a [`Connection`](super::Connection) that wait for its owner. Above it no more
-    /// input is taken, and no PUBLISH is handed out. 1,000.
+    /// input is taken, and no PUBLISH is handed out. At least 1. 1,000.
     pub events_max: usize,
     /// Bytes of the messages and texts in them, likewise. 16 MiB.
     pub events_bytes_max: usize,
 }
 
 impl Config {
+    /// How many may be in flight to one client over all its connections. A PUBREL that is sent again holds
+    /// no quota, so that beside as many as one connection lets go there are those before it.
+    pub(crate) fn in_flight_len_max(&self) -> usize {
+        usize::from(self.in_flight_max.max(1)).saturating_mul(2)
+    }
+
     /// Bytes of answers that may wait at once: the limit is soft by one of them, and when a session is
     /// resumed, all PUBRELs come on top.
     pub(crate) fn answers_len_max(&self) -> usize {

@@ -338,8 +338,7 @@ impl ServerLink {
         });
         self.end_dialogue();
         // Whatever is cut and resumed: no more than this is in flight over all connections.
-        let in_flight_max = usize::from(config.in_flight_max).saturating_mul(2);
-        session.outbound.limit_in_flight(in_flight_max);
+        session.outbound.limit_in_flight(config.in_flight_len_max());
         if welcome.session_present {
             self.link.resume(session)?;
         }

@@ -29,6 +29,7 @@ mod decision;
 mod disk;
 mod doors;
 mod embed;
+mod ends;
 mod expiry;
 mod fan_out;
 mod flow;

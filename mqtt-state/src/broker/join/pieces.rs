@@ -56,7 +56,7 @@ impl Broker {
         stamp: Stamp,
         piece: Piece,
     ) {
-        let maximum = self.in_flight_max();
+        let maximum = self.config.server.in_flight_len_max();
         let Some(entry) = self.sessions.get_mut(key) else {
             return;
         };
@@ -203,9 +203,5 @@ impl Broker {
         };
         self.store.note_delivery(&delivery);
         Some((delivery, bytes))
-    }
-
-    fn in_flight_max(&self) -> usize {
-        usize::from(self.config.server.in_flight_max).saturating_mul(2)
     }
 }

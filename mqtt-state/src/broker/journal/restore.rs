@@ -372,7 +372,7 @@ impl Restore {
         let entry = broker.sessions.get_mut(key);
         let entry = entry.ok_or(RestoreError::Missing)?;
         let outbound = &mut entry.session.outbound;
-        let in_flight_max = usize::from(broker.config.server.in_flight_max).saturating_mul(2);
+        let in_flight_max = broker.config.server.in_flight_len_max();
         if id.is_some_and(|id| outbound.holds(id)) {
             return Err(RestoreError::Twice);
         }
