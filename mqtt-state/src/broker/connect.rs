@@ -259,6 +259,9 @@ impl Broker {
             self.counts.clients = self.counts.clients.saturating_sub(1);
         }
         let peer = Arc::clone(&connection.peer);
+        if let Some(at) = connection.rates.last_blocked_until() {
+            self.timers.cancel(at, Timer::Rate(id));
+        }
         self.drop_held(id, session);
         let client_id = session.map(|key| self.sessions.client_id(Some(key)));
         self.events.push(Event::Closed {

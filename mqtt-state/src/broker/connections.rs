@@ -188,6 +188,16 @@ impl Connections {
         }
     }
 
+    /// The connection has had its time: it is handed out, whether or not it has been.
+    pub(super) fn mark_over(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.entries.get_mut(id.0)
+            && connection.ready != Ready::Queued
+        {
+            connection.ready = Ready::Queued;
+            self.ready.push_back(id);
+        }
+    }
+
     /// The connection has been drained.
     pub(super) fn mark_drained(&mut self, id: ConnectionId) {
         if { self.entries.get_mut(id.0) }.is_some_and(Connection::note_drained) {

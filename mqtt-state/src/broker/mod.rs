@@ -323,7 +323,9 @@ impl Broker {
 
     /// The next connection that has output, once until it is drained: from here on the caller
     /// calls [`poll_transmit`](Self::poll_transmit) for it, whenever its transport has room, until
-    /// that answers `Idle` or `Close`.
+    /// that answers `Idle` or `Close`. One that has ended and whose client does not read what is left is named
+    /// once more after [`close_timeout`](crate::server::Config::close_timeout): `poll_transmit` answers `Close`
+    /// then, and the transport is to be closed whether or not it has room.
     pub fn poll_ready(&mut self) -> Option<ConnectionId> {
         self.connections.pop_ready()
     }

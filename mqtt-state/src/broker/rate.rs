@@ -29,10 +29,18 @@ impl Rates {
     }
 
     /// Until when nothing is taken, if that is later than now.
+    #[inline]
     pub(super) fn blocked_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.last_blocked_until().filter(|at| *at > now)
+    }
+
+    /// Until when nothing is taken, or was not; `None` where that was never so.
+    pub(super) fn last_blocked_until(&self) -> Option<Timestamp> {
         let latest = self.packets.max(self.bytes);
-        let ahead = latest.saturating_since(now).checked_sub(BURST)?;
-        (!ahead.is_zero()).then(|| now + ahead)
+        let ahead = latest
+            .saturating_since(Timestamp::ZERO)
+            .checked_sub(BURST)?;
+        Some(Timestamp::ZERO + ahead)
     }
 }
 

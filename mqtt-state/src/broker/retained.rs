@@ -144,6 +144,11 @@ impl Broker {
             let filter = TopicFilter::assume_valid(&replay.filter);
             let subscription = subscriptions.get(filter, key);
             let denies = |name: TopicName<'_>| subscription.is_some_and(|held| held.denies(name));
+            // It may have been replaced since, or granted anew.
+            let (qos, subscription_id) = match subscription {
+                Some(held) => (held.qos, held.id),
+                None => (replay.qos, replay.subscription_id),
+            };
             let progress = retained.query(filter, &mut replay.cursor, steps, |name, reference| {
                 let is_alive = store.expires_at(reference).is_none_or(|at| at > now);
                 if store.is_among(reference, replay.of_first) && is_alive && !denies(name) {
@@ -158,17 +163,14 @@ impl Broker {
                 }
             });
             for reference in found {
-                let published = self
-                    .store
-                    .message(&reference)
-                    .map_or(replay.qos, Message::qos);
+                let published = self.store.message(&reference).map_or(qos, Message::qos);
                 let copy = Copy {
-                    qos: published.min(replay.qos),
+                    qos: published.min(qos),
                     // [3:MQTT-3.3.1-8] Sent because of a new subscription: RETAIN 1.
                     retain: true,
                     is_replay: true,
                     group: None,
-                    subscription_ids: replay.subscription_id.into_iter().collect(),
+                    subscription_ids: subscription_id.into_iter().collect(),
                 };
                 queued |= self.deliver(key, &reference, copy);
                 self.store.release(reference);

@@ -163,7 +163,7 @@ impl Broker {
                 .deadline()
                 .is_some_and(|deadline| deadline.at <= now)
             {
-                self.connections.mark_ready(id);
+                self.connections.mark_over(id);
                 return;
             }
         } else if let Some(cause) = connection.link.expired(now) {

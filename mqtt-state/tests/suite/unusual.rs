@@ -2,9 +2,12 @@
 
 use core::num::NonZeroU32;
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use mqtt_codec::{
-    Binary, Connect, DisconnectReason, Message, Packet, ProtocolVersion, QoS, SubscribeFilter, Will,
+    Binary, Connect, DisconnectReason, Message, Packet, Parsed, ProtocolVersion, QoS,
+    RetainHandling, Subscribe, SubscribeFilter, SubscribeFilters, SubscribeProperties,
+    SubscriptionId, Will, decode,
 };
 use mqtt_state::broker::{
     self, Ask, Config, ConnectAnswer, ConnectDecision, ConnectionId, Event, Grant, PublishAnswer,
@@ -14,7 +17,8 @@ use mqtt_state::{CloseCause, InputWaits, Transmit};
 
 use crate::recorded::Broker;
 use crate::wire::{
-    Peer, V3_1_1, V5_0, connect, disconnect, filter, name, publish, want, with_subscribe,
+    Peer, V3_1_1, V5_0, connect, disconnect, filter, id as id_of, name, puback, publish, want,
+    with_subscribe,
 };
 
 const VERSIONS: [ProtocolVersion; 2] = [V3_1_1, V5_0];
@@ -77,6 +81,46 @@ impl Hall {
     fn want(&mut self, to: ConnectionId, filter: SubscribeFilter<'_>) -> Vec<String> {
         let Self { broker, peer } = self;
         with_subscribe(1, &[filter], |packet| peer.ask(&mut (broker, to), packet))
+    }
+
+    /// SUBSCRIBE with an identifier, whose answer nobody fetches.
+    fn want_as(&mut self, to: ConnectionId, filter: SubscribeFilter<'_>, value: u32) {
+        let filters = [filter];
+        let mut properties = SubscribeProperties::default();
+        properties.subscription_id = SubscriptionId::new(value);
+        self.say(
+            to,
+            Subscribe {
+                id: id_of(1),
+                filters: SubscribeFilters::new(&filters).unwrap(),
+                properties,
+            },
+        );
+    }
+
+    /// The QoS and the subscription identifier of each message that comes while each is acknowledged.
+    fn greetings(&mut self, from: ConnectionId) -> Vec<String> {
+        let mut got = Vec::new();
+        loop {
+            let (bytes, _) = self.peer.hear_bytes(&mut (&mut self.broker, from));
+            if bytes.is_empty() {
+                return got;
+            }
+            let mut rest = &bytes[..];
+            while let Ok(Parsed::Complete((packet, size))) = decode(rest, V5_0, u32::MAX) {
+                rest = &rest[size..];
+                let Packet::Publish(publish) = packet else {
+                    continue;
+                };
+                let qos = u8::from(publish.delivery.qos());
+                for subscription_id in publish.properties.subscription_ids.iter() {
+                    got.push(format!("q{qos} {}", subscription_id.get()));
+                }
+                if let Some(id) = publish.delivery.id() {
+                    self.say(from, puback(id.get()));
+                }
+            }
+        }
     }
 
     /// Says yes to all that is asked about publishing.
@@ -475,5 +519,131 @@ fn what_goes_on_to_another_member_has_its_retain_flag() {
         hall.want(b, wanted);
         hall.broker.handle_close(hall.peer.now, a);
         assert_eq!(hall.hear(b), [expected], "{first} {second}");
+    }
+}
+
+/// A client that does not read its last packet is let go, though its transport has no room for it.
+#[test]
+fn a_client_that_does_not_read_its_end_is_named_once_more() {
+    let mut hall = Hall::new(V5_0, Config::default());
+    let id = hall.open();
+    hall.say(id, connect(V5_0, "c"));
+    assert_eq!(hall.broker.poll_ready(), Some(id));
+    let mut bytes = Vec::new();
+    let now = hall.peer.now;
+    let sent = hall.broker.poll_transmit(now, id, 1, &mut bytes);
+    assert_eq!(sent, Transmit::More);
+    let reason = DisconnectReason::AdministrativeAction;
+    hall.broker.disconnect(now, id, reason);
+    hall.pass(4);
+    assert_eq!(hall.broker.poll_ready(), None, "it may still read");
+    hall.pass(1);
+    assert_eq!(hall.broker.poll_ready(), Some(id));
+    let sent = hall
+        .broker
+        .poll_transmit(hall.peer.now, id, 100, &mut bytes);
+    assert_eq!((sent, bytes.len()), (Transmit::Close, 1));
+    assert_eq!(hall.broker.stats().connections, 0);
+}
+
+/// Nothing is left of who has come, done too much, and gone.
+#[test]
+fn deadlines_go_with_their_connection() {
+    let config = Config {
+        bytes_per_sec_max: Some(1),
+        packets_per_sec_max: Some(1),
+        ..Config::default()
+    };
+    for version in VERSIONS {
+        let mut hall = Hall::new(version, config.clone());
+        for end in [0, 1, 2] {
+            let mut packet = connect(version, "c");
+            packet.keep_alive_secs = 10;
+            packet.will = Some(will("w"));
+            let (id, _) = hall.enter(packet);
+            assert!(hall.broker.stats().timers > 1, "{version}: it has to wait");
+            match end {
+                0 => hall.broker.handle_close(hall.peer.now, id),
+                1 => {
+                    let reason = DisconnectReason::AdministrativeAction;
+                    hall.broker.disconnect(hall.peer.now, id, reason);
+                    hall.hear(id);
+                }
+                _ => {
+                    let (next, _) = hall.enter(connect(version, "c"));
+                    hall.hear(id);
+                    hall.broker.handle_close(hall.peer.now, next);
+                }
+            }
+            assert_eq!(hall.broker.stats().timers, 0, "{version} {end}");
+        }
+    }
+}
+
+/// What a subscription still has to be greeted with comes as that is when it comes: replaced without a new
+/// greeting, granted less, or taken away.
+#[test]
+fn a_greeting_goes_on_as_its_subscription_is_then() {
+    // [5:MQTT-3.3.4-3] [5:MQTT-3.8.4-8]
+    type Change = fn(&mut Hall, ConnectionId);
+    let rows: [(&str, Change, &str); 4] = [
+        ("nothing", |_, _| {}, "q1 1"),
+        (
+            "replaced",
+            |hall, id| {
+                let mut wanted = want("t/+", QoS::AtMostOnce);
+                wanted.options.retain_handling = RetainHandling::DoNotSend;
+                hall.want_as(id, wanted, 2);
+            },
+            "q0 2",
+        ),
+        (
+            "granted less",
+            |hall, _| {
+                let now = hall.peer.now;
+                assert_eq!(hall.broker.reauthorize(now, "c"), 1);
+                let grant = Grant {
+                    qos_max: QoS::AtMostOnce,
+                    ..Grant::default()
+                };
+                let answer = SubscribeAnswer::Grant(grant);
+                for decision in hall.subscribes() {
+                    let given = hall.broker.decide_subscribe(now, decision, answer.clone());
+                    assert_eq!(given, Ok(()));
+                }
+            },
+            "q0 1",
+        ),
+        (
+            "taken away",
+            |hall, _| assert!(hall.broker.revoke("c", filter("t/+"))),
+            "",
+        ),
+    ];
+    for (row, change, expected) in rows {
+        let mut hall = Hall::new(V5_0, Config::default());
+        for number in 0..200 {
+            let message = Message::new(&format!("t/{number}"), "x").unwrap();
+            let message = message.with_qos(QoS::AtLeastOnce).with_retain(true);
+            hall.broker.publish(hall.peer.now, message);
+        }
+        let id = hall.joined("c");
+        hall.want_as(id, want("t/+", QoS::AtLeastOnce), 1);
+        let why = hall.broker.explain(id).unwrap();
+        assert_eq!(why.replays_len, 1, "{row}");
+        let waiting = why.waiting_len;
+        assert!((1..200).contains(&waiting), "{row}");
+        change(&mut hall, id);
+        let mut got = BTreeMap::<String, usize>::new();
+        for greeting in hall.greetings(id) {
+            *got.entry(greeting).or_default() += 1;
+        }
+        // What waited then goes as it was.
+        let mut wanted = BTreeMap::from([("q1 1".to_owned(), waiting)]);
+        if !expected.is_empty() {
+            *wanted.entry(expected.into()).or_default() += 200 - waiting;
+        }
+        assert_eq!(got, wanted, "{row}");
+        assert_eq!(hall.broker.explain(id).unwrap().replays_len, 0, "{row}");
     }
 }
