@@ -173,6 +173,8 @@ pub(super) enum Question {
     /// A will, or a QoS 0 message whose connection did not wait for the answer.
     Detached {
         publisher: Option<SessionKey>,
+        /// Whose session that is, or was.
+        client_id: Box<str>,
         message: Message,
         is_will: bool,
         /// When it came, or a will was due: its expiry counts from then.
@@ -191,7 +193,9 @@ impl Question {
         match self {
             Self::Connect { request, .. } => boxed(request),
             Self::Reauthenticate { .. } | Self::Held { .. } => 0,
-            Self::Detached { message, .. } => message.len_held(),
+            Self::Detached {
+                client_id, message, ..
+            } => client_id.len().saturating_add(message.len_held()),
             Self::Again { filter, .. } => filter.len(),
         }
     }

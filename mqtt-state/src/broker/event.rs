@@ -128,7 +128,8 @@ pub enum Event {
     /// A message came in, if [`Config::message_events`](super::Config::message_events) asks for
     /// these.
     Published {
-        /// The publisher's client identifier; `None` for a message of the embedder.
+        /// The publisher's client identifier, empty when its session has ended since; `None` for a message
+        /// of the embedder.
         client_id: Option<Box<str>>,
         /// Its topic.
         topic: String,
@@ -174,7 +175,8 @@ pub enum Event {
     /// A message is larger than [`Config`] allows, or there is no room for it; or a will is for a topic
     /// below `$SYS`.
     Refused {
-        /// The publisher's client identifier; empty for a message of the embedder.
+        /// The publisher's client identifier; empty for a message of the embedder, and when its session has
+        /// ended since.
         client_id: Box<str>,
         /// The topic of the message.
         topic: String,

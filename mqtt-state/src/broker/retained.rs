@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
-use mqtt_codec::{Message, TopicFilter, TopicName};
+use mqtt_codec::{Message, QoS, TopicFilter, TopicName};
 use mqtt_topic::QueryProgress;
 
 use super::Broker;
@@ -104,6 +104,16 @@ impl Broker {
         }
     }
 
+    /// What is still to come of a replay comes at no higher QoS than this.
+    pub(super) fn lower_replay(&mut self, key: SessionKey, filter: TopicFilter<'_>, qos_max: QoS) {
+        let replays = { self.sessions.get_mut(key).into_iter() };
+        for replay in replays.flat_map(|entry| entry.replays.iter_mut()) {
+            if *replay.filter == *filter.as_bytes() {
+                replay.qos = replay.qos.min(qos_max);
+            }
+        }
+    }
+
     /// Goes on with the replays of a session while there is room for their messages, and there are
     /// steps for the topics that have to be looked at.
     pub(super) fn advance_replays(&mut self, now: Timestamp, key: SessionKey) -> Replays {
@@ -144,11 +154,6 @@ impl Broker {
             let filter = TopicFilter::assume_valid(&replay.filter);
             let subscription = subscriptions.get(filter, key);
             let denies = |name: TopicName<'_>| subscription.is_some_and(|held| held.denies(name));
-            // It may have been replaced since, or granted anew.
-            let (qos, subscription_id) = match subscription {
-                Some(held) => (held.qos, held.id),
-                None => (replay.qos, replay.subscription_id),
-            };
             let progress = retained.query(filter, &mut replay.cursor, steps, |name, reference| {
                 let is_alive = store.expires_at(reference).is_none_or(|at| at > now);
                 if store.is_among(reference, replay.of_first) && is_alive && !denies(name) {
@@ -163,14 +168,17 @@ impl Broker {
                 }
             });
             for reference in found {
-                let published = self.store.message(&reference).map_or(qos, Message::qos);
+                let published = self
+                    .store
+                    .message(&reference)
+                    .map_or(replay.qos, Message::qos);
                 let copy = Copy {
-                    qos: published.min(qos),
+                    qos: published.min(replay.qos),
                     // [3:MQTT-3.3.1-8] Sent because of a new subscription: RETAIN 1.
                     retain: true,
                     is_replay: true,
                     group: None,
-                    subscription_ids: subscription_id.into_iter().collect(),
+                    subscription_ids: replay.subscription_id.into_iter().collect(),
                 };
                 queued |= self.deliver(key, &reference, copy);
                 self.store.release(reference);

@@ -365,9 +365,7 @@ impl Broker {
         payload_len: usize,
         receivers: usize,
     ) {
-        let client_id = publisher
-            .and_then(|key| self.sessions.get(key))
-            .map(|entry| entry.client_id.clone());
+        let client_id = publisher.map(|key| self.sessions.client_id(Some(key)));
         self.events.push(Event::Published {
             client_id,
             topic: String::from(summary.name.as_str()),

@@ -130,6 +130,10 @@ impl Replays {
         { self.0.iter() }.flat_map(|waiting| &waiting.0)
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Replay> {
+        { self.0.iter_mut() }.flat_map(|waiting| &mut waiting.0)
+    }
+
     pub(super) fn push_back(&mut self, replay: Replay) {
         self.0.get_or_insert_default().0.push_back(replay);
     }

@@ -340,6 +340,7 @@ impl Broker {
                 self.subscribe_one(key, shared, &entry, id, Some(grant));
             }
         }
+        self.lower_replay(key, filter, grant.qos_max);
     }
 
     /// Removes all subscriptions of a session that ends.

@@ -8,9 +8,9 @@ use super::embed::Embedder;
 use super::line::Line;
 use super::sessions::Session;
 use super::world::World;
-use crate::CloseCause;
 use crate::broker::{self, ConnectionId};
 use crate::client::{Event, LostCause};
+use crate::{CloseCause, TimeoutReason};
 
 impl World<'_> {
     /// Takes what a client has to say.
@@ -112,11 +112,7 @@ impl World<'_> {
             here.for_each(Session::note_stored);
             self.wills.note_stored(at);
         }
-        while let Some(id) = self.nodes[self.at].broker.poll_ready() {
-            if !self.nodes[self.at].ready.insert(id) {
-                self.fail("named once until it is drained", format!("{id:?}"));
-            }
-        }
+        self.note_ready();
         if self.is_joined() {
             self.collect();
         }
@@ -137,17 +133,31 @@ impl World<'_> {
             node.broker.handle_stored(entry.position());
         }
         if len > 0 {
-            while let Some(id) = self.nodes[self.at].broker.poll_ready() {
-                if !self.nodes[self.at].ready.insert(id) {
-                    self.fail("named once until it is drained", format!("{id:?}"));
-                }
-            }
+            self.note_ready();
             if is_joined {
                 // What is stored is acknowledged.
                 self.collect();
             }
         }
         len > 0
+    }
+
+    /// Which connections the broker names: each once until it is drained, and once more when it has ended and
+    /// has had its time.
+    fn note_ready(&mut self) {
+        let now = self.now;
+        let node = &mut self.nodes[self.at];
+        let mut twice = None;
+        while let Some(id) = node.broker.poll_ready() {
+            let end = { node.broker.explain(id) }.and_then(|it| it.timeout);
+            let is_over = end.is_some_and(|it| it.reason == TimeoutReason::Close && it.at <= now);
+            if !node.ready.insert(id) && !is_over {
+                twice = Some(id);
+            }
+        }
+        if let Some(id) = twice {
+            self.fail("named once until it is drained", format!("{id:?}"));
+        }
     }
 
     pub(super) fn behind_len(&self) -> usize {

@@ -86,8 +86,10 @@ impl Hall {
     /// SUBSCRIBE with an identifier, whose answer nobody fetches.
     fn want_as(&mut self, to: ConnectionId, filter: SubscribeFilter<'_>, value: u32) {
         let filters = [filter];
-        let mut properties = SubscribeProperties::default();
-        properties.subscription_id = SubscriptionId::new(value);
+        let properties = SubscribeProperties {
+            subscription_id: SubscriptionId::new(value),
+            ..SubscribeProperties::default()
+        };
         self.say(
             to,
             Subscribe {
@@ -580,10 +582,10 @@ fn deadlines_go_with_their_connection() {
     }
 }
 
-/// What a subscription still has to be greeted with comes as that is when it comes: replaced without a new
-/// greeting, granted less, or taken away.
+/// What a subscription still has to be greeted with comes as it was asked for, but for what the embedder has
+/// limited or taken away since.
 #[test]
-fn a_greeting_goes_on_as_its_subscription_is_then() {
+fn a_greeting_goes_on_within_the_limits_of_then() {
     // [5:MQTT-3.3.4-3] [5:MQTT-3.8.4-8]
     type Change = fn(&mut Hall, ConnectionId);
     let rows: [(&str, Change, &str); 4] = [
@@ -595,7 +597,7 @@ fn a_greeting_goes_on_as_its_subscription_is_then() {
                 wanted.options.retain_handling = RetainHandling::DoNotSend;
                 hall.want_as(id, wanted, 2);
             },
-            "q0 2",
+            "q1 1",
         ),
         (
             "granted less",
@@ -645,5 +647,33 @@ fn a_greeting_goes_on_as_its_subscription_is_then() {
         }
         assert_eq!(got, wanted, "{row}");
         assert_eq!(hall.broker.explain(id).unwrap().replays_len, 0, "{row}");
+    }
+}
+
+/// Whose a will was is told though the session has ended before the answer was there.
+#[test]
+fn a_will_is_told_of_by_its_client_though_the_session_has_ended() {
+    let below_sys = Message::new("$SYS/x", "1").unwrap();
+    for (row, answer, expected) in [
+        ("published", PublishAnswer::Allow, "published by c"),
+        ("refused", PublishAnswer::AllowAs(below_sys), "refused to c"),
+    ] {
+        let mut hall = Hall::asking(V5_0, PUBLISH);
+        let mut packet = connect(V5_0, "c");
+        packet.will = Some(will("w"));
+        let (id, _) = hall.enter(packet);
+        hall.broker.handle_close(hall.peer.now, id);
+        let decisions = hall.publishes();
+        assert_eq!(hall.broker.sessions().count(), 0, "{row}");
+        let given = { &mut hall.broker }.decide_publish(hall.peer.now, decisions[0], answer);
+        assert_eq!(given, Ok(()), "{row}");
+        let told: Vec<_> = { hall.events().into_iter() }
+            .filter_map(|event| match event {
+                Event::WillPublished { client_id, .. } => Some(format!("published by {client_id}")),
+                Event::Refused { client_id, .. } => Some(format!("refused to {client_id}")),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told, [expected], "{row}");
     }
 }

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use mqtt_codec::{Connect, Message, ProtocolVersion, QoS, SubscribeFilter};
 use mqtt_state::broker::{self, ConnectionId};
 use mqtt_state::client::{self, Event, PublishToken};
-use mqtt_state::{Timestamp, Transmit};
+use mqtt_state::{TimeoutReason, Timestamp, Transmit};
 
 use crate::disk::Disk;
 use crate::recorded::{Broker, Client};
@@ -353,9 +353,12 @@ impl World {
                 .extend(core::iter::from_fn(|| end.client.poll_event()));
         }
         while let Some(connection) = self.broker.poll_ready() {
+            let end = { self.broker.explain(connection) }.and_then(|it| it.timeout);
+            let is_over =
+                end.is_some_and(|it| it.reason == TimeoutReason::Close && it.at <= self.now);
             assert!(
-                self.ready.insert(connection),
-                "named once until it is drained"
+                self.ready.insert(connection) || is_over,
+                "named once until it is drained, and once more when it has had its time"
             );
         }
     }

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use mqtt_codec::{ConnectReason, DisconnectReason, TopicFilter, TopicName};
+use mqtt_codec::{ConnectReason, DisconnectReason, TopicFilter};
 
 use super::{
     ConnectAnswer, ConnectDecision, PublishAnswer, PublishDecision, Question, Stale,
@@ -12,7 +12,6 @@ use super::{
 };
 use crate::broker::event::Event;
 use crate::broker::routing::is_reserved;
-use crate::broker::sessions::SessionKey;
 use crate::broker::{Broker, ConnectionId};
 use crate::server::ConnectRequest;
 use crate::{AuthenticationData, CloseCause, Timestamp};
@@ -70,6 +69,7 @@ impl Broker {
             }
             Question::Detached {
                 publisher,
+                client_id,
                 message,
                 is_will,
                 at,
@@ -82,12 +82,14 @@ impl Broker {
                 // The broker speaks there, and no client after its end either.
                 if is_reserved(message.topic()) {
                     if is_will {
-                        self.tell_refused(publisher, message.topic());
+                        let topic = String::from(message.topic().as_str());
+                        self.events.push(Event::Refused { client_id, topic });
                     }
                     return Ok(());
                 }
                 if is_will {
-                    self.tell_will(publisher, message.topic());
+                    let topic = String::from(message.topic().as_str());
+                    self.events.push(Event::WillPublished { client_id, topic });
                 }
                 // That a will is gone may not be stored yet.
                 self.depending(|broker| broker.route_message(at, publisher, message, None));
@@ -235,17 +237,5 @@ impl Broker {
         self.go_on_asking();
         // Input that was not taken while the answer was missing may be taken now.
         self.connections.mark_open(id);
-    }
-
-    fn tell_refused(&mut self, publisher: Option<SessionKey>, topic: TopicName<'_>) {
-        let client_id = self.sessions.client_id(publisher);
-        let topic = String::from(topic.as_str());
-        self.events.push(Event::Refused { client_id, topic });
-    }
-
-    fn tell_will(&mut self, publisher: Option<SessionKey>, topic: TopicName<'_>) {
-        let client_id = self.sessions.client_id(publisher);
-        let topic = String::from(topic.as_str());
-        self.events.push(Event::WillPublished { client_id, topic });
     }
 }

@@ -85,6 +85,7 @@ impl Broker {
         let shown = will.clone();
         let question = Question::Detached {
             publisher: Some(key),
+            client_id: client_id.clone(),
             message: will,
             is_will: true,
             at: now,
@@ -115,6 +116,7 @@ impl Broker {
     ) {
         let question = Question::Detached {
             publisher,
+            client_id: self.sessions.client_id(publisher),
             message,
             is_will: false,
             at,

@@ -155,6 +155,7 @@ tally! {
     retained_expired
     restarted
     refused
+    asked
 }
 
 #[derive(Debug)]
@@ -290,6 +291,11 @@ impl Model {
 
     pub(super) const fn now(&self) -> u64 {
         self.now
+    }
+
+    /// So many questions were asked, which changes nothing when the answers are yes.
+    pub(super) fn note_asked(&mut self, questions: usize) {
+        self.tally.asked += questions;
     }
 
     pub(super) fn retained_topics(&self) -> impl Iterator<Item = &str> {
@@ -542,8 +548,9 @@ impl Model {
             let subscription = &subscription.subscriptions[filter];
             let copy = Copy {
                 qos: copy.message.qos.min(subscription.qos),
+                // [5:MQTT-3.3.1-12] [5:MQTT-3.3.1-13]
+                retain: copy.message.retain && subscription.as_published,
                 message: copy.message,
-                retain: copy.retain,
                 subscription_ids: subscription.id.into_iter().collect(),
                 knows_ids: true,
                 group: Some(((*filter).into(), generation)),

@@ -12,7 +12,10 @@ use mqtt_codec::{
     SubscriptionOptions, TopicAlias, TopicFilter, TopicName, Unsubscribe, UnsubscribeFilters,
     UserProperties, UserProperty, Will, WillProperties, decode,
 };
-use mqtt_state::broker::{Config, ConnectionId, DropCause, Event, Peer as Visitor};
+use mqtt_state::broker::{
+    Ask, Config, ConnectAnswer, ConnectionId, DropCause, Event, Peer as Visitor, PublishAnswer,
+    SubscribeAnswer,
+};
 use mqtt_state::{Timestamp, Transmit, server};
 
 use super::oracle::{Answer, Arrival, Message, Model, Seen, Tally, Verdict, Witness};
@@ -98,7 +101,11 @@ impl Play {
 
     fn step(&mut self, step: Step) -> Verdict {
         match step {
-            Step::Connect(who, hello) => self.connect(who, hello)?,
+            Step::Connect(who, hello) => {
+                // Whoever is asked about a will answers when others have gone on.
+                let will = hello.will.filter(|_| !self.terms.asks);
+                self.connect(who, Hello { will, ..hello })?;
+            }
             Step::Pass(secs) => return self.pass(secs),
             Step::Restart(secs) => {
                 if self.terms.journal {
@@ -535,11 +542,19 @@ impl Play {
         with_broker: impl FnOnce(&mut Broker),
         with_model: impl FnOnce(&mut Model, &mut Witness) -> Verdict,
     ) -> Verdict {
+        self.act_at(self.now(), with_broker, with_model)
+    }
+
+    fn act_at(
+        &mut self,
+        now: Timestamp,
+        with_broker: impl FnOnce(&mut Broker),
+        with_model: impl FnOnce(&mut Model, &mut Witness) -> Verdict,
+    ) -> Verdict {
         let before = self.waiting();
         with_broker(&mut self.broker);
-        let now = self.now();
-        handle_all_due(&mut self.broker, now);
-        let mut witness = self.witness(before);
+        let events = handle_all_due(&mut self.broker, now);
+        let mut witness = self.witness(before, events);
         self.model.begin();
         with_model(&mut self.model, &mut witness)?;
         witness.is_clear()
@@ -563,8 +578,8 @@ impl Play {
         self.ready.clear();
         let (before, terms) = (self.waiting(), self.terms);
         self.broker = self.disk.restore(config(terms), now, elapsed);
-        handle_all_due(&mut self.broker, now);
-        let mut witness = self.witness(before);
+        let events = handle_all_due(&mut self.broker, now);
+        let mut witness = self.witness(before, events);
         self.model.begin();
         let now = now.as_nanos() / 1_000_000_000;
         self.model.restart(stored_at, now, &mut witness)?;
@@ -578,15 +593,18 @@ impl Play {
         })
     }
 
-    fn witness(&mut self, before: [usize; CLIENTS]) -> Witness {
+    fn witness(&mut self, before: [usize; CLIENTS], events: Vec<Event>) -> Witness {
         let mut witness = Witness {
             before,
             after: self.waiting(),
             ..Witness::default()
         };
         let who = |name: &str| NAMES.iter().position(|it| *it == name).unwrap();
-        while let Some(event) = self.broker.poll_event() {
+        for event in events {
             match event {
+                Event::Authenticate { .. }
+                | Event::AuthorizePublish { .. }
+                | Event::AuthorizeSubscribe { .. } => self.model.note_asked(1),
                 Event::Dropped {
                     client_id,
                     topic,
@@ -782,10 +800,7 @@ impl Play {
             let due = in_broker.into_iter().chain(self.model.due());
             let due = due.min().unwrap_or(end).clamp(self.model.now(), end);
             let now = Timestamp::from_secs(due);
-            self.act(
-                |broker| handle_all_due(broker, now),
-                |model, witness| model.pass(due, witness),
-            )?;
+            self.act_at(now, |_| {}, |model, witness| model.pass(due, witness))?;
             self.settle()?;
             if due == end {
                 break;
@@ -879,14 +894,40 @@ impl Peer {
     }
 }
 
-/// What is due, and what one call left to the next.
-fn handle_all_due(broker: &mut Broker, now: Timestamp) {
+/// What is due, and what one call left to the next. Whatever is asked is allowed. Answers what was told.
+fn handle_all_due(broker: &mut Broker, now: Timestamp) -> Vec<Event> {
+    let mut events = Vec::new();
     for _ in 0..10_000 {
         broker.handle_timeout(now);
-        if broker.poll_timeout().is_none_or(|timeout| timeout.at > now) {
-            return;
+        let mut was_asked = false;
+        while let Some(event) = broker.poll_event() {
+            was_asked |= allow(broker, now, &event);
+            events.push(event);
+        }
+        let is_due = broker.poll_timeout().is_some_and(|it| it.at <= now);
+        if !was_asked && !is_due {
+            break;
         }
     }
+    events
+}
+
+/// Says yes, if something is asked. Answers whether it was.
+fn allow(broker: &mut Broker, now: Timestamp, event: &Event) -> bool {
+    let given = match event {
+        Event::Authenticate { decision, .. } => {
+            broker.decide_connect(now, *decision, ConnectAnswer::Allow)
+        }
+        Event::AuthorizePublish { decision, .. } => {
+            broker.decide_publish(now, *decision, PublishAnswer::Allow)
+        }
+        Event::AuthorizeSubscribe { decision, .. } => {
+            broker.decide_subscribe(now, *decision, SubscribeAnswer::Allow)
+        }
+        _report => return false,
+    };
+    given.unwrap();
+    true
 }
 
 fn config(terms: Terms) -> Config {
@@ -903,6 +944,11 @@ fn config(terms: Terms) -> Config {
         sessions_max: terms.sessions_max,
         journal: terms.journal,
         work_per_call: terms.work_per_call,
+        ask: Ask {
+            connect: terms.asks,
+            publish: terms.asks,
+            subscribe: terms.asks,
+        },
         seed: terms.seed,
         ..Config::default()
     }

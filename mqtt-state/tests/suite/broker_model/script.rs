@@ -80,6 +80,8 @@ pub(super) struct Terms {
     pub(super) session_expiry_max: Option<u32>,
     /// Steps that one call may take; the rest is for the next.
     pub(super) work_per_call: usize,
+    /// The embedder is asked about everything, and allows it.
+    pub(super) asks: bool,
     /// A store follows the broker, and the program may end.
     pub(super) journal: bool,
     /// Bytes that the broker is asked for at once.
@@ -189,6 +191,7 @@ pub(super) fn terms(seed: u64) -> Terms {
         journal: random.chance(50),
         work_per_call: random.one_of(&[MUCH_WORK, MUCH_WORK, 1, 5]),
         chunk: usize::try_from(random.one_of(&[1, 40, 4096])).unwrap(),
+        asks: random.chance(30),
     }
 }
 
