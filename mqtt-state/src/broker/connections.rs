@@ -190,11 +190,11 @@ impl Connections {
 
     /// The connection has had its time: it is handed out, whether or not it has been.
     pub(super) fn mark_over(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.entries.get_mut(id.0)
+        if let Some((connection, ready)) = self.get_with_queue(id)
             && connection.ready != Ready::Queued
         {
-            connection.ready = Ready::Queued;
-            self.ready.push_back(id);
+            connection.ready = Ready::No;
+            ready.push(id, connection);
         }
     }
 
