@@ -353,8 +353,11 @@ impl Broker {
             return;
         }
         // [5:MQTT-3.1.2-14] [5:MQTT-3.1.2-15] [3:MQTT-3.1.2-16] [3:MQTT-3.1.2-17] With its own RETAIN flag.
+        let is_taken = self.has_room_to_route(&will.message);
         self.depending(|broker| broker.route_message(now, Some(key), will.message, None));
-        self.events.push(Event::WillPublished { client_id, topic });
+        if is_taken {
+            self.events.push(Event::WillPublished { client_id, topic });
+        }
     }
 
     /// Ends a session whose time has come, in the next call if this one has done enough.

@@ -203,6 +203,12 @@ impl Broker {
         retain && payload.is_empty() && self.retained.get(name).is_some()
     }
 
+    /// Whether a message of the embedder or a will may be kept.
+    pub(super) fn has_room_to_route(&self, message: &Message) -> bool {
+        self.has_room_for(message.len_held(), 0)
+            || self.makes_room(message.topic(), message.retain(), message.payload())
+    }
+
     /// A message for which there is no room.
     pub(super) fn refuse_message(&mut self, key: SessionKey, name: TopicName<'_>) {
         if let Some(entry) = self.sessions.get(key) {
@@ -245,9 +251,7 @@ impl Broker {
             .properties()
             .message_expiry_secs
             .map(|secs| now.plus_secs(secs));
-        if !self.has_room_for(message.len_held(), 0)
-            && !self.makes_room(message.topic(), message.retain(), message.payload())
-        {
+        if !self.has_room_to_route(&message) {
             let key = publisher.and_then(|key| self.sessions.get(key));
             let client_id = key.map_or_else(Box::default, |entry| entry.client_id.clone());
             let topic = String::from(message.topic().as_str());

@@ -364,7 +364,8 @@ impl ServerLink {
     /// DISCONNECT with more than a reason, in front of [`end`](Self::end), where the client can take it.
     pub(crate) fn say_goodbye(&mut self, goodbye: &Disconnect<'_>) {
         if self.is_connected() && self.link.version() == ProtocolVersion::V5_0 {
-            self.link.disconnect(goodbye);
+            let reason = of_a_server(goodbye.reason);
+            self.link.disconnect(&Disconnect { reason, ..*goodbye });
         }
     }
 
@@ -517,9 +518,20 @@ impl ServerLink {
     // [5:MQTT-3.14.0-1] DISCONNECT goes out only after a successful CONNACK, and only in 5.0.
     fn disconnect(&mut self, reason: DisconnectReason) {
         match self.link.version() {
-            ProtocolVersion::V5_0 => self.link.disconnect(&Disconnect::new(reason)),
+            ProtocolVersion::V5_0 => {
+                let reason = of_a_server(reason);
+                self.link.disconnect(&Disconnect::new(reason));
+            }
             ProtocolVersion::V3_1_1 => self.link.close(),
         }
+    }
+}
+
+/// 0x04 is a client's alone: whatever a server says, the will is published.
+const fn of_a_server(reason: DisconnectReason) -> DisconnectReason {
+    match reason {
+        DisconnectReason::DisconnectWithWill => DisconnectReason::NormalDisconnection,
+        other => other,
     }
 }
 

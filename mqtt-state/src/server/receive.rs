@@ -12,7 +12,7 @@ use super::link::Action;
 use super::{ConnectRequest, Connection, DeliveryToken, Event, RequestToken, check_connect};
 use crate::intake::{Intake, Origin, Step};
 use crate::link::{AckEffect, Topic};
-use crate::session::Acknowledge;
+use crate::session::{Acknowledge, Answer};
 use crate::{AuthenticationData, CloseCause, Diagnostics, Timestamp};
 
 impl Connection {
@@ -91,7 +91,7 @@ impl Connection {
         let is_too_large = publish.payload.len() > payload_max;
         // A message is the owner's whether or not the client takes the answer.
         let mut answered = Ok(());
-        let receipt = if !is_too_large && self.config.acknowledge == Acknowledge::Manual {
+        let receipt = if self.config.acknowledge == Acknowledge::Manual {
             let super::Session { core, receipts, .. } = &mut self.session;
             self.link
                 .link
@@ -108,6 +108,13 @@ impl Connection {
                 .acknowledge(delivery, reason, &mut self.session.core);
             None
         };
+        // [5:MQTT-4.6.0-2] [3:MQTT-4.6.0-2] [5:MQTT-4.6.0-3] [3:MQTT-4.6.0-3] Behind those that its owner has.
+        if is_too_large && let Some(receipt) = receipt {
+            let refusal = Answer::refused(PublishReason::QuotaExceeded);
+            // It was added just now.
+            let _is_there = self.session.receipts.answer(receipt, refusal);
+            answered = self.flush_receipts();
+        }
         if !is_too_large {
             self.events.push(Event::Publish {
                 message: origin.message(publish, &topic),

@@ -98,6 +98,14 @@ impl Answer {
         }
     }
 
+    /// A refusal of this side's own, whatever the version: where there is none, it counts as taken.
+    pub(crate) fn refused(reason: PublishReason) -> Self {
+        Self {
+            reason,
+            diagnostics: Diagnostics::default(),
+        }
+    }
+
     /// A success with something to say about it.
     pub(crate) fn success_with(
         reason: PublishReason,

@@ -431,3 +431,38 @@ fn replays_that_wait_count_and_go_again() {
         assert!(grown >= 100 * (3 + 48), "{version}: {grown}");
     }
 }
+
+/// A will that there is no room for is not said to have been published.
+#[test]
+fn a_will_without_room_is_refused_and_nothing_else() {
+    for publish in [false, true] {
+        let config = Config {
+            ask: broker::Ask {
+                publish,
+                ..broker::Ask::default()
+            },
+            messages_len_max: 1,
+            ..Config::default()
+        };
+        let mut hall = Hall::with(V5_0, config);
+        let mut packet = connect(V5_0, "c");
+        packet.will = Some(Will::new(name("w"), Binary::new(b"x").unwrap()));
+        let (id, _) = hall.enter(packet);
+        hall.publish("kept", 1, QoS::AtMostOnce, true);
+        let now = hall.peer.now;
+        hall.broker.handle_close(now, id);
+        let mut told = Vec::new();
+        while let Some(event) = hall.broker.poll_event() {
+            match event {
+                Event::AuthorizePublish { decision, .. } => {
+                    let answer = broker::PublishAnswer::Allow;
+                    hall.broker.decide_publish(now, decision, answer).unwrap();
+                }
+                Event::WillPublished { .. } => told.push("published"),
+                Event::Refused { .. } => told.push("refused"),
+                _ => {}
+            }
+        }
+        assert_eq!(told, ["refused"], "asked: {publish}");
+    }
+}

@@ -10,8 +10,8 @@ use mqtt_codec::{
     SubscriptionId, Will, decode,
 };
 use mqtt_state::broker::{
-    self, Ask, Config, ConnectAnswer, ConnectDecision, ConnectionId, Event, Grant, PublishAnswer,
-    PublishDecision, SubscribeAnswer, SubscribeDecision,
+    self, Ask, Config, ConnectAnswer, ConnectDecision, ConnectionId, Drain, Event, Grant,
+    PublishAnswer, PublishDecision, SubscribeAnswer, SubscribeDecision,
 };
 use mqtt_state::{CloseCause, InputWaits, Transmit};
 
@@ -675,5 +675,34 @@ fn a_will_is_told_of_by_its_client_though_the_session_has_ended() {
             })
             .collect();
         assert_eq!(told, [expected], "{row}");
+    }
+}
+
+/// Only a client asks for its will.
+#[test]
+fn a_server_says_no_word_of_a_client() {
+    let reason = DisconnectReason::DisconnectWithWill;
+    type End = fn(&mut Hall, ConnectionId, DisconnectReason);
+    let ends: [(&str, End); 3] = [
+        ("disconnect", |hall, id, reason| {
+            hall.broker.disconnect(hall.peer.now, id, reason);
+        }),
+        ("disconnect_client", |hall, _, reason| {
+            let now = hall.peer.now;
+            assert!(hall.broker.disconnect_client(now, "c", reason, None));
+        }),
+        ("drain", |hall, _, reason| {
+            let drain = Drain {
+                reason,
+                ..Drain::default()
+            };
+            hall.broker.drain(hall.peer.now, drain);
+        }),
+    ];
+    for (row, end) in ends {
+        let mut hall = Hall::new(V5_0, Config::default());
+        let id = hall.joined("c");
+        end(&mut hall, id, reason);
+        assert_eq!(hall.hear(id), ["DISCONNECT 00", "close"], "{row}");
     }
 }

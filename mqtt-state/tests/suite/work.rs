@@ -9,7 +9,7 @@ use mqtt_state::{TimeoutReason, server};
 
 use crate::load;
 use crate::recorded::Broker;
-use crate::wire::{Peer, V5_0, connect, name, puback, want, with_subscribe};
+use crate::wire::{Peer, V5_0, connect, name, puback, publish, want, with_subscribe};
 
 #[test]
 fn many_sessions_expire_in_slices() {
@@ -124,7 +124,7 @@ fn an_acknowledgement_waits_behind_a_message_that_goes_out_in_slices() {
     hall.broker
         .publish(hall.peer.now, message.with_qos(QoS::AtLeastOnce));
     assert_eq!(hall.hear(id), ["SUBACK 1 01", "PUBLISH own=x q1 id1"]);
-    let packet = crate::wire::publish("t", "m", QoS::AtMostOnce, 0);
+    let packet = publish("t", "m", QoS::AtMostOnce, 0);
     hall.peer.say(&mut (&mut hall.broker, id), packet);
     let mut ack = Vec::new();
     puback(1).encode_to(V5_0, &mut ack).unwrap();
@@ -390,4 +390,39 @@ fn a_replay_of_large_messages_waits_for_room() {
         assert!(ready.contains(&id), "after {count}");
     }
     assert_eq!(count, 20);
+}
+
+/// Questions that nobody has answered in time are denied some with each call.
+#[test]
+fn questions_that_are_too_old_are_denied_in_slices() {
+    let ask = broker::Ask {
+        publish: true,
+        subscribe: true,
+        ..broker::Ask::default()
+    };
+    let mut hall = Hall::with(Config {
+        ask,
+        decision_timeout: Duration::from_secs(5),
+        work_per_call: 10,
+        ..Config::default()
+    });
+    for number in 0..50 {
+        let (id, _) = hall.connect(&format!("{number}"), 0, None);
+        let packet = publish("t", "x", QoS::AtLeastOnce, 1);
+        hall.peer.say(&mut (&mut hall.broker, id), packet);
+        hall.subscribe(id, "t", QoS::AtMostOnce);
+    }
+    assert_eq!(hall.broker.undecided_len(), 100);
+    hall.peer.now = hall.peer.now + Duration::from_secs(5);
+    let mut calls = 0;
+    while hall.broker.undecided_len() > 0 {
+        let before = hall.broker.undecided_len();
+        let timeout = hall.broker.poll_timeout().unwrap();
+        assert!(timeout.at <= hall.peer.now);
+        hall.broker.handle_timeout(hall.peer.now);
+        let denied = before - hall.broker.undecided_len();
+        assert!((1..=10).contains(&denied), "{denied}");
+        calls += 1;
+    }
+    assert!(calls >= 10, "{calls}");
 }

@@ -29,6 +29,16 @@ impl Broker {
         answer: ConnectAnswer,
     ) -> Result<(), Stale> {
         let now = self.begin(now);
+        self.answer_connect_question(now, decision, answer)
+    }
+
+    /// The same in the middle of a call, which has its steps already.
+    pub(super) fn answer_connect_question(
+        &mut self,
+        now: Timestamp,
+        decision: ConnectDecision,
+        answer: ConnectAnswer,
+    ) -> Result<(), Stale> {
         let question = self.close_question(decision.0)?;
         match question {
             Question::Connect {
@@ -63,6 +73,16 @@ impl Broker {
         answer: PublishAnswer,
     ) -> Result<(), Stale> {
         let now = self.begin(now);
+        self.answer_publish_question(now, decision, answer)
+    }
+
+    /// The same in the middle of a call, which has its steps already.
+    pub(super) fn answer_publish_question(
+        &mut self,
+        now: Timestamp,
+        decision: PublishDecision,
+        answer: PublishAnswer,
+    ) -> Result<(), Stale> {
         match self.close_question(decision.0)? {
             Question::Held { connection } => {
                 self.answer_held_publish(now, connection, decision, answer);
@@ -87,7 +107,7 @@ impl Broker {
                     }
                     return Ok(());
                 }
-                if is_will {
+                if is_will && self.has_room_to_route(&message) {
                     let topic = String::from(message.topic().as_str());
                     self.events.push(Event::WillPublished { client_id, topic });
                 }
@@ -112,6 +132,16 @@ impl Broker {
         answer: SubscribeAnswer,
     ) -> Result<(), Stale> {
         let now = self.begin(now);
+        self.answer_subscribe_question(now, decision, answer)
+    }
+
+    /// The same in the middle of a call, which has its steps already.
+    pub(super) fn answer_subscribe_question(
+        &mut self,
+        now: Timestamp,
+        decision: SubscribeDecision,
+        answer: SubscribeAnswer,
+    ) -> Result<(), Stale> {
         match self.close_question(decision.0)? {
             Question::Held { connection } => {
                 self.answer_held_subscribe(now, connection, decision, answer);

@@ -189,7 +189,7 @@ impl Broker {
         let is_publish = match &open.question {
             Question::Connect { .. } | Question::Reauthenticate { .. } => {
                 let refusal = ConnectAnswer::Refuse(ConnectReason::NotAuthorized);
-                let _open = self.decide_connect(now, ConnectDecision(key), refusal);
+                let _open = self.answer_connect_question(now, ConnectDecision(key), refusal);
                 return;
             }
             Question::Held { connection } => self.holds_publish(*connection, PublishDecision(key)),
@@ -199,10 +199,10 @@ impl Broker {
         // It was there a moment ago.
         let _open = if is_publish {
             let refusal = PublishAnswer::Refuse(PublishReason::NotAuthorized);
-            self.decide_publish(now, PublishDecision(key), refusal)
+            self.answer_publish_question(now, PublishDecision(key), refusal)
         } else {
             let refusal = SubscribeAnswer::Refuse(SubscribeReason::NotAuthorized);
-            self.decide_subscribe(now, SubscribeDecision(key), refusal)
+            self.answer_subscribe_question(now, SubscribeDecision(key), refusal)
         };
     }
 

@@ -307,3 +307,32 @@ fn what_waits_to_be_sent_again_is_bounded_over_all_connections() {
         assert_eq!(len, Some(16), "{version}");
     }
 }
+
+/// A message that is too large is refused in its turn.
+#[test]
+fn what_is_too_large_is_answered_behind_what_came_before() {
+    // Server: [5:MQTT-4.6.0-2] [3:MQTT-4.6.0-2] [5:MQTT-4.6.0-3] [3:MQTT-4.6.0-3]
+    let config = Config {
+        payload_size_max: Some(1),
+        ..manual()
+    };
+    for (qos, name) in [(QoS::AtLeastOnce, "PUBACK"), (QoS::ExactlyOnce, "PUBREC")] {
+        for (version, refused) in [(V3_1_1, "00"), (V5_0, "97")] {
+            let peer = Peer::new(version);
+            let mut connection = open(&peer, config.clone(), Some(Session::new()));
+            peer.hear(&mut connection);
+            peer.say(&mut connection, publish("t", "m", qos, 1));
+            let heard = peer.ask(&mut connection, publish("t", "mm", qos, 2));
+            assert_eq!(heard, [""; 0], "{version} {name}: the first has no answer");
+            let [first] = receipts(&mut connection)[..] else {
+                panic!("one message");
+            };
+            connection.ack(peer.now, first).unwrap();
+            let expected = [format!("{name} 1 00"), format!("{name} 2 {refused}")];
+            assert_eq!(peer.hear(&mut connection), expected, "{version}");
+            let heard = peer.ask(&mut connection, publish("t", "mm", qos, 3));
+            assert_eq!(heard, [format!("{name} 3 {refused}")], "{version}");
+            assert_eq!(connection.session().unacknowledged_len(), 0, "{version}");
+        }
+    }
+}
