@@ -11,7 +11,9 @@ mod support;
 use std::io::ErrorKind;
 use std::net::TcpStream;
 
-use support::{OurBroker, PATIENCE, Program, file, folder, free_port, publish, subscribe};
+use support::{
+    OurBroker, PATIENCE, Program, file, folder, free_port, peak_kib, publish, subscribe,
+};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocket;
@@ -160,8 +162,9 @@ fn a_text_frame_ends_the_connection() {
     assert_eq!(read_to_end(&mut socket), b"", "no answer behind the text");
 }
 
-fn small_broker() -> (OurBroker, String) {
-    let mut broker = OurBroker::with(&["--ws-bind", "127.0.0.1:0", "--max-packet-size", "100000"]);
+fn broker_of(packet_size_max: &str) -> (OurBroker, String) {
+    let size = ["--max-packet-size", packet_size_max];
+    let mut broker = OurBroker::with(&[&["--ws-bind", "127.0.0.1:0"][..], &size].concat());
     let port = broker.next_port();
     (broker, port)
 }
@@ -179,19 +182,38 @@ fn message(size: usize, id: u8) -> Vec<u8> {
 /// Clients that hand over all they have in one go put it into one frame. [5:MQTT-6.0.0-2]
 #[test]
 fn a_frame_may_hold_several_packets_of_the_largest_size() {
-    let (_broker, port) = small_broker();
+    let (_broker, port) = broker_of("100000");
     let mut socket = open(&port, Some("mqtt")).unwrap();
-    let packets = [1, 2, 3].map(|id| message(100_000, id)).concat();
+    let packets = (1..=100).map(|id| message(100_000, id));
+    let packets = packets.collect::<Vec<_>>().concat();
     send(&mut socket, &[CONNECT, &packets].concat());
-    let answers = read_until(&mut socket, b"\x40\x03\0\x03\x10");
-    let acks = b"\x40\x03\0\x01\x10\x40\x03\0\x02\x10\x40\x03\0\x03\x10";
-    assert!(answers.ends_with(acks), "{answers:02x?}");
+    let answers = read_until(&mut socket, b"\x40\x03\0\x64\x10");
+    let acks = (1..=100).flat_map(|id| [0x40, 3, 0, id, 0x10]);
+    assert!(
+        answers.ends_with(&acks.collect::<Vec<_>>()),
+        "{answers:02x?}"
+    );
 }
 
-/// The same answer as without WebSocket, whether the frame gets through to the machine or not.
+/// Before CONNECT a client gets little memory, and a frame does not get it more.
+#[test]
+fn a_large_frame_of_a_stranger_is_not_kept() {
+    let (broker, port) = broker_of("10000000");
+    let before = peak_kib(broker.program.id());
+    for _ in 0..10 {
+        let mut socket = open(&port, Some("mqtt")).unwrap();
+        let sent = socket.send(Message::Binary(vec![0xC0; 8 << 20].into()));
+        sent.expect("somebody reads it to the end");
+        assert_eq!(read_to_end(&mut socket), b"");
+    }
+    let kib = peak_kib(broker.program.id()) - before;
+    assert!(kib < 4096, "{kib} KiB more");
+}
+
+/// The same answer as without WebSocket, however large the frame.
 #[test]
 fn a_packet_that_is_too_large_is_refused_with_its_reason() {
-    let (_broker, port) = small_broker();
+    let (_broker, port) = broker_of("100000");
     for size in [100_001, 400_001, 2_000_000] {
         let mut socket = open(&port, Some("mqtt")).unwrap();
         send(&mut socket, &[CONNECT, PINGREQ].concat());

@@ -87,7 +87,7 @@ fn announce(listener: &Listener) -> anyhow::Result<()> {
     let there = match listener.transport() {
         Transport::Tcp => format!("-h {} -p {}", address.ip(), address.port()),
         Transport::Tls(_) => format!("--url mqtts://{address} --cafile CA.pem"),
-        Transport::WebSocket(_) => format!("--url ws://{address}"),
+        Transport::WebSocket => format!("--url ws://{address}"),
     };
     mqtt_examples::out!("  try: cargo run --release --bin subscribe -- {there} -v -t 'house/#'");
     mqtt_examples::out!("  and: cargo run --release --bin publish -- {there} -t house/light -m on");

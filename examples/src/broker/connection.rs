@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut as _, BytesMut};
-use mqtt_codec::DisconnectReason;
 use mqtt_state::broker::{self, ConnectionId};
 use mqtt_state::{Pieces, Transmit};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, sink};
@@ -17,7 +16,6 @@ use tokio::time::timeout;
 
 use super::report::words;
 use super::{Peer, Server};
-use crate::transport::websocket;
 
 /// Bytes asked of the machine in one go.
 const CHUNK: usize = 64 * 1024;
@@ -151,11 +149,6 @@ impl Admitted {
             let mut chunk = (&mut input).limit(INPUT_CHUNK.max(missing));
             match transport.read_buf(&mut chunk).await {
                 Ok(1..) => {}
-                Err(error) if websocket::is_too_large(&error) => {
-                    let reason = DisconnectReason::PacketTooLarge;
-                    server.locked(|state| state.broker.disconnect(clock.now(), id, reason));
-                    return;
-                }
                 Ok(0) | Err(_) => break,
             }
             loop {

@@ -11,7 +11,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::Server;
 use super::connection::Admitted;
@@ -25,7 +24,7 @@ pub enum Transport {
     /// TLS.
     Tls(Arc<ServerConfig>),
     /// WebSocket, without TLS.
-    WebSocket(WebSocketConfig),
+    WebSocket,
 }
 
 /// A place where clients come in.
@@ -104,8 +103,8 @@ async fn run(admitted: Admitted, stream: TcpStream, transport: Transport) {
                 admitted.carry(read, write).await;
             }
         }
-        Transport::WebSocket(config) => {
-            let handshake = websocket::accept(stream, config);
+        Transport::WebSocket => {
+            let handshake = websocket::accept(stream);
             if let Some(stream) = admitted.prepare(handshake).await {
                 let (read, write) = tokio::io::split(stream);
                 admitted.carry(read, write).await;

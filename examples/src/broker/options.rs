@@ -16,7 +16,7 @@ use crate::access::Access;
 use crate::access::acl::{Acl, DenySubscribe};
 use crate::access::password::Passwords;
 use crate::options::qos;
-use crate::transport::{tls, websocket};
+use crate::transport::tls;
 
 /// Smallest limit of packets that leaves room for anything.
 const PACKET_SIZE_MIN: u32 = 16;
@@ -272,11 +272,7 @@ impl Settings {
             "certificates are for --tls-bind"
         );
         if let Some(bind) = &self.ws_bind {
-            let config = websocket::config(self.config_of_server().packet_size_max);
-            listeners.extend(
-                bind.iter()
-                    .map(|at| (at.clone(), Transport::WebSocket(config))),
-            );
+            listeners.extend(bind.iter().map(|at| (at.clone(), Transport::WebSocket)));
         }
         ensure!(!listeners.is_empty(), "nowhere to listen");
         Ok(listeners)

@@ -11,25 +11,18 @@ use futures_util::{Sink as _, Stream as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::handshake::client;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::cut::{CutFrames, PIECE};
 use super::target::Target;
 
 /// The header that names what is spoken inside, and what it says here.
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 const MQTT: &str = "mqtt";
-
-/// Bytes that a frame may have however small the packets are: it may hold many.
-const FRAME_BYTES: usize = 64 * 1024;
-
-/// Of the largest packets a frame may hold so many. Clients that hand over in one go what has waited for the
-/// connection put it into one frame.
-const FRAME_PACKETS: usize = 4;
 
 /// The bytes that go through a WebSocket.
 #[derive(Debug)]
@@ -41,25 +34,24 @@ pub struct WebSocketBytes<S> {
     has_failed: bool,
 }
 
-/// Limits of a WebSocket that carries packets of at most so many bytes. No frame is taken that is
-/// larger than some of them.
-pub fn config(packet_size_max: u32) -> WebSocketConfig {
-    let packet_bytes = usize::try_from(packet_size_max).unwrap_or(usize::MAX);
-    let bytes = packet_bytes.saturating_mul(FRAME_PACKETS).max(FRAME_BYTES);
-    WebSocketConfig::default()
-        .read_buffer_size(16 * 1024)
-        .max_message_size(Some(bytes))
-        .max_frame_size(Some(bytes))
-}
-
-/// Takes a client in. One that does not offer to speak MQTT gets status 400.
-pub async fn accept<S>(stream: S, config: WebSocketConfig) -> Result<WebSocketBytes<S>, Error>
+/// Takes a client in. One that does not offer to speak MQTT gets status 400. Its frames may be as large as it
+/// likes: nobody waits for a whole one.
+pub async fn accept<S>(stream: S) -> Result<WebSocketBytes<CutFrames<S>>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let piece = usize::try_from(PIECE).unwrap_or(usize::MAX);
+    let config = WebSocketConfig::default()
+        .read_buffer_size(16 * 1024)
+        .max_message_size(Some(piece))
+        .max_frame_size(Some(piece));
+    let stream = CutFrames::new(stream);
     let frames = tokio_tungstenite::accept_hdr_async_with_config(stream, choose, Some(config));
+    let mut frames = frames.await?;
+    // The first frame comes when the client has heard of this.
+    frames.get_mut().begin();
     Ok(WebSocketBytes {
-        frames: frames.await?,
+        frames,
         rest: Bytes::new(),
         has_failed: false,
     })
@@ -111,14 +103,6 @@ pub fn bytes_of(message: Message) -> io::Result<Option<Bytes>> {
             "a text frame, where only binary ones belong",
         )),
     }
-}
-
-/// Whether an error is that of a frame, or of several that belong together, which is larger than the limit.
-pub fn is_too_large(error: &io::Error) -> bool {
-    error
-        .get_ref()
-        .and_then(|error| error.downcast_ref())
-        .is_some_and(|error| matches!(error, Error::Capacity(CapacityError::MessageTooLong { .. })))
 }
 
 /// An error of a WebSocket as one of the transport.
