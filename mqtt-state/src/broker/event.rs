@@ -203,8 +203,8 @@ pub enum Event {
         /// The other broker.
         broker: BrokerId,
     },
-    /// The session of a client has gone to another broker, where the client is; or, after the two
-    /// were apart, there is a later one there.
+    /// The session of a client has gone to another broker, where the client is; or there is a later one
+    /// there, after the two were apart or as this one was too late for that.
     SessionMoved {
         /// Whose.
         client_id: Box<str>,

@@ -332,6 +332,19 @@ impl Broker {
         }
     }
 
+    /// Some of a session has come: the rest of it is waited for as long as that was.
+    pub(super) fn extend_claim(&mut self, now: Timestamp, client_id: &str, stamp: Stamp) {
+        let Some(joined) = &mut self.joined else {
+            return;
+        };
+        let deadline = now + joined.config.claim_timeout;
+        if let Some(claim) = joined.claims.find(client_id, stamp) {
+            let before = core::mem::replace(&mut claim.deadline, deadline);
+            self.timers.cancel(before, Timer::Claim(stamp.count));
+            self.timers.set(deadline, Timer::Claim(stamp.count));
+        }
+    }
+
     /// A claim has taken too long.
     pub(in crate::broker) fn claim_expired(&mut self, now: Timestamp, count: u64) {
         self.settle_claim(now, count);

@@ -174,7 +174,8 @@ pub struct JoinConfig {
     /// subscribers do not get this broker's messages. 1,000,000.
     pub interests_max: usize,
     /// A CONNECT whose client may have its session at another broker waits so long for what the others
-    /// say. Who has not answered then has none. 5 s.
+    /// say. Who has not answered then has none, and who has sent some of it and nothing more for as long is
+    /// not waited for either. 5 s.
     pub claim_timeout: Duration,
     /// Topics without a retained message that are remembered to have lost it, cleared or expired, so that
     /// a link that comes back does not bring it back. 10,000.

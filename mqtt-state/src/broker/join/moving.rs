@@ -23,8 +23,6 @@ use crate::broker::{Broker, Event, Owner};
 pub(super) struct Leaving {
     pub(super) to: BrokerId,
     pub(super) stamp: Stamp,
-    /// Turns of shared subscriptions may be its own until no message is on its way.
-    pub(super) has_turns: bool,
     /// Whose messages it gets no more, behind this many that this broker has taken.
     pub(super) switched: BTreeMap<BrokerId, u64>,
     /// Who has still to say so; nothing before the other broker has said who that is.
@@ -94,16 +92,10 @@ impl Broker {
                 Piece::Subscription(MovedSubscription { text, subscription })
             }));
         });
-        let is_shared = |piece: &Piece| match piece {
-            Piece::Subscription(moved) => moved.subscription.is_shared,
-            _ => false,
-        };
-        let has_turns = pieces.iter().any(is_shared);
         pieces.push(Piece::Subscribed { expiry_secs, whose });
         let leaving = Leaving {
             to,
             stamp,
-            has_turns,
             switched: BTreeMap::new(),
             due: None,
             later: None,
@@ -135,18 +127,19 @@ impl Broker {
 
     /// A session does not go after all: it stays, or is over.
     pub(super) fn stop_leaving(&mut self, now: Timestamp, key: SessionKey, keeps: bool) {
-        let mut later = None;
-        self.with_joined(|joined| {
-            let leaving = joined.claims.leaving.remove(&key);
-            later = leaving.and_then(|leaving| leaving.later);
-        });
+        let mut leaving = None;
+        self.with_joined(|joined| leaving = joined.claims.leaving.remove(&key));
+        let Some(Leaving { to, later, .. }) = leaving else {
+            return;
+        };
         match later {
             Some(broker) if keeps => self.give_up_session(key, broker),
             None if keeps => {
                 self.say_begun(key);
                 self.let_rest(now, key);
             }
-            _ => self.drop_session(key),
+            // Its client has begun anew there.
+            _ => self.give_up_session(key, to),
         }
     }
 
@@ -180,6 +173,10 @@ impl Broker {
             return false;
         }
         let session = claim.session;
+        self.extend_claim(now, client_id, stamp);
+        let Some(claim) = self.claim_of(client_id, stamp) else {
+            return false;
+        };
         match (piece, session) {
             (Piece::Subscription(subscription), None) => {
                 if !has_memory {
@@ -290,8 +287,8 @@ impl Broker {
         let is_finished = |(key, leaving): &(&SessionKey, &Leaving)| {
             let is_silent = sessions.get(**key).is_none_or(|entry| entry.fan_outs == 0);
             let has_heard_all = leaving.due.as_ref().is_some_and(BTreeSet::is_empty);
-            let is_due = is_silent && has_heard_all && is_behind(&leaving.switched);
-            is_due && (first.is_none() || !leaving.has_turns)
+            // Turns of later messages are remembered: the new place has members of the same shared subscriptions.
+            is_silent && has_heard_all && is_behind(&leaving.switched)
         };
         let keys = claims.leaving.iter().filter(is_finished);
         let keys: Vec<_> = keys.map(|(key, _)| *key).collect();

@@ -2,6 +2,7 @@
 
 mod claim;
 mod full;
+mod late;
 mod links;
 mod mesh;
 mod pieces;
