@@ -559,3 +559,118 @@ fn assert_shutting_down(event: Option<Event>) {
         "{shown}"
     );
 }
+
+/// A place where nobody listens.
+fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+/// A program that ends does not wait for a broker that is not there, and can leave messages for it.
+#[test]
+fn the_background_ends_without_a_broker() {
+    let settings = Settings::new(nobody(), ProtocolVersion::V5_0, "alone");
+    let (sender, answers) = mpsc::channel();
+    let publish = |sender: mpsc::Sender<bool>| {
+        move |client: &mut Machine, now: Timestamp| {
+            let taken = client.publish(now, Message::new("t", "m").unwrap());
+            sender.send(taken.is_ok()).unwrap();
+        }
+    };
+    let driver = blocking::Driver::new(Client::new(Config::default()), settings.clone());
+    let background = driver.spawn(|_, event| panic!("{event:?}"));
+    // More than one attempt has failed when the second one is answered.
+    assert!(background.call(publish(sender.clone())));
+    assert_eq!(answers.recv_timeout(PATIENCE), Ok(true));
+    let stopped = thread::spawn(move || background.stop());
+    stopped.join().unwrap();
+
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().unwrap();
+    runtime.block_on(async {
+        let driver = on_tokio::Driver::new(Client::new(Config::default()), settings);
+        let background = driver.spawn(|_, event| panic!("{event:?}"));
+        for _ in 0..2 {
+            assert!(background.call(publish(sender.clone())).await);
+            tokio::task::yield_now().await;
+        }
+        let stopped = tokio::time::timeout(PATIENCE, background.stop());
+        stopped.await.expect("it ends");
+    });
+    assert_eq!(answers.try_iter().collect::<Vec<_>>(), [true; 2]);
+}
+
+/// Refuses each connection, and answers how long after one the next one came.
+fn refusing_server() -> (String, thread::JoinHandle<Duration>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let refused = || {
+            let (mut client, _) = listener.accept().unwrap();
+            let mut some = [0; 1024];
+            assert!(client.read(&mut some).unwrap() > 0, "CONNECT");
+            client.write_all(b"\x20\x02\0\x05").unwrap();
+            std::time::Instant::now()
+        };
+        let first = refused();
+        refused().duration_since(first)
+    });
+    (address, server)
+}
+
+/// A client that is refused does not come again at once.
+#[test]
+fn the_background_waits_between_attempts() {
+    let settings = |address| Settings::new(address, ProtocolVersion::V3_1_1, "refused");
+    // The first pause is at least half a second.
+    let least = Duration::from_millis(400);
+    let (address, server) = refusing_server();
+    let client = Client::new(Config::default());
+    let background = blocking::Driver::new(client, settings(address)).spawn(|_, _| {});
+    let pause = server.join().unwrap();
+    background.stop();
+    assert!(pause > least, "in a thread: {pause:?}");
+
+    let (address, server) = refusing_server();
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().unwrap();
+    let pause = runtime.block_on(async {
+        let client = Client::new(Config::default());
+        let background = on_tokio::Driver::new(client, settings(address)).spawn(|_, _| {});
+        let pause = tokio::task::spawn_blocking(|| server.join().unwrap()).await;
+        background.stop().await;
+        pause.unwrap()
+    });
+    assert!(pause > least, "in a task: {pause:?}");
+}
+
+/// What became of a message is told at once, with or without a byte to write.
+#[tokio::test]
+async fn tokio_tells_of_what_has_expired() {
+    let broker = OurBroker::start();
+    let settings = Settings {
+        keep_alive_secs: 0,
+        ..settings(&broker, ProtocolVersion::V5_0, "late")
+    };
+    let mut client = Client::new(Config::default());
+    let expired = mqtt_codec::Publish {
+        properties: mqtt_codec::PublishProperties {
+            message_expiry_secs: Some(0),
+            ..Default::default()
+        },
+        ..mqtt_codec::Publish::new(mqtt_codec::TopicName::new("t").unwrap(), b"m")
+    };
+    let expired = Message::from_publish(&expired, mqtt_codec::TopicName::new("t").unwrap());
+    client.publish(Timestamp::ZERO, expired).unwrap();
+    let mut driver = on_tokio::Driver::new(client, settings);
+    driver.open().await.unwrap();
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let event = tokio::time::timeout(PATIENCE, driver.next_event()).await;
+        told.extend(event.expect("in time"));
+    }
+    assert!(matches!(
+        told[..],
+        [Event::Connected { .. }, Event::PublishLost { .. }]
+    ));
+}

@@ -10,6 +10,9 @@ use mqtt_state::client::Event;
 use super::Driver;
 use crate::drive::{Machine, Pauses};
 
+/// So long may a command wait.
+const STEP: Duration = Duration::from_millis(20);
+
 /// Something to do with the client of a [`Background`] driver.
 type Command = Box<dyn FnOnce(&mut Machine, Timestamp) + Send>;
 
@@ -31,21 +34,35 @@ impl Driver {
                     on_event(client, event);
                 }
             };
+            let mut next_attempt = clock.now();
             loop {
-                if self.stream.is_none() && self.open().is_err() {
-                    thread::sleep(pauses.next(self.clock.now()));
+                let is_due = self.stream.is_none() && clock.now() >= next_attempt;
+                if is_due {
+                    let _fails_like_a_step = self.open();
                 }
-                self.step(Duration::from_millis(20));
-                on(&mut self.client, &mut pauses);
+                if is_due || self.stream.is_some() {
+                    let is_open = self.step(STEP);
+                    on(&mut self.client, &mut pauses);
+                    if !is_open {
+                        next_attempt = clock.now() + pauses.next(clock.now());
+                    }
+                }
+                // Without a connection there is nothing else to wait for.
+                let mut wait = if self.stream.is_some() {
+                    Duration::ZERO
+                } else {
+                    STEP
+                };
                 loop {
-                    match inbox.try_recv() {
+                    match inbox.recv_timeout(wait) {
                         Ok(command) => command(&mut self.client, self.clock.now()),
-                        Err(mpsc::TryRecvError::Empty) => break,
-                        Err(mpsc::TryRecvError::Disconnected) => {
+                        Err(mpsc::RecvTimeoutError::Timeout) => break,
+                        Err(mpsc::RecvTimeoutError::Disconnected) => {
                             self.close();
                             return on(&mut self.client, &mut pauses);
                         }
                     }
+                    wait = Duration::ZERO;
                 }
             }
         });

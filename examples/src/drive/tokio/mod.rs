@@ -72,6 +72,11 @@ impl Driver {
     /// Opens a socket and begins the handshake.
     pub async fn open(&mut self) -> anyhow::Result<()> {
         let stream = Stream::open(&self.settings).await?;
+        self.begin(stream)
+    }
+
+    /// Begins the handshake on a socket that has just been opened.
+    fn begin(&mut self, stream: Stream) -> anyhow::Result<()> {
         self.drop_stream();
         self.fault = None;
         self.settings.connect(&mut self.client, self.clock.now())?;
@@ -91,6 +96,12 @@ impl Driver {
             }
             self.fill_output();
             self.client.write_log();
+            // What became of a message may be told without a byte of it.
+            if !self.output.has_remaining()
+                && let Some(event) = self.client.poll_event()
+            {
+                return Some(event);
+            }
             if self.closing && !self.output.has_remaining() && !self.unflushed {
                 self.finish().await;
                 continue;
