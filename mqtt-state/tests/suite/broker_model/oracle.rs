@@ -156,6 +156,8 @@ tally! {
     restarted
     refused
     asked
+    revoked
+    limited
 }
 
 #[derive(Debug)]
@@ -679,18 +681,50 @@ impl Model {
         packet_id: u16,
         filter: &'static str,
     ) -> Verdict {
-        let session = self.sessions.get_mut(&who).ok_or("no session")?;
-        let existed = session.subscriptions.remove(filter).is_some();
-        for greeting in &mut session.greetings {
-            greeting.is_owed &= greeting.filter != filter;
-        }
-        self.leave_group(who, filter);
+        let existed = self.remove(who, filter);
         let code = match (self.link(who)?.is_v5, existed) {
             (false, _) => "",
             (true, true) => " 00",
             (true, false) => " 11",
         };
         self.answer(who, &[format!("UNSUBACK {packet_id}{code}")])
+    }
+
+    /// The embedder takes a subscription away. Answers whether there was one.
+    pub(super) fn revoke(&mut self, who: usize, filter: &'static str) -> bool {
+        let existed = self.remove(who, filter);
+        self.tally.revoked += usize::from(existed);
+        existed
+    }
+
+    fn remove(&mut self, who: usize, filter: &'static str) -> bool {
+        let Some(session) = self.sessions.get_mut(&who) else {
+            return false;
+        };
+        let existed = session.subscriptions.remove(filter).is_some();
+        for greeting in &mut session.greetings {
+            greeting.is_owed &= greeting.filter != filter;
+        }
+        self.leave_group(who, filter);
+        existed
+    }
+
+    /// Whether retained messages may be on their way to a client, of which nobody knows which wait already.
+    pub(super) fn is_greeting(&self, who: usize) -> bool {
+        let session = self.sessions.get(&who);
+        session.is_some_and(|session| !session.greetings.is_empty())
+    }
+
+    /// The embedder grants no more than this QoS. Answers how many subscriptions there are.
+    pub(super) fn limit(&mut self, who: usize, qos_max: u8) -> usize {
+        let Some(session) = self.sessions.get_mut(&who) else {
+            return 0;
+        };
+        for subscription in session.subscriptions.values_mut() {
+            self.tally.limited += usize::from(subscription.qos > qos_max);
+            subscription.qos = subscription.qos.min(qos_max);
+        }
+        session.subscriptions.len()
     }
 
     fn leave_group(&mut self, who: usize, filter: &str) {

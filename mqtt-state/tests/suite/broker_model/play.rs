@@ -13,8 +13,8 @@ use mqtt_codec::{
     UserProperties, UserProperty, Will, WillProperties, decode,
 };
 use mqtt_state::broker::{
-    Ask, Config, ConnectAnswer, ConnectionId, DropCause, Event, Peer as Visitor, PublishAnswer,
-    SubscribeAnswer,
+    Ask, Config, ConnectAnswer, ConnectionId, DropCause, Event, Grant, Peer as Visitor,
+    PublishAnswer, SubscribeAnswer,
 };
 use mqtt_state::{Timestamp, Transmit, server};
 
@@ -123,6 +123,21 @@ impl Play {
                     |model, witness| model.announce(&message, witness),
                 )?;
             }
+            Step::Revoke(who, text) => {
+                let mut existed = false;
+                self.act(
+                    |broker| existed = broker.revoke(NAMES[who], TopicFilter::new(text).unwrap()),
+                    |_, _| Ok(()),
+                )?;
+                if existed != self.model.revoke(who, text) {
+                    return Err(format!("it existed: {existed}"));
+                }
+            }
+            Step::Limit(who, qos_max) => {
+                if !self.model.is_greeting(who) {
+                    self.limit(who, qos_max)?;
+                }
+            }
             Step::Reads(who, reads) => self.peers[who].reads = reads,
             Step::Answers(who, answers) => self.peers[who].answers = answers,
             Step::Disconnect { who, .. }
@@ -142,6 +157,34 @@ impl Play {
             }
         }
         self.settle()
+    }
+
+    /// The embedder asks itself about all subscriptions of a client.
+    fn limit(&mut self, who: usize, qos_max: u8) -> Verdict {
+        let now = self.now();
+        let grant = Grant {
+            qos_max: QoS::try_from(qos_max).unwrap(),
+            ..Grant::default()
+        };
+        let mut asked = 0;
+        self.act(
+            |broker| {
+                asked = broker.reauthorize(now, NAMES[who]);
+                while let Some(event) = broker.poll_event() {
+                    if let Event::AuthorizeSubscribe { decision, .. } = event {
+                        let answer = SubscribeAnswer::Grant(grant.clone());
+                        broker.decide_subscribe(now, decision, answer).unwrap();
+                    }
+                }
+            },
+            |_, _| Ok(()),
+        )?;
+        let expected = self.model.limit(who, qos_max);
+        if asked == expected {
+            Ok(())
+        } else {
+            Err(format!("{asked} questions, and not {expected}"))
+        }
     }
 
     fn step_connected(&mut self, who: usize, connection: ConnectionId, step: Step) -> Verdict {

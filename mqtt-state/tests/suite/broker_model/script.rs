@@ -101,6 +101,10 @@ pub(super) enum Step {
     Cut(usize),
     /// The embedder ends the connection.
     Kick(usize),
+    /// The embedder takes a subscription away.
+    Revoke(usize, &'static str),
+    /// The embedder asks itself about all subscriptions anew, and grants no more than this QoS.
+    Limit(usize, u8),
     Subscribe(usize, Option<u32>, [Option<Wish>; 2]),
     Unsubscribe(usize, &'static str),
     Publish(usize, Letter),
@@ -229,6 +233,8 @@ fn step(random: &mut Random, topics: u32) -> Step {
         87..91 => Step::Reads(who, random.chance(60)),
         91..94 => Step::ReadSome(who),
         94..96 => Step::Restart(random.one_of(&[0, 0, 5, 50])),
+        96 => Step::Revoke(who, filter(random, who)),
+        97 if random.chance(50) => Step::Limit(who, random.one_of(&[0, 1, 1, 2])),
         _ => Step::Pass(random.one_of(&[1, 1, 4, 10, 40])),
     }
 }
