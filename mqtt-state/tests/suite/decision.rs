@@ -13,6 +13,8 @@ use mqtt_state::broker::{
 };
 use mqtt_state::{AuthenticationData, CloseCause, TimeoutReason, server};
 
+use proptest::prelude::*;
+
 use crate::recorded::Broker;
 use crate::wire::{
     Peer, V3_1_1, V5_0, connect, disconnect, filter, id as id_of, name, publish, show_all, text,
@@ -1240,5 +1242,108 @@ fn what_waited_for_a_client_that_is_gone_makes_room() {
         hall.broker.handle_close(hall.peer.now, id);
         assert_eq!(hall.broker.undecided_len(), 0, "{round}");
         hall.events();
+    }
+}
+
+/// What one client sends behind another thing.
+#[derive(Clone, Debug)]
+enum Said {
+    Publish(&'static str, QoS),
+    Subscribe(&'static str, QoS),
+    Unsubscribe(&'static str),
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    let qos = || {
+        prop_oneof![
+            Just(QoS::AtMostOnce),
+            Just(QoS::AtLeastOnce),
+            Just(QoS::ExactlyOnce)
+        ]
+    };
+    let text = || prop_oneof![Just("a"), Just("b")];
+    prop_oneof![
+        3 => (text(), qos()).prop_map(|(topic, qos)| Said::Publish(topic, qos)),
+        2 => (text(), qos()).prop_map(|(filter, qos)| Said::Subscribe(filter, qos)),
+        1 => text().prop_map(Said::Unsubscribe),
+    ]
+}
+
+/// Says all of it, answers what is asked in this order, and tells what the client hears.
+fn heard_after(all: &[Said], ask: Ask, order: &[usize]) -> Vec<String> {
+    let mut hall = Hall {
+        broker: Broker::new(Config {
+            ask,
+            held_max: 100,
+            ..Config::default()
+        }),
+        peer: Peer::new(V5_0),
+    };
+    let id = hall.joined("c");
+    for (number, said) in (1..).zip(all) {
+        match *said {
+            Said::Publish(topic, qos) => hall.say(id, publish(topic, "x", qos, number)),
+            Said::Subscribe(text, qos) => {
+                let Hall { broker, peer } = &mut hall;
+                with_subscribe(number, &[want(text, qos)], |packet| {
+                    peer.say(&mut (broker, id), packet);
+                });
+            }
+            Said::Unsubscribe(text) => {
+                let filters = [filter(text)];
+                let unsubscribe = Unsubscribe {
+                    id: id_of(number),
+                    filters: UnsubscribeFilters::new(&filters).unwrap(),
+                    user_properties: UserProperties::default(),
+                };
+                hall.say(id, unsubscribe);
+            }
+        }
+    }
+    let mut questions: Vec<_> = { hall.events().into_iter() }
+        .filter(|event| {
+            matches!(
+                event,
+                Event::AuthorizePublish { .. } | Event::AuthorizeSubscribe { .. }
+            )
+        })
+        .collect();
+    let now = hall.peer.now;
+    for place in order {
+        if questions.is_empty() {
+            break;
+        }
+        let given = match questions.swap_remove(place % questions.len()) {
+            Event::AuthorizePublish { decision, .. } => {
+                hall.broker
+                    .decide_publish(now, decision, PublishAnswer::Allow)
+            }
+            Event::AuthorizeSubscribe { decision, .. } => {
+                hall.broker
+                    .decide_subscribe(now, decision, SubscribeAnswer::Allow)
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(given, Ok(()));
+    }
+    assert_eq!(hall.broker.undecided_len(), 0);
+    hall.hear(id)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// Whatever is asked and in whichever order the answers come: what is allowed comes to the same as if
+    /// nobody had been asked.
+    #[test]
+    fn answers_of_yes_change_nothing(
+        all in prop::collection::vec(said(), 1..18),
+        order in prop::collection::vec(0..18_usize, 18),
+        publish in any::<bool>(),
+        subscribe in any::<bool>(),
+    ) {
+        let ask = Ask { connect: false, publish, subscribe };
+        let expected = heard_after(&all, Ask::default(), &order);
+        prop_assert_eq!(heard_after(&all, ask, &order), expected);
     }
 }
