@@ -358,7 +358,6 @@ impl Broker {
         } else {
             self.work.left()
         };
-        let policy = self.config.shared_policy;
         let elsewhere = self.kept_elsewhere();
         let (subscriptions, work) = (&self.subscriptions, &mut self.work);
         let joined = self.joined.as_deref();
@@ -416,7 +415,7 @@ impl Broker {
                         return;
                     }
                     let turn = Turn {
-                        policy,
+                        config: outlet.config,
                         sessions: outlet.sessions,
                         publisher,
                         name,

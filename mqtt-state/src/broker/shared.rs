@@ -5,10 +5,11 @@ use alloc::collections::BTreeMap;
 use mqtt_codec::{QoS, TopicName};
 use mqtt_topic::{Group, GroupId, MatchSlice};
 
-use super::Broker;
+use super::backlog::queue_limits;
 use super::routing::{Copy, Router, Subscription};
 use super::sessions::{SessionKey, Sessions};
 use super::store::{Delivery, MessageRef};
+use super::{Broker, Config};
 
 /// Which member of a shared subscription gets a message. In any case one that is connected, while
 /// there is one; and the messages that one member gets are in their order, those of the group are not.
@@ -16,7 +17,7 @@ use super::store::{Delivery, MessageRef};
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum SharedPolicy {
-    /// One after the other.
+    /// One after the other. One for whom as much waits as may is passed over while another one has room.
     #[default]
     RoundRobin,
     /// The same for all messages of one publisher, as long as the members stay the same.
@@ -27,7 +28,7 @@ pub enum SharedPolicy {
 
 /// Who asks for a member of a group, and what for.
 pub(super) struct Turn<'a> {
-    pub(super) policy: SharedPolicy,
+    pub(super) config: &'a Config,
     pub(super) sessions: &'a Sessions,
     pub(super) publisher: Option<SessionKey>,
     pub(super) name: TopicName<'a>,
@@ -46,7 +47,8 @@ impl Turn<'_> {
     ) -> Option<(SessionKey, Subscription)> {
         let turn = turns.entry(group.id()).or_default();
         let len = group.len();
-        let first = match self.policy {
+        let policy = self.config.shared_policy;
+        let first = match policy {
             SharedPolicy::RoundRobin | SharedPolicy::LeastBusy => *turn,
             SharedPolicy::ByPublisher => self
                 .publisher
@@ -63,8 +65,13 @@ impl Turn<'_> {
         });
         let mut connected =
             { members.clone() }.filter(|(_, session, _)| self.is_connected(*session));
-        let chosen = match self.policy {
-            SharedPolicy::RoundRobin | SharedPolicy::ByPublisher => connected.next(),
+        let has_room = |(_, session, _): &(_, SessionKey, _)| self.has_room(*session);
+        let chosen = match policy {
+            SharedPolicy::RoundRobin => { connected.clone() }
+                .find(has_room)
+                .or_else(|| connected.next())
+                .or_else(|| { members.clone() }.find(has_room)),
+            SharedPolicy::ByPublisher => connected.next(),
             SharedPolicy::LeastBusy => connected.min_by_key(|(_, session, _)| self.load(*session)),
         };
         let (place, session, subscription) = chosen.or_else(|| { members }.next())?;
@@ -75,6 +82,17 @@ impl Turn<'_> {
     fn is_connected(&self, session: SessionKey) -> bool {
         let entry = self.sessions.get(session);
         entry.is_some_and(|entry| entry.connection.is_some())
+    }
+
+    /// Whether less waits for a member than may.
+    fn has_room(&self, session: SessionKey) -> bool {
+        let limits = queue_limits(self.config);
+        let entry = self.sessions.get(session);
+        entry.is_some_and(|entry| {
+            let outbound = &entry.session.outbound;
+            outbound.waiting_qos0_len() < self.config.waiting_qos0_len_max
+                && outbound.has_room(1, limits)
+        })
     }
 
     fn load(&self, session: SessionKey) -> usize {
@@ -122,15 +140,15 @@ impl Broker {
         let Some(message) = self.store.message(reference).cloned() else {
             return Given::Nobody;
         };
-        let policy = self.config.shared_policy;
         let Self {
             router,
             subscriptions,
             sessions,
+            config,
             ..
         } = &mut *self;
         let turn = Turn {
-            policy,
+            config,
             sessions,
             publisher: None,
             name: message.topic(),

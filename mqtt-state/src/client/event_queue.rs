@@ -118,8 +118,8 @@ impl Events {
     /// Whether as much waits as may: events, their bytes, or entries of the journal.
     #[inline]
     pub(super) fn is_full(&self, config: &Config) -> bool {
-        let len = self.len().max(self.journal.len());
-        len > 0 && (len >= config.events_max || self.bytes >= config.events_bytes_max)
+        self.len().max(self.journal.len()) >= config.events_max.max(1)
+            || self.bytes >= config.events_bytes_max.max(1)
     }
 
     #[inline]

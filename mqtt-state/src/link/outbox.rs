@@ -63,7 +63,8 @@ impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             bytes: PacketBuf::new(),
-            limit,
+            // With room for nothing no input would ever be taken.
+            limit: limit.max(1),
             pushed: 0,
             taken: 0,
             holds: Holds::default(),
@@ -191,7 +192,7 @@ impl Outbox {
 
     /// Whether answers pile up because the peer does not read them.
     pub(crate) const fn is_full(&self) -> bool {
-        !self.bytes.is_empty() && self.bytes.len() >= self.limit
+        self.bytes.len() >= self.limit
     }
 }
 

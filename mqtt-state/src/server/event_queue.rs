@@ -33,8 +33,7 @@ impl Events {
 
     /// Whether as much waits as may.
     pub(super) fn is_full(&self, config: &Config) -> bool {
-        !self.queue.is_empty()
-            && (self.queue.len() >= config.events_max || self.bytes >= config.events_bytes_max)
+        self.queue.len() >= config.events_max.max(1) || self.bytes >= config.events_bytes_max.max(1)
     }
 }
 

@@ -11,9 +11,9 @@ use mqtt_codec::{
 };
 use mqtt_state::broker::{
     self, Ask, Config, ConnectAnswer, ConnectDecision, ConnectionId, Drain, Event, Grant,
-    PublishAnswer, PublishDecision, SubscribeAnswer, SubscribeDecision,
+    PublishAnswer, PublishDecision, SharedPolicy, SubscribeAnswer, SubscribeDecision,
 };
-use mqtt_state::{CloseCause, InputWaits, Transmit};
+use mqtt_state::{CloseCause, InputWaits, Transmit, server};
 
 use crate::recorded::Broker;
 use crate::wire::{
@@ -704,5 +704,57 @@ fn a_server_says_no_word_of_a_client() {
         let id = hall.joined("c");
         end(&mut hall, id, reason);
         assert_eq!(hall.hear(id), ["DISCONNECT 00", "close"], "{row}");
+    }
+}
+
+/// A member for whom as much waits as may does not cost its group every other message while others have room.
+#[test]
+fn a_member_without_room_is_passed_over_while_another_one_has_room() {
+    for (row, policy) in [
+        ("one after the other", SharedPolicy::RoundRobin),
+        ("the least busy", SharedPolicy::LeastBusy),
+    ] {
+        for is_away in [false, true] {
+            let config = Config {
+                server: server::Config {
+                    waiting_len_max: 2,
+                    in_flight_max: 1,
+                    ..server::Config::default()
+                },
+                shared_policy: policy,
+                ..Config::default()
+            };
+            let mut hall = Hall::new(V5_0, config);
+            let [slow, quick] = ["slow", "quick"].map(|client_id| {
+                let mut packet = connect(V5_0, client_id);
+                packet.properties.session_expiry_secs = Some(100);
+                let (id, _) = hall.enter(packet);
+                hall.subscribe(id, "$share/g/t", QoS::AtLeastOnce);
+                id
+            });
+            if is_away {
+                // Both are: one has room for as much as the other, and after two each they have none.
+                hall.broker.handle_close(hall.peer.now, slow);
+                hall.broker.handle_close(hall.peer.now, quick);
+                for _ in 0..5 {
+                    hall.publish("t", "x");
+                }
+                assert_eq!(hall.broker.stats().messages_dropped, 1, "{row}");
+                continue;
+            }
+            let mut got = 0;
+            for _ in 0..12 {
+                hall.publish("t", "x");
+                for line in hall.hear(quick) {
+                    let id = line.rsplit("id").next().unwrap().parse().unwrap();
+                    hall.say(quick, puback(id));
+                    got += 1;
+                }
+                // The other one reads, and acknowledges nothing.
+                hall.hear(slow);
+            }
+            let dropped = hall.broker.stats().messages_dropped;
+            assert_eq!(dropped, 0, "{row}: {got} of 12 went to the quick one");
+        }
     }
 }

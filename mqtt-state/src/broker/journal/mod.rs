@@ -50,7 +50,8 @@
 //! QoS 1 and 2 that wait or are in flight, and the QoS 2 messages that came and were not released;
 //! retained messages; wills. What is not: QoS 0 messages, and sessions that end with their
 //! connection, for a connection does not outlive the program. Their wills are kept and published
-//! afterwards.
+//! afterwards. Nor is it kept which retained messages a new subscription still had to get, and a will that
+//! somebody is being asked about is gone with the question.
 
 mod key;
 mod record;
@@ -251,9 +252,8 @@ impl Journal {
     }
 
     fn is_full(&self, config: &Config) -> bool {
-        !self.changes.is_empty()
-            && (self.changes.len() >= config.journal_len_max
-                || self.bytes >= config.journal_bytes_max)
+        self.changes.len() >= config.journal_len_max.max(1)
+            || self.bytes >= config.journal_bytes_max.max(1)
     }
 }
 
