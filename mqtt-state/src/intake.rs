@@ -111,22 +111,31 @@ fn narrow(len: usize) -> u32 {
 
 /// Takes whole packets from the front of `input`.
 // [5:MQTT-6.0.0-2] [3:MQTT-6.0.0-2] However they are cut and joined on their way.
+#[inline(always)]
 pub(crate) fn take(intake: &mut impl Intake, input: &[u8]) -> Consumed {
-    let mut bytes = 0_usize;
+    // Mostly that is all.
+    let bytes = intake.take_plain(input);
+    if bytes > 0 && bytes == input.len() {
+        return Consumed { bytes, need: 2 };
+    }
+    take_others(intake, input, bytes)
+}
+
+/// Takes what is not plain, and whatever is behind it. So many bytes have been taken.
+#[inline(never)]
+fn take_others(intake: &mut impl Intake, input: &[u8], mut bytes: usize) -> Consumed {
     loop {
         let rest = input.get(bytes..).unwrap_or_default();
-        let plain = intake.take_plain(rest);
-        if plain > 0 {
-            bytes = bytes.saturating_add(plain);
-            if bytes == input.len() {
-                return Consumed { bytes, need: 2 };
-            }
-            continue;
-        }
         match intake.next_frame(rest) {
             Step::Frame(frame) => {
                 intake.handle_frame(&frame, Origin::Borrowed);
                 bytes = bytes.saturating_add(frame.size());
+                let rest = input.get(bytes..).unwrap_or_default();
+                let plain = intake.take_plain(rest);
+                bytes = bytes.saturating_add(plain);
+                if plain > 0 && bytes == input.len() {
+                    return Consumed { bytes, need: 2 };
+                }
             }
             Step::Need(need) => return Consumed { bytes, need },
             Step::Ignore => {

@@ -19,6 +19,7 @@ pub(super) const MAP_ENTRY: usize = 128;
 impl Broker {
     /// Bytes of everything that is kept for clients and grows with what they do, as
     /// [`Config::total_bytes_max`] counts them.
+    #[inline]
     pub(super) fn kept_bytes(&self) -> usize {
         { self.kept_elsewhere() }
             .saturating_add(self.store.bytes())
@@ -26,6 +27,7 @@ impl Broker {
     }
 
     /// The same beside messages and sessions.
+    #[inline]
     pub(super) fn kept_elsewhere(&self) -> usize {
         { self.indexes_bytes }
             .saturating_add(self.router.groups_len().saturating_mul(MAP_ENTRY))
@@ -54,6 +56,7 @@ impl Broker {
     }
 
     /// Whether so many bytes more may be kept.
+    #[inline]
     pub(super) fn has_bytes_for(&self, bytes: usize) -> bool {
         self.kept_bytes().saturating_add(bytes) <= self.config.total_bytes_max
     }

@@ -129,6 +129,7 @@ impl Broker {
     }
 
     /// Takes the PUBLISH at the front of `input`, if it is a plain one; answers its size, or 0.
+    #[inline(never)]
     fn take_plain_publish(&mut self, now: Timestamp, id: ConnectionId, input: &[u8]) -> usize {
         let Some(connection) = self.connections.get_mut(id) else {
             return 0;

@@ -191,6 +191,7 @@ impl Broker {
     }
 
     /// Whether a message may be kept: by its payload, and by all that is kept already.
+    #[inline(always)]
     pub(super) fn has_room_for(&self, bytes: usize, payload_len: usize) -> bool {
         let payload_max = self.config.server.payload_size_max.unwrap_or(usize::MAX);
         payload_len <= payload_max

@@ -56,14 +56,15 @@ impl<T> Slab<T> {
     }
 
     /// `None` when there are as many values as a key can name.
-    #[inline]
+    #[inline(always)]
     pub(super) fn insert(&mut self, value: T) -> Option<Key> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => self.grow()?,
         };
         let place = self.slot_mut(slot)?;
-        place.value = Some(value);
+        // Nothing is there, so there is nothing to drop.
+        core::mem::forget(place.value.replace(value));
         Some(Key {
             slot,
             generation: place.generation,

@@ -179,6 +179,7 @@ impl MessageStore {
     }
 
     /// Takes a message; `None` when no more can be named.
+    #[inline(always)]
     pub(super) fn insert(
         &mut self,
         message: Message,

@@ -97,10 +97,9 @@ impl Client {
         let (Phase::Connected { .. }, Some(link)) = (&self.phase, &self.link) else {
             return false;
         };
-        let has_room = self.events.journal.len() < self.config.events_max;
-        has_room
+        self.session.outbound.may_assign(link.send_quota())
+            && self.events.journal.len() < self.config.events_max
             && !self.events.is_full(&self.config)
-            && self.session.outbound.may_assign(link.send_quota())
     }
 
     /// Where the answers to what comes now will begin.

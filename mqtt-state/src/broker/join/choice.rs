@@ -326,7 +326,7 @@ impl Joined {
 
 impl Broker {
     /// Which brokers a message goes to. Answers which subscriptions of this one have a part in it.
-    #[inline]
+    #[inline(always)]
     pub(in crate::broker) fn choose_brokers(
         &mut self,
         publisher: Option<SessionKey>,
