@@ -5,7 +5,7 @@ use alloc::string::String;
 use mqtt_codec::{DisconnectReason, Message, QoS};
 
 use super::event::{DropCause, Event};
-use super::fan_out::Outlet;
+use super::outlet::Outlet;
 use super::sessions::{SessionEntry, SessionKey};
 use super::store::MessageRef;
 use super::timers::Timer;
@@ -33,9 +33,6 @@ impl SessionEntry {
     pub(super) fn has_room(&mut self, qos: QoS, bytes: usize, config: &Config) -> bool {
         let limits = queue_limits(config);
         let outbound = &self.session.outbound;
-        let may_wait =
-            qos != QoS::AtMostOnce || outbound.waiting_qos0_len() < config.waiting_qos0_len_max;
-        let has_room = may_wait && outbound.has_room(bytes, limits);
         // It is told again only after half of it was gone.
         if self.is_full
             && outbound.waiting_len() <= limits.len_max / 2
@@ -43,7 +40,9 @@ impl SessionEntry {
         {
             self.is_full = false;
         }
-        has_room
+        let may_wait =
+            qos != QoS::AtMostOnce || outbound.waiting_qos0_len() < config.waiting_qos0_len_max;
+        may_wait && outbound.has_room(bytes, limits)
     }
 }
 

@@ -121,7 +121,7 @@ impl Config {
     /// | the journal, where there is one | 2 places × (`journal_len_max` + what one call adds), 2 × `journal_bytes_max`, and 8 × `answers_bytes_max` + 128 for each connection |
     ///
     /// A place is the `size_of` an entry of a table; tables of messages, sessions and connections grow by
-    /// pieces of 64, others by factors of two.
+    /// pieces of 16, others by factors of two.
     ///
     /// ```
     /// use mqtt_state::{broker, server};
@@ -272,7 +272,7 @@ const fn vec(len: usize, size: usize) -> usize {
 /// free. Two pieces may be there beside those that are full: the last one, before and after it grows.
 const fn table(len: usize, size: usize) -> usize {
     let places = len.saturating_add(2 * PIECE).saturating_mul(size);
-    let pieces = vec(len / PIECE, size_of::<[usize; 3]>());
+    let pieces = vec(len / PIECE, size_of::<usize>());
     places
         .saturating_add(pieces)
         .saturating_add(vec(len, size_of::<u32>()))

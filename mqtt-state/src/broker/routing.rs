@@ -11,8 +11,9 @@ use mqtt_codec::{
 use mqtt_topic::{GroupId, MergeScratch, Position, Scratch};
 
 use super::event::Event;
-use super::fan_out::{FanOut, Making, Progress};
+use super::fan_out::{FanOut, Progress};
 use super::join::{Forwarded, Retains};
+use super::serving::Making;
 use super::sessions::SessionKey;
 use super::store::{Ids, MessageRef};
 use super::{Broker, ConnectionId};
@@ -315,7 +316,7 @@ impl Broker {
         let mut forwards = 0;
         if keeps || waits || !self.local.is_empty() || self.is_forwarded() {
             making.make(&mut self.store, summary.expires_at);
-            if let Making::Made(reference) = &making {
+            if let Making::Made(reference, _) = &making {
                 if !self.local.is_empty()
                     && part.reach.takes_plain()
                     && let Some(message) = self.store.message(reference).cloned()
@@ -337,13 +338,13 @@ impl Broker {
         let has_more = waits || self.serve(publisher, summary, &mut making, &mut progress);
         if !has_more && progress.part.shared.left().next().is_some() {
             making.make(&mut self.store, summary.expires_at);
-            if let Making::Made(reference) = &making {
+            if let Making::Made(reference, _) = &making {
                 let given = self.give_turns(&progress.part, reference);
                 progress.receivers = progress.receivers.saturating_add(given);
             }
         }
         let receivers = progress.receivers;
-        if has_more && let Making::Made(message) = making {
+        if has_more && let Making::Made(message, _) = making {
             self.go_on_later(FanOut {
                 message,
                 publisher,
@@ -354,7 +355,7 @@ impl Broker {
             });
             return Routed::GoesOn(receivers);
         }
-        if let Making::Made(reference) = making {
+        if let Making::Made(reference, _) = making {
             self.store.release(reference);
         }
         if self.config.message_events && forwarded.is_none() {

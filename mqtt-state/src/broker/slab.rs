@@ -34,8 +34,8 @@ pub(super) struct Slab<T> {
     len: usize,
 }
 
-/// Places of one piece.
-pub(super) const PIECE: usize = 64;
+/// Places of one piece: few, as the first one is held in advance.
+pub(super) const PIECE: usize = 16;
 
 #[derive(Debug)]
 struct Slot<T> {
@@ -186,7 +186,8 @@ mod tests {
             assert_eq!(slab.key_at(key.slot().try_into().unwrap()), Some(*key));
         }
         assert_eq!(PIECE % 3, 1, "the last of the first piece was taken out");
-        let again = core::ptr::from_ref(slab.slot(63).unwrap().value.as_ref().unwrap());
+        let last = keys[PIECE - 1].slot();
+        let again = core::ptr::from_ref(slab.slot(last).unwrap().value.as_ref().unwrap());
         assert_eq!(again, first);
         assert_eq!(slab.key_at(slab.places_len()), None);
     }

@@ -267,6 +267,7 @@ impl Link {
         self.outbox.is_full()
     }
 
+    #[inline]
     pub(crate) fn has_control_output(&self) -> bool {
         !self.outbox.is_idle() || (self.outbox.is_empty() && self.phase == Phase::Closing)
     }

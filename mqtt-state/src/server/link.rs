@@ -434,6 +434,7 @@ impl ServerLink {
         matches!(self.phase, Phase::Ended { .. })
     }
 
+    #[inline]
     pub(crate) fn has_control_output(&self) -> bool {
         self.link.has_control_output()
     }

@@ -125,7 +125,7 @@ use mqtt_topic::{GroupId, IndexConfig, Scratch, SubscriptionIndex};
 
 pub use message::{BrokerId, JoinMessage};
 
-pub(super) use choice::{Forwarded, Part, Reach};
+pub(super) use choice::{Forwarded, Part, Reach, Shared};
 pub(super) use message::Stamp;
 pub(super) use other::NoteName;
 pub(super) use retained::Retains;
