@@ -125,6 +125,17 @@ impl Broker {
         stamp: Stamp,
         what: ClaimNote,
     ) {
+        let _is_heard = self.tell_claim(to, client_id, stamp, what);
+    }
+
+    /// The same. Answers whether the other broker will hear it.
+    pub(super) fn tell_claim(
+        &mut self,
+        to: BrokerId,
+        client_id: &str,
+        stamp: Stamp,
+        what: ClaimNote,
+    ) -> bool {
         let has_memory = self.has_bytes_for(1);
         let is_place = matches!(what, ClaimNote::Switched);
         let joined = self.joined.as_mut();
@@ -149,8 +160,10 @@ impl Broker {
             if has_memory || is_piece || other.queue.notes_len() < NOTES_MIN {
                 other.queue.push(Item::Note(Box::new(note)), true);
                 self.weigh_joined();
+                return true;
             }
         }
+        false
     }
 
     /// The client behind a claim is told to come again.

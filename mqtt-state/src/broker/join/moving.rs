@@ -245,22 +245,27 @@ impl Broker {
             return false;
         };
         let up = joined.others.iter().filter(|(_, other)| other.is_up());
-        let witnesses: BTreeSet<_> = up.map(|(id, _)| *id).collect();
+        let mut witnesses: BTreeSet<_> = up.map(|(id, _)| *id).collect();
+        let moving = |witnesses: &BTreeSet<BrokerId>| ClaimNote::Moving {
+            owner,
+            witnesses: witnesses.iter().copied().collect(),
+        };
+        let what = moving(&witnesses);
+        // Whoever cannot be told, as there is no memory for that, will not say that it has switched: the owner, which
+        // hears it last, tells those itself.
+        witnesses.retain(|to| *to == owner || self.tell_claim(*to, client_id, stamp, what.clone()));
+        self.say_claim(owner, client_id, stamp, moving(&witnesses));
         let arriving = Arriving {
             stamp,
             due: witnesses.clone(),
             switched: BTreeMap::new(),
             asked: 1,
             is_complete: false,
-            witnesses: witnesses.clone(),
+            witnesses,
         };
-        joined.claims.arriving.insert(key, arriving);
-        self.weigh_joined();
-        for to in &witnesses {
-            let witnesses = witnesses.iter().copied().collect();
-            let what = ClaimNote::Moving { owner, witnesses };
-            self.say_claim(*to, client_id, stamp, what);
-        }
+        self.with_joined(|joined| {
+            joined.claims.arriving.insert(key, arriving);
+        });
         true
     }
 

@@ -4,7 +4,7 @@ use mqtt_codec::{QoS, TopicFilter, TopicName};
 use mqtt_state::broker::{self, Ask, ConnectAnswer, Event, LocalSubscription};
 use serde_json::{Value, json};
 
-use super::voice::{Stage, message, plain, resuming, stamp, subscribed, subscription};
+use super::voice::{Stage, forward, message, plain, resuming, stamp, subscribed, subscription};
 
 const TOTAL: usize = 1_000_000;
 
@@ -215,4 +215,57 @@ fn nobody_is_asked_about_a_client() {
         assert_eq!(stage.heard_by(connection), expected, "{row}");
         assert_eq!(stage.hear_claims(1).is_empty(), is_full, "{row}");
     }
+}
+
+/// A broker that cannot be told that a session comes is not waited for either, and what it sends on later is
+/// for the session.
+#[test]
+fn who_is_not_told_is_not_waited_for() {
+    let mut rows = Vec::new();
+    for freed in 1..6 {
+        let mut stage = Stage::new(&[1, 2], &config());
+        // The second one does not listen.
+        stage.deafen(2);
+        for number in 0..16 {
+            let what = json!({"Claim": {"clean_start": false}});
+            stage.claim(2, &stamp(number, 2), &what);
+        }
+        let (connection, claim) = stage.claimed(1);
+        stage.hear(2);
+        stage.claim(2, &claim, &json!("Unclaimed"));
+        let mut filters = fill(&mut stage, 1);
+        for _ in 0..freed {
+            assert!(stage.world.broker.unsubscribe_local(filters.pop().unwrap()));
+            stage.hear(1);
+        }
+        let long = format!("long/{}", "f".repeat(8_000));
+        for filter in ["t", &long] {
+            stage.piece(1, &claim, &subscription(&plain(filter)));
+        }
+        stage.piece(1, &claim, &subscribed());
+        let said = stage.hear_claims(1);
+        let moving = said.iter().find(|it| it["Moving"].is_object());
+        let Some(moving) = moving else {
+            assert_eq!(said, [json!({"Declined": {"keeps": true}})], "{freed}");
+            continue;
+        };
+        let told: Vec<_> = moving["Moving"]["witnesses"].as_array().unwrap().clone();
+        let of_second = stage.hear_claims(2);
+        let was_told = of_second.iter().any(|it| it["Moving"].is_object());
+        assert_eq!(told.contains(&json!(2)), was_told, "{freed}");
+        stage.claim(1, &claim, &json!({"Told": []}));
+        stage.claim(1, &claim, &json!("Switched"));
+        if was_told {
+            stage.claim(2, &claim, &json!("Switched"));
+        }
+        stage.piece(1, &claim, &json!("Done"));
+        empty(&mut stage, 1, filters);
+        let later = forward(&message("t", "later", QoS::AtLeastOnce), None, &[]);
+        stage.note(2, &json!({"Forward": later}));
+        let heard = stage.heard_by(connection);
+        let expected = ["CONNACK 00 present", "PUBLISH t=later q1 id1"];
+        assert_eq!(heard, expected, "{freed}, was told: {was_told}");
+        rows.push(was_told);
+    }
+    assert!(rows.contains(&true) && rows.contains(&false), "{rows:?}");
 }
