@@ -10,10 +10,10 @@
 
 mod support;
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
-use support::{OurBroker, PATIENCE, publish, resident_kib, subscribe};
+use support::{OurBroker, PATIENCE, Program, publish, resident_kib, subscribe};
 
 const CONNECT_V5: &[u8] = b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01h";
 
@@ -145,6 +145,39 @@ fn connections_cut_in_mid_packet_leave_nothing_behind() {
         "memory went from {before} to {after} KiB"
     );
     drop(hold);
+}
+
+/// A system gives a program so many files, which may be fewer than the connections it may have: further ones
+/// are closed all the same, instead of being left to wait.
+#[test]
+fn more_connections_than_there_are_files() {
+    let broker = env!("CARGO_BIN_EXE_broker");
+    let command = format!("ulimit -n 40; exec {broker} --bind 127.0.0.1:0");
+    let mut program = Program::start("sh", &["-c", &command]);
+    let line = program.wait_for("listening on");
+    let address = line.rsplit(' ').next().unwrap();
+    let connect = |name| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let connect = [&CONNECT_V5[..CONNECT_V5.len() - 1], &[name]].concat();
+        let _closed_already = stream.write_all(&connect);
+        let mut first = [0];
+        let is_served = match stream.read(&mut first) {
+            Ok(len) => len == 1,
+            Err(error) => {
+                let is_closed = error.kind() == ErrorKind::ConnectionReset;
+                assert!(is_closed, "neither served nor closed: {error}");
+                false
+            }
+        };
+        (stream, is_served)
+    };
+    let clients: Vec<_> = (b'0'..b'0' + 50).map(connect).collect();
+    let served = clients.iter().filter(|(_, is_served)| *is_served).count();
+    assert!((1..40).contains(&served), "{served}");
+    program.wait_for("Too many open files");
+    drop(clients);
+    while !connect(b'z').1 {}
 }
 
 #[test]

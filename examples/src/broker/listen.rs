@@ -1,8 +1,11 @@
 //! Where clients come in: TCP, TLS and WebSocket.
 
+use std::fs::File;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -58,14 +61,37 @@ impl Listener {
     }
 }
 
+/// A file that is open so that there can be another one.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
 impl Server {
     /// Serves every client that connects. Never comes back.
     pub async fn serve(&self, listener: Listener) {
+        let mut spare = spare();
+        let mut is_told = false;
         loop {
             match listener.socket.accept().await {
                 Ok((stream, address)) => self.connect(stream, address, &listener),
-                // Too many open files, for one: wait until some are closed.
-                Err(_) => sleep(Duration::from_millis(100)).await,
+                Err(error) => {
+                    if !is_told {
+                        crate::log!("cannot take in whoever comes: {error}");
+                        is_told = true;
+                    }
+                    // Too many open files, for one. With one more the next who waits is let in, and closed: else
+                    // he would wait for nothing.
+                    drop(spare.take());
+                    let has_failed = poll_fn(|context| {
+                        let accepted = listener.socket.poll_accept(context);
+                        Poll::Ready(matches!(accepted, Poll::Ready(Err(_))))
+                    });
+                    let has_failed = has_failed.await;
+                    spare = self::spare();
+                    if has_failed {
+                        sleep(Duration::from_millis(100)).await;
+                    }
+                }
             }
         }
     }
