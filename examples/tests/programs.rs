@@ -5,7 +5,7 @@ mod support;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
-use support::{OurBroker, PATIENCE, Program, free_port, publish, subscribe};
+use support::{OurBroker, PATIENCE, Program, folder, free_port, publish, subscribe};
 
 const VERSIONS: [&str; 2] = ["5", "311"];
 
@@ -236,6 +236,52 @@ fn a_subscriber_waits_no_longer_than_it_may() {
         &["--url", &url, "-t", "a", "-W", "1"],
     );
     assert_eq!(subscriber.succeed(), [""; 0]);
+}
+
+/// A disk that is full ends the broker, which says goodbye to those who wait for nothing that would have to be
+/// stored before; what it has acknowledged is there when there is room again.
+#[test]
+fn a_store_that_takes_no_more_loses_nothing() {
+    let store = folder("full").join("store");
+    let store = store.to_str().unwrap();
+    let broker = env!("CARGO_BIN_EXE_broker");
+    // Some 6 MB, or 12, as shells count. The signal is ignored, so that there is an error.
+    let limits = "trap '' XFSZ; ulimit -f 12000";
+    let command = format!("{limits}; exec {broker} --bind 127.0.0.1:0 --store {store}");
+    let mut program = Program::start("sh", &["-c", &command]);
+    let line = program.wait_for("listening on");
+    let port = line.rsplit(':').next().unwrap();
+    let session = ["-p", port, "-i", "away", "-c", "-t", "t", "-q", "1"];
+    subscribe(&[&session[..], &["-E"]].concat()).succeed();
+
+    let mut idle = subscribe(&["-p", port, "-t", "other"]);
+    let mut publisher = publish(&["-p", port, "-t", "t", "-q", "1", "-d", "-l"]);
+    let rest = "x".repeat(500_000);
+    let mut number = 0;
+    while publisher.try_type_line(&format!("{number:03}{rest}")) {
+        number += 1;
+    }
+    let (code, lines) = publisher.finish();
+    assert_eq!(code, Some(1));
+    idle.wait_for("Server shutting down (0x8B)");
+    let acknowledged = lines.iter().filter(|line| line.starts_with("published"));
+    let acknowledged = acknowledged.count();
+    assert!(acknowledged > 0);
+    let (code, lines) = program.finish();
+    assert_eq!(code, Some(1));
+    let last = lines.last().unwrap();
+    assert!(last.contains("the store has failed"), "{last}");
+
+    let broker = OurBroker::with(&["--store", store]);
+    let count = acknowledged.to_string();
+    let session = ["-p", &broker.port, "-i", "away", "-c", "-t", "t", "-q", "1"];
+    let subscriber = env!("CARGO_BIN_EXE_subscribe");
+    let lines = Program::start(subscriber, &[&session[..], &["-C", &count]].concat()).succeed();
+    let numbers = lines.iter().map(|line| line[..3].parse::<usize>().unwrap());
+    assert_eq!(
+        numbers.collect::<Vec<_>>(),
+        (0..acknowledged).collect::<Vec<_>>()
+    );
 }
 
 #[test]

@@ -66,18 +66,20 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
         }
     };
     let mut keeping = tokio::spawn(keep);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    let failed = tokio::select! {
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
         // Nothing can be acknowledged without it.
-        failed = &mut keeping => failed?.context("the store has failed")?,
-    }
+        failed = &mut keeping => Some(failed?),
+    };
     mqtt_examples::out!("shutting down");
     server.shut_down().await;
-    if has_store {
-        keeping.await?.context("the store has failed")?;
-    }
-    Ok(())
+    let kept = match failed {
+        Some(result) => result,
+        None if has_store => keeping.await?,
+        None => Ok(()),
+    };
+    kept.context("the store has failed")
 }
 
 /// Says where clients come in, and how to try it.

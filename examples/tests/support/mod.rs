@@ -94,6 +94,13 @@ impl Program {
             .expect("the program reads");
     }
 
+    /// The same, for a program that may have ended: whether it still reads.
+    pub fn try_type_line(&mut self, line: &str) -> bool {
+        let stdin = self.stdin.as_mut().expect("not closed yet");
+        let written = writeln!(stdin, "{line}").and_then(|()| stdin.flush());
+        written.is_ok()
+    }
+
     /// Waits for the end; answers the exit code and all lines.
     pub fn finish(mut self) -> (Option<i32>, Vec<String>) {
         drop(self.stdin.take());
