@@ -61,7 +61,7 @@ fn run(seed: u64) -> Tally {
 
 fn seeds() -> Range<u64> {
     let Ok(text) = std::env::var("BROKER_MODEL_SEEDS") else {
-        return 0..400;
+        return 0..600;
     };
     let (start, end) = text.split_once("..").unwrap();
     start.parse().unwrap()..end.parse().unwrap()

@@ -260,7 +260,7 @@ fn hello(random: &mut Random) -> Hello {
 
 fn filter(random: &mut Random, who: usize) -> &'static str {
     let (shared, members) = random.one_of(&SHARED);
-    if members.contains(&who) && random.chance(60) {
+    if members.contains(&who) && random.chance(80) {
         return shared;
     }
     random.one_of(&FILTERS)
@@ -284,8 +284,9 @@ fn wish(random: &mut Random, who: usize) -> Wish {
 
 fn letter(random: &mut Random, topics: u32) -> Letter {
     let place = usize::try_from(random.below(topics)).unwrap();
+    let shared = random.maybe(20, &["s/1", "s/2", "s/3"]);
     Letter {
-        topic: TOPICS[place],
+        topic: shared.unwrap_or(TOPICS[place]),
         qos: random.one_of(&[0, 1, 1, 2, 2]),
         retain: random.chance(35),
         is_empty: random.chance(8),
