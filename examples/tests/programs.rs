@@ -284,6 +284,26 @@ fn a_store_that_takes_no_more_loses_nothing() {
     );
 }
 
+/// Who cannot be taken in now is no reason to leave all others alone.
+#[test]
+fn the_smallest_server_runs_out_of_files_and_goes_on() {
+    let server = env!("CARGO_BIN_EXE_hello_server");
+    let command = format!("ulimit -n 16; exec {server} 127.0.0.1:0");
+    let mut program = Program::start("sh", &["-c", &command]);
+    let line = program.wait_for("listening on");
+    let address = line.rsplit(' ').next().unwrap();
+    let crowd: Vec<_> = (0..20)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    program.wait_for("Too many open files");
+    drop(crowd);
+    let said = Program::start(env!("CARGO_BIN_EXE_hello_blocking"), &[address]).succeed();
+    assert!(
+        said.iter().any(|line| line == "hello/world: 5 bytes"),
+        "{said:?}"
+    );
+}
+
 #[test]
 fn help_is_printed_for_every_program() {
     for program in [

@@ -30,7 +30,13 @@ fn main() -> anyhow::Result<()> {
     println!("listening on {}", listener.local_addr()?);
     let (origin, kept) = (Instant::now(), Kept::default());
     for (number, stream) in (1_u64..).zip(listener.incoming()) {
-        let (stream, kept) = (stream?, kept.clone());
+        let Ok(stream) = stream.inspect_err(|error| eprintln!("connection {number}: {error}"))
+        else {
+            // Too many open files, for one: until some are closed.
+            std::thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        let kept = kept.clone();
         std::thread::spawn(move || match serve(stream, origin, &kept, number) {
             Ok(()) => {}
             Err(error) => eprintln!("connection {number}: {error}"),
