@@ -228,8 +228,11 @@ impl Connection {
     /// do nothing.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         let now = self.clock.advance(now);
-        if let Some(cause) = self.link.expired(now) {
-            self.end(now, cause);
+        match self.link.expired(now) {
+            // Nobody knows whether a client is silent whose input is not taken, as the owner is slow.
+            Some(CloseCause::KeepAliveTimeout) if !self.has_room() => self.link.note_input(now),
+            Some(cause) => self.end(now, cause),
+            None => {}
         }
     }
 
@@ -280,8 +283,12 @@ impl Connection {
     /// messages, first.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        let has_room = !self.events.is_full(&self.config) && !self.has_too_many_receipts();
-        self.link.wants_input() && (self.link.is_ended() || has_room)
+        self.link.wants_input() && (self.link.is_ended() || self.has_room())
+    }
+
+    /// Whether the owner has fetched and answered enough for more to be taken.
+    fn has_room(&self) -> bool {
+        !self.events.is_full(&self.config) && !self.has_too_many_receipts()
     }
 
     /// What is kept for the client, as it is now.

@@ -1,12 +1,14 @@
 //! Messages that the owner acknowledges.
 
-use mqtt_codec::{AckProperties, Delivery, Publish, PublishReason, QoS};
-use mqtt_state::server::{AckError, Acknowledge, Config, Event, Receipt, Session};
+use core::time::Duration;
+
+use mqtt_codec::{AckProperties, Delivery, Packet, Publish, PublishReason, QoS};
+use mqtt_state::server::{Acceptance, AckError, Acknowledge, Config, Event, Receipt, Session};
 use mqtt_state::{CloseCause, InputWaits, ProtocolError};
 
 use super::{events, open};
 use crate::recorded::Connection;
-use crate::wire::{Peer, V3_1_1, V5_0, publish, pubrel, text};
+use crate::wire::{Peer, V3_1_1, V5_0, connect, publish, pubrel, text};
 
 fn manual() -> Config {
     Config {
@@ -334,5 +336,63 @@ fn what_is_too_large_is_answered_behind_what_came_before() {
             assert_eq!(heard, [format!("{name} 3 {refused}")], "{version}");
             assert_eq!(connection.session().unacknowledged_len(), 0, "{version}");
         }
+    }
+}
+
+/// Nobody knows whether a client is silent whose input is not taken.
+#[test]
+fn who_is_kept_waiting_by_the_owner_is_not_silent() {
+    for (row, config) in [
+        (
+            "events wait",
+            Config {
+                events_max: 3,
+                ..Config::default()
+            },
+        ),
+        (
+            "answers wait",
+            Config {
+                receive_maximum_v3: 3,
+                ..manual()
+            },
+        ),
+    ] {
+        let is_manual = row == "answers wait";
+        let mut peer = Peer::new(V3_1_1);
+        let mut connection = Connection::new(peer.now, config);
+        let mut packet = connect(V3_1_1, "c");
+        packet.keep_alive_secs = 10;
+        peer.say(&mut connection, packet);
+        connection.accept(peer.now, Acceptance::default()).unwrap();
+        peer.hear(&mut connection);
+        events(&mut connection);
+        for value in 1..=3 {
+            peer.say(&mut connection, publish("t", "m", QoS::AtLeastOnce, value));
+        }
+        let held = if is_manual {
+            receipts(&mut connection)
+        } else {
+            Vec::new()
+        };
+        assert!(!connection.wants_input(), "{row}");
+        let start = peer.now;
+        for secs in 1..50 {
+            peer.now = start + Duration::from_secs(secs);
+            let taken = connection.handle_input(peer.now, &[0xC0, 0]);
+            assert_eq!(taken.bytes, 0, "{row}");
+            connection.handle_timeout(peer.now);
+            let due = connection.poll_timeout().map(|due| due.at);
+            assert!(due.is_some_and(|due| due > peer.now), "{row}, {secs} s");
+        }
+        for receipt in held {
+            connection.ack(peer.now, receipt).unwrap();
+        }
+        events(&mut connection);
+        peer.hear(&mut connection);
+        assert_eq!(peer.ask(&mut connection, Packet::PingReq), ["PINGRESP"]);
+        peer.now = peer.now + Duration::from_secs(15);
+        connection.handle_timeout(peer.now);
+        assert_eq!(peer.hear(&mut connection), ["close"], "{row}: now it is");
     }
 }
