@@ -28,7 +28,7 @@ fn mosquitto_sub(arguments: &[&str]) -> Program {
 fn mosquitto() -> (Program, String) {
     let port = free_port();
     let mut program = Program::start("mosquitto", &["-p", &port, "-v"]);
-    program.wait_for("running");
+    program.wait_until_running();
     (program, port)
 }
 

@@ -37,7 +37,7 @@ fn mosquitto(name: &str, authority: &Authority, identity: &Identity) -> (Program
     );
     let config = file(&folder(name), "mosquitto.conf", &text);
     let mut program = Program::start("mosquitto", &["-c", &config, "-v"]);
-    program.wait_for("running");
+    program.wait_until_running();
     (program, tls, websocket)
 }
 

@@ -50,7 +50,7 @@ impl Mosquitto {
     fn start(&self) -> Program {
         let config = self.config.to_str().unwrap();
         let mut program = Program::start("mosquitto", &["-c", config, "-v"]);
-        program.wait_for("running");
+        program.wait_until_running();
         program
     }
 

@@ -86,6 +86,11 @@ impl Program {
         }
     }
 
+    /// Waits until a mosquitto takes clients in. It speaks of clients "running on this machine" before that.
+    pub fn wait_until_running(&mut self) {
+        while !self.wait_for("running").ends_with("running") {}
+    }
+
     /// Writes a line to the program's standard input.
     pub fn type_line(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("not closed yet");
