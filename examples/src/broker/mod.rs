@@ -30,6 +30,9 @@ use crate::access::Access;
 use crate::clock::Clock;
 use crate::record::Log;
 
+/// So many connections that are over are read from at once, each for a moment.
+const ENDINGS_MAX: usize = 1_000;
+
 /// A broker that any number of tasks share.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -46,6 +49,8 @@ struct Shared {
     access: Access,
     /// Whose turn it is to have a password checked: that takes a whole core for a while, and much memory.
     checks: Semaphore,
+    /// Places for connections that are over and are still read from.
+    endings: Semaphore,
     /// Whether everything is printed, or faults alone.
     verbose: bool,
 }
@@ -116,6 +121,7 @@ impl Server {
                 timer: Notify::new(),
                 access,
                 checks: Semaphore::new(available_parallelism().map_or(1, NonZero::get)),
+                endings: Semaphore::new(ENDINGS_MAX),
                 verbose,
             }),
         })
