@@ -75,6 +75,8 @@ struct World {
     config: Config,
     broker: Broker,
     now: Timestamp,
+    /// What the broker takes for it: it does not go back.
+    latest: Timestamp,
     lines: BTreeMap<ConnectionId, Line>,
     disk: BTreeMap<Vec<u8>, StoreValue>,
     at: Timestamp,
@@ -86,17 +88,19 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
         broker: Broker::new(config.clone()),
         config,
         now: Timestamp::ZERO,
+        latest: Timestamp::ZERO,
         lines: BTreeMap::new(),
         disk: BTreeMap::new(),
         at: Timestamp::ZERO,
     };
     while !u.is_empty() {
         world.step(u)?;
+        world.latest = world.latest.max(world.now);
         while let Some(id) = world.broker.poll_ready() {
             // And once more when it has ended and has had its time.
             let end = world.broker.explain(id).and_then(|it| it.timeout);
             let is_over =
-                end.is_some_and(|it| it.reason == TimeoutReason::Close && it.at <= world.now);
+                end.is_some_and(|it| it.reason == TimeoutReason::Close && it.at <= world.latest);
             if let Some(line) = world.lines.get_mut(&id) {
                 assert!(!line.is_ready || is_over, "named once until it is drained");
                 line.is_ready = true;
@@ -312,6 +316,7 @@ impl World {
             let _no_room = restore.put(key, value.clone());
         }
         self.broker = restore.finish();
+        self.latest = self.now;
         Ok(())
     }
 }
