@@ -15,6 +15,8 @@ changed = threading.Condition()
 got = Counter()
 acknowledged = []
 subscribed = False
+# Whoever was told that it is connected has a session from then on.
+known = set()
 lost = []
 
 
@@ -43,8 +45,9 @@ def on_subscribe(client, userdata, mid, reason_codes, properties):
 
 def on_connect(client, userdata, flags, reason_code, properties):
     with changed:
-        if subscribed and not flags.session_present:
+        if client in known and not flags.session_present:
             lost.append(client._client_id)
+        known.add(client)
         if not subscribed and client is reader:
             client.subscribe("load/#", 2)
 
