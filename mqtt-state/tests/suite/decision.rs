@@ -8,13 +8,13 @@ use mqtt_codec::{
     UserProperties, Will,
 };
 use mqtt_state::broker::{
-    self, Ask, Config, ConnectAnswer, ConnectDecision, ConnectionId, Event, Grant, PublishAnswer,
-    PublishDecision, Stale, SubscribeAnswer, SubscribeDecision,
+    Ask, Config, ConnectAnswer, ConnectionId, Event, Grant, PublishAnswer, Stale, SubscribeAnswer,
 };
 use mqtt_state::{AuthenticationData, CloseCause, TimeoutReason, server};
 
 use proptest::prelude::*;
 
+use crate::hall::Hall;
 use crate::recorded::Broker;
 use crate::wire::{
     Peer, V3_1_1, V5_0, connect, disconnect, filter, id as id_of, name, publish, show_all, text,
@@ -41,14 +41,8 @@ fn broker(ask: Ask) -> Broker {
     })
 }
 
-/// A broker, one peer after another.
-struct Hall {
-    broker: Broker,
-    peer: Peer,
-}
-
 impl Hall {
-    fn new(version: ProtocolVersion, ask: Ask) -> Self {
+    fn deciding(version: ProtocolVersion, ask: Ask) -> Self {
         Self {
             broker: broker(ask),
             peer: Peer::new(version),
@@ -71,77 +65,9 @@ impl Hall {
         }
     }
 
-    fn open(&mut self) -> ConnectionId {
-        self.broker
-            .accept(self.peer.now, broker::Peer::default())
-            .unwrap()
-    }
-
-    fn say<'p>(&mut self, to: ConnectionId, packet: impl Into<Packet<'p>>) {
-        self.peer.say(&mut (&mut self.broker, to), packet);
-    }
-
-    fn hear(&mut self, from: ConnectionId) -> Vec<String> {
-        self.peer.hear(&mut (&mut self.broker, from))
-    }
-
-    fn ask<'p>(&mut self, to: ConnectionId, packet: impl Into<Packet<'p>>) -> Vec<String> {
-        self.say(to, packet);
-        self.hear(to)
-    }
-
-    fn subscribe(&mut self, to: ConnectionId, filters: &[mqtt_codec::SubscribeFilter<'_>]) {
+    fn subscribe_each(&mut self, to: ConnectionId, filters: &[mqtt_codec::SubscribeFilter<'_>]) {
         let Self { broker, peer } = self;
         with_subscribe(1, filters, |packet| peer.say(&mut (broker, to), packet));
-    }
-
-    /// Somebody who is in, where connecting is not asked.
-    fn joined(&mut self, client_id: &str) -> ConnectionId {
-        let id = self.open();
-        let heard = self.ask(id, connect(self.peer.version, client_id));
-        assert_eq!(heard, ["CONNACK 00"]);
-        id
-    }
-
-    fn events(&mut self) -> Vec<Event> {
-        core::iter::from_fn(|| self.broker.poll_event()).collect()
-    }
-
-    fn connects(&mut self) -> Vec<ConnectDecision> {
-        let events = self.events().into_iter();
-        events
-            .filter_map(|event| match event {
-                Event::Authenticate { decision, .. } | Event::AuthenticateStep { decision, .. } => {
-                    Some(decision)
-                }
-                _ => None,
-            })
-            .collect()
-    }
-
-    fn publishes(&mut self) -> Vec<PublishDecision> {
-        let events = self.events().into_iter();
-        events
-            .filter_map(|event| match event {
-                Event::AuthorizePublish { decision, .. } => Some(decision),
-                _ => None,
-            })
-            .collect()
-    }
-
-    fn subscribes(&mut self) -> Vec<SubscribeDecision> {
-        let events = self.events().into_iter();
-        events
-            .filter_map(|event| match event {
-                Event::AuthorizeSubscribe { decision, .. } => Some(decision),
-                _ => None,
-            })
-            .collect()
-    }
-
-    fn pass(&mut self, secs: u64) {
-        self.peer.now = self.peer.now + Duration::from_secs(secs);
-        self.broker.handle_timeout(self.peer.now);
     }
 }
 
@@ -152,9 +78,9 @@ fn only<T: Copy>(all: &[T]) -> T {
 
 #[test]
 fn what_is_not_asked_is_allowed_at_once() {
-    let mut hall = Hall::new(V5_0, Ask::default());
+    let mut hall = Hall::deciding(V5_0, Ask::default());
     let id = hall.joined("c");
-    hall.subscribe(id, &[want("t", QoS::AtMostOnce)]);
+    hall.subscribe_each(id, &[want("t", QoS::AtMostOnce)]);
     let heard = hall.ask(id, publish("t", "x", QoS::AtLeastOnce, 2));
     assert_eq!(heard, ["SUBACK 1 00", "PUBACK 2 00", "PUBLISH t=x q0"]);
     assert_eq!(hall.broker.undecided_len(), 0);
@@ -183,7 +109,7 @@ fn a_connect_waits_for_its_answer() {
     ];
     for (answer, in_3, in_5) in rows {
         for (version, expected) in [(V3_1_1, in_3), (V5_0, in_5)] {
-            let mut hall = Hall::new(version, ALL);
+            let mut hall = Hall::deciding(version, ALL);
             let id = hall.open();
             let mut login = connect(version, "c");
             login.user_name = Some(text("user"));
@@ -214,7 +140,7 @@ fn a_connect_waits_for_its_answer() {
 #[test]
 fn a_question_without_an_answer_is_denied() {
     for version in VERSIONS {
-        let mut hall = Hall::new(version, ALL);
+        let mut hall = Hall::deciding(version, ALL);
         let id = hall.open();
         hall.say(id, connect(version, "c"));
         let decision = only(&hall.connects());
@@ -232,7 +158,7 @@ fn a_question_without_an_answer_is_denied() {
 
 #[test]
 fn an_answer_after_the_close_is_stale() {
-    let mut hall = Hall::new(V5_0, ALL);
+    let mut hall = Hall::deciding(V5_0, ALL);
     let id = hall.open();
     hall.say(id, connect(V5_0, "c"));
     let decision = only(&hall.connects());
@@ -250,7 +176,7 @@ fn an_answer_after_a_take_over_is_stale() {
         publish: true,
         ..Ask::default()
     };
-    let mut hall = Hall::new(V5_0, ask);
+    let mut hall = Hall::deciding(V5_0, ask);
     let older = hall.joined("c");
     hall.say(older, publish("t", "x", QoS::AtLeastOnce, 2));
     let decision = only(&hall.publishes());
@@ -271,9 +197,9 @@ fn effects_have_the_order_of_arrival_whatever_the_order_of_the_answers() {
         ..Ask::default()
     };
     for version in VERSIONS {
-        let mut hall = Hall::new(version, ask);
+        let mut hall = Hall::deciding(version, ask);
         let id = hall.joined("c");
-        hall.subscribe(id, &[want("t/#", QoS::AtMostOnce)]);
+        hall.subscribe_each(id, &[want("t/#", QoS::AtMostOnce)]);
         hall.say(id, publish("t/1", "x", QoS::AtLeastOnce, 2));
         hall.say(id, publish("t/2", "y", QoS::ExactlyOnce, 3));
         let events = hall.events();
@@ -315,7 +241,7 @@ fn later_packets_are_held_up_to_a_limit() {
         publish: true,
         ..Ask::default()
     };
-    let mut hall = Hall::new(V5_0, ask);
+    let mut hall = Hall::deciding(V5_0, ask);
     let id = hall.joined("c");
     let first = publish("t", "x", QoS::AtMostOnce, 0);
     hall.say(id, first);
@@ -327,7 +253,7 @@ fn later_packets_are_held_up_to_a_limit() {
     };
     hall.say(id, unsubscribe);
     assert_eq!(hall.ask(id, Packet::PingReq), ["PINGRESP"], "needs no turn");
-    hall.subscribe(id, &[want("t", QoS::AtMostOnce)]);
+    hall.subscribe_each(id, &[want("t", QoS::AtMostOnce)]);
     assert!(hall.broker.wants_input(id));
     hall.say(id, disconnect(DisconnectReason::NormalDisconnection));
     assert!(!hall.broker.wants_input(id), "four are held");
@@ -370,9 +296,9 @@ fn a_message_may_be_refused_dropped_or_replaced() {
     for (answer, in_3, in_5, delivered) in rows {
         for (version, code) in [(V3_1_1, in_3), (V5_0, in_5)] {
             for (qos, name) in [(QoS::AtLeastOnce, "PUBACK"), (QoS::ExactlyOnce, "PUBREC")] {
-                let mut hall = Hall::new(version, ask);
+                let mut hall = Hall::deciding(version, ask);
                 let subscriber = hall.joined("subscriber");
-                hall.subscribe(subscriber, &[want("t/#", QoS::AtMostOnce)]);
+                hall.subscribe_each(subscriber, &[want("t/#", QoS::AtMostOnce)]);
                 hall.hear(subscriber);
                 let publisher = hall.joined("publisher");
                 hall.say(publisher, publish("t/a", "x", qos, 7));
@@ -394,9 +320,9 @@ fn a_qos_0_message_whose_publisher_left_is_decided_on_all_the_same() {
         publish: true,
         ..Ask::default()
     };
-    let mut hall = Hall::new(V5_0, ask);
+    let mut hall = Hall::deciding(V5_0, ask);
     let subscriber = hall.joined("subscriber");
-    hall.subscribe(subscriber, &[want("t", QoS::ExactlyOnce)]);
+    hall.subscribe_each(subscriber, &[want("t", QoS::ExactlyOnce)]);
     hall.hear(subscriber);
     let publisher = hall.joined("publisher");
     for (value, qos) in [(0, QoS::AtMostOnce), (5, QoS::AtLeastOnce)] {
@@ -425,9 +351,9 @@ fn a_will_is_asked_about_when_it_is_due() {
         (PublishAnswer::Allow, "PUBLISH t=gone q0"),
         (PublishAnswer::Refuse(PublishReason::NotAuthorized), ""),
     ] {
-        let mut hall = Hall::new(V5_0, ask);
+        let mut hall = Hall::deciding(V5_0, ask);
         let subscriber = hall.joined("subscriber");
-        hall.subscribe(subscriber, &[want("t", QoS::AtMostOnce)]);
+        hall.subscribe_each(subscriber, &[want("t", QoS::AtMostOnce)]);
         hall.hear(subscriber);
         let id = hall.open();
         let mut login: Connect<'_> = connect(V5_0, "c");
@@ -460,9 +386,9 @@ fn what_waits_for_an_answer_is_no_younger_when_its_connection_is_gone() {
         ..Ask::default()
     };
     for (secs, heard) in [(3, "PUBLISH t=x q0"), (4, "")] {
-        let mut hall = Hall::new(V5_0, ask);
+        let mut hall = Hall::deciding(V5_0, ask);
         let subscriber = hall.joined("subscriber");
-        hall.subscribe(subscriber, &[want("t", QoS::AtMostOnce)]);
+        hall.subscribe_each(subscriber, &[want("t", QoS::AtMostOnce)]);
         hall.hear(subscriber);
         let id = hall.joined("c");
         let mut message = publish("t", "x", QoS::AtMostOnce, 0);
@@ -486,10 +412,10 @@ fn each_filter_has_its_own_answer() {
         ..Ask::default()
     };
     for (version, refused) in [(V3_1_1, "80"), (V5_0, "87")] {
-        let mut hall = Hall::new(version, ask);
+        let mut hall = Hall::deciding(version, ask);
         let id = hall.joined("c");
         let filters = ["a", "b", "c"].map(|text| want(text, QoS::ExactlyOnce));
-        hall.subscribe(id, &filters);
+        hall.subscribe_each(id, &filters);
         let decisions = hall.subscribes();
         let grant = Grant {
             qos_max: QoS::AtLeastOnce,
@@ -518,14 +444,14 @@ fn denied_filters_hold_for_live_and_for_retained_messages() {
         subscribe: true,
         ..Ask::default()
     };
-    let mut hall = Hall::new(V5_0, ask);
+    let mut hall = Hall::deciding(V5_0, ask);
     let now = hall.peer.now;
     for topic in ["a/open", "a/secret/1", "a/mine"] {
         let kept = Message::new(topic, "old").unwrap().with_retain(true);
         hall.broker.publish(now, kept);
     }
     let id = hall.joined("c");
-    hall.subscribe(id, &[want("a/#", QoS::AtMostOnce)]);
+    hall.subscribe_each(id, &[want("a/#", QoS::AtMostOnce)]);
     let decision = only(&hall.subscribes());
     let deny = vec!["a/secret/#".to_owned(), "a/mine".to_owned()];
     let grant = SubscribeAnswer::Grant(Grant {
@@ -545,11 +471,11 @@ fn denied_filters_hold_for_live_and_for_retained_messages() {
 
 #[test]
 fn what_was_granted_can_be_taken_away() {
-    let mut hall = Hall::new(V5_0, Ask::default());
+    let mut hall = Hall::deciding(V5_0, Ask::default());
     let now = hall.peer.now;
     let id = hall.joined("c");
     let filters = ["a", "$share/g/b", "c"].map(|text| want(text, QoS::AtMostOnce));
-    hall.subscribe(id, &filters);
+    hall.subscribe_each(id, &filters);
     hall.hear(id);
     assert!(hall.broker.revoke("c", filter("a")));
     assert!(!hall.broker.revoke("c", filter("a")), "it is gone");
@@ -606,7 +532,7 @@ fn asked() -> (Hall, ConnectionId) {
         connect: true,
         ..Ask::default()
     };
-    let mut hall = Hall::new(V5_0, ask);
+    let mut hall = Hall::deciding(V5_0, ask);
     let id = hall.open();
     let mut login = connect(V5_0, "c");
     login.properties.authentication = Some(says("SCRAM", b"first"));
@@ -748,7 +674,7 @@ fn a_new_authentication_that_is_not_answered_fails() {
 #[test]
 fn without_a_method_in_connect_there_is_no_auth() {
     // [5:MQTT-4.12.0-6] [5:MQTT-4.12.0-7]
-    let mut hall = Hall::new(V5_0, Ask::default());
+    let mut hall = Hall::deciding(V5_0, Ask::default());
     let id = hall.joined("c");
     let heard = hall.ask(id, step(AuthReason::ReAuthenticate, "SCRAM", b"x"));
     assert_eq!(heard, ["DISCONNECT 82", "close"]);
@@ -766,9 +692,9 @@ fn a_publish_that_is_not_allowed_is_acknowledged_as_usual_in_3_1_1() {
         (QoS::AtLeastOnce, &["PUBACK 7 00"]),
         (QoS::ExactlyOnce, &["PUBREC 7 00"]),
     ] {
-        let mut hall = Hall::new(V3_1_1, ask);
+        let mut hall = Hall::deciding(V3_1_1, ask);
         let subscriber = hall.joined("subscriber");
-        hall.subscribe(subscriber, &[want("t", QoS::ExactlyOnce)]);
+        hall.subscribe_each(subscriber, &[want("t", QoS::ExactlyOnce)]);
         hall.hear(subscriber);
         let publisher = hall.joined("publisher");
         hall.say(publisher, publish("t", "x", qos, 7));
@@ -784,7 +710,7 @@ fn a_publish_that_is_not_allowed_is_acknowledged_as_usual_in_3_1_1() {
 /// Each question that nobody answers is denied when its time is over, and only then.
 #[test]
 fn every_kind_of_question_is_denied_in_time() {
-    let mut hall = Hall::new(V5_0, ALL);
+    let mut hall = Hall::deciding(V5_0, ALL);
     let id = hall.open();
     hall.say(id, connect(V5_0, "c"));
     let decision = only(&hall.connects());
@@ -796,13 +722,13 @@ fn every_kind_of_question_is_denied_in_time() {
     );
     // A message, and a subscription behind it.
     hall.say(id, publish("t", "x", QoS::AtLeastOnce, 7));
-    hall.subscribe(id, &[want("a", QoS::AtMostOnce)]);
+    hall.subscribe_each(id, &[want("a", QoS::AtMostOnce)]);
     hall.pass(4);
     assert_eq!(hall.hear(id), [""; 0]);
     hall.pass(1);
     assert_eq!(hall.hear(id), ["PUBACK 7 87", "SUBACK 1 87"]);
     // A subscription alone, and a message behind it.
-    hall.subscribe(id, &[want("a", QoS::AtMostOnce)]);
+    hall.subscribe_each(id, &[want("a", QoS::AtMostOnce)]);
     hall.say(id, publish("t", "x", QoS::ExactlyOnce, 8));
     hall.pass(4);
     assert_eq!(hall.hear(id), [""; 0]);
@@ -820,10 +746,10 @@ fn every_kind_of_question_is_denied_in_time() {
 /// What was granted is taken away where nobody answers the question whether it still is.
 #[test]
 fn a_subscription_that_is_asked_about_again_ends_without_an_answer() {
-    let mut hall = Hall::new(V5_0, Ask::default());
+    let mut hall = Hall::deciding(V5_0, Ask::default());
     let id = hall.joined("c");
     let filters = ["a", "b"].map(|text| want(text, QoS::AtMostOnce));
-    hall.subscribe(id, &filters);
+    hall.subscribe_each(id, &filters);
     hall.hear(id);
     hall.events();
     let now = hall.peer.now;
@@ -861,9 +787,9 @@ fn a_will_may_be_replaced_dropped_or_forgotten() {
         (None, "", false),
     ];
     for (answer, delivered, is_sent) in rows {
-        let mut hall = Hall::new(V5_0, ask);
+        let mut hall = Hall::deciding(V5_0, ask);
         let subscriber = hall.joined("subscriber");
-        hall.subscribe(subscriber, &[want("t/#", QoS::AtMostOnce)]);
+        hall.subscribe_each(subscriber, &[want("t/#", QoS::AtMostOnce)]);
         hall.hear(subscriber);
         let id = hall.open();
         let mut login: Connect<'_> = connect(V5_0, "c");
@@ -969,7 +895,7 @@ fn what_is_allowed_and_waits_when_its_client_goes() {
         ("QoS 0, denied", QoS::AtMostOnce, PublishAnswer::Drop, 0),
         ("QoS 1", QoS::AtLeastOnce, PublishAnswer::Allow, 0),
     ] {
-        let mut hall = Hall::new(V5_0, ALL);
+        let mut hall = Hall::deciding(V5_0, ALL);
         let watcher = hall.broker.subscribe_local(filter("t")).unwrap();
         let id = hall.open();
         hall.say(id, connect(V5_0, "c"));
@@ -1032,7 +958,7 @@ fn a_will_that_cannot_be_asked_about() {
 /// it: nothing behind that is carried out.
 #[test]
 fn answers_out_of_turn_and_answers_that_are_too_large() {
-    let mut hall = Hall::new(
+    let mut hall = Hall::deciding(
         V5_0,
         Ask {
             publish: true,
@@ -1047,7 +973,7 @@ fn answers_out_of_turn_and_answers_that_are_too_large() {
     let watcher = hall.broker.subscribe_local(filter("t")).unwrap();
     hall.say(id, publish("first", "m", QoS::AtLeastOnce, 9));
     let first = only(&hall.publishes());
-    hall.subscribe(id, &[want("a", QoS::AtMostOnce); 26]);
+    hall.subscribe_each(id, &[want("a", QoS::AtMostOnce); 26]);
     let filters = hall.subscribes();
     hall.say(id, publish("t", "m", QoS::AtMostOnce, 0));
     let last = only(&hall.publishes());
@@ -1082,7 +1008,7 @@ fn answers_out_of_turn_and_answers_that_are_too_large() {
 #[test]
 fn what_is_granted_again_keeps_its_identifier() {
     for text in ["t", "$share/g/t"] {
-        let mut hall = Hall::new(
+        let mut hall = Hall::deciding(
             V5_0,
             Ask {
                 subscribe: true,
@@ -1133,10 +1059,10 @@ fn what_is_granted_again_keeps_its_identifier() {
 /// What is not there any more when the answer comes does not come back by it.
 #[test]
 fn an_answer_about_a_subscription_that_has_gone_changes_nothing() {
-    let mut hall = Hall::new(V5_0, Ask::default());
+    let mut hall = Hall::deciding(V5_0, Ask::default());
     let now = hall.peer.now;
     let id = hall.joined("c");
-    hall.subscribe(id, &[want("t", QoS::AtMostOnce)]);
+    hall.subscribe_each(id, &[want("t", QoS::AtMostOnce)]);
     assert_eq!(hall.broker.reauthorize(now, "c"), 1);
     let decision = only(&hall.subscribes());
     assert!(hall.broker.revoke("c", filter("t")));
@@ -1151,7 +1077,7 @@ fn an_answer_about_a_subscription_that_has_gone_changes_nothing() {
 /// A plain acknowledgement too keeps its place behind a SUBSCRIBE that is asked about.
 #[test]
 fn an_acknowledgement_behind_a_subscribe_that_waits() {
-    let mut hall = Hall::new(
+    let mut hall = Hall::deciding(
         V5_0,
         Ask {
             subscribe: true,
@@ -1160,7 +1086,7 @@ fn an_acknowledgement_behind_a_subscribe_that_waits() {
     );
     let now = hall.peer.now;
     let id = hall.joined("c");
-    hall.subscribe(id, &[want("t", QoS::AtLeastOnce)]);
+    hall.subscribe_each(id, &[want("t", QoS::AtLeastOnce)]);
     let decision = only(&hall.subscribes());
     let allow = SubscribeAnswer::Allow;
     hall.broker
@@ -1169,7 +1095,7 @@ fn an_acknowledgement_behind_a_subscribe_that_waits() {
     let message = Message::new("t", "x").unwrap();
     hall.broker.publish(now, message.with_qos(QoS::AtLeastOnce));
     assert_eq!(hall.hear(id), ["SUBACK 1 01", "PUBLISH t=x q1 id1"]);
-    hall.subscribe(id, &[want("u", QoS::AtMostOnce)]);
+    hall.subscribe_each(id, &[want("u", QoS::AtMostOnce)]);
     let decision = only(&hall.subscribes());
     hall.say(id, crate::wire::puback(1));
     assert_eq!(hall.broker.session("c").unwrap().in_flight_len, 0);
@@ -1180,7 +1106,7 @@ fn an_acknowledgement_behind_a_subscribe_that_waits() {
 /// Acknowledgements are taken while a packet before them waits for its answer, in their place.
 #[test]
 fn acknowledgements_behind_a_question() {
-    let mut hall = Hall::new(
+    let mut hall = Hall::deciding(
         V5_0,
         Ask {
             publish: true,
@@ -1188,7 +1114,7 @@ fn acknowledgements_behind_a_question() {
         },
     );
     let id = hall.joined("c");
-    hall.subscribe(id, &[want("t", QoS::AtLeastOnce)]);
+    hall.subscribe_each(id, &[want("t", QoS::AtLeastOnce)]);
     let now = hall.peer.now;
     hall.broker.publish(
         now,

@@ -2,71 +2,34 @@
 
 use core::time::Duration;
 
-use mqtt_codec::{DisconnectReason, Message, Packet, ProtocolVersion, QoS};
+use mqtt_codec::{DisconnectReason, Message, Packet, QoS};
 use mqtt_state::broker::{self, Config, ConnectionId, Drain, Event, SharedPolicy};
 use mqtt_state::{CloseCause, TimeoutReason, server};
 
-use crate::recorded::Broker;
+use crate::hall::Hall;
 use crate::wire::{
     Peer, V3_1_1, V5_0, connect, filter, name, puback, publish, pubrec, text, want, with_subscribe,
 };
 
-struct Hall {
-    broker: Broker,
-    peer: Peer,
-}
-
 impl Hall {
-    fn new(version: ProtocolVersion, config: Config) -> Self {
-        Self {
-            broker: Broker::new(config),
-            peer: Peer::new(version),
-        }
-    }
-
-    fn joined(&mut self, client_id: &str) -> ConnectionId {
-        let id = self
-            .broker
-            .accept(self.peer.now, broker::Peer::default())
-            .unwrap();
+    fn staying(&mut self, client_id: &str) -> ConnectionId {
         let mut login = connect(self.peer.version, client_id);
         if self.peer.version == V5_0 {
             login.properties.session_expiry_secs = Some(20);
         }
-        assert_eq!(self.ask(id, login), ["CONNACK 00"]);
+        let (id, heard) = self.enter(login);
+        assert_eq!(heard, ["CONNACK 00"]);
         id
     }
 
     fn subscribed(&mut self, client_id: &str, filter: &str, qos: QoS) -> ConnectionId {
-        let id = self.joined(client_id);
+        let id = self.staying(client_id);
         let Self { broker, peer } = self;
         with_subscribe(1, &[want(filter, qos)], |packet| {
             peer.say(&mut (broker, id), packet);
         });
         self.hear(id);
         id
-    }
-
-    fn say<'p>(&mut self, to: ConnectionId, packet: impl Into<Packet<'p>>) {
-        self.peer.say(&mut (&mut self.broker, to), packet);
-    }
-
-    fn hear(&mut self, from: ConnectionId) -> Vec<String> {
-        self.peer.hear(&mut (&mut self.broker, from))
-    }
-
-    fn ask<'p>(&mut self, to: ConnectionId, packet: impl Into<Packet<'p>>) -> Vec<String> {
-        self.say(to, packet);
-        self.hear(to)
-    }
-
-    fn events(&mut self) -> Vec<Event> {
-        core::iter::from_fn(|| self.broker.poll_event()).collect()
-    }
-
-    fn publish(&mut self, topic: &str, payload: &'static str, qos: QoS) {
-        let message = Message::new(topic, payload).unwrap().with_qos(qos);
-        self.broker.publish(self.peer.now, message);
     }
 }
 
@@ -75,7 +38,7 @@ fn the_embedder_subscribes_without_a_connection() {
     let mut hall = Hall::new(V5_0, Config::default());
     let all = hall.broker.subscribe_local(filter("a/#")).unwrap();
     let one = hall.broker.subscribe_local(filter("a/b")).unwrap();
-    let id = hall.joined("c");
+    let id = hall.staying("c");
     hall.events();
     hall.say(id, publish("a/b", "x", QoS::AtMostOnce, 0));
     hall.publish("a/c", "y", QoS::AtMostOnce);
@@ -107,7 +70,7 @@ fn the_embedder_subscribes_without_a_connection() {
 fn a_client_is_sent_away_by_its_name() {
     for (version, expected) in [(V3_1_1, "close"), (V5_0, "DISCONNECT 9C close")] {
         let mut hall = Hall::new(version, Config::default());
-        let id = hall.joined("c");
+        let id = hall.staying("c");
         let (now, reason) = (hall.peer.now, DisconnectReason::UseAnotherServer);
         let reference = Some(text("other.example"));
         let gone = hall.broker.disconnect_client(now, "c", reason, reference);
@@ -129,7 +92,7 @@ fn a_broker_that_drains_says_goodbye_in_pieces_and_takes_nobody() {
         ..Config::default()
     };
     let mut hall = Hall::new(V5_0, config);
-    let ids: Vec<_> = (0..600).map(|n| hall.joined(&format!("c{n}"))).collect();
+    let ids: Vec<_> = (0..600).map(|n| hall.staying(&format!("c{n}"))).collect();
     hall.events();
     let drain = Drain {
         reason: DisconnectReason::ServerMoved,
@@ -171,12 +134,12 @@ fn a_broker_that_drains_says_goodbye_in_pieces_and_takes_nobody() {
 #[test]
 fn a_broker_that_drains_says_to_each_what_it_can_take() {
     let mut hall = Hall::new(V5_0, Config::default());
-    let gone = hall.joined("gone");
-    let new = hall.joined("new");
+    let gone = hall.staying("gone");
+    let new = hall.staying("new");
     hall.broker.handle_close(hall.peer.now, gone);
     let now = hall.peer.now;
     let silent = hall.broker.accept(now, broker::Peer::default()).unwrap();
-    let ended = hall.joined("ended");
+    let ended = hall.staying("ended");
     let reason = DisconnectReason::AdministrativeAction;
     hall.broker.disconnect(now, ended, reason);
     let mut old = Peer::new(V3_1_1);
@@ -240,7 +203,7 @@ fn who_sends_too_fast_has_to_wait() {
         ..Config::default()
     };
     let mut hall = Hall::new(V5_0, config);
-    let id = hall.joined("c");
+    let id = hall.staying("c");
     assert_eq!(hall.ask(id, Packet::PingReq), ["PINGRESP"]);
     assert_eq!(hall.ask(id, Packet::PingReq), ["PINGRESP"]);
     assert!(!hall.broker.wants_input(id), "three within one second");
@@ -268,7 +231,7 @@ fn who_sends_too_much_has_to_wait() {
         ..Config::default()
     };
     let mut hall = Hall::new(V5_0, config);
-    let id = hall.joined("c");
+    let id = hall.staying("c");
     for _ in 0..100 {
         assert_eq!(hall.ask(id, Packet::PingReq), ["PINGRESP"]);
     }
@@ -289,7 +252,7 @@ fn there_is_a_limit_over_everything_that_is_kept() {
     for (version, refused) in [(V3_1_1, "00"), (V5_0, "97")] {
         let mut hall = Hall::new(version, config.clone());
         let subscriber = hall.subscribed("subscriber", "t", QoS::AtLeastOnce);
-        let id = hall.joined("publisher");
+        let id = hall.staying("publisher");
         let payload = "x".repeat(60_000);
         let first = hall.ask(id, publish("t", &payload, QoS::AtLeastOnce, 1));
         assert_eq!(first, ["PUBACK 1 00"]);
@@ -335,7 +298,7 @@ fn payloads_have_a_limit_of_their_own() {
         ..Config::default()
     };
     let mut hall = Hall::new(V5_0, config);
-    let id = hall.joined("c");
+    let id = hall.staying("c");
     let small = hall.ask(id, publish("t", "abc", QoS::AtLeastOnce, 1));
     assert_eq!(small, ["PUBACK 1 10"]);
     let large = hall.ask(id, publish("t", "abcd", QoS::ExactlyOnce, 2));
@@ -359,7 +322,7 @@ fn shared_by(policy: SharedPolicy) -> [usize; 3] {
     let mut hall = Hall::new(V5_0, config);
     let members =
         ["a", "b", "c"].map(|client| hall.subscribed(client, "$share/g/t", QoS::AtLeastOnce));
-    let publishers = ["p", "q"].map(|client| hall.joined(client));
+    let publishers = ["p", "q"].map(|client| hall.staying(client));
     for value in 1..=6 {
         let from = publishers[usize::from(value) % 2];
         hall.say(from, publish("t", "x", QoS::AtLeastOnce, value));

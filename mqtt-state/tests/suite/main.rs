@@ -33,6 +33,7 @@ mod ends;
 mod expiry;
 mod fan_out;
 mod flow;
+mod hall;
 mod join;
 mod journal;
 mod keep_alive;

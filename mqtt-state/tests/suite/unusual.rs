@@ -1,21 +1,20 @@
 //! Calls of the embedder at moments that are not the usual ones, and what a broker owes its clients then.
 
 use core::num::NonZeroU32;
-use core::time::Duration;
 use std::collections::BTreeMap;
 
 use mqtt_codec::{
-    Binary, Connect, DisconnectReason, Message, Packet, Parsed, ProtocolVersion, QoS,
-    RetainHandling, Subscribe, SubscribeFilter, SubscribeFilters, SubscribeProperties,
-    SubscriptionId, Will, decode,
+    Binary, DisconnectReason, Message, Packet, Parsed, ProtocolVersion, QoS, RetainHandling,
+    Subscribe, SubscribeFilter, SubscribeFilters, SubscribeProperties, SubscriptionId, Will,
+    decode,
 };
 use mqtt_state::broker::{
-    self, Ask, Config, ConnectAnswer, ConnectDecision, ConnectionId, Drain, Event, Grant,
-    PublishAnswer, PublishDecision, SharedPolicy, SubscribeAnswer, SubscribeDecision,
+    Ask, Config, ConnectAnswer, ConnectionId, Drain, Event, Grant, PublishAnswer, SharedPolicy,
+    SubscribeAnswer,
 };
 use mqtt_state::{CloseCause, InputWaits, Transmit, server};
 
-use crate::recorded::Broker;
+use crate::hall::Hall;
 use crate::wire::{
     Peer, V3_1_1, V5_0, connect, disconnect, filter, id as id_of, name, puback, publish, want,
     with_subscribe,
@@ -23,55 +22,13 @@ use crate::wire::{
 
 const VERSIONS: [ProtocolVersion; 2] = [V3_1_1, V5_0];
 
-struct Hall {
-    broker: Broker,
-    peer: Peer,
-}
-
 impl Hall {
-    fn new(version: ProtocolVersion, config: Config) -> Self {
-        Self {
-            broker: Broker::new(config),
-            peer: Peer::new(version),
-        }
-    }
-
     fn asking(version: ProtocolVersion, ask: Ask) -> Self {
         let config = Config {
             ask,
             ..Config::default()
         };
         Self::new(version, config)
-    }
-
-    fn open(&mut self) -> ConnectionId {
-        let peer = broker::Peer::default();
-        self.broker.accept(self.peer.now, peer).unwrap()
-    }
-
-    fn enter(&mut self, packet: Connect<'_>) -> (ConnectionId, Vec<String>) {
-        let id = self.open();
-        let heard = self.ask(id, packet);
-        (id, heard)
-    }
-
-    fn joined(&mut self, client_id: &str) -> ConnectionId {
-        let (id, heard) = self.enter(connect(self.peer.version, client_id));
-        assert_eq!(heard, ["CONNACK 00"]);
-        id
-    }
-
-    fn say<'p>(&mut self, to: ConnectionId, packet: impl Into<Packet<'p>>) {
-        self.peer.say(&mut (&mut self.broker, to), packet);
-    }
-
-    fn hear(&mut self, from: ConnectionId) -> Vec<String> {
-        self.peer.hear(&mut (&mut self.broker, from))
-    }
-
-    fn ask<'p>(&mut self, to: ConnectionId, packet: impl Into<Packet<'p>>) -> Vec<String> {
-        self.say(to, packet);
-        self.hear(to)
     }
 
     fn subscribe(&mut self, to: ConnectionId, text: &str, qos: QoS) -> Vec<String> {
@@ -132,50 +89,6 @@ impl Hall {
             let answer = PublishAnswer::Allow;
             self.broker.decide_publish(now, decision, answer).unwrap();
         }
-    }
-
-    fn publish(&mut self, topic: &str, payload: &'static str) {
-        let message = Message::new(topic, payload).unwrap();
-        let message = message.with_qos(QoS::AtLeastOnce);
-        self.broker.publish(self.peer.now, message);
-    }
-
-    fn pass(&mut self, secs: u64) {
-        self.peer.now = self.peer.now + Duration::from_secs(secs);
-        self.broker.handle_timeout(self.peer.now);
-    }
-
-    fn events(&mut self) -> Vec<Event> {
-        core::iter::from_fn(|| self.broker.poll_event()).collect()
-    }
-
-    fn connects(&mut self) -> Vec<ConnectDecision> {
-        { self.events().into_iter() }
-            .filter_map(|event| match event {
-                Event::Authenticate { decision, .. } | Event::AuthenticateStep { decision, .. } => {
-                    Some(decision)
-                }
-                _ => None,
-            })
-            .collect()
-    }
-
-    fn publishes(&mut self) -> Vec<PublishDecision> {
-        { self.events().into_iter() }
-            .filter_map(|event| match event {
-                Event::AuthorizePublish { decision, .. } => Some(decision),
-                _ => None,
-            })
-            .collect()
-    }
-
-    fn subscribes(&mut self) -> Vec<SubscribeDecision> {
-        { self.events().into_iter() }
-            .filter_map(|event| match event {
-                Event::AuthorizeSubscribe { decision, .. } => Some(decision),
-                _ => None,
-            })
-            .collect()
     }
 }
 
@@ -389,9 +302,9 @@ fn an_ordinary_filter_that_looks_like_a_shared_one_is_granted_as_what_it_is() {
     };
     let answer = SubscribeAnswer::Grant(grant);
     hall.broker.decide_subscribe(now, decision, answer).unwrap();
-    hall.publish("t", "x");
+    hall.publish("t", "x", QoS::AtLeastOnce);
     assert_eq!(hall.hear(id), [""; 0]);
-    hall.publish("$share/g/t", "y");
+    hall.publish("$share/g/t", "y", QoS::AtLeastOnce);
     assert_eq!(hall.hear(id), ["PUBLISH $share/g/t=y q0"], "and no more");
     assert_eq!(hall.broker.subscriptions("c").len(), 1);
 }
@@ -737,14 +650,14 @@ fn a_member_without_room_is_passed_over_while_another_one_has_room() {
                 hall.broker.handle_close(hall.peer.now, slow);
                 hall.broker.handle_close(hall.peer.now, quick);
                 for _ in 0..5 {
-                    hall.publish("t", "x");
+                    hall.publish("t", "x", QoS::AtLeastOnce);
                 }
                 assert_eq!(hall.broker.stats().messages_dropped, 1, "{row}");
                 continue;
             }
             let mut got = 0;
             for _ in 0..12 {
-                hall.publish("t", "x");
+                hall.publish("t", "x", QoS::AtLeastOnce);
                 for line in hall.hear(quick) {
                     let id = line.rsplit("id").next().unwrap().parse().unwrap();
                     hall.say(quick, puback(id));
