@@ -3,8 +3,10 @@
 use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::BufMut;
+use mqtt_topic::TopicName;
 
 use crate::packet::Lengths;
 use crate::packet::publish::WithAlias;
@@ -35,7 +37,9 @@ use crate::{
 /// assert_eq!(out.len(), 3 * (2 + 2 + 11 + 2 + 1 + 2));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows the length of the payload, not the payload.
+#[derive(Clone)]
 pub struct FanOut<'m> {
     version: ProtocolVersion,
     topic: &'m [u8],
@@ -48,7 +52,7 @@ pub struct FanOut<'m> {
 
 /// The heads for receivers that have nothing of their own but the packet identifier: at QoS 0 with
 /// the first byte for messages that were not retained, above without it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct PlainHeads {
     at_most_once: Vec<u8>,
     /// In front of the packet identifier, and behind it.
@@ -346,6 +350,17 @@ impl<'m> FanOut<'m> {
         };
         out.u16_property(PropertyId::TopicAlias, alias);
         out.subscription_ids(SubscriptionIds::new(receiver.subscription_ids));
+    }
+}
+
+impl fmt::Debug for FanOut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FanOut")
+            .field("version", &self.version)
+            .field("topic", &TopicName::assume_valid(self.topic))
+            .field("properties_len", &self.properties.len())
+            .field("payload_len", &self.payload.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Framing: the fixed header, and how much of a packet is there.
 
+use core::fmt;
+
 use crate::decoder::{DecodeConfig, Rule, RuleSet, Strictness};
 use crate::packet::Packet;
 use crate::packet_type::{InvalidPacketType, PacketType};
@@ -34,7 +36,9 @@ pub enum Parsed<T> {
 /// assert_eq!(Frame::parse(&bytes[2..], Some(ProtocolVersion::V5_0), 1024)?, Parsed::Partial { needed: 1 });
 /// # Ok::<(), mqtt_codec::DecodeError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// `Debug` shows the length of the body, not the body: there are passwords and payloads in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
     packet_type: PacketType,
     flags: u8,
@@ -334,6 +338,17 @@ impl<'a> Frame<'a> {
                 strictness: config.strictness,
             },
         )
+    }
+}
+
+impl fmt::Debug for Frame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("packet_type", &self.packet_type)
+            .field("flags", &self.flags)
+            .field("header_len", &self.header_len)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 

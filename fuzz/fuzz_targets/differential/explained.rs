@@ -122,7 +122,7 @@ pub const REFUSED: &[Refused] = &[
     Refused {
         peers: BOTH,
         rule: "[5:MQTT-3.1.2-11] [5:MQTT-3.1.2-13] [3:MQTT-3.1.2-11] [3:MQTT-3.1.2-13] [3:MQTT-3.1.2-15]",
-        kind: |kind| *kind == Kind::WillFlagsWithoutWill,
+        kind: |kind| matches!(kind, Kind::WillFlagsWithoutWill(_)),
     },
     Refused {
         peers: &[Rmqtt],

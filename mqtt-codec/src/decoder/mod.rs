@@ -47,19 +47,34 @@ impl DecodeConfig {
 /// assert_eq!(decoder.tolerated().collect::<Vec<_>>(), [(Rule::HeaderFlags, 1)]);
 /// # Ok::<(), mqtt_codec::DecodeError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Decoder {
     config: DecodeConfig,
+    /// Largest packet that the short way may take: none where it leaves out what is asked for.
+    plain_size_max: u32,
     /// In the order of [`Rule::ALL`].
     counts: [u32; Rule::ALL.len()],
+}
+
+/// A decoder with the defaults, that has let nothing through.
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new(DecodeConfig::default())
+    }
 }
 
 impl Decoder {
     /// A decoder that has let nothing through.
     #[must_use]
     pub const fn new(config: DecodeConfig) -> Self {
+        let strictness = config.strictness;
         Self {
             config,
+            plain_size_max: if strictness.tolerates(Rule::ControlCharacters) {
+                config.limits.packet_size_max
+            } else {
+                0
+            },
             counts: [0; Rule::ALL.len()],
         }
     }
@@ -114,8 +129,8 @@ impl Decoder {
         input: &'p [u8],
         version: ProtocolVersion,
     ) -> Option<PlainPublish<'p>> {
-        let size_max = self.config.limits.packet_size_max;
-        let publish = PlainPublish::first_of(input, version, usize::try_from(size_max).ok()?)?;
+        let size_max = usize::try_from(self.plain_size_max).ok()?;
+        let publish = PlainPublish::first_of(input, version, size_max)?;
         // It is a property.
         let has_too_many =
             publish.topic().alias().is_some() && self.config.limits.counts.properties_max == 0;

@@ -28,8 +28,9 @@ pub enum Rule {
     /// The protocol level of 3.1.1 is 4. Tolerated, so is 0x84, by which bridges tell that they are
     /// some.
     BridgeLevel,
-    /// No control characters in texts, which receivers may refuse. The one rule that is tolerated
-    /// unless it is enforced; while it is, it is not looked at.
+    /// No control characters in texts and topics (U+0001 to U+001F, U+007F to U+009F), which receivers
+    /// may refuse. The one rule that is tolerated unless it is enforced; while it is, it is not looked
+    /// at.
     ControlCharacters,
 }
 

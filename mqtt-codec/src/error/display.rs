@@ -56,7 +56,7 @@ impl fmt::Display for DecodeError {
             DecodeErrorKind::ReservedBits(bits) => {
                 write!(f, "reserved bits are set in {bits:#010b}")
             }
-            DecodeErrorKind::WillFlagsWithoutWill => {
+            DecodeErrorKind::WillFlagsWithoutWill(_) => {
                 f.write_str("will QoS or will retain is set without a will")
             }
             DecodeErrorKind::PasswordWithoutUserName => {

@@ -44,6 +44,9 @@ pub enum NotInVersion {
     Connect,
     /// An UNSUBACK without reason codes, in 5.0.
     NoReasonCodes,
+    /// A filter that starts with `$share/` and has no valid group and filter behind it, in 5.0. In
+    /// 3.1.1 it is one like any other.
+    SharedFilter,
 }
 
 impl fmt::Display for EncodeError {
@@ -71,6 +74,7 @@ impl fmt::Display for EncodeError {
                 NotInVersion::ConnectReason => "MQTT 3.1.1 has no return code for this reason",
                 NotInVersion::Connect => "the CONNECT is one of another version",
                 NotInVersion::NoReasonCodes => "MQTT 5.0 has a reason code for each filter",
+                NotInVersion::SharedFilter => "MQTT 5.0 has a group and a filter behind '$share/'",
             }),
         }
     }

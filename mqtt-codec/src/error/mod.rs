@@ -81,8 +81,8 @@ pub enum DecodeErrorKind {
     ProtocolLevel(u8),
     /// Reserved bits that are set.
     ReservedBits(u8),
-    /// Will QoS or will retain without a will.
-    WillFlagsWithoutWill,
+    /// Connect flags with a will QoS or will retain, but without a will.
+    WillFlagsWithoutWill(u8),
     /// A password without a user name (3.1.1).
     PasswordWithoutUserName,
     /// A reason or return code that this packet cannot carry.
@@ -209,7 +209,8 @@ impl DecodeError {
     }
 
     /// The level of a CONNECT that no version of this codec has. Levels below 5 understand CONNACK
-    /// in the form of 3.1.1, those above in the form of 5.0.
+    /// in the form of 3.1.1, those above in the form of 5.0; the highest bit, which bridges set, is
+    /// no part of it.
     #[must_use]
     pub const fn unsupported_level(&self) -> Option<u8> {
         match self.kind {
@@ -262,7 +263,7 @@ impl DecodeError {
             | DecodeErrorKind::NullCharacter
             | DecodeErrorKind::ControlCharacter
             | DecodeErrorKind::ReservedBits(_)
-            | DecodeErrorKind::WillFlagsWithoutWill
+            | DecodeErrorKind::WillFlagsWithoutWill(_)
             | DecodeErrorKind::UnknownProperty(_)
             | DecodeErrorKind::MisplacedProperty => ErrorClass::Malformed,
             DecodeErrorKind::Topic(error) => match error.kind() {

@@ -66,7 +66,10 @@ impl DecodeError {
         }
         let version = match (self.kind, self.version) {
             // [3:MQTT-3.1.2-2] Levels below 5 understand the old form, [5:MQTT-3.1.2-2] those above the new one.
-            (DecodeErrorKind::ProtocolLevel(0..=4), _) => ProtocolVersion::V3_1_1,
+            // The highest bit is no part of a level: bridges set it, and come without it after this answer.
+            (DecodeErrorKind::ProtocolLevel(level), _) if level & 0x7F <= 4 => {
+                ProtocolVersion::V3_1_1
+            }
             (DecodeErrorKind::ProtocolLevel(_), _) | (_, Some(ProtocolVersion::V5_0)) => {
                 ProtocolVersion::V5_0
             }

@@ -4,6 +4,7 @@ use mqtt_topic::TopicErrorKind;
 
 use super::{DecodeError, DecodeErrorKind, Field};
 use crate::PacketType;
+use crate::packet::connect::WILL_QOS;
 use crate::property::PropertyId;
 
 impl DecodeError {
@@ -43,7 +44,13 @@ impl DecodeError {
             (DecodeErrorKind::ReservedBits(_), PacketType::Connect, _) => "MQTT-3.1.2-3",
             (DecodeErrorKind::ReservedBits(_), PacketType::ConnAck, _) => "MQTT-3.2.2-1",
             (DecodeErrorKind::ReservedBits(_), PacketType::Subscribe, _) => "MQTT-3.8.3-5",
-            (DecodeErrorKind::WillFlagsWithoutWill, _, _) => "MQTT-3.1.2-11",
+            (DecodeErrorKind::WillFlagsWithoutWill(flags), _, _) => {
+                if flags & WILL_QOS == 0 {
+                    "MQTT-3.1.2-13"
+                } else {
+                    "MQTT-3.1.2-11"
+                }
+            }
             (DecodeErrorKind::SessionPresentInRefusal, _, _) => "MQTT-3.2.2-6",
             (DecodeErrorKind::ReasonCode(_), packet_type, _) => match packet_type {
                 PacketType::ConnAck => "MQTT-3.2.2-8",
@@ -93,7 +100,7 @@ impl DecodeError {
             ) => "MQTT-2.3.1-1",
             (DecodeErrorKind::ReservedBits(_), PacketType::Connect) => "MQTT-3.1.2-3",
             (DecodeErrorKind::ReservedBits(_), PacketType::Subscribe) => "MQTT-3.8.3-4",
-            (DecodeErrorKind::WillFlagsWithoutWill, _) => "MQTT-3.1.2-11",
+            (DecodeErrorKind::WillFlagsWithoutWill(_), _) => "MQTT-3.1.2-11",
             (DecodeErrorKind::PasswordWithoutUserName, _) => "MQTT-3.1.2-22",
             (DecodeErrorKind::SessionPresentInRefusal, _) => "MQTT-3.2.2-4",
             (DecodeErrorKind::ReasonCode(_), PacketType::SubAck) => "MQTT-3.9.3-2",

@@ -26,6 +26,7 @@ const PROTOCOL_NAME: &[u8; 4] = b"MQTT";
 
 const CLEAN_START: u8 = 0b0000_0010;
 const WILL: u8 = 0b0000_0100;
+pub(crate) const WILL_QOS: u8 = 0b0001_1000;
 const WILL_QOS_SHIFT: u32 = 3;
 const WILL_RETAIN: u8 = 0b0010_0000;
 const PASSWORD: u8 = 0b0100_0000;
@@ -164,17 +165,19 @@ impl<'a> Connect<'a> {
         if flags & 1 != 0 && !reader.tolerates(Rule::ReservedConnectFlag) {
             return Err(fault(reader, DecodeErrorKind::ReservedBits(flags)));
         }
-        // [5:MQTT-3.1.2-12] [3:MQTT-3.1.2-14]
-        let will_qos = QoS::try_from((flags >> WILL_QOS_SHIFT) & 0b11)
-            .map_err(|_| fault(reader, DecodeErrorKind::QoS3))?;
-        let will_retain = flags & WILL_RETAIN != 0;
         // [5:MQTT-3.1.2-11] [5:MQTT-3.1.2-13] [3:MQTT-3.1.2-11] [3:MQTT-3.1.2-13] [3:MQTT-3.1.2-15]
         if flags & WILL == 0
-            && (will_qos != QoS::AtMostOnce || will_retain)
+            && flags & (WILL_QOS | WILL_RETAIN) != 0
             && !reader.tolerates(Rule::WillFlagsWithoutWill)
         {
-            return Err(fault(reader, DecodeErrorKind::WillFlagsWithoutWill));
+            return Err(fault(reader, DecodeErrorKind::WillFlagsWithoutWill(flags)));
         }
+        // [5:MQTT-3.1.2-12] [3:MQTT-3.1.2-14]
+        let will_qos = match QoS::try_from((flags & WILL_QOS) >> WILL_QOS_SHIFT) {
+            Err(_) if flags & WILL != 0 => return Err(fault(reader, DecodeErrorKind::QoS3)),
+            qos => qos.unwrap_or_default(),
+        };
+        let will_retain = flags & WILL_RETAIN != 0;
         // [3:MQTT-3.1.2-22] Allowed in 5.0.
         if version == ProtocolVersion::V3_1_1
             && flags & (USER_NAME | PASSWORD) == PASSWORD
@@ -282,18 +285,20 @@ fn read_version(reader: &mut Reader<'_>) -> Result<ProtocolVersion, DecodeError>
     let level_at = reader.offset();
     let level = reader.u8(Field::ProtocolLevel)?;
     let is_name = name == PROTOCOL_NAME;
-    match (name, ProtocolVersion::from_level(level)) {
-        (_, Some(version)) if is_name => Ok(version),
-        (_, None) if is_name && level == BRIDGE_LEVEL && reader.tolerates(Rule::BridgeLevel) => {
+    match (ProtocolVersion::from_level(level), name, level) {
+        (Some(version), _, _) if is_name => Ok(version),
+        (None, _, BRIDGE_LEVEL) if is_name && reader.tolerates(Rule::BridgeLevel) => {
             Ok(ProtocolVersion::V3_1_1)
         }
-        // `MQIsdp` is the name of version 3.1, which has level 3.
-        (b"MQTT", None) | (b"MQIsdp", _) => Err(reader.error_at(
+        // `MQIsdp` is the name of version 3.1, which has level 3; one of its bridges has 0x83.
+        (None, b"MQTT", _) | (_, b"MQIsdp", 0x03 | 0x83) => Err(reader.error_at(
             DecodeErrorKind::ProtocolLevel(level),
             Field::ProtocolLevel,
             level_at,
         )),
-        (_, _) => Err(reader.error_at(DecodeErrorKind::ProtocolName, Field::ProtocolName, name_at)),
+        (_, _, _) => {
+            Err(reader.error_at(DecodeErrorKind::ProtocolName, Field::ProtocolName, name_at))
+        }
     }
 }
 

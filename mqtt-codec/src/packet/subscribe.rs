@@ -240,10 +240,16 @@ impl<'a> Subscribe<'a> {
 impl Body for Subscribe<'_> {
     #[inline]
     fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
-        if version == ProtocolVersion::V3_1_1 && !self.has_plain_options() {
-            return Err(EncodeError::NotInVersion(NotInVersion::SubscriptionOptions));
+        match version {
+            ProtocolVersion::V3_1_1 if self.has_plain_options() => Ok(()),
+            ProtocolVersion::V3_1_1 => {
+                Err(EncodeError::NotInVersion(NotInVersion::SubscriptionOptions))
+            }
+            ProtocolVersion::V5_0 => {
+                let filters = self.filters.iter().map(|entry| entry.filter);
+                check_shared(filters)
+            }
         }
-        Ok(())
     }
 
     #[inline]
@@ -271,6 +277,17 @@ impl Subscribe<'_> {
             None => self.filters.iter().all(|entry| plain(entry.options)),
         }
     }
+}
+
+/// Whether those filters that 5.0 takes for shared ones are some. In 3.1.1 they are ordinary ones.
+// [5:MQTT-4.8.2-1] [5:MQTT-4.8.2-2]
+pub(super) fn check_shared<'a>(
+    mut filters: impl Iterator<Item = TopicFilter<'a>>,
+) -> Result<(), EncodeError> {
+    if filters.all(|filter| filter.shared().is_ok()) {
+        return Ok(());
+    }
+    Err(EncodeError::NotInVersion(NotInVersion::SharedFilter))
 }
 
 /// The same for entries as they are written, which were checked before.

@@ -6,12 +6,14 @@
 
 use mqtt_topic::TopicFilter;
 
+use super::subscribe::check_shared;
 use super::{Body, Lengths};
 use crate::list::{Item, List, sealed, take_bytes};
 use crate::property::{Block5, PropertySink, Slot, read_block, write_block};
 use crate::wire::{Header, Reader, Sink};
 use crate::{
-    DecodeError, DecodeErrorKind, Field, FiltersError, PacketId, ProtocolVersion, UserProperties,
+    DecodeError, DecodeErrorKind, EncodeError, Field, FiltersError, PacketId, ProtocolVersion,
+    UserProperties,
 };
 
 /// UNSUBSCRIBE: filters that were subscribed to.
@@ -87,6 +89,14 @@ impl<'a> Unsubscribe<'a> {
 }
 
 impl Body for Unsubscribe<'_> {
+    #[inline]
+    fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
+        match version {
+            ProtocolVersion::V3_1_1 => Ok(()),
+            ProtocolVersion::V5_0 => check_shared(self.filters.iter()),
+        }
+    }
+
     #[inline]
     fn write<S: Sink>(&self, version: ProtocolVersion, _: Lengths, header: Header, out: &mut S) {
         out.start(header, self.id.get().to_be_bytes());

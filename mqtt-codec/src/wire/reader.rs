@@ -300,7 +300,20 @@ impl<'a> Reader<'a> {
         bytes: &'a [u8],
         field: Field,
     ) -> Result<TopicName<'a>, DecodeError> {
-        TopicName::from_bytes(bytes).map_err(|error| self.topic_error(error, bytes, field))
+        let name =
+            TopicName::from_bytes(bytes).map_err(|error| self.topic_error(error, bytes, field))?;
+        self.check_topic(bytes, field)?;
+        Ok(name)
+    }
+
+    /// A topic that is valid, and has just been taken.
+    #[inline(always)]
+    fn check_topic(&self, bytes: &'a [u8], field: Field) -> Result<(), DecodeError> {
+        if self.context.strictness.tolerates(Rule::ControlCharacters) {
+            return Ok(());
+        }
+        let apart = self.clone();
+        apart.check_control_characters(Str::assume_valid(bytes), field)
     }
 
     #[inline(always)]
@@ -314,6 +327,7 @@ impl<'a> Reader<'a> {
                 .shared()
                 .map_err(|error| self.topic_error(error, bytes, Field::TopicFilter))?;
         }
+        self.check_topic(bytes, Field::TopicFilter)?;
         Ok(filter)
     }
 

@@ -155,6 +155,7 @@ fn the_violations_reach_every_numbered_rule_of_a_packet() {
             "MQTT-3.1.2-1",
             "MQTT-3.1.2-11",
             "MQTT-3.1.2-12",
+            "MQTT-3.1.2-13",
             "MQTT-3.1.2-2",
             "MQTT-3.1.2-3",
             "MQTT-3.10.1-1",

@@ -1,8 +1,8 @@
 //! Limits and strictness: what a decoder can be told.
 
 use mqtt_codec::{
-    Counts, DecodeConfig, DecodeError, DecodeErrorKind, Decoder, Limits, Packet, Parsed,
-    ProtocolVersion, QoS, ReasonCode, Rule, RuleSet, Strictness,
+    Counts, DecodeConfig, DecodeError, DecodeErrorKind, Decoder, Field, Limits, Packet, Parsed,
+    PropertyId, ProtocolVersion, QoS, ReasonCode, Rule, RuleSet, Strictness,
 };
 
 use proptest::prelude::*;
@@ -70,7 +70,7 @@ const BROKEN: &[(Rule, ProtocolVersion, &[u8], DecodeErrorKind)] = &[
         Rule::WillFlagsWithoutWill,
         V3_1_1,
         b"\x10\x0D\x00\x04MQTT\x04\x22\x00\x3C\x00\x01c",
-        DecodeErrorKind::WillFlagsWithoutWill,
+        DecodeErrorKind::WillFlagsWithoutWill(0x22),
     ),
     (
         Rule::PasswordWithoutUserName,
@@ -159,11 +159,19 @@ fn what_is_let_go_means_nothing() {
         (publish.delivery.qos(), publish.delivery.dup()),
         (QoS::AtMostOnce, false)
     );
-    let connect = b"\x10\x0D\x00\x04MQTT\x04\x2A\x00\x3C\x00\x01c";
-    let Packet::Connect(connect) = decode_with(&mut decoder, connect, V3_1_1).unwrap() else {
-        panic!("a connect");
-    };
-    assert_eq!(connect.will, None);
+    // Without a will, even a QoS that does not exist means nothing.
+    for flags in [0x2A, 0x12, 0x1A, 0x3A] {
+        let connect = [
+            b"\x10\x0D\x00\x04MQTT\x04",
+            &[flags][..],
+            b"\x00\x3C\x00\x01c",
+        ]
+        .concat();
+        let Packet::Connect(connect) = decode_with(&mut decoder, &connect, V3_1_1).unwrap() else {
+            panic!("a connect");
+        };
+        assert_eq!(connect.will, None, "{flags:#010b}");
+    }
 }
 
 #[test]
@@ -195,6 +203,90 @@ fn control_characters_are_refused_where_that_is_wanted() {
             assert_eq!(error.kind(), DecodeErrorKind::ControlCharacter);
             assert_eq!(error.reason_code(), ReasonCode::MalformedPacket);
         }
+    }
+}
+
+#[test]
+fn control_characters_are_found_in_topics_too() {
+    let strictness = Strictness::STRICT.enforce(Rule::ControlCharacters);
+    let config = DecodeConfig {
+        strictness,
+        ..DecodeConfig::default()
+    };
+    let response_topic = Field::Property(PropertyId::ResponseTopic);
+    let rows: [(&str, &[u8], ProtocolVersion, Field, usize); 8] = [
+        (
+            "PUBLISH",
+            b"\x30\x05\0\x03a\x01b",
+            V3_1_1,
+            Field::TopicName,
+            5,
+        ),
+        (
+            "PUBLISH",
+            b"\x30\x06\0\x03a\x7Fb\0",
+            V5_0,
+            Field::TopicName,
+            5,
+        ),
+        (
+            "beyond ASCII",
+            b"\x30\x06\0\x04a\xC2\x85b",
+            V3_1_1,
+            Field::TopicName,
+            5,
+        ),
+        (
+            "an answer",
+            b"\x30\x09\0\x01t\x05\x08\0\x02a\x1F",
+            V5_0,
+            response_topic,
+            10,
+        ),
+        (
+            "a will",
+            b"\x10\x11\0\x04MQTT\x04\x06\0\0\0\0\0\x01\x01\0\0",
+            V3_1_1,
+            Field::WillTopic,
+            16,
+        ),
+        (
+            "SUBSCRIBE",
+            b"\x82\x08\0\x01\0\x03a/\x02\0",
+            V3_1_1,
+            Field::TopicFilter,
+            8,
+        ),
+        (
+            "SUBSCRIBE",
+            b"\x82\x09\0\x01\0\0\x03a/\x02\0",
+            V5_0,
+            Field::TopicFilter,
+            9,
+        ),
+        (
+            "UNSUBSCRIBE",
+            b"\xA2\x08\0\x01\0\0\x03\x02/#",
+            V5_0,
+            Field::TopicFilter,
+            7,
+        ),
+    ];
+    for (row, bytes, version, field, offset) in rows {
+        assert!(
+            decode_with(&mut Decoder::default(), bytes, version).is_ok(),
+            "{row} in {version}"
+        );
+        let mut decoder = Decoder::new(config);
+        assert_eq!(
+            decoder.plain_publish(bytes, version),
+            None,
+            "{row} in {version}"
+        );
+        let error = decode_with(&mut decoder, bytes, version).unwrap_err();
+        let found = (error.kind(), error.field(), error.offset());
+        let expected = (DecodeErrorKind::ControlCharacter, field, offset);
+        assert_eq!(found, expected, "{row} in {version}");
     }
 }
 

@@ -1,8 +1,8 @@
 //! What errors tell, and what nothing tells: passwords, authentication data and payloads.
 
 use mqtt_codec::{
-    Auth, AuthReason, Authentication, Binary, Connect, DecodeError, Delivery, EncodeError, Frame,
-    Message, Packet, Parsed, ProtocolVersion, Publish, Str, TopicName, Will, decode,
+    Auth, AuthReason, Authentication, Binary, Connect, DecodeError, Delivery, EncodeError, FanOut,
+    Frame, Message, Packet, Parsed, ProtocolVersion, Publish, Str, TopicName, Will, decode,
 };
 
 use ProtocolVersion::{V3_1_1, V5_0};
@@ -63,7 +63,7 @@ fn an_error_knows_its_answer() {
     };
     let malformed = Reply::Disconnect(DisconnectReason::MalformedPacket);
     let unsupported = |version| Reply::ConnAck(version, ConnectReason::UnsupportedProtocolVersion);
-    let rows: [Row<'_>; 9] = [
+    let rows: [Row<'_>; 11] = [
         (
             "5.0",
             &[0xC0, 1, 0],
@@ -113,6 +113,21 @@ fn an_error_knows_its_answer() {
             Phase::AwaitConnect,
             unsupported(V5_0),
         ),
+        // It comes without the bit after an answer that it understands.
+        (
+            "a bridge of 3.1.1",
+            b"\x10\x0C\x00\x04MQTT\x84\x02\x00\x3C\x00\x00",
+            None,
+            Phase::AwaitConnect,
+            unsupported(V3_1_1),
+        ),
+        (
+            "a bridge of 3.1",
+            b"\x10\x0E\x00\x06MQIsdp\x83\x02\x00\x3C\x00\x00",
+            None,
+            Phase::AwaitConnect,
+            unsupported(V3_1_1),
+        ),
         (
             "bad 3.1.1",
             b"\x10\x0C\x00\x04MQTT\x04\x03\x00\x3C\x00\x00",
@@ -150,6 +165,24 @@ fn a_topic_at_fault_breaks_the_statement_of_its_fault() {
 }
 
 #[test]
+fn flags_without_a_will_break_the_statement_about_the_one_that_is_set() {
+    let rows = [
+        ("QoS", V5_0, 0x0A, "MQTT-3.1.2-11"),
+        ("both", V5_0, 0x2A, "MQTT-3.1.2-11"),
+        ("retain", V5_0, 0x22, "MQTT-3.1.2-13"),
+        // This one is about both.
+        ("retain", V3_1_1, 0x22, "MQTT-3.1.2-11"),
+    ];
+    for (row, version, flags, statement) in rows {
+        let front = [b"\0\x04MQTT", &[version.level(), flags, 0, 0][..]].concat();
+        let body = [&front[..], b"\0\0\0"].concat();
+        let bytes = [&[0x10, u8::try_from(body.len()).unwrap()], &body[..]].concat();
+        let error = decode(&bytes, version, 100).unwrap_err();
+        assert_eq!(error.statement(), Some(statement), "{row} in {version}");
+    }
+}
+
+#[test]
 fn an_error_names_the_filter_at_fault() {
     let bytes = b"\x82\x1C\x00\x0A\x00\x00\x01a\x00\x00\x12school/#/group-1/#\x00";
     let Parsed::Complete(frame) = Frame::parse(bytes, Some(V5_0), u32::MAX).unwrap() else {
@@ -176,7 +209,7 @@ fn secrets_and_payloads_stay_out_of_debug_output() {
     let connect = Connect {
         password: Some(Binary::new(secret).unwrap()),
         will: Some(Will::new(topic, Binary::new(secret).unwrap())),
-        ..Connect::new(V3_1_1, Str::new("c").unwrap())
+        ..Connect::new(V5_0, Str::new("c").unwrap())
     };
     let authentication = Authentication {
         method: Str::new("m").unwrap(),
@@ -193,4 +226,20 @@ fn secrets_and_payloads_stay_out_of_debug_output() {
         message.publish(Delivery::AtMostOnce)
     )));
     assert!(!seen(format!("{message:#?}")));
+    assert!(!seen(format!("{:?}", FanOut::new(&message, V5_0))));
+
+    // What is not decoded yet has them, too.
+    let packets = [
+        Packet::from(connect),
+        Packet::from(auth),
+        Packet::from(publish),
+    ];
+    for packet in packets {
+        let mut bytes = Vec::new();
+        packet.encode_to(V5_0, &mut bytes).unwrap();
+        let frame = Frame::parse(&bytes, Some(V5_0), u32::MAX).unwrap();
+        let shown = format!("{frame:?}");
+        assert!(shown.contains("body_len"), "{shown}");
+        assert!(!seen(shown));
+    }
 }

@@ -147,6 +147,8 @@ fn levels_and_protocol_names_of_others_are_told_apart() {
         ("a level below", mqtt, 3, LEVEL(3)),
         ("a level above", mqtt, 6, LEVEL(6)),
         ("a bridge, by its highest bit", mqtt, 0x84, LEVEL(0x84)),
+        ("a bridge of 3.1", b"\x00\x06MQIsdp", 0x83, LEVEL(0x83)),
+        ("the name of 3.1 alone", b"\x00\x06MQIsdp", 4, NAME),
         ("lower case", b"\x00\x04mqtt", 5, NAME),
         ("no name", b"\x00\x00", 5, NAME),
     ];

@@ -198,6 +198,51 @@ fn what_5_0_cannot_say_is_refused() {
     }
 }
 
+// [5:MQTT-4.8.2-1] [5:MQTT-4.8.2-2]
+#[test]
+fn what_3_1_1_takes_for_an_ordinary_filter_is_refused_in_5_0() {
+    let refused = Err(EncodeError::NotInVersion(NotInVersion::SharedFilter));
+    for text in [
+        "$share/",
+        "$share/g",
+        "$share//a",
+        "$share/+/a",
+        "$share/g/",
+    ] {
+        let entries = ["a", text].map(|it| SubscribeFilter::new(it, QoS::AtMostOnce).unwrap());
+        let filters = entries.map(|entry| entry.filter);
+        let packets = [
+            Packet::from(Subscribe {
+                id: id(),
+                filters: SubscribeFilters::new(&entries).unwrap(),
+                properties: SubscribeProperties::default(),
+            }),
+            Packet::from(Unsubscribe {
+                id: id(),
+                filters: UnsubscribeFilters::new(&filters).unwrap(),
+                user_properties: UserProperties::default(),
+            }),
+        ];
+        for packet in packets {
+            assert_eq!(packet.encoded_len(V5_0), refused, "{text}");
+            // The same for a packet that has come in.
+            let bytes = encode(&packet, V3_1_1);
+            let parsed = decode(&bytes, V3_1_1, u32::MAX);
+            let Ok(Parsed::Complete((decoded, _))) = parsed else {
+                panic!("{text}: {parsed:?}");
+            };
+            assert_eq!(decoded.encoded_len(V5_0), refused, "{text}");
+        }
+    }
+    let shared = [SubscribeFilter::new("$share/g/a", QoS::AtMostOnce).unwrap()];
+    let subscribe = Packet::from(Subscribe {
+        id: id(),
+        filters: SubscribeFilters::new(&shared).unwrap(),
+        properties: SubscribeProperties::default(),
+    });
+    assert!(subscribe.encoded_len(V5_0).is_ok());
+}
+
 // [3:MQTT-3.9.3-2] [3:MQTT-3.2.2-6]
 #[test]
 fn for_3_1_1_properties_and_reasons_are_left_out() {

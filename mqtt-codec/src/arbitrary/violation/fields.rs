@@ -167,14 +167,12 @@ fn spoil_connect(connect: &Connect<'_>, broken: &mut Broken) {
             set(&mut packet.head, FLAGS, |flags| flags | 0b0001_1000);
         });
     } else {
-        for flag in [0b0010_0000, 0b0000_1000] {
-            broken.edit(
-                both("MQTT-3.1.2-11"),
-                "flags of a will without a will",
-                |packet| {
-                    set(&mut packet.head, FLAGS, |flags| flags | flag);
-                },
-            );
+        let (retain, qos) = (0b0010_0000, 0b0000_1000);
+        let of_retain = numbered("MQTT-3.1.2-13", "MQTT-3.1.2-11");
+        for (statements, flag) in [(of_retain, retain), (both("MQTT-3.1.2-11"), qos)] {
+            broken.edit(statements, "flags of a will without a will", |packet| {
+                set(&mut packet.head, FLAGS, |flags| flags | flag);
+            });
         }
     }
 
