@@ -72,6 +72,14 @@ impl<'a> PublishStart<'a> {
         match Publish::decode(start.flags, &mut reader, version, |publish| publish) {
             Ok(publish) => {
                 let head_len = there.saturating_sub(publish.payload.len());
+                let head_size = u32::try_from(head_len).unwrap_or(u32::MAX);
+                if head_size > head_size_max {
+                    let kind = DecodeErrorKind::PacketTooLarge {
+                        size: head_size,
+                        maximum: head_size_max,
+                    };
+                    return Err(reader.error_at(kind, crate::Field::RemainingLength, 1));
+                }
                 let payload_len = size.saturating_sub(head_len);
                 Ok(Parsed::Complete(Self {
                     publish,
@@ -87,7 +95,7 @@ impl<'a> PublishStart<'a> {
                 }
                 let size = u32::try_from(there).unwrap_or(u32::MAX).saturating_add(1);
                 let kind = DecodeErrorKind::PacketTooLarge { size, maximum };
-                Err(reader.error_at(kind, error.field(), 1))
+                Err(reader.error_at(kind, crate::Field::RemainingLength, 1))
             }
             Err(error) => Err(error),
         }

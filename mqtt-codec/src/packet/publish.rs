@@ -12,7 +12,7 @@ use mqtt_topic::TopicName;
 use super::{Body, Lengths, plain_properties};
 use crate::error::NotInVersion;
 #[cfg(feature = "alloc")]
-use crate::property::read_properties;
+use crate::property::{Block, next_property, read_properties};
 use crate::property::{Block5, PropertySink, Slot, SubscriptionIds, block_len, read_block};
 use crate::text::{Binary, Str};
 #[cfg(feature = "alloc")]
@@ -464,17 +464,64 @@ impl<'a> PublishProperties<'a> {
     /// Reads a block, without its length, that was part of a packet before.
     #[cfg(feature = "alloc")]
     pub(crate) fn from_block(bytes: &'a [u8]) -> Self {
-        let context = Context::checked(PacketType::Publish, ProtocolVersion::V5_0);
-        let (mut properties, mut alias) = (Self::default(), None);
-        let reader = Reader::new(bytes, 0, context);
-        match read_properties(reader, Slot::Publish, |id, reader| {
-            properties.read(id, reader, &mut alias)
-        }) {
+        let mut properties = Self::default();
+        match properties.read_checked(bytes) {
             Ok(block) => {
                 properties.user_properties = block.user_properties();
                 properties.subscription_ids = block.subscription_ids();
             }
+            Err(error) if error.kind() == DecodeErrorKind::TooManyProperties => {
+                return Self::from_long_block(bytes);
+            }
             Err(_) => debug_assert!(false, "the block was checked when it was decoded"),
+        }
+        properties
+    }
+
+    #[cfg(feature = "alloc")]
+    #[inline]
+    fn read_checked(&mut self, bytes: &'a [u8]) -> Result<Block<'a>, DecodeError> {
+        let context = Context::checked(PacketType::Publish, ProtocolVersion::V5_0);
+        let mut alias = None;
+        let reader = Reader::new(bytes, 0, context);
+        read_properties(reader, Slot::Publish, |id, reader| {
+            self.read(id, reader, &mut alias)
+        })
+    }
+
+    /// Reads a block with more properties than can be counted at once, piece by piece. No decoder
+    /// takes so many, but a message can be made of them.
+    #[cfg(feature = "alloc")]
+    #[cold]
+    fn from_long_block(bytes: &'a [u8]) -> Self {
+        let mut properties = Self::default();
+        let (mut has_users, mut has_ids) = (false, false);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let mut behind = rest;
+            for _ in 0..u16::MAX {
+                if next_property(&mut behind).is_none() {
+                    break;
+                }
+            }
+            let len = rest.len().saturating_sub(behind.len());
+            match rest.get(..len).map(|piece| properties.read_checked(piece)) {
+                Some(Ok(block)) if len > 0 => {
+                    has_users |= !block.user_properties().is_unset();
+                    has_ids |= !block.subscription_ids().is_unset();
+                }
+                _ => {
+                    debug_assert!(false, "the block was checked when it was decoded");
+                    break;
+                }
+            }
+            rest = behind;
+        }
+        if has_users {
+            properties.user_properties = UserProperties::from_mixed(bytes);
+        }
+        if has_ids {
+            properties.subscription_ids = SubscriptionIds::from_mixed(bytes);
         }
         properties
     }

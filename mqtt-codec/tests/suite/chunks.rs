@@ -104,6 +104,39 @@ fn a_payload_may_be_as_large_as_a_packet_allows() {
 }
 
 #[test]
+fn the_limit_of_a_head_is_the_same_in_whatever_pieces_it_comes() {
+    let topic = "x".repeat(20);
+    let publish = Publish::new(TopicName::new(&topic).unwrap(), b"payload");
+    let mut bytes = Vec::new();
+    Packet::from(publish).encode_to(V5_0, &mut bytes).unwrap();
+    let head_len = publish.head_len(V5_0).unwrap();
+    for (limit, fits) in [(head_len, true), (head_len - 1, false)] {
+        let limit = u32::try_from(limit).unwrap();
+        for end in head_len..=bytes.len() {
+            let parsed = PublishStart::parse(&bytes[..end], V5_0, limit, &config());
+            match parsed {
+                Ok(Parsed::Complete(start)) => {
+                    assert_eq!((start.head_len(), fits), (head_len, true))
+                }
+                Ok(Parsed::Partial { .. }) => panic!("{end} bytes are more than the head has"),
+                Err(error) => {
+                    let kind = DecodeErrorKind::PacketTooLarge {
+                        size: limit + 1,
+                        maximum: limit,
+                    };
+                    assert_eq!((error.kind(), fits), (kind, false), "{end} bytes");
+                }
+            }
+        }
+        for end in 0..head_len {
+            let parsed = PublishStart::parse(&bytes[..end], V5_0, limit, &config());
+            let waits = matches!(parsed, Ok(Parsed::Partial { .. }));
+            assert_eq!(waits, fits || end < head_len - 1, "{end} bytes: {parsed:?}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_become_a_head_is_refused() {
     let limited = |packet_size_max| DecodeConfig {
         limits: Limits {

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use mqtt_codec::{
     Binary, DecodeErrorKind, Delivery, EncodeError, Frame, Message, Packet, PacketId, Parsed,
     ProtocolVersion, Publish, PublishParts, PublishProperties, PublishTopic, QoS, Str,
-    TopicErrorKind, TopicName, UserProperties, UserProperty, decode,
+    SubscriptionId, SubscriptionIds, TopicErrorKind, TopicName, UserProperties, UserProperty,
+    decode,
 };
 use proptest::prelude::*;
 
@@ -94,6 +95,48 @@ fn properties_that_no_packet_could_hold_are_refused() {
         matches!(error, EncodeError::PacketTooLarge { .. }),
         "{error}"
     );
+}
+
+/// More than any decoder takes, but a packet can hold them.
+#[test]
+fn a_message_keeps_any_number_of_properties() {
+    let pair = |name| UserProperty {
+        name: Str::new(name).unwrap(),
+        value: Str::EMPTY,
+    };
+    let ids = vec![SubscriptionId::MIN; 70_000];
+    for (users, id_count) in [(65_535, 1), (65_536, 0), (140_000, 0), (3, 70_000)] {
+        let (mut pairs, ids) = (vec![pair("n"); users], &ids[..id_count]);
+        *pairs.last_mut().unwrap() = pair("last");
+        let properties = PublishProperties {
+            message_expiry_secs: Some(7),
+            content_type: Some(Str::new("text").unwrap()),
+            subscription_ids: SubscriptionIds::new(ids),
+            user_properties: UserProperties::new(&pairs),
+            ..PublishProperties::default()
+        };
+        let message = Message::new("t", "m").unwrap();
+        let message = message.with_properties(&properties).unwrap();
+        assert!(
+            message.properties() == properties,
+            "{users} and {}",
+            ids.len()
+        );
+        let mut bytes = Vec::new();
+        let qos_0 = Delivery::AtMostOnce;
+        message
+            .encode_to(ProtocolVersion::V5_0, qos_0, false, &mut bytes)
+            .unwrap();
+        let mut expected = Vec::new();
+        let publish = Publish {
+            properties,
+            ..Publish::new(message.topic(), b"m")
+        };
+        publish
+            .encode_to(ProtocolVersion::V5_0, &mut expected)
+            .unwrap();
+        assert!(bytes == expected, "{users} and {}", ids.len());
+    }
 }
 
 #[test]
