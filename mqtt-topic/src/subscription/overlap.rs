@@ -1,6 +1,7 @@
 //! Each subscriber once, however many of his filters match.
 
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use super::filters::Filters;
 use super::{Group, MatchSlice, MatchSlices, Matches, Scratch};
@@ -13,6 +14,25 @@ pub struct MergeScratch<K> {
     pub(super) scratch: Scratch,
     /// Who, and the node of his filter; those of one subscriber together.
     pub(super) found: Vec<(K, Id)>,
+    pub(super) queues: Queues<K>,
+}
+
+/// Memory for a merge that has to be fair to many filters: both are empty between two look-ups.
+#[derive(Clone, Debug)]
+pub(super) struct Queues<K> {
+    /// Who, and the node of his filter; the lowest key first.
+    pub(super) found: Vec<Reverse<(K, Id)>>,
+    /// Filters with more subscribers behind a key.
+    pub(super) more: Vec<Reverse<(K, Id)>>,
+}
+
+impl<K> Queues<K> {
+    const fn new() -> Self {
+        Self {
+            found: Vec::new(),
+            more: Vec::new(),
+        }
+    }
 }
 
 impl<K> Default for MergeScratch<K> {
@@ -20,6 +40,7 @@ impl<K> Default for MergeScratch<K> {
         Self {
             scratch: Scratch::default(),
             found: Vec::new(),
+            queues: Queues::new(),
         }
     }
 }
@@ -31,6 +52,7 @@ impl<K> MergeScratch<K> {
         Self {
             scratch: Scratch::remembering(topics),
             found: Vec::new(),
+            queues: Queues::new(),
         }
     }
 
@@ -183,7 +205,7 @@ impl<K: Copy + Ord, V> Filters<K, V> {
         topic: TopicName<'_>,
         merge: &'i mut MergeScratch<K>,
     ) -> Overlaps<'i, K, V> {
-        let MergeScratch { scratch, found } = merge;
+        let MergeScratch { scratch, found, .. } = merge;
         found.clear();
         scratch.walk(self, topic);
         for node in scratch.hits() {

@@ -1,5 +1,8 @@
 //! Everybody who wants a topic, a few at a time.
 
+use alloc::collections::BinaryHeap;
+use core::cmp::Reverse;
+
 use super::filters::Filters;
 use super::overlap::{SubscriberMatch, SubscriberMatches};
 use super::{Group, MergeScratch};
@@ -115,7 +118,7 @@ impl<K: Copy + Ord, V> Filters<K, V> {
         None
     }
 
-    /// The subscribers of several filters, merged a stretch at a time.
+    /// The subscribers of several filters, merged: at first those that a fair share of each has.
     #[inline(never)]
     fn of_several(
         &self,
@@ -125,49 +128,135 @@ impl<K: Copy + Ord, V> Filters<K, V> {
         visit: &mut impl FnMut(Receiver<'_, K, V>),
     ) -> Option<K> {
         let mut last = behind;
-        loop {
-            let MergeScratch { scratch, found } = merge;
-            let hits = scratch.hits();
-            found.clear();
-            let each = left.checked_div(hits.len()).unwrap_or(0).max(1);
-            // Up to here all of them are complete.
-            let mut end: Option<K> = None;
-            for node in hits {
-                let mut room = each;
-                let subscribers = self.subscribers(*node).into_iter();
-                for slice in subscribers.flat_map(|it| it.slices_behind(last)) {
-                    let some = slice.get(..room).unwrap_or(slice);
-                    found.extend(some.iter().map(|(key, _)| (*key, *node)));
-                    room = room.saturating_sub(some.len());
-                    if some.len() < slice.len() {
-                        let stop = found.last().map(|(key, _)| *key);
-                        end = end.map_or(stop, |end| stop.map(|stop| stop.min(end)));
-                        break;
-                    }
-                }
+        let MergeScratch { scratch, found, .. } = merge;
+        let hits = scratch.hits();
+        found.clear();
+        let each = left.checked_div(hits.len()).unwrap_or(0).max(1);
+        // Up to here all of them are complete.
+        let mut end: Option<K> = None;
+        for node in hits {
+            let stop = self.take_some(*node, last, each, |some| {
+                found.extend(some.iter().map(|(key, _)| (*key, *node)));
+            });
+            if let Some(stop) = stop {
+                end = Some(end.map_or(stop, |end| stop.min(end)));
             }
-            found.sort_unstable();
-            let subscribers = SubscriberMatches {
-                filters: self,
-                found,
-            };
-            for subscriber in subscribers {
-                if end.is_some_and(|end| subscriber.key() > end) {
-                    break;
-                }
-                if *left == 0 {
-                    return last;
-                }
-                *left = left.saturating_sub(1);
-                last = Some(subscriber.key());
-                visit(Receiver::Several(subscriber));
+        }
+        found.sort_unstable();
+        let subscribers = SubscriberMatches {
+            filters: self,
+            found,
+        };
+        for subscriber in subscribers {
+            if end.is_some_and(|end| subscriber.key() > end) {
+                break;
             }
-            // Without an end all are complete.
-            end?;
             if *left == 0 {
                 return last;
             }
+            *left = left.saturating_sub(1);
+            last = Some(subscriber.key());
+            visit(Receiver::Several(subscriber));
         }
+        // Without an end all are complete.
+        end?;
+        if *left == 0 {
+            return last;
+        }
+        self.of_many(merge, last, left, visit)
+    }
+
+    /// The same one by one, for what is left of the budget: whoever has been looked at is kept until
+    /// it is his turn, so that the work does not depend on how the filters share the keys.
+    #[cold]
+    #[inline(never)]
+    fn of_many(
+        &self,
+        merge: &mut MergeScratch<K>,
+        behind: Option<K>,
+        left: &mut usize,
+        visit: &mut impl FnMut(Receiver<'_, K, V>),
+    ) -> Option<K> {
+        let MergeScratch {
+            scratch,
+            found,
+            queues,
+        } = merge;
+        let hits = scratch.hits();
+        let each = left.checked_div(hits.len()).unwrap_or(0).max(1);
+        queues.found.clear();
+        queues.more.clear();
+        let mut queue = BinaryHeap::from(core::mem::take(&mut queues.found));
+        let mut more = BinaryHeap::from(core::mem::take(&mut queues.more));
+        for node in hits {
+            let stop = self.take_some(*node, behind, each, |some| {
+                queue.extend(some.iter().map(|(key, _)| Reverse((*key, *node))));
+            });
+            more.extend(stop.map(|stop| Reverse((stop, *node))));
+        }
+        let mut last = behind;
+        let goes_on = loop {
+            // Up to here all of them are complete.
+            let end = more.peek().map(|Reverse((stop, _))| *stop);
+            while let Some(Reverse((key, _))) = queue.peek()
+                && end.is_none_or(|end| *key <= end)
+                && *left > 0
+            {
+                let key = *key;
+                found.clear();
+                while let Some(Reverse(entry)) = pop_if(&mut queue, |other| other == key) {
+                    found.push(entry);
+                }
+                *left = left.saturating_sub(1);
+                last = Some(key);
+                let mut subscriber = SubscriberMatches {
+                    filters: self,
+                    found,
+                };
+                subscriber
+                    .by_ref()
+                    .map(Receiver::Several)
+                    .for_each(&mut *visit);
+            }
+            if *left == 0 {
+                break end.is_some() || !queue.is_empty();
+            }
+            let Some(end) = end else {
+                break false;
+            };
+            while let Some(Reverse((stop, node))) = pop_if(&mut more, |stop| stop <= end) {
+                let stop = self.take_some(node, Some(stop), each, |some| {
+                    queue.extend(some.iter().map(|(key, _)| Reverse((*key, node))));
+                });
+                more.extend(stop.map(|stop| Reverse((stop, node))));
+            }
+        };
+        queues.found = queue.into_vec();
+        queues.more = more.into_vec();
+        last.filter(|_| goes_on)
+    }
+
+    /// Takes so many subscribers of a filter behind a key; answers the last of them, if there are more.
+    #[inline(always)]
+    fn take_some(
+        &self,
+        node: Id,
+        behind: Option<K>,
+        mut room: usize,
+        mut take: impl FnMut(&[(K, V)]),
+    ) -> Option<K> {
+        let mut last = behind;
+        let subscribers = self.subscribers(node)?;
+        for slice in subscribers.slices_behind(behind) {
+            let some = slice.get(..room).unwrap_or(slice);
+            take(some);
+            room = room.saturating_sub(some.len());
+            last = some.last().map_or(last, |(key, _)| Some(*key));
+            if some.len() < slice.len() {
+                return last;
+            }
+        }
+        None
     }
 
     /// Shared subscriptions behind one, in the order of their filters and names' numbers; answers
@@ -203,4 +292,13 @@ impl<K: Copy + Ord, V> Filters<K, V> {
             (filter, behind) = (filter.next(), Id::FIRST);
         }
     }
+}
+
+/// Takes the entry with the lowest key, if it is one of these.
+fn pop_if<K: Copy + Ord>(
+    queue: &mut BinaryHeap<Reverse<(K, Id)>>,
+    is_one: impl FnOnce(K) -> bool,
+) -> Option<Reverse<(K, Id)>> {
+    let Reverse((key, _)) = queue.peek()?;
+    if is_one(*key) { queue.pop() } else { None }
 }

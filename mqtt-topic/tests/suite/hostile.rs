@@ -1,10 +1,12 @@
 //! Shapes that a hostile peer would choose: the work stays bounded, and the call stack flat.
 
-use core::ops::ControlFlow;
+use std::cell::Cell;
+use std::cmp::Ordering;
+use std::ops::ControlFlow;
 
 use mqtt_topic::{
-    Cursor, IndexConfig, IndexError, QueryProgress, RetainedConfig, RetainedIndex, Scratch,
-    SubscriptionIndex, TopicFilter, TopicName,
+    Cursor, IndexConfig, IndexError, MergeScratch, Position, QueryProgress, Receiver,
+    RetainedConfig, RetainedIndex, Scratch, SubscriptionIndex, TopicFilter, TopicName,
 };
 
 /// No recursion: everything happens on a stack on which 65,535 calls have no room.
@@ -180,4 +182,88 @@ fn an_index_holds_no_more_bytes_than_it_may() {
         Ok(None),
         "there is room again"
     );
+}
+
+thread_local! {
+    static COMPARISONS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A key that counts how often it is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Counted(u32);
+
+impl Ord for Counted {
+    fn cmp(&self, other: &Self) -> Ordering {
+        COMPARISONS.set(COMPARISONS.get() + 1);
+        self.0.cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Counted {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// A thousand filters match, and the budget has not even one subscriber for each; or one of them has
+/// all of the lowest keys. Either way a receiver costs what a place in a queue costs.
+#[test]
+fn who_wants_a_topic_is_met_without_meeting_the_others_again() {
+    const LEVELS: u32 = 10;
+    const FILTERS: u32 = 1 << LEVELS;
+    type KeyOf = fn(u32, u32) -> u32;
+    let filter = |wildcards: u32| -> String {
+        let level = |at: u32| if wildcards >> at & 1 == 1 { "+" } else { "a" };
+        (0..LEVELS).map(level).collect::<Vec<_>>().join("/")
+    };
+    let rows: [(&str, u32, u32, KeyOf); 4] = [
+        ("in turn", 0, 4, |filter, nth| nth * FILTERS + filter),
+        ("one after the other", 0, 4, |filter, nth| filter * 4 + nth),
+        ("the same", 0, 4, |_, nth| nth),
+        ("one first", 4_000, 2, |filter, nth| {
+            10_000 + nth * FILTERS + filter
+        }),
+    ];
+    for (row, of_first, of_each, key) in rows {
+        let mut index = SubscriptionIndex::new(IndexConfig::default());
+        for number in 0..FILTERS {
+            let text = filter(number);
+            for nth in 0..of_each {
+                let key = Counted(key(number, nth));
+                index
+                    .insert(TopicFilter::new(&text).unwrap(), key, ())
+                    .unwrap();
+            }
+        }
+        let first = filter(0);
+        for key in 0..of_first {
+            index
+                .insert(TopicFilter::new(&first).unwrap(), Counted(key), ())
+                .unwrap();
+        }
+        let entries = index.len();
+        let topic = TopicName::new(&first).unwrap();
+        for budget in [1_000, 1_500, 100_000] {
+            let (mut scratch, mut position) = (MergeScratch::default(), Position::default());
+            let (mut calls, mut entries_met) = (0, 0);
+            COMPARISONS.set(0);
+            let mut is_more = true;
+            while is_more {
+                calls += 1;
+                let mut see = |receiver: Receiver<'_, Counted, ()>| match receiver {
+                    Receiver::Several(subscriber) => entries_met += subscriber.values().count(),
+                    other => panic!("{other:?}"),
+                };
+                is_more = index.receivers(topic, &mut scratch, &mut position, budget, &mut see);
+            }
+            assert_eq!(entries_met, entries, "{row}, {budget}");
+            // Each call looks at each filter once, and each entry goes in and out of a queue.
+            let looks = entries + calls * FILTERS as usize;
+            let work = COMPARISONS.get();
+            assert!(
+                work < 40 * looks,
+                "{row}, {budget}: {work} for {looks} in {calls} calls"
+            );
+        }
+    }
 }
