@@ -19,6 +19,7 @@ static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 #[test]
 fn memory_is_counted_and_given_back() {
     subscriptions();
+    subscriptions_with_copies();
     retained();
     look_ups_allocate_nothing();
 }
@@ -90,6 +91,39 @@ fn subscriptions() {
         "{left} bytes are left, {empty} when it was new"
     );
     assert_close(index.memory(), left, "empty again");
+}
+
+/// What a snapshot or a clone shares is copied when it changes: nothing of that is counted twice, or stays.
+fn subscriptions_with_copies() {
+    let region = Region::new(ALLOCATOR);
+    let mut index = SubscriptionIndex::<u32, u32>::default();
+    let empty = index.memory();
+    for round in 0..20_u32 {
+        for number in 0..3_000 {
+            let filter = filter_of(number);
+            let filter = TopicFilter::new(&filter).unwrap();
+            index.insert(filter, number, round).unwrap();
+        }
+        let (snapshot, copy) = (index.snapshot(), index.clone());
+        for number in 0..3_000 {
+            let filter = filter_of(number);
+            let filter = TopicFilter::new(&filter).unwrap();
+            match number % 3 {
+                0 => assert_eq!(index.remove(filter, number), Some(round)),
+                1 => assert_eq!(index.insert(filter, number + 10_000, round), Ok(None)),
+                _ => assert_eq!(index.insert(filter, number, round), Ok(Some(round))),
+            }
+        }
+        drop((snapshot, copy));
+        assert_close(index.memory(), live(&region), "after a snapshot");
+        for number in 0..20_000 {
+            index.remove_subscriber(number);
+        }
+        assert!(index.is_empty());
+        let left = live(&region);
+        assert_close(index.memory(), left, "empty again");
+        assert_eq!(index.memory(), empty, "in round {round}");
+    }
 }
 
 fn retained() {

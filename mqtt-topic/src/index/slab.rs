@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
-use super::cow::{Piece, Shared, Unshare};
+use super::cow::{Piece, Run, Shared, Unshare};
 
 /// The number of an entry, as long as it is there; used again afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,7 +77,7 @@ impl<T> Slab<T> {
         Self {
             segments: Vec::new(),
             open: Vec::new(),
-            empty: Shared::new(Vec::new()),
+            empty: Shared::new(Run::new()),
             len: 0,
             bytes: SHARED_LEN,
         }
@@ -147,7 +147,7 @@ impl<T: Unshare> Slab<T> {
         };
         let segment = self.segments.get_mut(piece)?;
         if segment.used == 0 {
-            segment.slots = Shared::new(Vec::new());
+            segment.slots = Shared::new(Run::new());
             self.bytes = self.bytes.saturating_add(SHARED_LEN);
         }
         let slots = T::unshare(&mut segment.slots)?;

@@ -1,9 +1,8 @@
 //! Many entries in order, in pieces.
 
-use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use super::cow::Shared;
+use super::cow::{Run, Shared};
 
 /// Entries of one piece: as many are moved by a change at most.
 const PIECE_LEN: usize = 256;
@@ -11,7 +10,7 @@ const PIECE_LEN: usize = 256;
 /// Entries in the order that the caller's comparisons give them. No piece is empty.
 #[derive(Debug)]
 pub(crate) struct Sorted<T> {
-    pieces: Vec<Shared<Vec<T>>>,
+    pieces: Run<Shared<Run<T>>>,
     len: usize,
     bytes: usize,
 }
@@ -29,7 +28,7 @@ const SHARED_LEN: usize = 5 * size_of::<usize>();
 impl<T> Sorted<T> {
     pub(crate) const fn new() -> Self {
         Self {
-            pieces: Vec::new(),
+            pieces: Run::new(),
             len: 0,
             bytes: 0,
         }
@@ -57,7 +56,10 @@ impl<T> Sorted<T> {
                 .is_some_and(|first| compare(first) != Ordering::Greater)
         });
         let piece = behind.saturating_sub(1);
-        let entries = self.pieces.get(piece).map_or(&[][..], |piece| piece);
+        let entries = self
+            .pieces
+            .get(piece)
+            .map_or(&[][..], |piece| piece.as_slice());
         match entries.binary_search_by(compare) {
             Ok(at) => Ok(Place { piece, at }),
             Err(at) => Err(Place { piece, at }),
@@ -70,7 +72,7 @@ impl<T> Sorted<T> {
 
     /// The entry with so many in front of it. Counts by pieces.
     pub(crate) fn nth(&self, mut nth: usize) -> Option<&T> {
-        for piece in &self.pieces {
+        for piece in self.pieces.iter() {
             match piece.get(nth) {
                 Some(entry) => return Some(entry),
                 None => nth = nth.checked_sub(piece.len())?,
@@ -110,7 +112,7 @@ impl<T> Sorted<T> {
     /// Entries from the first on that is not `before`, as slices: what is left of its piece, and the
     /// pieces behind.
     pub(crate) fn slices_from(&self, before: impl Fn(&T) -> bool) -> (&[T], Slices<'_, T>) {
-        let is_before = |piece: &Shared<Vec<T>>| piece.last().is_some_and(&before);
+        let is_before = |piece: &Shared<Run<T>>| piece.last().is_some_and(&before);
         let piece = self.pieces.partition_point(is_before);
         let mut pieces = self.pieces.get(piece..).unwrap_or_default().iter();
         let entries = pieces.next().map_or(&[][..], |piece| piece.as_slice());
@@ -148,14 +150,14 @@ impl<T: Clone> Sorted<T> {
                 } else {
                     PIECE_LEN / 2
                 };
-                let entries = Shared::make_mut(full);
+                let entries = &mut **Shared::make_mut(full);
                 let before = entries.capacity();
                 let behind = entries.split_off(split_at.min(entries.len()));
                 entries.shrink_to_fit();
                 let less = before.saturating_sub(entries.capacity());
                 let more = behind.capacity();
                 let next = piece.saturating_add(1);
-                self.pieces.insert(next, Shared::new(behind));
+                self.pieces.insert(next, Shared::new(behind.into()));
                 self.count(more, less);
                 self.bytes = self.bytes.saturating_add(SHARED_LEN);
                 if at >= split_at {
@@ -165,12 +167,12 @@ impl<T: Clone> Sorted<T> {
             Some(_) => {}
             None => {
                 piece = self.pieces.len();
-                self.pieces.push(Shared::new(Vec::new()));
+                self.pieces.push(Shared::new(Run::new()));
                 self.bytes = self.bytes.saturating_add(SHARED_LEN);
             }
         }
         if let Some(entries) = self.pieces.get_mut(piece) {
-            let entries = Shared::make_mut(entries);
+            let entries = &mut **Shared::make_mut(entries);
             let before = entries.capacity();
             entries.insert(at.min(entries.len()), entry);
             let after = entries.capacity();
@@ -180,7 +182,7 @@ impl<T: Clone> Sorted<T> {
     }
 
     pub(crate) fn remove(&mut self, place: Place) -> Option<T> {
-        let entries = Shared::make_mut(self.pieces.get_mut(place.piece)?);
+        let entries = &mut **Shared::make_mut(self.pieces.get_mut(place.piece)?);
         if place.at >= entries.len() {
             return None;
         }
@@ -214,7 +216,7 @@ impl<T: Clone> Sorted<T> {
         if len > 0
             && let Some(entries) = self.pieces.get_mut(piece)
         {
-            let entries = Shared::make_mut(entries);
+            let entries = &mut **Shared::make_mut(entries);
             let before = entries.capacity();
             entries.extend(behind.iter().cloned());
             let after = entries.capacity();
@@ -248,7 +250,7 @@ impl<T> Clone for Sorted<T> {
 /// Entries as slices.
 #[derive(Debug)]
 pub(crate) struct Slices<'s, T> {
-    pieces: core::slice::Iter<'s, Shared<Vec<T>>>,
+    pieces: core::slice::Iter<'s, Shared<Run<T>>>,
 }
 
 impl<T> Slices<'_, T> {
@@ -277,7 +279,7 @@ impl<'s, T> Iterator for Slices<'s, T> {
 #[derive(Debug)]
 pub(crate) struct From<'s, T> {
     entries: core::slice::Iter<'s, T>,
-    pieces: core::slice::Iter<'s, Shared<Vec<T>>>,
+    pieces: core::slice::Iter<'s, Shared<Run<T>>>,
 }
 
 impl<'s, T> Iterator for From<'s, T> {
