@@ -324,6 +324,26 @@ fn max_queued_and_max_queued_bytes() {
     }
 }
 
+/// Who reads gets what comes in one piece, however little may wait for it.
+#[test]
+fn max_queued_is_not_for_those_who_read() {
+    let broker = OurBroker::with(&["--max-queued", "2"]);
+    for version in [V3_1_1, V5_0] {
+        let (mut reader, _) = Line::connected(&broker, hello(version, "reader"));
+        reader.subscribe("t", QoS::AtMostOnce);
+        let (mut other, _) = Line::connected(&broker, hello(version, "other"));
+        let mut burst = Vec::new();
+        for _ in 0..100 {
+            let packet = Packet::from(message("t", b"x", QoS::AtMostOnce, 1));
+            packet.encode_to(version, &mut burst).unwrap();
+        }
+        other.stream.write_all(&burst).unwrap();
+        other.ask(Packet::PingReq);
+        let read = reader.all().len();
+        assert!(read > 20, "{version}: {read} of 100");
+    }
+}
+
 #[test]
 fn max_packet_size() {
     let broker = OurBroker::with(&["--max-packet-size", "200"]);

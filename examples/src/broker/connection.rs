@@ -20,9 +20,12 @@ use super::{Peer, Server};
 /// Bytes asked of the machine in one go.
 const CHUNK: usize = 64 * 1024;
 
-/// Bytes asked of a transport in one go. What they hold goes to all who want it before more is read: so
-/// many messages have to find room in the queues of those who would get them at once.
-const INPUT_CHUNK: usize = 8 * 1024;
+/// Bytes asked of a transport in one go, at most. What they hold goes to all who want it before more is
+/// read: so many messages have to find room in the queues of those who would get them at once.
+const INPUT_CHUNK_MAX: usize = 8 * 1024;
+
+/// Bytes of the smallest PUBLISH that means something: a header, a topic of one byte, and one of payload.
+const PUBLISH_MIN: usize = 6;
 
 /// So long may the last bytes of a connection take.
 const LAST_BYTES: Duration = Duration::from_secs(5);
@@ -33,6 +36,14 @@ pub(super) struct Admitted {
     server: Server,
     id: ConnectionId,
     peer: Arc<Peer>,
+}
+
+/// Bytes asked of a transport in one go where so many messages may wait for one client: not more than
+/// these can be.
+pub(super) fn input_chunk(waiting_len_max: usize) -> usize {
+    waiting_len_max
+        .saturating_mul(PUBLISH_MIN)
+        .clamp(PUBLISH_MIN, INPUT_CHUNK_MAX)
 }
 
 impl Server {
@@ -142,14 +153,14 @@ impl Admitted {
         peer: Arc<Peer>,
         mut transport: impl AsyncRead + Unpin,
     ) {
-        let clock = server.shared.clock;
+        let (clock, chunk_max) = (server.shared.clock, server.shared.input_chunk);
         let mut input = BytesMut::new();
         // So much more completes the packet at the front.
         let mut missing = 0;
         'transport: loop {
-            input.reserve(INPUT_CHUNK);
+            input.reserve(chunk_max);
             // The buffer may have more room than that.
-            let mut chunk = (&mut input).limit(INPUT_CHUNK.max(missing));
+            let mut chunk = (&mut input).limit(chunk_max.max(missing));
             match transport.read_buf(&mut chunk).await {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => break,

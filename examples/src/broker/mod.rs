@@ -51,6 +51,8 @@ struct Shared {
     checks: Semaphore,
     /// Places for connections that are over and are still read from.
     endings: Semaphore,
+    /// Bytes asked of a transport in one go.
+    input_chunk: usize,
     /// Whether everything is printed, or faults alone.
     verbose: bool,
 }
@@ -100,6 +102,7 @@ impl Server {
             journal: store.is_some(),
             ..config
         };
+        let input_chunk = connection::input_chunk(config.server.waiting_len_max);
         let log = record.map(Log::create).transpose()?;
         let broker = match (store, &log) {
             (Some(store), Some(_)) => store.restore_recorded(config, clock)?,
@@ -122,6 +125,7 @@ impl Server {
                 access,
                 checks: Semaphore::new(available_parallelism().map_or(1, NonZero::get)),
                 endings: Semaphore::new(ENDINGS_MAX),
+                input_chunk,
                 verbose,
             }),
         })
