@@ -360,6 +360,27 @@ fn max_packet_size() {
         line.ask(message("t", &[0; 200], QoS::AtLeastOnce, 1)),
         "close"
     );
+    // A CONNECT is a packet, too.
+    let long = "c".repeat(200);
+    let (mut line, answer) = Line::connected(&broker, hello(V5_0, &long));
+    assert_eq!((&*answer, &*line.hear()), ("CONNACK 95", "close"));
+    let (_, answer) = Line::connected(&broker, hello(V3_1_1, &long));
+    assert_eq!(answer, "close");
+}
+
+#[test]
+fn a_will_may_be_as_large_as_a_will_can_be() {
+    let broker = OurBroker::with(&[]);
+    let payload = [b'x'; 65_535];
+    for version in [V3_1_1, V5_0] {
+        let mut packet = hello(version, "c");
+        packet.will = Some(Will::new(
+            TopicName::new("w").unwrap(),
+            Binary::new(&payload).unwrap(),
+        ));
+        let (_, answer) = Line::connected(&broker, packet);
+        assert!(answer.starts_with("CONNACK 00"), "{version}: {answer}");
+    }
 }
 
 #[test]

@@ -135,6 +135,7 @@ impl<'a> Frame<'a> {
         if size > packet_size_max {
             let maximum = packet_size_max;
             let kind = DecodeErrorKind::PacketTooLarge { size, maximum };
+            let version = version.or_else(|| version_at_hand(packet_type, header_len, input));
             return Err(length_fault(kind, packet_type, version));
         }
         Ok(Parsed::Complete(FrameStart {
@@ -379,6 +380,24 @@ fn long_length(bytes: &[u8]) -> Result<Parsed<(u32, u8, bool)>, DecodeErrorKind>
         return Ok(Parsed::Partial { needed: 1 });
     }
     Err(DecodeErrorKind::VarIntTooLong)
+}
+
+/// The version that the beginning of a CONNECT says, as far as that is there: who sends one that is too
+/// large can be told in that version. Nobody waits for it.
+#[cold]
+fn version_at_hand(
+    packet_type: PacketType,
+    header_len: u8,
+    input: &[u8],
+) -> Option<ProtocolVersion> {
+    if packet_type != PacketType::Connect {
+        return None;
+    }
+    match input.get(header_len.into()..)? {
+        [0, 4, b'M', b'Q', b'T', b'T', 5, ..] => Some(ProtocolVersion::V5_0),
+        [0, 4, b'M', b'Q', b'T', b'T', 4, ..] => Some(ProtocolVersion::V3_1_1),
+        _ => None,
+    }
 }
 
 #[cold]

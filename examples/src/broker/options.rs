@@ -21,6 +21,9 @@ use crate::transport::tls;
 /// Smallest limit of packets that leaves room for anything.
 const PACKET_SIZE_MIN: u32 = 16;
 
+/// Largest CONNECT, in bytes: the largest will has room in it, beside names.
+const CONNECT_SIZE_MAX: u32 = 128 * 1024;
+
 /// An MQTT 5.0 and 3.1.1 broker. Everything is kept in memory, unless there is a store.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -301,6 +304,7 @@ impl Settings {
         let default = server::Config::default();
         server::Config {
             packet_size_max: self.max_packet_size.unwrap_or(default.packet_size_max),
+            connect_packet_size_max: CONNECT_SIZE_MAX,
             payload_size_max: self.message_size_limit.or(default.payload_size_max),
             keep_alive_max_secs: self.max_keep_alive.or(default.keep_alive_max_secs),
             session_expiry_max_secs: self.session_expiry_max.or(default.session_expiry_max_secs),

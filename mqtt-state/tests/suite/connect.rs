@@ -395,6 +395,35 @@ fn a_connect_above_its_own_limit_is_refused_from_its_header() {
     assert_eq!(peer.hear(&mut (&mut broker, connection)), ["close"]);
 }
 
+/// [5:MQTT-3.1.4-1] What is there of it may say its version, and so the form of the answer.
+#[test]
+fn a_connect_above_its_limit_is_told_so_where_it_says_its_version() {
+    let start = [0x10, 99, 0, 4, b'M', b'Q', b'T', b'T', 5];
+    let mut old = start;
+    old[8] = 4;
+    let rows = [
+        ("5.0", &start[..], &["CONNACK 95", "close"][..]),
+        ("5.0, cut in front of its level", &start[..8], &["close"]),
+        ("3.1.1", &old[..], &["close"]),
+        (
+            "another packet",
+            &[&[0x20], &start[1..]].concat(),
+            &["close"],
+        ),
+    ];
+    for (name, bytes, expected) in rows {
+        let config = server::Config {
+            connect_packet_size_max: 100,
+            ..server::Config::default()
+        };
+        let (mut broker, connection) = broker_with(config);
+        let peer = Peer::new(V5_0);
+        let _consumed = broker.handle_input(peer.now, connection, bytes);
+        let heard = peer.hear(&mut (&mut broker, connection));
+        assert_eq!(heard, expected, "{name}");
+    }
+}
+
 // The client.
 
 fn client() -> (Client, Peer) {

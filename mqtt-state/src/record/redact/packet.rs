@@ -88,12 +88,17 @@ pub(super) fn redact(
     }
 }
 
-/// Bytes of the fixed header at the front: the first, and up to four for the length.
+/// Bytes of the fixed header at the front: the first, and up to four for the length. Behind that of a CONNECT
+/// also what it speaks: one that is too large is answered in that.
 fn header_len(bytes: &[u8]) -> usize {
     let mut rest = bytes.iter().skip(1).take(4);
     let last = rest.position(|it| it & 0x80 == 0);
-    last.map_or(5, |last| last.saturating_add(2))
-        .min(bytes.len())
+    let header = last.map_or(5, |last| last.saturating_add(2));
+    let spoken = match (bytes.first(), bytes.get(header..)) {
+        (Some(0x10), Some([0, 4, b'M', b'Q', b'T', b'T', 4 | 5, ..])) => 7,
+        _ => 0,
+    };
+    header.saturating_add(spoken).min(bytes.len())
 }
 
 /// Overwrites these bytes.
