@@ -140,7 +140,7 @@ impl Line {
             } else {
                 &mut self.subscriber
             };
-            end.receive(&mut self.broker, told);
+            end.receive(&mut self.broker);
             end.send(&mut self.broker, told);
         }
         while self.broker.poll_event().is_some() {}
@@ -172,6 +172,7 @@ impl End {
     }
 
     /// From the client to the broker.
+    #[inline]
     fn send(&mut self, broker: &mut Broker, told: &mut Told) {
         self.up.clear();
         while self.client.poll_transmit(NOW, MAX_BYTES, &mut self.up) == Transmit::More {}
@@ -179,6 +180,7 @@ impl End {
     }
 
     /// What the client has written.
+    #[inline]
     fn hand_over(&mut self, broker: &mut Broker, told: &mut Told) {
         told.hear(&mut self.client);
         if self.up.is_empty() {
@@ -188,8 +190,8 @@ impl End {
         assert_eq!(taken.bytes, self.up.len(), "nothing holds the broker back");
     }
 
-    /// From the broker to the client.
-    fn receive(&mut self, broker: &mut Broker, told: &mut Told) {
+    /// From the broker to the client, which is heard when its answer is sent.
+    fn receive(&mut self, broker: &mut Broker) {
         self.down.clear();
         while broker.poll_transmit(NOW, self.connection, MAX_BYTES, &mut self.down)
             == Transmit::More
@@ -202,7 +204,6 @@ impl End {
             self.down.len(),
             "nothing holds the client back"
         );
-        told.hear(&mut self.client);
     }
 }
 
