@@ -15,7 +15,7 @@
 //!   [`Packet::encode_to`] write it.
 //! - [`PacketBuf`]: a buffer of encoded packets that grows.
 //! - [`PublishStart`], [`Publish::encode_head`]: payloads in pieces, and heads apart.
-//! - [`FanOut`]: one message to many receivers.
+//! - [`FanOut`], [`Stencil`]: one message to many receivers.
 //! - [`Message`]: an application message that owns its bytes (feature `alloc`).
 //!
 //! ```
@@ -94,7 +94,7 @@ pub use frame::{Frame, Parsed, decode};
 pub use id::{PacketId, SubscriptionId, TopicAlias};
 pub use list::{Item, List, ListIter};
 #[cfg(feature = "alloc")]
-pub use message::{Message, PublishParts};
+pub use message::{Message, PublishParts, Stencil};
 pub use packet::Packet;
 pub use packet::ack::{Ack, AckProperties, PlainAck, PubAck, PubComp, PubRec, PubRel};
 pub use packet::auth::{Auth, Authentication};

@@ -3,6 +3,7 @@
 mod copy;
 mod encode;
 mod parts;
+mod stencil;
 
 use core::fmt;
 
@@ -12,6 +13,7 @@ use mqtt_topic::{TopicError, TopicName};
 use copy::{block_size, copy, copy_into, with_room};
 pub use parts::PublishParts;
 use parts::{Place, Places, place_in, places_in};
+pub use stencil::Stencil;
 
 use crate::packet::publish::WithAlias;
 use crate::property::{Block5, next_property};

@@ -2,8 +2,8 @@
 
 use mqtt_codec::{
     Delivery, EncodeError, FanOut, Message, NotInVersion, Packet, PacketId, Parsed,
-    ProtocolVersion, Publish, PublishProperties, PublishTopic, Receiver, ReceiverAlias, Str,
-    SubscriptionId, SubscriptionIds, TopicAlias, decode,
+    ProtocolVersion, Publish, PublishProperties, PublishTopic, Receiver, ReceiverAlias, Stencil,
+    Str, SubscriptionId, SubscriptionIds, TopicAlias, decode,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -96,6 +96,60 @@ proptest! {
         let decoded = decode(&bytes, version, u32::MAX).unwrap();
         prop_assert_eq!(decoded, Parsed::Complete((Packet::Publish(expected), bytes.len())));
     }
+}
+
+proptest! {
+    /// One stencil for several messages, each for receivers of one version and kind.
+    #[test]
+    fn a_stencil_copies_the_packet_that_each_receiver_would_get(
+        messages in vec(
+            (versioned_packet(), any::<bool>(), any::<bool>(), vec((delivery(), any::<bool>(), 0..3_usize), 1..5)),
+            1..4,
+        ),
+    ) {
+        let mut stencil = Stencil::new();
+        let mut expected = Vec::new();
+        let mut output = b"before".to_vec();
+        for ((_, packet), is_v5, counted, receivers) in &messages {
+            let Packet::Publish(publish) = packet else { continue };
+            let Some(topic) = publish.topic.name() else { continue };
+            let message = Message::from_publish(publish, topic);
+            let version = if *is_v5 { V5_0 } else { V3_1_1 };
+            stencil.cut(&message, version, *counted).unwrap();
+            for (delivery, retain, more) in receivers {
+                expected.clear();
+                let size = message.encode_to(version, *delivery, *retain, &mut expected).unwrap();
+                // One byte too many, as many as there may be, and fewer.
+                let size_max = (size + more).saturating_sub(1);
+                let before = output.len();
+                let is_copied = stencil.copy_within(*delivery, *retain, size_max, &mut output);
+                let is_of_kind = delivery.id().is_some() == *counted;
+                prop_assert_eq!(is_copied, is_of_kind && size <= size_max);
+                let copied = if is_copied { &*expected } else { &[] };
+                prop_assert_eq!(&output[before..], copied);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stencil_without_a_packet_copies_nothing() {
+    let mut stencil = Stencil::new();
+    let mut output = Vec::new();
+    let mut copies = |stencil: &mut Stencil| {
+        stencil.copy_within(Delivery::AtMostOnce, false, usize::MAX, &mut output)
+    };
+    assert!(!copies(&mut stencil));
+    let message = Message::new("t", "on").unwrap();
+    stencil.cut(&message, V3_1_1, false).unwrap();
+    assert!(copies(&mut stencil));
+    let too_large = Message::new("t", vec![0; 268_435_455 - 2]).unwrap();
+    let error = stencil.cut(&too_large, V3_1_1, false).unwrap_err();
+    assert!(
+        matches!(error, EncodeError::PacketTooLarge { .. }),
+        "{error}"
+    );
+    assert!(!copies(&mut stencil), "the packet before is gone");
 }
 
 #[test]

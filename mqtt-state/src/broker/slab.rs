@@ -90,10 +90,12 @@ impl<T> Slab<T> {
     #[inline]
     pub(super) fn remove(&mut self, key: Key) -> Option<T> {
         let place = self.place_mut(key)?;
-        let value = place.value.take()?;
+        // Looked at where it is, so that it is moved once.
+        place.value.as_ref()?;
         place.generation = place.generation.wrapping_add(1);
+        let value = place.value.take();
         self.free.push(key.slot);
-        Some(value)
+        value
     }
 
     #[inline]

@@ -12,7 +12,7 @@ use mqtt_topic::GroupId;
 use super::event::{DropCause, Event, EventQueue};
 use super::journal::{Journal, StoredAs};
 use super::slab::{Key, Slab};
-use crate::link::{Outgoing, OutgoingIds, Settled, Store, Writer};
+use crate::link::{Outgoing, OutgoingIds, Settled, Store, Writer, Written};
 use crate::pieces::Output;
 use crate::{Timestamp, Traffic};
 
@@ -20,12 +20,17 @@ use crate::{Timestamp, Traffic};
 const SPARE_MAX: usize = 16;
 const SPARE_BYTES_MAX: usize = 4096;
 
+/// A message that more than so many refer to is written once for all of them.
+const FEW: usize = 4;
+
 /// Messages with a count of those who refer to them.
 #[derive(Debug)]
 pub(super) struct MessageStore {
     messages: Slab<Stored>,
     /// Memory of messages that are gone.
     spare: Vec<BytesMut>,
+    /// The message that many get just now.
+    written: Written,
     /// Of topics, properties and payloads, and of subscription identifiers.
     bytes: usize,
     /// Messages taken so far.
@@ -61,6 +66,25 @@ impl Stored {
             subscription_ids: OutgoingIds::These(delivery.subscription_ids.as_slice()),
             expires_at: self.expires_at,
         })
+    }
+
+    /// Gives it to a writer, as it goes to one receiver. Answers whether that handed it out.
+    #[inline(always)]
+    fn write<O: Output>(
+        &self,
+        handle: &Delivery,
+        was_sent: bool,
+        delivery: mqtt_codec::Delivery,
+        writer: &mut Writer<'_, O>,
+        written: &mut Written,
+    ) -> bool {
+        let Some(outgoing) = self.outgoing(handle, was_sent) else {
+            return false;
+        };
+        if self.references > FEW {
+            return writer.write_for_many(&outgoing, delivery, self.ordinal, written);
+        }
+        writer.write(&outgoing, delivery)
     }
 
     /// One reference less. Answers whether it was the last.
@@ -172,6 +196,7 @@ impl MessageStore {
         Self {
             messages: Slab::new(),
             spare: Vec::new(),
+            written: Written::default(),
             bytes: 0,
             taken: 0,
             journal,
@@ -361,16 +386,34 @@ impl Store for Deliveries<'_> {
     }
 
     #[inline(always)]
+    fn write<O: Output>(
+        &mut self,
+        handle: &Delivery,
+        was_sent: bool,
+        delivery: mqtt_codec::Delivery,
+        writer: &mut Writer<'_, O>,
+    ) -> bool {
+        let MessageStore {
+            messages, written, ..
+        } = &mut *self.store;
+        let stored = messages.get(handle.message.0);
+        stored.is_some_and(|stored| stored.write(handle, was_sent, delivery, writer, written))
+    }
+
+    #[inline(always)]
     fn send<O: Output>(
         &mut self,
         tag: u64,
         delivery: &mut Option<Delivery>,
         writer: &mut Writer<'_, O>,
     ) -> bool {
+        let MessageStore {
+            messages, written, ..
+        } = &mut *self.store;
+        let qos0 = mqtt_codec::Delivery::AtMostOnce;
         if let Some(delivery) = delivery
-            && let Some(stored) = self.store.messages.get_mut(delivery.message.0)
-            && let Some(outgoing) = stored.outgoing(delivery, false)
-            && writer.write(&outgoing, mqtt_codec::Delivery::AtMostOnce)
+            && let Some(stored) = messages.get_mut(delivery.message.0)
+            && stored.write(delivery, false, qos0, writer, written)
         {
             let is_last = stored.give_back();
             self.store.record_ended(self.kept_as, tag);

@@ -10,6 +10,7 @@ mod outbox;
 mod receive;
 mod shorten;
 mod transmit;
+mod written;
 
 use core::num::NonZeroU32;
 
@@ -20,6 +21,7 @@ pub(crate) use alias::{InboundAliases, OutboundAliases, Topic};
 pub(crate) use outbox::Outbox;
 pub(crate) use receive::{AckEffect, Arrival, ReceiveError};
 pub(crate) use transmit::{Outgoing, OutgoingIds, Settled, Store, Writer};
+pub(crate) use written::Written;
 
 use crate::ProtocolError;
 use crate::session::{IdSet, Session};

@@ -8,7 +8,7 @@ use mqtt_codec::{
 };
 
 use super::alias::AliasUse;
-use super::{Link, Phase};
+use super::{Link, Phase, Written};
 use crate::pieces::Output;
 use crate::session::{Next, Session, Turn};
 use crate::{OutputWaits, Timestamp, Transmit};
@@ -30,6 +30,19 @@ pub(crate) trait Store {
 
     /// A QoS 0 message has been handed out, and is done with. Whatever is left in `message` is dropped.
     fn sent(&mut self, tag: u64, message: &mut Option<Self::Handle>);
+
+    /// Looks a message up and gives it to `writer`. Answers whether that handed it out.
+    #[inline(always)]
+    fn write<O: Output>(
+        &mut self,
+        handle: &Self::Handle,
+        was_sent: bool,
+        delivery: Delivery,
+        writer: &mut Writer<'_, O>,
+    ) -> bool {
+        let outgoing = self.outgoing(handle, was_sent);
+        outgoing.is_some_and(|outgoing| writer.write(&outgoing, delivery))
+    }
 
     /// Looks a QoS 0 message up and gives it to `writer`; if that hands it out, it is done with. Answers
     /// whether it did. The same as [`outgoing`](Self::outgoing) and [`sent`](Self::sent), in one look.
@@ -135,6 +148,31 @@ impl<O: Output> Writer<'_, O> {
                 size_max,
                 self.out.copied(),
             )
+    }
+
+    /// The same for a message that many get, and that is known by this number.
+    #[inline(always)]
+    pub(crate) fn write_for_many(
+        &mut self,
+        outgoing: &Outgoing<'_>,
+        delivery: Delivery,
+        number: u64,
+        written: &mut Written,
+    ) -> bool {
+        let link = &mut *self.link;
+        let size_max = link.send.packet_size_max.min(self.room);
+        let is_copied = outgoing.is_plain()
+            && !self.out.shares(outgoing.message)
+            && link.check_flags(delivery.qos(), outgoing.retain).is_ok()
+            && !link.send.aliases.are_possible()
+            && written.write(
+                (number, outgoing.message),
+                link.version,
+                (delivery, outgoing.retain),
+                size_max,
+                self.out.copied(),
+            );
+        is_copied || self.write(outgoing, delivery)
     }
 }
 
@@ -266,14 +304,18 @@ impl Link {
         now: Timestamp,
         turn: Turn,
         session: &Session<S::Handle>,
-        store: &S,
+        store: &mut S,
         room: usize,
         out: &mut O,
     ) -> Result<(), Refused> {
         if let Turn::Counted(place) = turn
             && let Some(next) = session.outbound.look_at(place)
-            && let Some(outgoing) = store.outgoing(next.message, next.was_sent)
-            && self.writer(room, out).write(&outgoing, next.delivery)
+            && store.write(
+                next.message,
+                next.was_sent,
+                next.delivery,
+                &mut self.writer(room, out),
+            )
         {
             return Ok(());
         }

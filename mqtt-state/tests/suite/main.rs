@@ -40,6 +40,7 @@ mod keep_alive;
 mod limits;
 mod load;
 mod look;
+mod many;
 mod model;
 mod peer;
 mod qos;
