@@ -1,6 +1,7 @@
 //! A packet that was written once, for all who get the same.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::packet::publish::header_flags;
 use crate::{Delivery, EncodeError, Message, PacketId, ProtocolVersion};
@@ -25,7 +26,9 @@ use crate::{Delivery, EncodeError, Message, PacketId, ProtocolVersion};
 /// assert_eq!(output, b"\x32\x07\0\x01t\0\x01on\x3A\x07\0\x01t\x01\x02on");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+///
+/// `Debug` shows the length of the packet, not the packet.
+#[derive(Clone, Default)]
 pub struct Stencil {
     /// A whole packet, or nothing.
     bytes: Vec<u8>,
@@ -105,5 +108,13 @@ impl Stencil {
         }
         buf.extend_from_slice(&self.bytes);
         true
+    }
+}
+
+impl fmt::Debug for Stencil {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stencil")
+            .field("len", &self.bytes.len())
+            .finish_non_exhaustive()
     }
 }

@@ -2,7 +2,8 @@
 
 use mqtt_codec::{
     Auth, AuthReason, Authentication, Binary, Connect, DecodeError, Delivery, EncodeError, FanOut,
-    Frame, Message, Packet, Parsed, ProtocolVersion, Publish, Str, TopicName, Will, decode,
+    Frame, Message, Packet, Parsed, ProtocolVersion, Publish, Stencil, Str, TopicName, Will,
+    decode,
 };
 
 use ProtocolVersion::{V3_1_1, V5_0};
@@ -227,6 +228,9 @@ fn secrets_and_payloads_stay_out_of_debug_output() {
     )));
     assert!(!seen(format!("{message:#?}")));
     assert!(!seen(format!("{:?}", FanOut::new(&message, V5_0))));
+    let mut stencil = Stencil::new();
+    stencil.cut(&message, V5_0, true).unwrap();
+    assert!(!seen(format!("{stencil:?}")));
 
     // What is not decoded yet has them, too.
     let packets = [
