@@ -25,7 +25,7 @@ use crate::{
 /// assert_eq!(chunks.left(), 198);
 /// # Ok::<(), mqtt_codec::DecodeError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublishStart<'a> {
     publish: Publish<'a>,
     head_len: usize,

@@ -43,6 +43,7 @@
 //! | `serde` | numbers, texts and [`Message`] to store; what comes back is checked |
 //! | `defmt` | small values and errors on a microcontroller's debug link |
 //! | `arbitrary` | valid packets for fuzzers, and packets that break one rule each |
+//! | `extra-platforms` | `alloc` on targets without atomics |
 //!
 //! Without either, borrowed decoding and encoding into a slice need no allocator.
 

@@ -444,6 +444,8 @@ impl PartialEq for Message {
     }
 }
 
+impl Eq for Message {}
+
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")

@@ -241,6 +241,17 @@ impl SubscribeReason {
     }
 }
 
+/// Granted.
+impl From<QoS> for SubscribeReason {
+    fn from(granted: QoS) -> Self {
+        match granted {
+            QoS::AtMostOnce => Self::GrantedQoS0,
+            QoS::AtLeastOnce => Self::GrantedQoS1,
+            QoS::ExactlyOnce => Self::GrantedQoS2,
+        }
+    }
+}
+
 reasons_of_a_packet! {
     /// What became of one filter of an UNSUBSCRIBE.
     // [5:MQTT-3.11.3-2]

@@ -31,7 +31,7 @@ pub struct Ack<'a, R> {
 
 /// An acknowledgement with nothing but an identifier, as nearly all are: four bytes, which say success
 /// in both versions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "there are these four")]
 pub enum PlainAck {
     /// A QoS 1 message has arrived.

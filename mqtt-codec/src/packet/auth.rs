@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// AUTH: one side of a dialogue about who the client is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update; the standard fixes the fields"

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// CONNACK: the server accepts or refuses a CONNECT.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update; the standard fixes the fields"
@@ -33,7 +33,7 @@ pub struct ConnAck<'a> {
 
 /// The server's answer. Session present together with a refusal cannot be written.
 // [5:MQTT-3.2.2-6] [3:MQTT-3.2.2-4]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "callers match both")]
 pub enum ConnAckOutcome {
     /// The connection is open.
@@ -47,7 +47,7 @@ pub enum ConnAckOutcome {
 
 /// The highest QoS of a server that does not take them all. A server that does has no such
 /// property.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "QoS 2 is not a legal value")]
 pub enum MaximumQoS {
     /// QoS 0.
@@ -66,7 +66,7 @@ impl From<MaximumQoS> for QoS {
 }
 
 /// The properties of CONNACK: what the server allows, and what it has changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update; the standard fixes the fields"

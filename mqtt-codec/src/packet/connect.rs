@@ -45,7 +45,7 @@ const USER_NAME: u8 = 0b1000_0000;
 /// # assert_eq!(connect.client_id, "subscriber-1");
 /// # Ok::<(), mqtt_codec::StrError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update; the standard fixes the fields"
@@ -71,7 +71,7 @@ pub struct Connect<'a> {
 }
 
 /// The properties of CONNECT.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update; the standard fixes the fields"
@@ -97,7 +97,7 @@ pub struct ConnectProperties<'a> {
 }
 
 /// A message that the server publishes when the client is gone.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update; the standard fixes the fields"
@@ -116,7 +116,7 @@ pub struct Will<'a> {
 }
 
 /// The properties of a will.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update; the standard fixes the fields"

@@ -5,7 +5,7 @@ use crate::{DecodeError, PacketId, QoS};
 
 /// How a PUBLISH is delivered. A packet identifier and DUP exist only above QoS 0.
 // [5:MQTT-2.2.1-2] [3:MQTT-2.3.1-5] [5:MQTT-3.3.1-2] [3:MQTT-3.3.1-2]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(clippy::exhaustive_enums, reason = "the standard has these three")]
 pub enum Delivery {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// DISCONNECT: one side ends the connection, in 3.1.1 the client alone.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update; the standard fixes the fields"

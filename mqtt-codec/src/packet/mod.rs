@@ -26,7 +26,7 @@ use crate::{
 const HEADER_LEN_MAX: usize = 5;
 
 /// A packet of MQTT, borrowed from the bytes it was decoded from or from the caller's values.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     missing_docs,
     reason = "the packets have the names that the standard gives them"

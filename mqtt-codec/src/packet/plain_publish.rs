@@ -9,7 +9,7 @@ use crate::{Delivery, PacketId, PropertyId, ProtocolVersion, Publish, TopicAlias
 /// without others: what most packets are, read in one go.
 ///
 /// `Debug` shows the length of the payload, not the payload.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PlainPublish<'a> {
     pub(crate) delivery: Delivery,
     pub(crate) retain: bool,

@@ -26,7 +26,7 @@ use crate::{
 /// PUBLISH: one message.
 ///
 /// `Debug` shows the length of the payload, not the payload.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update; the standard fixes the fields"
@@ -80,7 +80,7 @@ impl<'a> PublishTopic<'a> {
 }
 
 /// The properties of PUBLISH, but for the alias, which is a form of the topic.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update; the standard fixes the fields"
@@ -103,7 +103,7 @@ pub struct PublishProperties<'a> {
 }
 
 /// What a payload is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "the standard has these two")]
 pub enum PayloadFormat {
     /// Bytes.

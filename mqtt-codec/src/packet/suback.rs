@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// SUBACK: what became of each filter of a SUBSCRIBE.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update; the standard fixes the fields"

@@ -24,7 +24,7 @@ const RETAIN_AS_PUBLISHED: u8 = 0b0000_1000;
 const RETAIN_HANDLING_SHIFT: u32 = 4;
 
 /// SUBSCRIBE: filters, and how to deliver what they match.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update; the standard fixes the fields"
@@ -62,7 +62,7 @@ pub struct SubscribeFilter<'a> {
 }
 
 /// How a subscription wants its messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update; the standard fixes the fields"
@@ -79,7 +79,7 @@ pub struct SubscriptionOptions {
 }
 
 /// Which retained messages a new subscription gets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "the standard has these three")]
 pub enum RetainHandling {
     /// Those that match, at every SUBSCRIBE.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// UNSUBACK: what became of each filter of an UNSUBSCRIBE.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update; the standard fixes the fields"

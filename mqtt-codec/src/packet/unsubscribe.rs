@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// UNSUBSCRIBE: filters that were subscribed to.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by struct update; the standard fixes the fields"

@@ -39,7 +39,7 @@ pub enum PropertyId {
 }
 
 /// How the value of a property is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "the standard has these forms")]
 pub enum PropertyForm {
     /// One byte.

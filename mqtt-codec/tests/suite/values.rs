@@ -133,6 +133,7 @@ fn a_granted_subscription_has_a_qos() {
     ];
     for (reason, qos) in rows {
         assert_eq!(reason.granted(), Some(qos));
+        assert_eq!(SubscribeReason::from(qos), reason);
     }
     assert_eq!(SubscribeReason::NotAuthorized.granted(), None);
 }

@@ -154,11 +154,7 @@ impl Broker {
         }
         // [5:MQTT-3.2.2-10] Any QoS is granted; delivery never exceeds what was published.
         // [5:MQTT-3.8.4-7] It may be less than what was asked for.
-        match qos {
-            QoS::AtMostOnce => SubscribeReason::GrantedQoS0,
-            QoS::AtLeastOnce => SubscribeReason::GrantedQoS1,
-            QoS::ExactlyOnce => SubscribeReason::GrantedQoS2,
-        }
+        qos.into()
     }
 
     fn start_replay(

@@ -51,6 +51,7 @@ pub enum MatchSlice<'i, K, V> {
 
 /// Everybody who wants a topic, from [`SubscriptionIndex::matches`](super::SubscriptionIndex::matches).
 #[derive(Debug)]
+#[must_use = "iterators do nothing until they are asked"]
 pub struct Matches<'i, K, V> {
     slices: MatchSlices<'i, K, V>,
     slice: core::slice::Iter<'i, (K, V)>,
@@ -59,6 +60,7 @@ pub struct Matches<'i, K, V> {
 /// The same in slices, from
 /// [`SubscriptionIndex::match_slices`](super::SubscriptionIndex::match_slices).
 #[derive(Debug)]
+#[must_use = "iterators do nothing until they are asked"]
 pub struct MatchSlices<'i, K, V> {
     filters: &'i Filters<K, V>,
     hits: core::slice::Iter<'i, Id>,

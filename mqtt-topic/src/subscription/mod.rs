@@ -252,6 +252,7 @@ impl<K: Copy + Ord, V> SubscriptionIndex<K, V> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     // [5:MQTT-3.3.4-2] [3:MQTT-3.3.5-1] [5:MQTT-3.3.4-3] [5:MQTT-3.3.4-4]
+    #[must_use = "there may be more receivers"]
     pub fn receivers(
         &self,
         topic: TopicName<'_>,
