@@ -121,6 +121,16 @@ fn every_packet_becomes_json_and_the_same_bytes_again() {
     }
 }
 
+/// Nobody has to say the version again: what differs between the two shows it.
+#[test]
+fn a_packet_that_is_written_again_has_the_version_that_it_came_in() {
+    for (version, packet, hex) in PACKETS {
+        let json = decoded(version, hex).to_string();
+        let (_, out, _) = inspect(&["encode", "-"], json.as_bytes());
+        assert_eq!(out.trim_end(), *hex, "{packet} of {version}: {json}");
+    }
+}
+
 #[test]
 fn fields_have_the_names_of_the_standard() {
     assert_eq!(

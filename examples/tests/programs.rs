@@ -304,6 +304,26 @@ fn the_smallest_server_runs_out_of_files_and_goes_on() {
     );
 }
 
+/// Who asks for QoS 0 is granted that, and gets nothing above it.
+#[test]
+fn the_smallest_server_grants_what_is_asked_for() {
+    let mut mirror = Program::start(env!("CARGO_BIN_EXE_hello_server"), &["127.0.0.1:0"]);
+    let line = mirror.wait_for("listening on");
+    let mut socket = TcpStream::connect(line.rsplit(' ').next().unwrap()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    // CONNECT, SUBSCRIBE to `t` at QoS 0, PUBLISH at QoS 1.
+    socket
+        .write_all(
+            b"\x10\x0D\0\x04MQTT\x04\x02\0\x3C\0\x01a\x82\x06\0\x01\0\x01t\0\x32\x06\0\x01t\0\x02x",
+        )
+        .unwrap();
+    let mut answers = [0; 19];
+    socket.read_exact(&mut answers).unwrap();
+    let has = |packet: &[u8]| answers.windows(packet.len()).any(|it| it == packet);
+    assert!(has(b"\x90\x03\0\x01\0"), "SUBACK: {answers:x?}");
+    assert!(has(b"\x30\x04\0\x01tx"), "PUBLISH: {answers:x?}");
+}
+
 #[test]
 fn help_is_printed_for_every_program() {
     for program in [

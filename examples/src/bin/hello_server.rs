@@ -2,8 +2,8 @@
 //! gets what it publishes itself, if it has subscribed to it. Sessions wait for clients that come back.
 //! `cargo run --release --bin hello_server -- 127.0.0.1:1883`
 //!
-//! What it leaves out: who may come in, what becomes of an older connection of the same client, and a moment
-//! for those who have not read its last words when it closes (`Transmit::Close`).
+//! What it leaves out: who may come in and how much one may subscribe to, what becomes of an older connection of
+//! the same client, and a moment for those who have not read its last words when it closes (`Transmit::Close`).
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -11,18 +11,16 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mqtt_codec::{SubscribeReason, TopicFilter, UnsubscribeReason};
+use mqtt_codec::{QoS, TopicFilter, UnsubscribeReason};
 use mqtt_state::server::{Acceptance, Config, Connection, Event, Session};
 use mqtt_state::{Timestamp, Transmit};
 
+/// What a client is subscribed to, and the QoS it has asked for.
+type Filters = BTreeMap<String, QoS>;
+
 /// What is kept for clients that are away: their sessions, and what they are subscribed to.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<BTreeMap<String, Away>>>);
-
-struct Away {
-    session: Session,
-    filters: Vec<String>,
-}
+struct Kept(Arc<Mutex<BTreeMap<String, (Session, Filters)>>>);
 
 fn main() -> anyhow::Result<()> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:1883".into());
@@ -82,8 +80,7 @@ fn serve(mut stream: TcpStream, origin: Instant, kept: &Kept, number: u64) -> an
     if let Some(session) = connection.into_session()
         && mirror.is_kept
     {
-        let filters = mirror.filters;
-        kept.put(mirror.client_id, Away { session, filters });
+        kept.put(mirror.client_id, (session, mirror.filters));
     }
     Ok(())
 }
@@ -92,7 +89,7 @@ fn serve(mut stream: TcpStream, origin: Instant, kept: &Kept, number: u64) -> an
 #[derive(Default)]
 struct Mirror {
     client_id: String,
-    filters: Vec<String>,
+    filters: Filters,
     is_kept: bool,
 }
 
@@ -113,33 +110,37 @@ impl Mirror {
                     self.client_id = format!("mirror-{number}");
                     acceptance.assigned_client_id = Some(self.client_id.clone());
                 }
-                if let Some(away) = kept.take(&self.client_id)
+                if let Some((session, filters)) = kept.take(&self.client_id)
                     && !request.clean_start
                 {
-                    self.filters = away.filters;
-                    acceptance.session = Some(away.session);
+                    self.filters = filters;
+                    acceptance.session = Some(session);
                 }
                 connection.accept(now, acceptance)?;
             }
             Event::Publish { message, .. } => {
-                let is_it = |text: &String| {
+                let is_it = |text: &str| {
                     TopicFilter::new(text).is_ok_and(|filter| filter.matches(message.topic()))
                 };
-                if self.filters.iter().any(is_it) {
+                let wanted = self.filters.iter().filter(|(text, _)| is_it(text));
+                if let Some(qos) = wanted.map(|(_, qos)| *qos).max() {
+                    let qos = qos.min(message.qos());
                     // What does not fit any more is lost.
-                    let _too_much = connection.deliver(now, message.with_retain(false));
+                    let _too_much =
+                        connection.deliver(now, message.with_qos(qos).with_retain(false));
                 }
             }
             Event::Subscribe { token, filters, .. } => {
-                let granted = filters.iter().map(|_| SubscribeReason::GrantedQoS2);
+                let granted = filters.iter().map(|(_, options)| options.qos.into());
                 connection.answer_subscribe(now, token, &granted.collect::<Vec<_>>())?;
+                let wanted = filters.into_iter();
                 self.filters
-                    .extend(filters.into_iter().map(|(filter, _options)| filter));
+                    .extend(wanted.map(|(filter, options)| (filter, options.qos)));
             }
             Event::Unsubscribe { token, filters, .. } => {
                 let gone = filters.iter().map(|_| UnsubscribeReason::Success);
                 connection.answer_unsubscribe(now, token, &gone.collect::<Vec<_>>())?;
-                self.filters.retain(|filter| !filters.contains(filter));
+                self.filters.retain(|filter, _| !filters.contains(filter));
             }
             Event::Closed {
                 cause,
@@ -156,12 +157,12 @@ impl Mirror {
 }
 
 impl Kept {
-    fn put(&self, client_id: String, away: Away) {
+    fn put(&self, client_id: String, away: (Session, Filters)) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(client_id, away);
     }
 
-    fn take(&self, client_id: &str) -> Option<Away> {
+    fn take(&self, client_id: &str) -> Option<(Session, Filters)> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(client_id)
     }

@@ -40,7 +40,7 @@ enum Command {
     },
     /// Print the bytes of a packet that is described as `decode` prints it
     Encode {
-        /// The version to write
+        /// The version to write; `auto` is that of a CONNECT, 5 for what has properties or a reason code, else 3.1.1
         #[arg(long, default_value = "auto")]
         version: Version,
         /// One JSON object, or `-` to read it from standard input
@@ -178,8 +178,11 @@ fn bad(error: &DecodeError) -> Outcome {
 
 fn encode(packet: &Value, version: Version) -> anyhow::Result<Outcome> {
     let level = packet.get("protocol_level").and_then(Value::as_u64);
+    let has = |key| packet.get(key).is_some();
+    let is_auth = packet.get("packet").and_then(Value::as_str) == Some("AUTH");
     let version = version.known().unwrap_or(match level {
         Some(5) => ProtocolVersion::V5_0,
+        None if is_auth || has("properties") || has("reason_code") => ProtocolVersion::V5_0,
         _ => ProtocolVersion::V3_1_1,
     });
     let bytes = inspect::bytes(packet, version)?;
