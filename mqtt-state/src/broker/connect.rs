@@ -418,6 +418,7 @@ impl Broker {
             let Lost {
                 tag,
                 message: delivery,
+                ..
             } = lost;
             self.store.record_ended(kept_as, tag);
             if let Some(delivery) = delivery {

@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
-use mqtt_codec::{Message, QoS, SubscriptionId};
+use mqtt_codec::{Message, PacketId, QoS, SubscriptionId};
 use mqtt_topic::GroupId;
 
 use super::event::{DropCause, Event, EventQueue};
@@ -426,7 +426,13 @@ impl Store for Deliveries<'_> {
         false
     }
 
-    fn settle(&mut self, tag: u64, delivery: &mut Option<Delivery>, outcome: Settled) -> u64 {
+    fn settle(
+        &mut self,
+        tag: u64,
+        held: Option<PacketId>,
+        delivery: &mut Option<Delivery>,
+        outcome: Settled,
+    ) -> u64 {
         let cause = match outcome {
             Settled::Gone => None,
             Settled::Expired => Some(DropCause::Expired),
@@ -444,7 +450,11 @@ impl Store for Deliveries<'_> {
                 cause,
             });
         }
-        self.store.record_ended(self.kept_as, tag);
+        match held {
+            // For whoever goes on with the store there is no difference: PUBREL, and PUBCOMP.
+            Some(id) => self.store.record_release(self.kept_as, tag, id),
+            None => self.store.record_ended(self.kept_as, tag),
+        }
         self.release(delivery);
         self.store.journal.position()
     }

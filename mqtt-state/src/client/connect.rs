@@ -372,9 +372,16 @@ impl Client {
         self.record(|| Record::Lost);
         self.session.inbound.clear();
         self.receipts.end_session();
-        for Lost { tag, message } in self.session.outbound.take_in_flight() {
-            let message = message.map(|held| held.message);
-            self.events.lose(tag, message, LostCause::SessionLost);
+        for Lost {
+            tag,
+            message,
+            was_told,
+        } in self.session.outbound.take_in_flight()
+        {
+            if !was_told {
+                let message = message.map(|held| held.message);
+                self.events.lose(tag, message, LostCause::SessionLost);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use mqtt_codec::{Message, QoS, ReasonCode};
+use mqtt_codec::{Message, PacketId, QoS, ReasonCode};
 
 use super::{Config, Event, LostCause, PublishToken};
 use crate::link::{Outgoing, OutgoingIds, Settled, Store};
@@ -154,7 +154,13 @@ impl Store for Events {
         self.complete(tag, ReasonCode::Success);
     }
 
-    fn settle(&mut self, tag: u64, message: &mut Option<OwnMessage>, outcome: Settled) -> u64 {
+    fn settle(
+        &mut self,
+        tag: u64,
+        held: Option<PacketId>,
+        message: &mut Option<OwnMessage>,
+        outcome: Settled,
+    ) -> u64 {
         let cause = match outcome {
             Settled::Expired => LostCause::Expired,
             Settled::TooLarge | Settled::Gone => LostCause::TooLarge,
@@ -164,7 +170,10 @@ impl Store for Events {
         let message = message.take().map(|held| held.message);
         let is_recorded = |message: &Message| message.qos() != QoS::AtMostOnce;
         if message.as_ref().is_some_and(is_recorded) {
-            self.journal.add(|| Record::Ended { token: tag });
+            self.journal.add(|| match held {
+                Some(_) => Record::Withdrawn { token: tag },
+                None => Record::Ended { token: tag },
+            });
         }
         self.lose(tag, message, cause);
         self.journal.last()

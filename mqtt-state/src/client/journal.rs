@@ -120,7 +120,9 @@ impl Client {
         match effect {
             AckEffect::Nothing => {}
             AckEffect::Released { tag: token } => self.record(|| Record::Released { token }),
-            AckEffect::Completed { tag: token, .. } => self.record(|| Record::Ended { token }),
+            AckEffect::Completed { tag: token, .. } | AckEffect::Freed { tag: token } => {
+                self.record(|| Record::Ended { token });
+            }
         }
     }
 

@@ -31,7 +31,7 @@ impl Config {
     /// | messages, and those lost with a session | 2 × `messages_bytes_max` + 64 for each |
     /// | identifiers received | 4 × the larger of both Receive Maximums, and 4 × twice that, but at least 16 and at most 65,535; 2 × 64 more for each where the application acknowledges |
     /// | events | 2 × (`events_max` + what one call can add) × 144, and twice `events_bytes_max` + `packet_size_max`, as a message may share a buffer of twice its size |
-    /// | answers | 2 × (`answers_bytes_max` + `packet_size_max`) |
+    /// | answers | 2 × (`answers_bytes_max` + `packet_size_max` + 8 × `in_flight_max`, as all PUBRELs come at once when a session is resumed) |
     /// | subscriptions | 2 × `subscriptions_max` × 48, 2 × `subscriptions_bytes_max` |
     /// | requests | `requests_max` × 128 |
     /// | topic aliases | (`topic_alias_maximum` + 2 × `outbound_topic_aliases_max`) × 65,663 |
@@ -83,6 +83,8 @@ impl Config {
         let flows_max = messages_max.saturating_add(requests_max);
         // All of them can end in one call.
         let events_len = events_max.saturating_add(flows_max).saturating_add(8);
+        let answers_len = { answers_bytes_max.saturating_add(packet_size_max) }
+            .saturating_add(in_flight_max.saturating_mul(4));
         let aliases = usize::from(self.outbound_topic_aliases_max).saturating_mul(2);
         let aliases = aliases.saturating_add(self.topic_alias_maximum.into());
         let receipts = match self.acknowledge {
@@ -106,7 +108,7 @@ impl Config {
             events_bytes_max.saturating_mul(2),
             events_len.saturating_mul(SHARED),
             packet_size_max.saturating_mul(2),
-            vec(answers_bytes_max.saturating_add(packet_size_max), 1),
+            vec(answers_len, 1),
             vec(subscriptions_max, size_of::<Subscription>()),
             subscriptions_bytes_max.saturating_mul(2),
             subscriptions_max.saturating_mul(SHARED),

@@ -256,8 +256,8 @@ impl Client {
     pub fn open_publishes(&self) -> impl Iterator<Item = (PublishToken, Option<&Message>)> {
         let outbound = &self.session.outbound;
         let released = outbound
-            .releases()
-            .map(|(_, tag)| (PublishToken(tag), None));
+            .open_releases()
+            .map(|tag| (PublishToken(tag), None));
         let sent = outbound.publishes().map(|(_, kept)| kept);
         let others = sent.chain(outbound.waiting());
         let others = others.map(|kept| (PublishToken(kept.tag), Some(&kept.message.message)));
@@ -302,7 +302,7 @@ impl Client {
     }
 
     /// A message that was never sent will not be.
-    fn lose_waiting(&mut self, Lost { tag, message }: Lost<OwnMessage>, cause: LostCause) {
+    fn lose_waiting(&mut self, Lost { tag, message, .. }: Lost<OwnMessage>, cause: LostCause) {
         let message = message.map(|held| held.message);
         if message
             .as_ref()
@@ -417,7 +417,7 @@ impl Client {
         }
         match effect {
             // A QoS 2 message is published when PUBCOMP has come, not before.
-            AckEffect::Nothing | AckEffect::Released { .. } => {}
+            AckEffect::Nothing | AckEffect::Released { .. } | AckEffect::Freed { .. } => {}
             AckEffect::Completed { tag, reason } => {
                 self.events.complete_with(tag, reason, diagnostics);
             }

@@ -154,7 +154,7 @@ impl Client {
             };
             match effect {
                 Ok(AckEffect::Completed { tag, reason }) => self.events.complete(tag, reason),
-                Ok(AckEffect::Nothing | AckEffect::Released { .. }) => {}
+                Ok(AckEffect::Nothing | AckEffect::Released { .. } | AckEffect::Freed { .. }) => {}
                 Err(error) => self.end_for(now, error),
             }
             self.note_quota();

@@ -27,6 +27,8 @@ pub(crate) enum AckEffect {
     Nothing,
     /// The receiver owns a QoS 2 message.
     Released { tag: u64 },
+    /// The receiver has let go of the identifier of a QoS 2 message that was given up.
+    Freed { tag: u64 },
     /// The flow is over.
     Completed { tag: u64, reason: ReasonCode },
 }
@@ -359,6 +361,9 @@ impl Link {
             self.send.quota = self.send.quota.saturating_add(1).min(self.send.quota_max);
         }
         let tag = ended.tag;
+        if ended.was_told {
+            return AckEffect::Freed { tag };
+        }
         AckEffect::Completed { tag, reason }
     }
 }

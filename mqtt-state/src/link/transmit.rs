@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use mqtt_codec::{
-    Delivery, Message, PacketId, Publish, PublishTopic, QoS, SubscriptionId, SubscriptionIds,
+    Delivery, Message, PacketId, PlainAck, Publish, PublishTopic, QoS, SubscriptionId,
+    SubscriptionIds,
 };
 
 use super::alias::AliasUse;
@@ -63,9 +64,16 @@ pub(crate) trait Store {
         false
     }
 
-    /// The session will not send a message. Whatever is left in `message` is dropped. Answers how far the
-    /// journal has to be stored before it cannot come again; 0 without one.
-    fn settle(&mut self, tag: u64, message: &mut Option<Self::Handle>, outcome: Settled) -> u64;
+    /// The session will not send a message. Whatever is left in `message` is dropped. The receiver may
+    /// hold the identifier `held` for it, which is not done with then. Answers how far the journal has to be
+    /// stored before it cannot come again; 0 without one.
+    fn settle(
+        &mut self,
+        tag: u64,
+        held: Option<PacketId>,
+        message: &mut Option<Self::Handle>,
+        outcome: Settled,
+    ) -> u64;
 
     /// The content of a message is not needed any more: the receiver has it, or refused it. Whatever
     /// is left in `message` is dropped.
@@ -288,13 +296,40 @@ impl Link {
                 }
                 (Err(Refused::ForRoom), _) => return Transmit::More,
                 (Err(Refused::Now(outcome)), _) => {
-                    give_up(turn, session, store, outcome);
+                    self.give_up(turn, session, store, outcome);
                     continue;
                 }
             }
             room = end.saturating_sub(out.len());
         }
-        Transmit::Idle
+        // What was given up may have left a PUBREL.
+        match self.outbox.is_idle() {
+            true => Transmit::Idle,
+            false => Transmit::More,
+        }
+    }
+
+    /// What was to be sent will not be.
+    // [5:MQTT-4.3.3-4] [3:MQTT-4.3.3-1] PUBREL answers a PUBREC that came on none of the connections so far:
+    // with its content gone nothing else brings the flow to its end. A receiver that has never got the message
+    // says so with PUBCOMP.
+    #[cold]
+    fn give_up<S: Store>(
+        &mut self,
+        turn: Turn,
+        session: &mut Session<S::Handle>,
+        store: &mut S,
+        outcome: Settled,
+    ) {
+        let settle = |tag, held, message: &mut _| store.settle(tag, held, message, outcome);
+        if let Some((id, position)) = session.outbound.give_up(turn, settle) {
+            let mark = self.mark();
+            // A peer that takes not even that gets it on no connection.
+            let _too_large = self
+                .outbox
+                .push_ack(PlainAck::PubRel(id), self.send.packet_size_max);
+            self.hold(mark, position);
+        }
     }
 
     /// Appends one PUBLISH of at most `room` bytes, if it may go.
@@ -542,18 +577,6 @@ impl Link {
             Ok(_) | Err(_) => Err(Settled::TooLarge),
         }
     }
-}
-
-/// What was to be sent will not be.
-#[cold]
-fn give_up<S: Store>(
-    turn: Turn,
-    session: &mut Session<S::Handle>,
-    store: &mut S,
-    outcome: Settled,
-) {
-    let settle = |tag, message: &mut _| store.settle(tag, message, outcome);
-    session.outbound.give_up(turn, settle);
 }
 
 /// Bytes of a PUBLISH beside its topic, properties and payload at most: the fixed header, lengths of

@@ -102,9 +102,9 @@ impl Config {
     }
 
     /// Bytes of answers that may wait at once: the limit is soft by one of them, and when a session is
-    /// resumed, all PUBRELs come on top.
+    /// resumed, all PUBRELs come on top, those among them for what is given up then.
     pub(crate) fn answers_len_max(&self) -> usize {
-        let releases = usize::from(self.in_flight_max).saturating_mul(4);
+        let releases = self.in_flight_len_max().saturating_mul(4);
         // SUBACK and UNSUBACK have a byte for each filter; CONNACK tells an identifier.
         let largest = usize::from(self.counts.filters_max).max(512);
         { self.answers_bytes_max }

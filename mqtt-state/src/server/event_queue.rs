@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use mqtt_codec::ReasonCode;
+use mqtt_codec::{PacketId, ReasonCode};
 
 use super::{Config, DeliveryToken, DropCause, Event};
 use crate::link::{Outgoing, OutgoingIds, Settled, Store};
@@ -65,7 +65,13 @@ impl Store for Events {
         });
     }
 
-    fn settle(&mut self, tag: u64, message: &mut Option<OwnMessage>, outcome: Settled) -> u64 {
+    fn settle(
+        &mut self,
+        tag: u64,
+        _held: Option<PacketId>,
+        message: &mut Option<OwnMessage>,
+        outcome: Settled,
+    ) -> u64 {
         let token = DeliveryToken(tag);
         let cause = match outcome {
             Settled::Expired => DropCause::Expired,

@@ -56,7 +56,9 @@ impl Connection {
                     diagnostics: diagnostics(packet),
                 });
             }
-            Action::Delivery(AckEffect::Nothing | AckEffect::Released { .. }) => {}
+            Action::Delivery(
+                AckEffect::Nothing | AckEffect::Released { .. } | AckEffect::Freed { .. },
+            ) => {}
             Action::Subscribe(subscribe) => self.take_subscribe(&subscribe)?,
             Action::Unsubscribe(unsubscribe) => self.take_unsubscribe(&unsubscribe)?,
             Action::Disconnect(disconnect) => self.take_disconnect(now, &disconnect),

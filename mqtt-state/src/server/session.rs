@@ -102,8 +102,8 @@ impl Session {
     pub fn open_deliveries(&self) -> impl Iterator<Item = (DeliveryToken, Option<&Message>)> {
         let outbound = &self.core.outbound;
         let released = outbound
-            .releases()
-            .map(|(_, tag)| (DeliveryToken(tag), None));
+            .open_releases()
+            .map(|tag| (DeliveryToken(tag), None));
         let sent = outbound.publishes().map(|(_, kept)| kept);
         let others = sent.chain(outbound.waiting());
         let others = others.map(|kept| (DeliveryToken(kept.tag), Some(&kept.message.message)));

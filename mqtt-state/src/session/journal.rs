@@ -73,6 +73,10 @@ pub(crate) enum Record {
     Known {
         is_known: bool,
     },
+    /// It was given up, and the receiver may hold its identifier; PUBREL is sent when this is stored.
+    Withdrawn {
+        token: u64,
+    },
     /// All that was in flight is gone.
     Lost,
     /// Names below this one may have been given out.

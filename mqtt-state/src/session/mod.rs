@@ -21,7 +21,7 @@ pub(crate) use inbound::Inbound;
 pub use journal::JournalEntry;
 pub(crate) use journal::{Journal, Record};
 pub(crate) use outbound::{
-    Ended, Lost, Mismatch, Next, Outbound, QueueLimits, Received, RequestKind, Turn,
+    Ended, Lost, Mismatch, Next, Outbound, QueueLimits, Received, Release, RequestKind, Turn,
 };
 pub(crate) use own::OwnMessage;
 pub use receipts::{AckError, Acknowledge, Receipt};
@@ -51,7 +51,7 @@ impl<M> Session<M> {
         }
     }
 
-    /// QoS 1 and 2 messages that were sent and are not fully acknowledged.
+    /// QoS 1 and 2 messages that were sent and are not fully acknowledged, those among them that were given up.
     #[must_use]
     pub fn in_flight_len(&self) -> usize {
         self.outbound.in_flight_len()

@@ -21,6 +21,7 @@ pub(crate) use self::acknowledged::{Ended, Mismatch, Received};
 pub(crate) use self::extent::QueueLimits;
 pub(crate) use self::flows::Place;
 pub(crate) use self::sending::{Next, Turn};
+pub(crate) use self::stored::Release;
 
 /// What one side of a session still has to send or to see acknowledged.
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ pub(crate) struct Outbound<M> {
     unsent: Option<Place>,
     /// How many of `publishes` have an identifier and have not been sent on this connection.
     unsent_len: usize,
-    /// Waiting for PUBCOMP, in the order of the PUBRECs.
+    /// Waiting for PUBCOMP, in the order of the PUBRECs, or of when they were given up.
     releases: List,
     /// QoS 0. Apart from the others because no quota holds it back, and nothing is left of it once it
     /// is sent.
@@ -69,6 +70,8 @@ pub(crate) struct Lost<M> {
     pub(crate) tag: u64,
     /// Nothing when the receiver had acknowledged it with PUBREC, and only PUBCOMP was missing.
     pub(crate) message: Option<M>,
+    /// It had been given up before: its owner has heard that.
+    pub(crate) was_told: bool,
 }
 
 impl<M> Outbound<M> {
@@ -167,7 +170,11 @@ impl<M> Outbound<M> {
         let mut lost = None;
         self.finish_qos0(|tag, message| {
             let message = message.take();
-            lost = Some(Lost { tag, message });
+            lost = Some(Lost {
+                tag,
+                message,
+                was_told: false,
+            });
         });
         lost
     }
@@ -187,7 +194,9 @@ impl<M> Outbound<M> {
                 self.pass(place);
                 self.flows.remove_from(&mut self.publishes, place);
             }
-            State::Released => self.flows.remove_from(&mut self.releases, place),
+            State::Released | State::Withdrawn => {
+                self.flows.remove_from(&mut self.releases, place);
+            }
             State::Request(_) => self.flows.remove(place),
             State::Free => return,
         }
@@ -220,14 +229,18 @@ impl<M> Outbound<M> {
     }
 
     fn take(&mut self, place: Place) -> Lost<M> {
+        let flow = self.flows.get(place);
+        let was_told = flow.is_some_and(|flow| flow.state == State::Withdrawn);
         let mut lost = Lost {
             tag: 0,
             message: None,
+            was_told,
         };
         self.finish(place, |tag, message| {
             lost = Lost {
                 tag,
                 message: message.take(),
+                was_told,
             };
         });
         lost

@@ -8,7 +8,8 @@ use core::time::Duration;
 use mqtt_codec::{Message, QoS};
 
 use super::{
-    OwnMessage, QueueLimits, Session, SessionSnapshot, StoredPublish, StoredRelease, StoredWaiting,
+    OwnMessage, QueueLimits, Release, Session, SessionSnapshot, StoredPublish, StoredRelease,
+    StoredWaiting,
 };
 use crate::Timestamp;
 
@@ -90,7 +91,11 @@ impl SessionSnapshot {
                 .collect(),
             releases: outbound
                 .releases()
-                .map(|(id, token)| StoredRelease { id, token })
+                .map(|Release { id, tag, was_told }| StoredRelease {
+                    id,
+                    token: tag,
+                    was_told,
+                })
                 .collect(),
             unreleased: session.inbound.unreleased().collect(),
             waiting: outbound
@@ -135,9 +140,14 @@ impl SessionSnapshot {
         };
         let limits = restoring.limits;
         let outbound = &mut session.outbound;
-        for StoredRelease { id, token } in self.releases.drain(..) {
-            tokens.take(token)?;
-            if !outbound.restore_release(id, token) {
+        for stored in self.releases.drain(..) {
+            tokens.take(stored.token)?;
+            let release = Release {
+                id: stored.id,
+                tag: stored.token,
+                was_told: stored.was_told,
+            };
+            if !outbound.restore_release(release) {
                 return Err(RestoreError::PacketIdTwice);
             }
         }

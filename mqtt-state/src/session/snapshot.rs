@@ -32,7 +32,7 @@ pub struct SessionSnapshot {
     pub(crate) is_known: bool,
     /// Sent and not acknowledged, in the order first sent.
     pub(crate) publishes: Vec<StoredPublish>,
-    /// PUBCOMP is missing, in the order of the PUBRECs.
+    /// PUBCOMP is missing, in the order of the PUBRECs, or of when they were given up.
     pub(crate) releases: Vec<StoredRelease>,
     /// QoS 2 messages received and not released.
     pub(crate) unreleased: Vec<PacketId>,
@@ -78,13 +78,8 @@ impl SessionSnapshot {
                     });
                 }
             }
-            Record::Released { token } => {
-                let mut publishes = self.publishes.iter();
-                if let Some(place) = publishes.position(|stored| stored.token == token) {
-                    let StoredPublish { id, token, .. } = self.publishes.remove(place);
-                    self.releases.push(StoredRelease { id, token });
-                }
-            }
+            Record::Released { token } => self.release(token, false),
+            Record::Withdrawn { token } => self.release(token, true),
             Record::Ended { token } => {
                 self.releases.retain(|stored| stored.token != token);
                 self.publishes.retain(|stored| stored.token != token);
@@ -115,6 +110,19 @@ impl SessionSnapshot {
             }
         }
     }
+
+    /// The content of a message is gone, and PUBCOMP is missing.
+    fn release(&mut self, token: u64, was_told: bool) {
+        let mut publishes = self.publishes.iter();
+        if let Some(place) = publishes.position(|stored| stored.token == token) {
+            let StoredPublish { id, token, .. } = self.publishes.remove(place);
+            self.releases.push(StoredRelease {
+                id,
+                token,
+                was_told,
+            });
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -133,6 +141,9 @@ pub(crate) struct StoredPublish {
 pub(crate) struct StoredRelease {
     pub(crate) id: PacketId,
     pub(crate) token: u64,
+    /// It was given up, and its owner has heard that.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) was_told: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -13,7 +13,7 @@ use super::oracle::From;
 use super::packets::QOS;
 use super::plan::{Action, Kind};
 use super::random::Random;
-use super::watch::Broken;
+use super::watch::{Broken, Flights};
 use super::world::World;
 use crate::Timestamp;
 use crate::client::State;
@@ -34,6 +34,10 @@ const FILTERS: [&str; 10] = [
     "$share/g/s/#",
     "no/#",
 ];
+
+/// Packets that a client takes that has begun again, in bytes: some messages are larger, or none is.
+const SMALL: u32 = 33;
+const LARGE: u32 = 1024 * 1024;
 
 impl World<'_> {
     /// Carries out one step.
@@ -93,6 +97,7 @@ impl World<'_> {
             }
             Kind::CrashBroker => {
                 self.at = random.below(self.nodes.len());
+                self.change_limits_of_broker();
                 self.crash_broker();
                 // Some links come up at once.
                 if self.is_joined() && random.chance(50) {
@@ -102,8 +107,10 @@ impl World<'_> {
             Kind::CutLink => self.cut_link(random),
             Kind::HealLink => self.heal_some(random),
             Kind::Carry => self.carry_some(random),
-            Kind::CrashClient => self.crash_client(client, true),
-            Kind::RestartClient => self.crash_client(client, false),
+            Kind::CrashClient | Kind::RestartClient => {
+                let client = self.change_limits_of_client(client);
+                self.crash_client(client, action.kind == Kind::CrashClient);
+            }
             Kind::Pass => self.pass(Duration::from_millis(
                 1 + random.next() % random.pick(&[1000, 1000, 15_000]),
             )),
@@ -163,7 +170,10 @@ impl World<'_> {
             (random.pick(&TOPICS), random.pick(&QOS), false)
         };
         let number = self.oracle.add(From::Client(client), topic, qos, retain);
-        let pad = random.pick(&[0, 0, 0, 10, 60]);
+        let pad = match self.plan.changes_limits {
+            true => random.pick(&[0, 0, 60, 60, 60]),
+            false => random.pick(&[0, 0, 0, 10, 60]),
+        };
         let payload = format!("{number} {}", "x".repeat(pad));
         let Ok(message) = Message::new(topic, payload) else {
             return;
@@ -441,6 +451,32 @@ impl World<'_> {
         };
         half.not_before = until;
         self.coverage.fault(Fault::Delay);
+    }
+
+    /// The next program of a client may take smaller packets than this one, or larger ones. Answers which
+    /// client it is: one that may have got a QoS 2 message, if there is one.
+    fn change_limits_of_client(&mut self, client: usize) -> usize {
+        if !self.plan.changes_limits {
+            return client;
+        }
+        let mut flights = self.flights.iter();
+        let client = flights.position(Flights::has_unreceived).unwrap_or(client);
+        let size_max = &mut self.actors[client].plan.config.packet_size_max;
+        *size_max = if *size_max == SMALL { LARGE } else { SMALL };
+        client
+    }
+
+    /// The same of the broker that is looked at.
+    fn change_limits_of_broker(&mut self) {
+        if self.plan.changes_limits {
+            let size_max = &mut self.nodes[self.at].config.server.packet_size_max;
+            // Every CONNECT is smaller.
+            *size_max = if *size_max == 2 * SMALL {
+                LARGE
+            } else {
+                2 * SMALL
+            };
+        }
     }
 
     fn crash_client(&mut self, client: usize, without_warning: bool) {

@@ -166,6 +166,12 @@ impl Actor {
         self.tokens.get(&token).map(|(number, _)| *number)
     }
 
+    /// Whether nothing has been said of a message.
+    pub(super) fn is_open(&self, number: u32) -> bool {
+        let mut tokens = self.tokens.values();
+        tokens.any(|(of, outcome)| *of == number && *outcome == Outcome::Open)
+    }
+
     /// Messages without an outcome.
     pub(super) fn open_len(&self) -> usize {
         let open = self.tokens.values();

@@ -137,6 +137,8 @@ pub struct Coverage {
     pub restarts: u64,
     /// Messages that were got at another broker than they came to, and those of groups.
     pub far: [u64; 2],
+    /// QoS 2 messages that were given up after they were sent, by a client and by a broker.
+    pub given_up: [u64; 2],
     /// Machines whose heap was looked at when all had left.
     pub weighed: u64,
     /// The most bytes that one of them still had there, above a new one.
@@ -214,6 +216,9 @@ impl Coverage {
             *sum += more;
         }
         for (sum, more) in self.far.iter_mut().zip(other.far) {
+            *sum += more;
+        }
+        for (sum, more) in self.given_up.iter_mut().zip(other.given_up) {
             *sum += more;
         }
         for (sum, more) in self.turns.iter_mut().zip(other.turns) {
@@ -298,6 +303,14 @@ impl Coverage {
                 "a session that follows its client to another broker",
             ),
             (self.restarts, "a joined broker that begins anew"),
+            (
+                self.given_up[0],
+                "a message that a client gives up after it was sent",
+            ),
+            (
+                self.given_up[1],
+                "a message that a broker gives up after it was sent",
+            ),
             (self.far[0], "a message of another broker"),
             (self.far[1], "a message of a group of another broker"),
         ];

@@ -53,15 +53,14 @@ impl World<'_> {
                     );
                     self.check(result);
                 }
-                Event::PublishLost {
-                    token,
-                    cause: LostCause::Expired,
-                    ..
-                } => {
-                    self.coverage.expired_at_client += 1;
-                    if let Some(number) = self.actors[client].number_of(*token) {
-                        let result = self.oracle.give_up(number, self.now);
-                        self.check(result);
+                Event::PublishLost { token, cause, .. } => {
+                    let actor = &mut self.actors[client];
+                    let number = actor.number_of(*token);
+                    actor.flights.lose(|sent| number == Some(sent));
+                    if *cause == LostCause::Expired {
+                        self.coverage.expired_at_client += 1;
+                        let result = number.map(|number| self.oracle.give_up(number, self.now));
+                        self.check(result.unwrap_or(Ok(())));
                     }
                 }
                 Event::Closed { cause, .. } => {
@@ -75,6 +74,13 @@ impl World<'_> {
                 }
                 _ => {}
             }
+        }
+        let actor = &mut self.actors[client];
+        let (given_up, silent) = actor.flights.take_given_up();
+        self.coverage.given_up[0] += given_up;
+        // A program that began again may have told it before.
+        if let Some(number) = silent.filter(|number| actor.is_open(*number)) {
+            self.fail("what is given up is told", format!("{number} of c{client}"));
         }
         let actor = &mut self.actors[client];
         actor.may_lose = false;
@@ -96,6 +102,11 @@ impl World<'_> {
         for place in 0..self.sessions.len() {
             let result = self.sessions[place].settle();
             self.check(result);
+            let (given_up, silent) = self.flights[place].take_given_up();
+            self.coverage.given_up[1] += given_up;
+            if let Some(number) = silent {
+                self.fail("what is given up is told", format!("{number} for c{place}"));
+            }
         }
         while let Some(entry) = self.nodes[self.at].broker.poll_journal() {
             self.nodes[self.at].behind.push_back(entry);
@@ -244,6 +255,7 @@ impl World<'_> {
                 let oracle = &self.oracle;
                 let last = oracle.messages.len() as u32;
                 let is_it = |number| oracle.get(number).is_some_and(|it| it.topic == topic);
+                self.flights[client].lose(is_it);
                 self.sessions[client].waive(&topic, last, is_it);
                 self.group.waive(is_it);
                 self.oracle.waive_group(&topic);

@@ -160,6 +160,8 @@ pub struct Plan {
     pub(super) brokers: usize,
     /// Each of several has a store of its own, and may crash.
     pub(super) stores: bool,
+    /// A program that begins again may take other sizes of packets than the one before.
+    pub(super) changes_limits: bool,
 }
 
 impl Plan {
@@ -208,7 +210,11 @@ impl Plan {
             actions,
             brokers: 1,
             stores: false,
+            changes_limits: tight && seed.is_multiple_of(3),
         };
+        if plan.changes_limits {
+            plan.change_limits();
+        }
         // One in eight, and one in sixteen.
         if seed % 8 == 1 {
             plan.join(2 + usize::from(seed % 16 == 1), false);
@@ -216,6 +222,20 @@ impl Plan {
             plan.join(2 + usize::from(seed % 32 == 5), true);
         }
         plan
+    }
+
+    /// All clients hear what the broker takes, and programs begin again more often.
+    fn change_limits(&mut self) {
+        for client in &mut self.clients {
+            client.version = ProtocolVersion::V5_0;
+        }
+        for action in self.actions.iter_mut().skip(PRELUDE.len()) {
+            action.kind = match (action.kind, action.arg % 3) {
+                (Kind::StrangeServer, 0) => Kind::RestartClient,
+                (Kind::StrangeServer, 1) => Kind::CrashBroker,
+                (kind, _) => kind,
+            };
+        }
     }
 
     /// The same with several brokers. Where they have no store, none of them crashes: nothing of it would be promised.

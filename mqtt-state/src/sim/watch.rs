@@ -20,6 +20,8 @@ pub(super) enum Flight {
     },
     /// PUBREC has come.
     Release { number: u32 },
+    /// PUBREL has gone without that, as the message was given up. It is not sent again.
+    Withdrawn { number: u32 },
     /// SUBSCRIBE or UNSUBSCRIBE; dies with its connection.
     Request { line: u64 },
 }
@@ -28,6 +30,10 @@ pub(super) enum Flight {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Flights {
     in_use: BTreeMap<PacketId, Flight>,
+    /// Messages that were given up after they were sent, as PUBREL says: their sender has to say so, too.
+    given_up: BTreeSet<u32>,
+    /// Messages in flight of which it has said that they are lost, or of some like them.
+    lost: BTreeSet<u32>,
     /// The sender has been made from what was stored: it may not know what it has sent.
     pub(super) is_restored: bool,
 }
@@ -35,6 +41,33 @@ pub(super) struct Flights {
 impl Flights {
     pub(super) fn forget_all(&mut self) {
         self.in_use.clear();
+        self.given_up.clear();
+        self.lost.clear();
+    }
+
+    /// Whether the receiver of a QoS 2 message may have it, and nothing of that has come back.
+    pub(super) fn has_unreceived(&self) -> bool {
+        let mut flights = self.in_use.values();
+        flights.any(|flight| {
+            let qos = QoS::ExactlyOnce;
+            matches!(flight, Flight::Publish { qos: of, .. } if *of == qos)
+        })
+    }
+
+    /// What was given up since this was asked: how many there are, and one of which its sender has not said so.
+    pub(super) fn take_given_up(&mut self) -> (u64, Option<u32>) {
+        let given_up = core::mem::take(&mut self.given_up);
+        let mut silent = given_up.difference(&self.lost);
+        (given_up.len() as u64, silent.next().copied())
+    }
+
+    /// The sender has said that it has lost one of these, which it had sent.
+    pub(super) fn lose(&mut self, is_it: impl Fn(u32) -> bool) {
+        let numbers = self.in_use.values().filter_map(|flight| match flight {
+            Flight::Publish { number, .. } | Flight::Withdrawn { number } => Some(*number),
+            Flight::Release { .. } | Flight::Request { .. } => None,
+        });
+        self.lost.extend(numbers.filter(|number| is_it(*number)));
     }
 
     /// What dies with a connection.
@@ -118,7 +151,15 @@ impl Way {
                 id,
                 reason: ReasonCode::Success,
             } => match flights.in_use.get(id).copied() {
-                Some(Flight::Release { .. }) => {}
+                Some(Flight::Release { .. } | Flight::Withdrawn { .. }) => {}
+                Some(Flight::Publish {
+                    number,
+                    qos: QoS::ExactlyOnce,
+                    line: sent_on,
+                }) if sent_on != line => {
+                    flights.in_use.insert(*id, Flight::Withdrawn { number });
+                    flights.given_up.insert(number);
+                }
                 // It was stored that PUBREC has come, and what came of it was not.
                 None if flights.is_restored => {}
                 other => {
@@ -227,6 +268,19 @@ impl Way {
                 number: of,
                 qos: sent_at,
                 line: sent_on,
+            }) if sent_at == QoS::AtLeastOnce
+                && of != number
+                && !dup
+                && sent_on != line
+                && flights.lost.contains(&of) =>
+            {
+                // At QoS 1 it is free when it is given up.
+                flights.lost.remove(&of);
+            }
+            Some(Flight::Publish {
+                number: of,
+                qos: sent_at,
+                line: sent_on,
             }) => {
                 let is_again = of == number && sent_at == qos && sent_on != line;
                 if !is_again {
@@ -238,7 +292,7 @@ impl Way {
             }
             // It was stored that it was sent, and not what came of it.
             Some(Flight::Release { number: of }) if flights.is_restored && of == number && dup => {}
-            Some(Flight::Release { .. } | Flight::Request { .. }) => {
+            Some(Flight::Release { .. } | Flight::Withdrawn { .. } | Flight::Request { .. }) => {
                 return Err(("an identifier in use", text()));
             }
         }
@@ -263,7 +317,8 @@ impl Way {
                             ..
                         }),
                     )
-                    | (AckKind::PubComp, Some(Flight::Release { .. })) => {
+                    | (AckKind::PubComp, Some(Flight::Release { .. } | Flight::Withdrawn { .. })) =>
+                    {
                         flights.in_use.remove(id);
                         self.unacknowledged.remove(id);
                     }

@@ -63,6 +63,7 @@ mod unusual_client;
 mod violations;
 mod will;
 mod wire;
+mod withdrawn;
 mod words;
 mod work;
 mod world;

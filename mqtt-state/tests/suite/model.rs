@@ -24,12 +24,15 @@ pub(crate) struct Setting {
     pub(crate) window: u16,
     /// The client sends, or the server does.
     pub(crate) is_up: bool,
+    /// The receiver may come back and take less: the first message is too large then.
+    pub(crate) shrinks: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Send,
     Connect,
+    ConnectSmall,
     ClientOut,
     ClientIn,
     ServerOut,
@@ -39,17 +42,22 @@ enum Action {
     RestartServer,
 }
 
-const ACTIONS: [Action; 9] = [
+/// The first six bring everything to its end.
+const ACTIONS: [Action; 10] = [
     Action::Send,
     Action::Connect,
     Action::ClientOut,
     Action::ClientIn,
     Action::ServerOut,
     Action::ServerIn,
+    Action::ConnectSmall,
     Action::Cut,
     Action::RestartClient,
     Action::RestartServer,
 ];
+
+/// Bytes of a packet that a receiver takes which takes less.
+const SMALL: u32 = 40;
 
 struct System {
     setting: Setting,
@@ -63,16 +71,26 @@ struct System {
     /// How often each message has arrived, and become known to have.
     arrived: [u8; 2],
     told: [u8; 2],
+    /// It is known to be lost.
+    lost: [bool; 2],
+    /// The connection is one of a receiver that takes less.
+    is_small: bool,
     tokens: BTreeMap<String, usize>,
     /// PUBLISH packets that this connection carried and that are not done with.
     open: BTreeSet<u16>,
 }
 
-fn server_config(setting: Setting) -> server::Config {
+fn server_config(setting: Setting, is_small: bool) -> server::Config {
+    let usual = server::Config::default();
+    let packet_size_max = match setting.is_up && is_small {
+        true => SMALL,
+        false => usual.packet_size_max,
+    };
     server::Config {
+        packet_size_max,
         receive_maximum: setting.window,
         in_flight_max: setting.window,
-        ..server::Config::default()
+        ..usual
     }
 }
 
@@ -99,6 +117,8 @@ impl System {
             sent: 0,
             arrived: [0; 2],
             told: [0; 2],
+            lost: [false; 2],
+            is_small: false,
             tokens: BTreeMap::new(),
             open: BTreeSet::new(),
         }
@@ -108,7 +128,8 @@ impl System {
     fn act(&mut self, action: Action) -> bool {
         match action {
             Action::Send => self.send(),
-            Action::Connect => self.connect(),
+            Action::Connect => self.connect(false),
+            Action::ConnectSmall => self.setting.shrinks && self.connect(true),
             Action::ClientOut => {
                 let mut bytes = Vec::new();
                 while self.client.poll_transmit(NOW, 1000, &mut bytes) == Transmit::More {}
@@ -164,7 +185,7 @@ impl System {
             Action::RestartServer => {
                 self.cut();
                 let snapshot = self.session.take().unwrap().snapshot(NOW);
-                let config = server_config(self.setting);
+                let config = server_config(self.setting, false);
                 let session = Session::restore(NOW, Duration::ZERO, &config, snapshot);
                 self.session = Some(session.unwrap());
                 true
@@ -177,10 +198,19 @@ impl System {
         if place >= 2 {
             return false;
         }
-        let message = Message::new(TOPICS[place], "m").unwrap();
+        let payload = if self.setting.shrinks && place == 0 {
+            "a message of more bytes than a receiver takes which takes less"
+        } else {
+            "m"
+        };
+        let message = Message::new(TOPICS[place], payload).unwrap();
         let message = message.with_qos(self.setting.qos[place]);
         let token = if self.setting.is_up {
-            format!("{:?}", self.client.publish(NOW, message).unwrap())
+            let Ok(token) = self.client.publish(NOW, message) else {
+                assert!(self.is_small, "it is refused where it is too large");
+                return false;
+            };
+            format!("{token:?}")
         } else {
             // A server that delivers to somebody who is away has a queue of its own; here it waits.
             let Some(connection) = self.connection.as_mut().filter(|it| it.is_connected()) else {
@@ -193,7 +223,7 @@ impl System {
         true
     }
 
-    fn connect(&mut self) -> bool {
+    fn connect(&mut self, is_small: bool) -> bool {
         if self.client.state() != State::Disconnected {
             return false;
         }
@@ -202,8 +232,19 @@ impl System {
         if self.setting.version == ProtocolVersion::V5_0 {
             connect.properties.session_expiry_secs = Some(u32::MAX);
         }
+        self.is_small = is_small;
+        if !self.setting.is_up && self.setting.shrinks {
+            // What a client takes, its configuration says.
+            let mut config = client_config(self.setting);
+            if is_small {
+                config.packet_size_max = SMALL;
+            }
+            let snapshot = self.client.snapshot(NOW);
+            self.client = Client::restore(NOW, Duration::ZERO, config, snapshot).unwrap();
+        }
         self.client.connect(NOW, &connect).unwrap();
-        self.connection = Some(Connection::new(NOW, server_config(self.setting)));
+        let config = server_config(self.setting, is_small);
+        self.connection = Some(Connection::new(NOW, config));
         true
     }
 
@@ -265,6 +306,7 @@ impl System {
 
     fn note_arrived(&mut self, message: &Message) {
         let place = usize::from(message.topic().as_str() == TOPICS[1]);
+        assert!(!self.lost[place], "it came after it was lost");
         // [5:MQTT-4.6.0-5] [3:MQTT-4.6.0-6]
         let is_first = self.arrived[place] == 0;
         let same_qos = self.setting.qos[0] == self.setting.qos[1];
@@ -283,12 +325,20 @@ impl System {
         assert!(self.arrived[place] > 0, "told before it arrived");
     }
 
+    fn note_lost(&mut self, token: &str) {
+        let place = self.tokens[token];
+        assert!(self.setting.shrinks && place == 0, "nothing else is lost");
+        self.told[place] += 1;
+        assert_eq!(self.told[place], 1, "one outcome");
+        self.lost[place] = true;
+    }
+
     fn events(&mut self) {
         while let Some(event) = self.client.poll_event() {
             match event {
                 client::Event::Message { message, .. } => self.note_arrived(&message),
                 client::Event::Published { token, .. } => self.note_told(&format!("{token:?}")),
-                client::Event::PublishLost { .. } => panic!("{event:?}"),
+                client::Event::PublishLost { token, .. } => self.note_lost(&format!("{token:?}")),
                 client::Event::Closed { cause, .. } => {
                     assert_eq!(cause, mqtt_state::CloseCause::ConnectionLost);
                 }
@@ -307,6 +357,9 @@ impl System {
                 }
                 server::Event::Publish { message, .. } => self.note_arrived(&message),
                 server::Event::Delivered { token, .. } => self.note_told(&format!("{token:?}")),
+                server::Event::DeliveryDropped { token, .. } => {
+                    self.note_lost(&format!("{token:?}"));
+                }
                 server::Event::Closed { cause, .. } => {
                     assert_eq!(cause, mqtt_state::CloseCause::ConnectionLost);
                 }
@@ -336,9 +389,9 @@ impl System {
             kept,
             self.up,
             self.down,
-            (self.sent, self.arrived, self.told),
+            (self.sent, self.arrived, self.told, self.lost),
             self.open,
-            self.connection.is_some(),
+            (self.connection.is_some(), self.is_small),
         )
         .unwrap();
         let mut out = Vec::new();
@@ -353,6 +406,9 @@ impl System {
         self.down.extend(packets);
         self.events();
         write!(key, " {out:?} {answers:?}").unwrap();
+        if self.is_small {
+            self.cut();
+        }
         for _ in 0..100 {
             let mut some = false;
             for action in &ACTIONS[..6] {
@@ -408,7 +464,18 @@ fn every_state_of_a_small_system_is_good() {
         qos: [QoS::ExactlyOnce, QoS::AtLeastOnce],
         window: 1,
         is_up: true,
+        shrinks: false,
     };
     let states = visit(setting);
     assert!(states > 150, "{states}");
+    for is_up in [true, false] {
+        let setting = Setting {
+            qos: [QoS::ExactlyOnce; 2],
+            is_up,
+            shrinks: true,
+            ..setting
+        };
+        let states = visit(setting);
+        assert!(states > 150, "{states}");
+    }
 }

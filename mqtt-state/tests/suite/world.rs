@@ -34,7 +34,8 @@ pub(crate) struct World {
     pub(crate) shared: bool,
     /// What outlives the broker, where it has a journal.
     pub(crate) disk: Disk,
-    config: broker::Config,
+    /// Of the next broker.
+    pub(crate) config: broker::Config,
 }
 
 #[derive(Debug)]

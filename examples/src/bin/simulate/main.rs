@@ -231,6 +231,11 @@ fn report(sum: &mut Sum, elapsed: f64, out: &mut impl Write) -> io::Result<bool>
         refused.iter().sum::<u64>(),
         coverage.left_unacknowledged
     )?;
+    let [at_clients, at_brokers] = coverage.given_up;
+    writeln!(
+        out,
+        "{at_clients} messages given up by clients after they were sent, {at_brokers} by brokers"
+    )?;
     writeln!(
         out,
         "{} messages for members of groups, {} went to another member",

@@ -346,7 +346,7 @@ impl Broker {
         };
         let outbound = &entry.session.outbound;
         let mut pieces = Vec::new();
-        pieces.extend({ outbound.releases() }.map(|(id, _)| Piece::Released { id }));
+        pieces.extend({ outbound.releases() }.map(|release| Piece::Released { id: release.id }));
         pieces.extend({ outbound.publishes() }.filter_map(|(id, kept)| {
             let delivery = moved(kept.message)?;
             Some(Piece::Published { id, delivery })

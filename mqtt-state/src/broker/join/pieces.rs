@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use mqtt_codec::{Message, QoS, TopicFilter};
+use mqtt_codec::{Message, PacketId, QoS, TopicFilter};
 use mqtt_topic::Cursor;
 
 use super::message::{FilterKey, MovedDelivery, MovedSubscription, Piece, Stamp};
@@ -12,6 +12,7 @@ use crate::broker::backlog::queue_limits;
 use crate::broker::sessions::{Replay, SessionKey};
 use crate::broker::store::Delivery;
 use crate::broker::{Broker, DropCause, Event};
+use crate::session::Release;
 
 impl Broker {
     pub(super) fn put_subscription(&mut self, key: SessionKey, moved: MovedSubscription) {
@@ -70,17 +71,17 @@ impl Broker {
             }
             Piece::Released { id } => {
                 if entry.session.in_flight_len() < maximum && !entry.session.outbound.holds(id) {
-                    let kept_as = entry.kept_as();
-                    let number = self.store.record_moved_release(kept_as, id);
-                    let _is_free = entry.session.outbound.restore_release(id, number);
+                    self.take_release(key, id, false);
                 }
             }
             Piece::Published { id, delivery } => {
                 let has_room = entry.session.in_flight_len() < maximum;
                 let is_free = !entry.session.outbound.holds(id);
-                if is_free
-                    && delivery.qos > QoS::AtMostOnce
-                    && self.takes_moved(client_id, &delivery, has_room)
+                let qos = delivery.qos;
+                if !is_free || qos == QoS::AtMostOnce {
+                    return;
+                }
+                if self.takes_moved(client_id, &delivery, has_room)
                     && let Some((delivery, bytes)) = self.take_delivery(now, delivery)
                     && let Some(entry) = self.sessions.get_mut(key)
                 {
@@ -88,8 +89,10 @@ impl Broker {
                     let (number, _) = self.store.record_delivery(kept_as, &delivery);
                     self.store.record_published(kept_as, number, &delivery, id);
                     let outbound = &mut entry.session.outbound;
-                    let _is_free =
-                        outbound.restore_publish(id, delivery.qos, delivery, number, bytes);
+                    let _is_free = outbound.restore_publish(id, qos, delivery, number, bytes);
+                } else if has_room && qos == QoS::ExactlyOnce {
+                    // It is lost, and the client may hold its identifier.
+                    self.take_release(key, id, true);
                 }
             }
             Piece::Waiting(delivery) => {
@@ -128,6 +131,16 @@ impl Broker {
             }
             Piece::Done => self.complete_arriving(key, client_id, stamp),
         }
+    }
+
+    /// PUBCOMP is missing for a message of a session that comes.
+    fn take_release(&mut self, key: SessionKey, id: PacketId, was_told: bool) {
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let tag = self.store.record_moved_release(entry.kept_as(), id);
+        let release = Release { id, tag, was_told };
+        let _is_free = entry.session.outbound.restore_release(release);
     }
 
     /// What has come waits before what has come here since.

@@ -96,8 +96,27 @@ impl MessageStore {
             return 0;
         }
         let number = self.journal.number();
-        self.record_effect(session, id, AckEffect::Released { tag: number });
+        self.record_release(session, number, id);
         number
+    }
+
+    /// The content of a message is gone, and PUBCOMP is missing for it.
+    pub(in crate::broker) fn record_release(
+        &mut self,
+        session: StoredAs,
+        number: u64,
+        id: PacketId,
+    ) {
+        let Some(session) = session else { return };
+        let order = self.journal.number();
+        let delivery = StoredDelivery {
+            state: StoredState::Released { id, order },
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            is_turn: false,
+            subscription_ids: Vec::new(),
+        };
+        self.put_delivery(session, number, delivery);
     }
 
     /// What an acknowledgement with this identifier did.
@@ -107,21 +126,12 @@ impl MessageStore {
         id: PacketId,
         effect: AckEffect,
     ) {
-        let Some(session) = session else { return };
         match effect {
             AckEffect::Nothing => {}
-            AckEffect::Released { tag: number } => {
-                let order = self.journal.number();
-                let delivery = StoredDelivery {
-                    state: StoredState::Released { id, order },
-                    qos: QoS::ExactlyOnce,
-                    retain: false,
-                    is_turn: false,
-                    subscription_ids: Vec::new(),
-                };
-                self.put_delivery(session, number, delivery);
+            AckEffect::Released { tag: number } => self.record_release(session, number, id),
+            AckEffect::Completed { tag: number, .. } | AckEffect::Freed { tag: number } => {
+                self.record_ended(session, number);
             }
-            AckEffect::Completed { tag: number, .. } => self.record_ended(Some(session), number),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::broker::store::{Delivery, MessageRef};
 use crate::broker::timers::Timer;
 use crate::broker::{Broker, Config};
 use crate::server::WillRequest;
-use crate::session::QueueLimits;
+use crate::session::{QueueLimits, Release};
 
 /// For how long a store was nobody's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,7 +148,12 @@ impl Restore {
             let Some(entry) = self.broker.sessions.get_mut(key) else {
                 continue;
             };
-            if !entry.session.outbound.restore_release(id, number) {
+            let release = Release {
+                id,
+                tag: number,
+                was_told: false,
+            };
+            if !entry.session.outbound.restore_release(release) {
                 let kept_as = entry.kept_as();
                 self.broker.store.record_ended(kept_as, number);
             }

@@ -33,6 +33,8 @@ pub(crate) struct Ended {
     pub(crate) tag: u64,
     /// Its PUBLISH went out on this connection, so the quota gets one back.
     pub(crate) counted: bool,
+    /// It had been given up before: its owner has heard that.
+    pub(crate) was_told: bool,
 }
 
 impl<M> Outbound<M> {
@@ -70,8 +72,9 @@ impl<M> Outbound<M> {
         let tag = flow.tag;
         match flow.state {
             State::Published if flow.qos == QoS::ExactlyOnce => {}
-            // A release is not undone by a late refusal: the receiver had taken the message.
-            State::Released => return Ok(Received::Before),
+            // A release is not undone by a late refusal: the receiver had taken the message, or PUBREL is
+            // on its way.
+            State::Released | State::Withdrawn => return Ok(Received::Before),
             State::Published | State::Request(_) | State::Waiting | State::Free => {
                 return Err(Mismatch::OtherFlow);
             }
@@ -83,14 +86,7 @@ impl<M> Outbound<M> {
         }
         // [5:MQTT-4.3.3-5] PUBREL counts as unacknowledged until PUBCOMP.
         // [5:MQTT-4.3.3-6] [3:MQTT-4.3.3-1] The message is gone from here, so PUBLISH cannot follow PUBREL.
-        flow.state = State::Released;
-        self.messages_bytes = self.messages_bytes.saturating_sub(flow.size.get());
-        flow.size = Size::default();
-        release(&mut flow.message);
-        flow.message = None;
-        self.pass(place);
-        self.flows.unlink(&mut self.publishes, place);
-        self.flows.push_back(&mut self.releases, place);
+        self.let_go(place, State::Released, |_, message| release(message));
         Ok(Received::Now(tag))
     }
 
@@ -100,7 +96,7 @@ impl<M> Outbound<M> {
     pub(crate) fn handle_pubcomp(&mut self, id: PacketId) -> Result<Ended, Mismatch> {
         let place = self.ids.get(id).ok_or(Mismatch::Unknown)?;
         let flow = self.flows.get(place).ok_or(Mismatch::Unknown)?;
-        if flow.state != State::Released {
+        if !matches!(flow.state, State::Released | State::Withdrawn) {
             return Err(Mismatch::OtherFlow);
         }
         let ended = flow.ended(self.connection);
@@ -175,6 +171,7 @@ impl<M> Flow<M> {
         Ended {
             tag: self.tag,
             counted: self.sent_on == connection,
+            was_told: self.state == State::Withdrawn,
         }
     }
 }

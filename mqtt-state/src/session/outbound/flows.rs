@@ -84,6 +84,8 @@ pub(super) enum State {
     Published,
     /// Waits for PUBCOMP.
     Released,
+    /// Waits for it as well, after it was given up, of which its owner has heard.
+    Withdrawn,
     Request(RequestKind),
 }
 

@@ -216,21 +216,69 @@ impl<M> Outbound<M> {
     }
 
     /// What [`next`](Self::next) found will not be sent. `done` may take the message out; if not, it is
-    /// dropped where it is. It answers how far the journal has to be stored before that is certain.
+    /// dropped where it is. It is told which identifier the receiver may hold for it, and answers how far
+    /// the journal has to be stored before all that is certain.
+    ///
+    /// Answers that identifier, for which PUBREL is due when so much of the journal is stored.
     // [5:MQTT-4.6.0-1] [3:MQTT-4.6.0-1] What has its identifier in a store counts as sent for whoever goes on
     // with that: it would come again, behind what went out in its place.
-    pub(crate) fn give_up(&mut self, turn: Turn, done: impl FnOnce(u64, &mut Option<M>) -> u64) {
+    // [5:MQTT-2.2.1-4] [3:MQTT-2.3.1-4] An identifier is in use until the receiver has let go of it, too: it
+    // would take the next message with it for a repetition.
+    pub(crate) fn give_up(
+        &mut self,
+        turn: Turn,
+        done: impl FnOnce(u64, Option<PacketId>, &mut Option<M>) -> u64,
+    ) -> Option<(PacketId, u64)> {
+        let held = self.held_by_receiver(turn);
         let mut position = 0;
-        let done = |tag, message: &mut _| position = done(tag, message);
+        let done = |tag, message: &mut _| position = done(tag, held, message);
         match turn {
-            Turn::AtMostOnce => return self.finish_qos0(done),
+            Turn::AtMostOnce => self.finish_qos0(done),
+            Turn::Counted(place) if held.is_some() => self.let_go(place, State::Withdrawn, done),
             Turn::Counted(place) => self.finish(place, done),
         }
-        if self.assigns
+        if !self.assigns {
+            return held.map(|id| (id, 0));
+        }
+        if turn != Turn::AtMostOnce
             && let Some(next) = self.unsent.and_then(|place| self.flows.get_mut(place))
         {
             next.position = next.position.max(position);
         }
+        held.map(|id| (id, position))
+    }
+
+    /// The identifier that the receiver of a QoS 2 message remembers if it has got that. At QoS 1 it
+    /// remembers none.
+    fn held_by_receiver(&self, turn: Turn) -> Option<PacketId> {
+        let Turn::Counted(place) = turn else {
+            return None;
+        };
+        let flow = self.flows.get(place)?;
+        let may_have_come = flow.qos == QoS::ExactlyOnce && flow.sent_on != 0;
+        flow.id.filter(|_| may_have_come)
+    }
+
+    /// The content of a message goes, and its identifier stays in use until PUBCOMP. `done` may take the
+    /// message out; if not, it is dropped where it is.
+    #[inline]
+    pub(super) fn let_go(
+        &mut self,
+        place: Place,
+        state: State,
+        done: impl FnOnce(u64, &mut Option<M>),
+    ) {
+        let Some(flow) = self.flows.get_mut(place) else {
+            return;
+        };
+        flow.state = state;
+        self.messages_bytes = self.messages_bytes.saturating_sub(flow.size.get());
+        flow.size = Size::default();
+        done(flow.tag, &mut flow.message);
+        flow.message = None;
+        self.pass(place);
+        self.flows.unlink(&mut self.publishes, place);
+        self.flows.push_back(&mut self.releases, place);
     }
 
     /// How a message at this QoS goes that is sent at once, if it may.

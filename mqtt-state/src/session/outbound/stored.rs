@@ -13,6 +13,15 @@ pub(crate) struct Kept<'s, M> {
     pub(crate) message: &'s M,
 }
 
+/// A message whose PUBCOMP is missing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Release {
+    pub(crate) id: PacketId,
+    pub(crate) tag: u64,
+    /// It had been given up before: its owner has heard that.
+    pub(crate) was_told: bool,
+}
+
 impl<'s, M> Kept<'s, M> {
     fn of(flow: &'s Flow<M>) -> Option<Self> {
         Some(Self {
@@ -36,10 +45,22 @@ impl<M> Outbound<M> {
         flows.filter_map(|flow| Some((flow.id?, Kept::of(flow)?)))
     }
 
-    /// Messages whose PUBCOMP is missing, with their tags, in the order of the PUBRECs.
-    pub(crate) fn releases(&self) -> impl Iterator<Item = (PacketId, u64)> {
+    /// Messages whose PUBCOMP is missing, in the order of the PUBRECs, or of when they were given up.
+    pub(crate) fn releases(&self) -> impl Iterator<Item = Release> {
         let flows = self.flows.listed(&self.releases);
-        flows.filter_map(|flow| Some((flow.id?, flow.tag)))
+        flows.filter_map(|flow| {
+            Some(Release {
+                id: flow.id?,
+                tag: flow.tag,
+                was_told: flow.state == State::Withdrawn,
+            })
+        })
+    }
+
+    /// The tags of those of them whose outcome has not been told.
+    pub(crate) fn open_releases(&self) -> impl Iterator<Item = u64> {
+        let open = self.releases().filter(|release| !release.was_told);
+        open.map(|release| release.tag)
     }
 
     /// Messages that were never sent, in their order.
@@ -91,7 +112,7 @@ impl<M> Outbound<M> {
     }
 
     /// Puts back that PUBCOMP is missing; `false` when the identifier is in use.
-    pub(crate) fn restore_release(&mut self, id: PacketId, tag: u64) -> bool {
+    pub(crate) fn restore_release(&mut self, Release { id, tag, was_told }: Release) -> bool {
         self.restore(Flow {
             message: None,
             tag,
@@ -101,7 +122,10 @@ impl<M> Outbound<M> {
             sent_on: self.connection,
             id: Some(id),
             qos: QoS::ExactlyOnce,
-            state: State::Released,
+            state: match was_told {
+                true => State::Withdrawn,
+                false => State::Released,
+            },
             links: Links::default(),
         })
     }
@@ -121,7 +145,9 @@ impl<M> Outbound<M> {
             return false;
         }
         match (state, self.waiting) {
-            (State::Released, _) => self.flows.push_back(&mut self.releases, place),
+            (State::Released | State::Withdrawn, _) => {
+                self.flows.push_back(&mut self.releases, place);
+            }
             (_, None) => self.flows.push_back(&mut self.publishes, place),
             (_, Some(next)) => self.flows.insert_before(&mut self.publishes, place, next),
         }

@@ -157,6 +157,7 @@ fn pubrel_is_due_again_in_the_order_of_the_pubrecs() {
     let ended = Ended {
         tag: 3,
         counted: false,
+        was_told: false,
     };
     assert_eq!(outbound.handle_pubcomp(id(3)), Ok(ended));
     assert_eq!(outbound.in_flight_len(), 2);
@@ -171,6 +172,7 @@ fn a_repeated_pubrec_is_answered_again_and_a_refusal_ends_the_flow() {
     let ended = Ended {
         tag: 2,
         counted: true,
+        was_told: false,
     };
     assert_eq!(
         pubrec(&mut outbound, id(2), true),
