@@ -238,6 +238,31 @@ fn a_subscriber_waits_no_longer_than_it_may() {
     assert_eq!(subscriber.succeed(), [""; 0]);
 }
 
+/// A file that was cut short, or is something else, is one clear line.
+#[test]
+fn a_store_that_is_damaged_is_an_error() {
+    let path = folder("damaged").join("store");
+    let store = path.to_str().unwrap();
+    drop(OurBroker::with(&["--store", store]));
+    let whole = std::fs::read(&path).unwrap();
+    let rows = [
+        ("cut short", whole[..whole.len() / 2].to_vec()),
+        ("a piece", whole[..1000].to_vec()),
+        ("no database", b"something else".to_vec()),
+    ];
+    for (name, bytes) in rows {
+        std::fs::write(&path, bytes).unwrap();
+        let flags = ["--bind", "127.0.0.1:0", "--store", store];
+        let (code, lines) = Program::start(env!("CARGO_BIN_EXE_broker"), &flags).finish();
+        assert_eq!(code, Some(1), "{name}: {lines:?}");
+        let [line] = &lines[..] else {
+            panic!("{name}: {lines:?}")
+        };
+        assert!(line.starts_with("broker: "), "{name}: {line}");
+        assert!(line.contains(store), "{name}: {line}");
+    }
+}
+
 /// A disk that is full ends the broker, which says goodbye to those who wait for nothing that would have to be
 /// stored before; what it has acknowledged is there when there is room again.
 #[test]

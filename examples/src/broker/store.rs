@@ -5,6 +5,7 @@
 //! messages share one commit.
 
 use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, SystemTime};
 
@@ -33,6 +34,9 @@ const WRITTEN: &str = "written";
 /// What this program writes and reads.
 const THIS_FORM: u64 = 3;
 
+/// Entries read in one go.
+const READ_LEN: usize = 1_000;
+
 /// Entries that wait for the thread. One is written, one waits, and the next one grows in the machine.
 const WAITING: usize = 1;
 
@@ -40,6 +44,7 @@ const WAITING: usize = 1;
 #[derive(Debug)]
 pub struct Store {
     database: Database,
+    path: String,
 }
 
 /// Where the machine's entries go.
@@ -53,6 +58,12 @@ pub(super) struct Outlet {
 impl Store {
     /// Opens a file, or makes one.
     pub fn open(path: &str) -> anyhow::Result<Self> {
+        let database = unless_damaged(path, || Self::open_database(path))?;
+        let path = path.to_owned();
+        Ok(Self { database, path })
+    }
+
+    fn open_database(path: &str) -> anyhow::Result<Database> {
         let database = Database::create(path).with_context(|| format!("cannot open {path}"))?;
         let writing = database.begin_write()?;
         {
@@ -67,7 +78,7 @@ impl Store {
             }
         }
         writing.commit()?;
-        Ok(Self { database })
+        Ok(database)
     }
 
     /// A broker that goes on with what is in the file. What cannot be read is left out, and told.
@@ -93,6 +104,10 @@ impl Store {
 
     /// For how long the file was nobody's.
     fn idle(&self) -> anyhow::Result<Idle> {
+        unless_damaged(&self.path, || self.read_idle())
+    }
+
+    fn read_idle(&self) -> anyhow::Result<Idle> {
         let reading = self.database.begin_read()?;
         let about = reading.open_table(ABOUT)?;
         let figure = |name| anyhow::Ok(about.get(name)?.map_or(0, |figure| figure.value()));
@@ -109,13 +124,25 @@ impl Store {
         mut put: impl FnMut(StoreKey, StoreValue) -> Result<(), RestoreError>,
     ) -> anyhow::Result<()> {
         let mut left_out = BTreeMap::<String, usize>::new();
-        let reading = self.database.begin_read()?;
-        for entry in reading.open_table(ENTRIES)?.iter()? {
-            let (key, value) = entry?;
-            let read = read(key.value(), value.value());
-            let result = read.and_then(|(key, value)| Ok(put(key, value)?));
-            if let Err(error) = result {
-                *left_out.entry(format!("{error:#}")).or_default() += 1;
+        let (reading, path) = (self.database.begin_read()?, &self.path);
+        let table = unless_damaged(path, || Ok(reading.open_table(ENTRIES)?))?;
+        let mut entries = unless_damaged(path, || Ok(table.iter()?))?;
+        loop {
+            let found = unless_damaged(path, || {
+                let entries = entries.by_ref().take(READ_LEN).map(|entry| {
+                    let (key, value) = entry?;
+                    anyhow::Ok((key.value().to_vec(), value.value().to_vec()))
+                });
+                entries.collect::<anyhow::Result<Vec<_>>>()
+            })?;
+            if found.is_empty() {
+                break;
+            }
+            for (key, value) in found {
+                let result = read(&key, &value).and_then(|(key, value)| Ok(put(key, value)?));
+                if let Err(error) = result {
+                    *left_out.entry(format!("{error:#}")).or_default() += 1;
+                }
             }
         }
         for (why, count) in left_out {
@@ -158,6 +185,16 @@ impl Store {
         writing.commit()?;
         Ok(())
     }
+}
+
+/// Does something with the database. It asserts what a whole file has: one that was cut short, or is
+/// damaged in another way, is an error like any other here.
+fn unless_damaged<T>(path: &str, action: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let told = panic::take_hook();
+    panic::set_hook(Box::new(|_told_below| {}));
+    let result = panic::catch_unwind(AssertUnwindSafe(action));
+    panic::set_hook(told);
+    result.unwrap_or_else(|_what| bail!("{path} is damaged"))
 }
 
 fn read(key: &[u8], value: &[u8]) -> anyhow::Result<(StoreKey, StoreValue)> {
