@@ -45,7 +45,58 @@
 //! | `arbitrary` | valid packets for fuzzers, and packets that break one rule each |
 //! | `extra-platforms` | `alloc` on targets without atomics |
 //!
-//! Without either, borrowed decoding and encoding into a slice need no allocator.
+//! Without either, borrowed decoding and encoding into a slice need no allocator. That is all a device
+//! with fixed buffers has to have; the rules of a connection are its own then, as `mqtt-state` allocates:
+//!
+//! ```
+//! use mqtt_codec::{Delivery, Packet, Parsed, Phase, PlainAck, ProtocolVersion, decode};
+//!
+//! const V: ProtocolVersion = ProtocolVersion::V5_0;
+//!
+//! /// What has arrived, up to one packet of the largest size that CONNECT has announced.
+//! struct Inbox {
+//!     bytes: [u8; 64],
+//!     len: usize,
+//! }
+//!
+//! impl Inbox {
+//!     /// Takes what the radio has got: as much as there is room for. Calls `act` for each packet, and
+//!     /// answers what is to be sent last when the broker breaks a rule.
+//!     fn receive(&mut self, arrived: &[u8], mut act: impl FnMut(&Packet<'_>)) -> Result<usize, mqtt_codec::Reply> {
+//!         let room = &mut self.bytes[self.len..];
+//!         let taken = room.len().min(arrived.len());
+//!         room[..taken].copy_from_slice(&arrived[..taken]);
+//!         self.len += taken;
+//!         loop {
+//!             match decode(&self.bytes[..self.len], V, 64) {
+//!                 Ok(Parsed::Complete((packet, size))) => {
+//!                     act(&packet);
+//!                     self.bytes.copy_within(size..self.len, 0);
+//!                     self.len -= size;
+//!                 }
+//!                 Ok(Parsed::Partial { .. }) => return Ok(taken),
+//!                 Err(error) => return Err(error.reply(Some(V), Phase::Connected)),
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! let mut inbox = Inbox { bytes: [0; 64], len: 0 };
+//! let mut answers = Vec::new(); // the way out; on the device, another fixed buffer
+//! // A PUBLISH at QoS 1 comes in two parts.
+//! for part in [&b"\x32\x08\x00\x01"[..], b"a\x00\x07\x00hi"] {
+//!     let taken = inbox.receive(part, |packet| {
+//!         if let Packet::Publish(publish) = packet
+//!             && let Delivery::AtLeastOnce { id, .. } = publish.delivery
+//!         {
+//!             assert_eq!(publish.payload, b"hi");
+//!             answers.extend(PlainAck::PubAck(id).to_bytes());
+//!         }
+//!     });
+//!     assert_eq!(taken, Ok(part.len()));
+//! }
+//! assert_eq!(answers, [0x40, 2, 0, 7]);
+//! ```
 
 #![no_std]
 #![forbid(unsafe_code)]

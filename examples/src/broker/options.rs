@@ -69,7 +69,9 @@ struct Settings {
     /// User names and hashes of their passwords, one "user:hash" in each line
     #[arg(long, value_name = "FILE")]
     password_file: Option<String>,
-    /// Who may publish and subscribe where
+    /// Who may publish and subscribe where: lines "user NAME", "user *" or "anonymous", and below each its rules,
+    /// "allow" or "deny", then "publish", "subscribe" or "both", then a filter with %u and %c in it; the first
+    /// that applies decides, and without one it is denied
     #[arg(long, value_name = "FILE")]
     acl: Option<String>,
     /// Refuse subscriptions within a filter, with a reason code that is 0x87 if not given
