@@ -20,7 +20,8 @@ const FILTERS_MAX: usize = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// There is no connection that has been accepted.
+    /// There is no connection that has been accepted: ask again when
+    /// [`Event::Connected`](super::Event::Connected) has come.
     NotConnected,
     /// The request has no filter, or a combination of filter and options that the standard forbids.
     Filters,
@@ -45,7 +46,9 @@ pub enum RequestError {
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotConnected => f.write_str("not connected"),
+            Self::NotConnected => {
+                f.write_str("not connected: requests do not wait for a connection")
+            }
             Self::Filters => f.write_str("the request has no filter"),
             Self::SharedWithNoLocal => f.write_str("a shared subscription cannot have No Local"),
             Self::WildcardSubscriptionsNotSupported => {
@@ -70,6 +73,10 @@ impl core::error::Error for RequestError {}
 impl Client {
     /// Subscribes to one or more filters. [`Event::Subscribed`] brings the server's answer for
     /// each.
+    ///
+    /// A message waits in the session until there is a connection; a request does not, as it belongs to one.
+    /// The time for it is when [`Event::Connected`] has come, which also says whether the server has a session
+    /// with its subscriptions already.
     ///
     /// # Errors
     ///

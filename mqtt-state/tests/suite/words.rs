@@ -50,7 +50,10 @@ fn commands_say_why_they_fail() {
             not_queued.to_string(),
             "cannot publish to house/light: the queue of waiting messages is full",
         ),
-        (not_subscribed.to_string(), "not connected"),
+        (
+            not_subscribed.to_string(),
+            "not connected: requests do not wait for a connection",
+        ),
         (not_disconnected.to_string(), "there is no connection"),
         (not_connected.to_string(), "a connection exists already"),
         (
@@ -204,7 +207,7 @@ fn every_refusal_of_a_command_is_a_sentence() {
         (&PublishErrorKind::QoSNotSupported { maximum: QoS::AtLeastOnce }, "the server takes at most QoS 1"),
         (&PublishErrorKind::RetainNotSupported, "the server does not retain messages"),
         (&PublishErrorKind::SubscriptionIds, "only a server may send subscription identifiers"),
-        (&RequestError::NotConnected, "not connected"),
+        (&RequestError::NotConnected, "not connected: requests do not wait for a connection"),
         (&RequestError::Filters, "the request has no filter"),
         (&RequestError::SharedWithNoLocal, "a shared subscription cannot have No Local"),
         (&RequestError::WildcardSubscriptionsNotSupported, "the server takes no wildcard subscriptions"),
