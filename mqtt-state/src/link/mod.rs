@@ -9,7 +9,9 @@ mod alias;
 mod outbox;
 mod receive;
 mod shorten;
+mod store;
 mod transmit;
+mod write;
 mod written;
 
 use core::num::NonZeroU32;
@@ -20,7 +22,8 @@ use mqtt_codec::{Disconnect, EncodeError, Packet, PlainAck, ProtocolVersion, QoS
 pub(crate) use alias::{InboundAliases, OutboundAliases, Topic};
 pub(crate) use outbox::Outbox;
 pub(crate) use receive::{AckEffect, Arrival, ReceiveError};
-pub(crate) use transmit::{Outgoing, OutgoingIds, Settled, Store, Writer};
+pub(crate) use store::{Outgoing, OutgoingIds, Settled, Store};
+pub(crate) use write::Writer;
 pub(crate) use written::Written;
 
 use crate::ProtocolError;
