@@ -60,7 +60,7 @@ pub enum TimeoutReason {
     /// A client has to send something, or a server has heard nothing for one and a half times the
     /// keep alive.
     KeepAlive,
-    /// PINGRESP has to be there by then.
+    /// PINGRESP has to be there by then, after PINGREQ was handed out.
     PingResponse,
     /// A re-authentication has to end by then (at a client), or the next step of an authentication be
     /// there (at a server).

@@ -84,7 +84,11 @@ pub struct Config {
     pub answers_bytes_max: usize,
     /// CONNACK has to be there so long after CONNECT. 20 s.
     pub connect_timeout: Duration,
-    /// So long may nothing come after PINGREQ. 10 s.
+    /// So long may nothing come after PINGREQ was handed out. 10 s.
+    ///
+    /// A PINGREQ that waits until `poll_transmit` is called again does not count: what was handed out before it
+    /// may be large and on its way. Whether a transport takes anything at all only its driver can see, and
+    /// has to see to it that a write does not last for ever.
     pub ping_timeout: Duration,
     /// A re-authentication has to end so long after it began. 20 s.
     pub authentication_timeout: Duration,

@@ -11,7 +11,9 @@ pub(super) struct KeepAlive {
     interval_secs: u16,
     last_sent: Timestamp,
     last_received: Timestamp,
-    /// When the oldest unanswered PINGREQ was queued.
+    /// Where a PINGREQ ends that has not been handed out, in bytes of what the link has queued so far.
+    queued_to: Option<u64>,
+    /// When the oldest unanswered PINGREQ was handed out.
     unanswered_since: Option<Timestamp>,
 }
 
@@ -29,6 +31,7 @@ impl KeepAlive {
             interval_secs,
             last_sent: now,
             last_received: now,
+            queued_to: None,
             unanswered_since: None,
         }
     }
@@ -38,6 +41,7 @@ impl KeepAlive {
     pub(super) fn begin(&mut self, now: Timestamp, interval_secs: u16) {
         self.interval_secs = interval_secs;
         self.last_received = now;
+        self.queued_to = None;
         self.unanswered_since = None;
     }
 
@@ -52,11 +56,29 @@ impl KeepAlive {
         self.last_received = now;
     }
 
-    /// PINGREQ was queued. The next one is due an interval later, whether this one can leave at
+    /// PINGREQ was queued, up to `end`. The next one is due an interval later, whether this one can leave at
     /// once or not.
-    pub(super) fn note_ping(&mut self, now: Timestamp) {
+    pub(super) fn note_ping(&mut self, now: Timestamp, end: u64) {
         self.last_sent = now;
+        self.queued_to = Some(end);
+    }
+
+    /// Where the PINGREQ ends that has not been handed out, if there is one: a second one would say nothing
+    /// more.
+    pub(super) const fn queued_to(&self) -> Option<u64> {
+        self.queued_to
+    }
+
+    /// PINGREQ was handed out: from now on the server can answer. Before that, something else is on its way for so
+    /// long, and nothing can be said of the server.
+    pub(super) fn note_ping_sent(&mut self, now: Timestamp) {
+        self.queued_to = None;
         self.unanswered_since.get_or_insert(now);
+    }
+
+    /// An interval is over, and the PINGREQ of one before has not been handed out.
+    pub(super) fn put_off(&mut self, now: Timestamp) {
+        self.last_sent = now;
     }
 
     pub(super) fn note_pong(&mut self) {
@@ -104,6 +126,12 @@ mod tests {
         Timestamp::from_secs(secs)
     }
 
+    /// PINGREQ is queued and handed out.
+    fn ping(keep_alive: &mut KeepAlive, now: Timestamp) {
+        keep_alive.note_ping(now, 2);
+        keep_alive.note_ping_sent(now);
+    }
+
     #[test]
     fn the_deadline_is_exact_from_the_last_byte_sent() {
         // [5:MQTT-3.1.2-20] [3:MQTT-3.1.2-23]
@@ -124,7 +152,7 @@ mod tests {
     #[test]
     fn silence_after_a_ping_is_the_end_and_bytes_are_not_silence() {
         let mut keep_alive = KeepAlive::new(at(0), 60);
-        keep_alive.note_ping(at(60));
+        ping(&mut keep_alive, at(60));
         keep_alive.note_received(at(65));
         assert_eq!(keep_alive.due(at(74), PING), None);
         assert_eq!(keep_alive.due(at(75), PING), Some(Due::Silence));
@@ -140,11 +168,11 @@ mod tests {
     #[test]
     fn an_unanswered_ping_does_not_stop_the_next_one() {
         let mut keep_alive = KeepAlive::new(at(0), 2);
-        keep_alive.note_ping(at(2));
+        ping(&mut keep_alive, at(2));
         assert_eq!(keep_alive.due(at(4), PING), Some(Due::Ping));
-        keep_alive.note_ping(at(4));
+        ping(&mut keep_alive, at(4));
         assert_eq!(keep_alive.due(at(11), PING), Some(Due::Ping));
-        keep_alive.note_ping(at(11));
+        ping(&mut keep_alive, at(11));
         assert_eq!(
             keep_alive.due(at(12), PING),
             Some(Due::Silence),

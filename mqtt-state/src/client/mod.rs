@@ -295,17 +295,29 @@ impl Client {
                 }
             }
             Phase::Connected { .. } => match self.due(now) {
-                Some(Due::Ping) => {
-                    self.keep_alive.note_ping(now);
-                    // Two bytes always fit what a server takes; if not, silence tells.
-                    let _too_large = self.link.as_mut().map(|link| link.send(&Packet::PingReq));
-                }
+                Some(Due::Ping) => self.ping(now),
                 Some(Due::Silence) => {
                     self.with_link(Link::close);
                     self.end(now, CloseCause::PingTimeout, Parting::default());
                 }
                 None => {}
             },
+        }
+    }
+
+    /// Queues PINGREQ, unless one waits to be handed out.
+    fn ping(&mut self, now: Timestamp) {
+        let Some(link) = &mut self.link else { return };
+        if self.keep_alive.queued_to().is_some() {
+            return self.keep_alive.put_off(now);
+        }
+        match link.send(&Packet::PingReq) {
+            Ok(()) => self.keep_alive.note_ping(now, link.mark()),
+            // Two bytes always fit what a server takes; if not, silence tells.
+            Err(_too_large) => {
+                self.keep_alive.put_off(now);
+                self.keep_alive.note_ping_sent(now);
+            }
         }
     }
 

@@ -77,6 +77,19 @@ impl Client {
             }
             self.keep_alive.note_sent(now);
             self.events.traffic.note_sent(len);
+            if self.keep_alive.queued_to().is_some() {
+                self.note_ping_sent(now);
+            }
+        }
+    }
+
+    /// Notes that PINGREQ has been handed out, if it has.
+    #[cold]
+    fn note_ping_sent(&mut self, now: Timestamp) {
+        if let (Some(end), Some(link)) = (self.keep_alive.queued_to(), &self.link)
+            && link.has_taken(end)
+        {
+            self.keep_alive.note_ping_sent(now);
         }
     }
 

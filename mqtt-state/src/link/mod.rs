@@ -247,6 +247,11 @@ impl Link {
         self.outbox.end()
     }
 
+    /// Whether everything before a mark has been handed out.
+    pub(crate) fn has_taken(&self, mark: u64) -> bool {
+        self.outbox.taken() >= mark
+    }
+
     /// Answers since `mark` go out when the journal is stored up to `position`.
     pub(crate) fn hold(&mut self, mark: u64, position: u64) {
         self.outbox.hold(mark, position);

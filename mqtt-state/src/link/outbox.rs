@@ -105,6 +105,11 @@ impl Outbox {
         self.taken.saturating_add(as_count(self.bytes.len()))
     }
 
+    /// Bytes that were taken, over the whole connection.
+    pub(crate) const fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// What was appended behind `from` goes out when the journal is stored up to `position`.
     pub(crate) fn hold(&mut self, from: u64, position: u64) {
         if position > self.stored && from < self.end() {

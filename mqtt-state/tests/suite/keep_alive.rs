@@ -400,3 +400,53 @@ fn the_interval_of_a_client_counts_from_connect_however_late_connack_comes() {
         assert_eq!(peer.hear(&mut client), ["PINGREQ"]);
     }
 }
+
+/// A message that takes long to write says nothing about the server: it cannot answer what has not come.
+#[test]
+fn a_ping_counts_from_when_it_is_handed_out() {
+    for version in [V3_1_1, V5_0] {
+        let mut peer = Peer::new(version);
+        let mut client = Client::new(Config {
+            ping_timeout: Duration::from_secs(10),
+            ..Config::default()
+        });
+        client.connect(peer.now, &connect_for(version, 60)).unwrap();
+        peer.hear(&mut client);
+        peer.say(&mut client, connack(false));
+        while client.poll_event().is_some() {}
+        let start = peer.now;
+        let message = mqtt_codec::Message::new("t", vec![b'x'; 100_000]).unwrap();
+        client.publish(start, message).unwrap();
+        let mut out = Vec::new();
+        let mut transmit = client.poll_transmit(start, 1000, &mut out);
+        while transmit == mqtt_state::Transmit::More {
+            transmit = client.poll_transmit(start, 1000, &mut out);
+        }
+        assert!(out.len() > 100_000, "{version}: in one piece");
+        while client.poll_event().is_some() {}
+
+        // Its driver writes that for five minutes, and does what is due meanwhile.
+        let end = start + Duration::from_secs(299);
+        let mut calls = 0;
+        while let Some(timeout) = client.poll_timeout().filter(|timeout| timeout.at <= end) {
+            assert_eq!(timeout.reason, TimeoutReason::KeepAlive, "{version}");
+            client.handle_timeout(timeout.at);
+            calls += 1;
+        }
+        assert_eq!(calls, 4, "{version}: one in each interval");
+        assert_eq!(client.poll_event(), None, "{version}: it is alive");
+
+        // Then it asks for more: one PINGREQ, which the server has ten seconds to answer.
+        peer.now = end;
+        assert_eq!(peer.hear(&mut client), ["PINGREQ"], "{version}");
+        let timeout = client.poll_timeout().unwrap();
+        assert_eq!(timeout.reason, TimeoutReason::PingResponse, "{version}");
+        assert_eq!(timeout.at, end + Duration::from_secs(10), "{version}");
+        client.handle_timeout(timeout.at);
+        let closed = core::iter::from_fn(|| client.poll_event()).find_map(|event| match event {
+            Event::Closed { cause, .. } => Some(cause),
+            _ => None,
+        });
+        assert_eq!(closed, Some(CloseCause::PingTimeout), "{version}");
+    }
+}

@@ -44,6 +44,8 @@ pub struct Driver {
     over_by: Option<Timestamp>,
     /// Nothing can be written any more.
     is_deaf: bool,
+    /// Some of `output` has to be written by then: the machine cannot know how a transport gets on.
+    stalls_at: Option<Timestamp>,
 }
 
 impl Driver {
@@ -61,6 +63,7 @@ impl Driver {
             closing: false,
             over_by: None,
             is_deaf: false,
+            stalls_at: None,
         }
     }
 
@@ -119,13 +122,19 @@ impl Driver {
             }
             let Stream { read, write } = self.stream.as_mut()?;
             let timeout = self.client.poll_timeout().map(|timeout| timeout.at);
-            let due = timeout.into_iter().chain(self.over_by).min();
+            let patience = Duration::from_secs(self.settings.keep_alive_secs.into());
+            if self.output.has_remaining() && !patience.is_zero() {
+                self.stalls_at.get_or_insert(now + patience);
+            }
+            let ends = self.over_by.into_iter().chain(self.stalls_at);
+            let due = timeout.into_iter().chain(ends).min();
             let due = due.map(|due| due.saturating_since(now));
             self.input.reserve(CHUNK);
             tokio::select! {
                 sent = send(write, &mut self.output, &mut self.unflushed),
                     if self.output.has_remaining() || self.unflushed =>
                 {
+                    self.stalls_at = None;
                     if let Err(error) = sent {
                         self.fault = Some(error);
                         self.is_deaf = true;
@@ -140,7 +149,15 @@ impl Driver {
                     Err(error) => self.lose(error),
                 },
                 () = sleep(due.unwrap_or(Duration::from_secs(3600))) => {
-                    self.client.handle_timeout(self.clock.now());
+                    let now = self.clock.now();
+                    self.client.handle_timeout(now);
+                    if self.stalls_at.take_if(|at| *at <= now).is_some() {
+                        // Perhaps nobody has asked for so long.
+                        let some = send(write, &mut self.output, &mut self.unflushed);
+                        if tokio::time::timeout(Duration::ZERO, some).await.is_err() {
+                            self.lose(io::ErrorKind::TimedOut.into());
+                        }
+                    }
                 }
             }
         }
@@ -225,6 +242,7 @@ impl Driver {
         self.stream = None;
         self.over_by = None;
         self.is_deaf = false;
+        self.stalls_at = None;
         self.closing = false;
         self.unflushed = false;
         self.input.clear();
