@@ -158,6 +158,7 @@ fn what_flags_may_not_say() {
         ["--max-packet-size", "15"],
         ["--retain-available", "perhaps"],
         ["--max-keep-alive", "65536"],
+        ["--max-keep-alive", "0"],
         ["--deny-subscribe", "a/#/b"],
         ["--deny-subscribe", "a=0"],
     ] {

@@ -80,7 +80,7 @@ struct Settings {
     deny_subscribe: Option<DenySubscribe>,
     /// Longest keep alive, in seconds; clients of 3.1.1 that want a longer one are refused
     #[arg(long, value_name = "SECS")]
-    max_keep_alive: Option<u16>,
+    max_keep_alive: Option<NonZeroU16>,
     /// QoS 1 and 2 messages that a client of 5.0 may have unacknowledged [default: 20]
     #[arg(long, value_name = "N")]
     receive_maximum: Option<NonZeroU16>,

@@ -56,9 +56,9 @@ pub struct Config {
     /// What becomes of a QoS 1 or 2 message when the limits of `server` leave no room for it in a
     /// session, and of the client. It is dropped.
     pub when_full: WhenFull,
-    /// Packets that one client may send in a second; more wait until it is their turn. None.
+    /// Packets that one client may send in a second; more wait until it is their turn. At least 1. None.
     pub packets_per_sec_max: Option<u32>,
-    /// Bytes, likewise. None.
+    /// Bytes, likewise. At least 1. None.
     pub bytes_per_sec_max: Option<u32>,
     /// Steps of one call: receivers that get a message, sessions that end, messages that are taken up
     /// again, retained topics that are looked at, deadlines. What is left goes on in

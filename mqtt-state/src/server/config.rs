@@ -1,5 +1,6 @@
 //! What a server allows on one connection.
 
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use mqtt_codec::{Counts, DecodeConfig, Limits, QoS, Strictness};
@@ -61,12 +62,13 @@ pub struct Config {
     /// Longest keep alive, in seconds. A 5.0 client that asks for more, or for none, gets this as
     /// Server Keep Alive. A 3.1.1 client cannot be told: one that asks for more is refused with return
     /// code 2, and one that asks for none has none. None.
-    pub keep_alive_max_secs: Option<u16>,
+    pub keep_alive_max_secs: Option<NonZeroU16>,
     /// Largest payload of a PUBLISH, in bytes, besides the limit of packets. A larger one is not
     /// delivered, and answered with 0x97 Quota exceeded where QoS and version allow it; a will with a
-    /// larger one refuses its CONNECT. None.
+    /// larger one refuses its CONNECT. With 0 only empty ones are delivered. None.
     pub payload_size_max: Option<usize>,
-    /// Longest session expiry, in seconds; a client that asks for more gets this. None.
+    /// Longest session expiry, in seconds; a client that asks for more gets this. With 0 every session
+    /// ends with its connection. None.
     pub session_expiry_max_secs: Option<u32>,
     /// Whether a CONNECT with an authentication method is taken; without, it gets 0x8C. False.
     pub enhanced_authentication: bool,

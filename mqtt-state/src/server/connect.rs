@@ -72,7 +72,7 @@ pub(crate) fn check(connect: &Connect<'_>, config: &Config) -> Result<(), Connec
     if connect.version == ProtocolVersion::V3_1_1
         && config
             .keep_alive_max_secs
-            .is_some_and(|maximum| connect.keep_alive_secs > maximum)
+            .is_some_and(|maximum| connect.keep_alive_secs > maximum.get())
     {
         return Err(ConnectReason::ClientIdNotValid);
     }

@@ -10,8 +10,8 @@ use crate::Timestamp;
 /// The keep alive in force, in seconds; 0 is off.
 pub(super) fn in_force(version: ProtocolVersion, asked_secs: u16, config: &Config) -> u16 {
     match (version, config.keep_alive_max_secs) {
-        (ProtocolVersion::V5_0, Some(maximum)) if asked_secs == 0 || asked_secs > maximum => {
-            maximum
+        (ProtocolVersion::V5_0, Some(maximum)) if asked_secs == 0 || asked_secs > maximum.get() => {
+            maximum.get()
         }
         (ProtocolVersion::V5_0 | ProtocolVersion::V3_1_1, _) => asked_secs,
     }

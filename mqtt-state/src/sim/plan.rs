@@ -4,6 +4,7 @@
 //! others: that is how a failure is made small.
 
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use mqtt_codec::{ProtocolVersion, QoS};
@@ -339,7 +340,7 @@ fn broker_config(random: &mut Random, seed: u64, tight: bool) -> broker::Config 
             in_flight_max: random.pick(&[1, 2, 20]),
             topic_alias_maximum: random.pick(&[0, 1, 10]),
             outbound_topic_aliases_max: random.pick(&[0, 1, 10]),
-            keep_alive_max_secs: random.pick(&[None, None, Some(60)]),
+            keep_alive_max_secs: random.pick(&[None, None, NonZeroU16::new(60)]),
             session_expiry_max_secs: random.pick(&[None, None, Some(600)]),
             ..server::Config::default()
         },

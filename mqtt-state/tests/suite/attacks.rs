@@ -501,7 +501,7 @@ fn a_stranger_gets_nothing_by_claiming_a_length() {
 #[test]
 fn a_slot_is_not_held_for_ever() {
     let mut config = broker::Config::default();
-    config.server.keep_alive_max_secs = Some(60);
+    config.server.keep_alive_max_secs = NonZeroU16::new(60);
     let (mut broker, id, peer) = stranger(config.clone());
     let _part = broker.handle_input(peer.now, id, &[0x10, 20, 0, 4]);
     let deadline = broker.poll_timeout().unwrap().at;
@@ -869,7 +869,6 @@ fn a_configuration_of_nothing_but_0_harms_nobody() {
         in_flight_max: 0,
         topic_alias_maximum: 0,
         outbound_topic_aliases_max: 0,
-        keep_alive_max_secs: Some(0),
         payload_size_max: Some(0),
         session_expiry_max_secs: Some(0),
         authentication_rounds_max: 0,
@@ -882,14 +881,13 @@ fn a_configuration_of_nothing_but_0_harms_nobody() {
         ..server::Config::default()
     };
     // Each alone, so that what comes behind it is reached.
-    let alone: [fn(&mut server::Config, &server::Config); 14] = [
+    let alone: [fn(&mut server::Config, &server::Config); 13] = [
         |to, from| to.packet_size_max = from.packet_size_max,
         |to, from| to.connect_packet_size_max = from.connect_packet_size_max,
         |to, from| to.receive_maximum = from.receive_maximum,
         |to, from| to.in_flight_max = from.in_flight_max,
         |to, from| to.topic_alias_maximum = from.topic_alias_maximum,
         |to, from| to.outbound_topic_aliases_max = from.outbound_topic_aliases_max,
-        |to, from| to.keep_alive_max_secs = from.keep_alive_max_secs,
         |to, from| to.payload_size_max = from.payload_size_max,
         |to, from| to.session_expiry_max_secs = from.session_expiry_max_secs,
         |to, from| to.connect_timeout = from.connect_timeout,

@@ -244,7 +244,7 @@ fn connack_announces_what_differs_from_the_standard() {
         wildcard_subscription_available: false,
         subscription_id_available: false,
         shared_subscription_available: false,
-        keep_alive_max_secs: Some(30),
+        keep_alive_max_secs: NonZeroU16::new(30),
         session_expiry_max_secs: Some(100),
         ..server::Config::default()
     };

@@ -208,7 +208,7 @@ fn without_keep_alive_silence_is_no_fault() {
 fn the_server_may_set_the_keep_alive() {
     // [5:MQTT-3.1.2-21] [5:MQTT-3.2.2-21] 3.1.1 has no way to tell it.
     let config = server::Config {
-        keep_alive_max_secs: Some(10),
+        keep_alive_max_secs: core::num::NonZeroU16::new(10),
         ..server::Config::default()
     };
     let rows = [(V5_0, 100, 15), (V5_0, 0, 15), (V5_0, 4, 6), (V3_1_1, 4, 6)];
@@ -236,7 +236,7 @@ fn a_3_1_1_client_that_asks_for_more_than_there_is_is_refused() {
     for (asked, heard) in [(10, "CONNACK 00"), (11, "CONNACK 85"), (0, "CONNACK 00")] {
         let config = broker::Config {
             server: server::Config {
-                keep_alive_max_secs: Some(10),
+                keep_alive_max_secs: core::num::NonZeroU16::new(10),
                 ..server::Config::default()
             },
             ..broker::Config::default()

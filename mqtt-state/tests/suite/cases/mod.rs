@@ -170,7 +170,7 @@ impl Stage {
             "subscription-ids" => server.subscription_id_available = flag(),
             "shared" => server.shared_subscription_available = flag(),
             "shared-in-3" => config.shared_subscriptions_in_3_1_1 = flag(),
-            "keep-alive-max" => server.keep_alive_max_secs = Some(small()),
+            "keep-alive-max" => server.keep_alive_max_secs = small().try_into().ok(),
             "session-expiry-max" => server.session_expiry_max_secs = Some(number()),
             "packet-size-max" => server.packet_size_max = number(),
             "connect-size-max" => server.connect_packet_size_max = number(),
