@@ -68,7 +68,7 @@ impl Stateless {
         let mut receivers = 0_usize;
         let mut position = Position::default();
         let (index, scratch) = (&self.index, &mut self.scratch);
-        index.receivers(topic, scratch, &mut position, 1024, &mut |it| {
+        let _no_more = index.receivers(topic, scratch, &mut position, 1024, &mut |it| {
             receivers += it.keys().count();
         });
         let memory = self.memory.take().unwrap_or_default();
@@ -141,9 +141,10 @@ impl Numbers {
         let topic: TopicName<'_> = self.message.topic();
         let mut position = Position::default();
         let (index, scratch, ready) = (&self.index, &mut self.scratch, &mut self.ready);
-        index.receivers(topic, scratch, &mut position, usize::MAX, &mut |receiver| {
-            ready.extend(receiver.keys());
-        });
+        let _no_more =
+            index.receivers(topic, scratch, &mut position, usize::MAX, &mut |receiver| {
+                ready.extend(receiver.keys());
+            });
         let delivery = match self.qos {
             QoS::AtMostOnce => Delivery::AtMostOnce,
             QoS::AtLeastOnce | QoS::ExactlyOnce => Delivery::AtLeastOnce {
