@@ -8,7 +8,7 @@ mod support;
 
 use std::path::Path;
 
-use support::{OurBroker, Program, free_port, publish, subscribe};
+use support::{OurBroker, Program, file, folder, free_port, publish, subscribe};
 
 /// The version as mosquitto's clients call it, and as ours do.
 const VERSIONS: [(&str, &str); 2] = [("mqttv5", "5"), ("mqttv311", "311")];
@@ -59,6 +59,28 @@ fn mosquitto_clients_through_our_broker() {
             subscriber.succeed();
         }
     }
+}
+
+/// It says in its level that it is a bridge, and comes as a client like others when that is refused in a
+/// form that it understands.
+// [3:MQTT-3.1.2-2]
+#[test]
+fn a_bridge_of_mosquitto_comes_in() {
+    let broker = OurBroker::start();
+    let mut subscriber = subscribe(&["-p", &broker.port, "-t", "house/#", "-q", "1", "-C", "1"]);
+    let port = free_port();
+    let settings = format!(
+        "listener {port} 127.0.0.1\nallow_anonymous true\nconnection ours\naddress {}\n\
+         topic house/# out 1\nrestart_timeout 1\n",
+        broker.address()
+    );
+    let config = file(&folder("bridge"), "mosquitto.conf", &settings);
+    let mut mosquitto = Program::start("mosquitto", &["-c", &config, "-v"]);
+    mosquitto.wait_until_running();
+    let message = ["-p", &port, "-q", "1", "-t", "house/light", "-m", "on"];
+    Program::start("mosquitto_pub", &message).succeed();
+    subscriber.wait_for("on");
+    subscriber.succeed();
 }
 
 #[test]
