@@ -173,7 +173,9 @@ impl Message {
     /// the properties where the packet has an alias instead of the topic.
     ///
     /// The message keeps the memory of `frame` alive; [`detach`](Self::detach) lets go of it. For a
-    /// PUBLISH that is not in `frame` it is [`from_publish`](Self::from_publish).
+    /// PUBLISH that is not in `frame` it is [`from_publish`](Self::from_publish), which is also for one
+    /// whose properties were changed since it was decoded: here they are those of the frame. The payload may
+    /// have become a part of itself.
     #[must_use]
     pub fn from_frame(frame: &Bytes, publish: &Publish<'_>, topic: TopicName<'_>) -> Self {
         let Some(payload) = place_in(frame, publish.payload) else {

@@ -2,6 +2,9 @@
 
 use core::ops::Range;
 
+use super::copy::block_size;
+use crate::packet::publish::WithAlias;
+use crate::property::Block5 as _;
 use crate::{DecodeError, Delivery, Frame, PlainPublish, ProtocolVersion, Publish, TopicAlias};
 
 /// Where the parts of a message are. A frame has at most 268,435,460 bytes.
@@ -179,9 +182,22 @@ pub(super) fn places_in(frame: &[u8], publish: &Publish<'_>) -> Option<Places> {
     };
     let start = topic.range().end.checked_add(id_len)?;
     let end = payload.range().start;
-    let properties = match end.checked_sub(start)? {
-        0 | 1 => Place::default(),
-        block => Place::new(end.saturating_sub(without_length(block)), end),
+    let block = WithAlias {
+        properties: &publish.properties,
+        alias: publish.topic.alias(),
+    };
+    let expected = if block.is_empty() {
+        0
+    } else {
+        block_size(&block)
+    };
+    // A payload that begins elsewhere, or other properties: what is between is no block then.
+    let properties = match (end.checked_sub(start)?, expected) {
+        (0 | 1, 0) => Place::default(),
+        (len, 1..) if without_length(len) == expected => {
+            Place::new(end.checked_sub(expected)?, end)
+        }
+        _ => return None,
     };
     Some(Places {
         topic,

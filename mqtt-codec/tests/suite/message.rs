@@ -58,6 +58,54 @@ fn a_message_from_a_frame_shares_its_payload_and_a_copy_does_not() {
     assert_eq!(elsewhere.payload(), b"hi");
 }
 
+/// A gateway may take away what stands in front of the payload: that is no property block then, whatever is
+/// written there.
+#[test]
+fn a_part_of_a_payload_brings_no_properties() {
+    let rows: [(&str, ProtocolVersion, &[u8]); 4] = [
+        (
+            "3.1.1",
+            ProtocolVersion::V3_1_1,
+            b"\x30\x0B\0\x01t\x05\x02\0\0\0\x07hi",
+        ),
+        (
+            "no properties",
+            ProtocolVersion::V5_0,
+            b"\x30\x0C\0\x01t\0\x05\x02\0\0\0\x07hi",
+        ),
+        (
+            "a property",
+            ProtocolVersion::V5_0,
+            b"\x30\x0E\0\x01t\x02\x01\x01\x05\x02\0\0\0\x07hi",
+        ),
+        (
+            "QoS 1",
+            ProtocolVersion::V5_0,
+            b"\x32\x10\0\x01t\0\x07\x02\x01\x01\x05\x02\0\0\0\x07hi",
+        ),
+    ];
+    for (row, version, bytes) in rows {
+        let frame = Bytes::from_static(bytes);
+        let parsed = decode(&frame, version, 100).unwrap();
+        let Parsed::Complete((Packet::Publish(whole), _)) = parsed else {
+            panic!("{row}: {parsed:?}");
+        };
+        for start in 0..=whole.payload.len() {
+            let publish = Publish {
+                payload: &whole.payload[start..],
+                ..whole
+            };
+            let topic = publish.topic.name().unwrap();
+            let shared = Message::from_frame(&frame, &publish, topic);
+            assert_eq!(
+                shared,
+                Message::from_publish(&publish, topic),
+                "{row} from {start}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_topic_that_is_none_is_refused_with_its_place() {
     for (topic, kind, offset) in [
