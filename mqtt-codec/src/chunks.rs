@@ -1,6 +1,6 @@
 //! PUBLISH in pieces: payloads larger than memory allows, in both directions.
 
-use crate::decoder::DecodeConfig;
+use crate::decoder::{DecodeConfig, check_topics};
 use crate::packet::{Body as _, Lengths};
 #[cfg(feature = "alloc")]
 use crate::wire::Behind;
@@ -71,6 +71,8 @@ impl<'a> PublishStart<'a> {
         }
         match Publish::decode(start.flags, &mut reader, version, |publish| publish) {
             Ok(publish) => {
+                let place = (body, header_len);
+                check_topics(&publish.into(), place, version, config.strictness)?;
                 let head_len = there.saturating_sub(publish.payload.len());
                 let head_size = u32::try_from(head_len).unwrap_or(u32::MAX);
                 if head_size > head_size_max {

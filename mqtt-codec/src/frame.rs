@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::decoder::{DecodeConfig, Rule, RuleSet, Strictness};
+use crate::decoder::{DecodeConfig, Rule, RuleSet, Strictness, check_topics};
 use crate::packet::Packet;
 use crate::packet_type::{InvalidPacketType, PacketType};
 use crate::wire::{Context, Reader};
@@ -164,7 +164,10 @@ impl<'a> Frame<'a> {
         config: &DecodeConfig,
         tolerated: &mut RuleSet,
     ) -> Result<Packet<'a>, DecodeError> {
-        self.decode_as(version, config, tolerated, |packet| packet)
+        let packet = self.decode_as(version, config, tolerated, |packet| packet)?;
+        let place = (self.body, self.header_len());
+        check_topics(&packet, place, version, config.strictness)?;
+        Ok(packet)
     }
 
     /// The packet, in what `done` puts around it.
@@ -231,6 +234,9 @@ impl<'a> Frame<'a> {
         let connect = Connect::decode(&mut reader)?;
         let of_header = self.check_in(connect.version, config.strictness)?;
         *tolerated = reader.tolerated().and(of_header);
+        let place = (self.body, self.header_len());
+        let packet = Packet::Connect(connect);
+        check_topics(&packet, place, connect.version, config.strictness)?;
         Ok(connect)
     }
 

@@ -2,9 +2,11 @@
 
 mod limits;
 mod strictness;
+mod topics;
 
 pub use limits::{Counts, Limits};
 pub use strictness::{Rule, RuleSet, Strictness};
+pub(crate) use topics::check_topics;
 
 use crate::{Connect, DecodeError, Frame, Packet, Parsed, PlainPublish, ProtocolVersion};
 

@@ -166,18 +166,17 @@ impl<'a> Connect<'a> {
             return Err(fault(reader, DecodeErrorKind::ReservedBits(flags)));
         }
         // [5:MQTT-3.1.2-11] [5:MQTT-3.1.2-13] [3:MQTT-3.1.2-11] [3:MQTT-3.1.2-13] [3:MQTT-3.1.2-15]
-        if flags & WILL == 0
-            && flags & (WILL_QOS | WILL_RETAIN) != 0
-            && !reader.tolerates(Rule::WillFlagsWithoutWill)
-        {
-            return Err(fault(reader, DecodeErrorKind::WillFlagsWithoutWill(flags)));
+        let mut will_qos = QoS::AtMostOnce;
+        if flags & (WILL | WILL_QOS | WILL_RETAIN) != 0 {
+            if flags & WILL == 0 && !reader.tolerates(Rule::WillFlagsWithoutWill) {
+                return Err(fault(reader, DecodeErrorKind::WillFlagsWithoutWill(flags)));
+            }
+            // [5:MQTT-3.1.2-12] [3:MQTT-3.1.2-14]
+            will_qos = match QoS::try_from((flags & WILL_QOS) >> WILL_QOS_SHIFT) {
+                Err(_) if flags & WILL != 0 => return Err(fault(reader, DecodeErrorKind::QoS3)),
+                qos => qos.unwrap_or_default(),
+            };
         }
-        // [5:MQTT-3.1.2-12] [3:MQTT-3.1.2-14]
-        let will_qos = match QoS::try_from((flags & WILL_QOS) >> WILL_QOS_SHIFT) {
-            Err(_) if flags & WILL != 0 => return Err(fault(reader, DecodeErrorKind::QoS3)),
-            qos => qos.unwrap_or_default(),
-        };
-        let will_retain = flags & WILL_RETAIN != 0;
         // [3:MQTT-3.1.2-22] Allowed in 5.0.
         if version == ProtocolVersion::V3_1_1
             && flags & (USER_NAME | PASSWORD) == PASSWORD
@@ -192,7 +191,8 @@ impl<'a> Connect<'a> {
         let client_id = reader.str(Field::ClientId)?;
         // [5:MQTT-3.1.2-9] [3:MQTT-3.1.2-9]
         let will = if flags & WILL != 0 {
-            Some(Will::decode(reader, version, will_qos, will_retain)?)
+            let retain = flags & WILL_RETAIN != 0;
+            Some(Will::decode(reader, version, will_qos, retain)?)
         } else {
             None
         };
@@ -285,20 +285,18 @@ fn read_version(reader: &mut Reader<'_>) -> Result<ProtocolVersion, DecodeError>
     let level_at = reader.offset();
     let level = reader.u8(Field::ProtocolLevel)?;
     let is_name = name == PROTOCOL_NAME;
-    match (ProtocolVersion::from_level(level), name, level) {
-        (Some(version), _, _) if is_name => Ok(version),
-        (None, _, BRIDGE_LEVEL) if is_name && reader.tolerates(Rule::BridgeLevel) => {
+    match (name, ProtocolVersion::from_level(level)) {
+        (_, Some(version)) if is_name => Ok(version),
+        (_, None) if is_name && level == BRIDGE_LEVEL && reader.tolerates(Rule::BridgeLevel) => {
             Ok(ProtocolVersion::V3_1_1)
         }
         // `MQIsdp` is the name of version 3.1, which has level 3; one of its bridges has 0x83.
-        (None, b"MQTT", _) | (_, b"MQIsdp", 0x03 | 0x83) => Err(reader.error_at(
+        (b"MQTT" | b"MQIsdp", None) if is_name || level & 0x7F == 3 => Err(reader.error_at(
             DecodeErrorKind::ProtocolLevel(level),
             Field::ProtocolLevel,
             level_at,
         )),
-        (_, _, _) => {
-            Err(reader.error_at(DecodeErrorKind::ProtocolName, Field::ProtocolName, name_at))
-        }
+        (_, _) => Err(reader.error_at(DecodeErrorKind::ProtocolName, Field::ProtocolName, name_at)),
     }
 }
 

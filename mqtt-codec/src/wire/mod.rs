@@ -4,7 +4,7 @@ mod reader;
 mod room;
 mod writer;
 
-pub(crate) use reader::{Context, Reader};
+pub(crate) use reader::{Context, Reader, first_control_character};
 #[cfg(feature = "alloc")]
 pub(crate) use room::{Behind, Grown};
 pub(crate) use room::{Front, Room};

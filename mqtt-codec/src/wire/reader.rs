@@ -263,14 +263,9 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
-    /// U+0001 to U+001F, U+007F to U+009F.
     #[cold]
     fn check_control_characters(&self, text: Str<'_>, field: Field) -> Result<(), DecodeError> {
-        let Some((at, _)) = text
-            .as_str()
-            .char_indices()
-            .find(|(_, character)| character.is_control())
-        else {
+        let Some(at) = first_control_character(text.as_str()) else {
             return Ok(());
         };
         let offset = self.start_of(text.as_bytes()).saturating_add(at);
@@ -300,20 +295,7 @@ impl<'a> Reader<'a> {
         bytes: &'a [u8],
         field: Field,
     ) -> Result<TopicName<'a>, DecodeError> {
-        let name =
-            TopicName::from_bytes(bytes).map_err(|error| self.topic_error(error, bytes, field))?;
-        self.check_topic(bytes, field)?;
-        Ok(name)
-    }
-
-    /// A topic that is valid, and has just been taken.
-    #[inline(always)]
-    fn check_topic(&self, bytes: &'a [u8], field: Field) -> Result<(), DecodeError> {
-        if self.context.strictness.tolerates(Rule::ControlCharacters) {
-            return Ok(());
-        }
-        let apart = self.clone();
-        apart.check_control_characters(Str::assume_valid(bytes), field)
+        TopicName::from_bytes(bytes).map_err(|error| self.topic_error(error, bytes, field))
     }
 
     #[inline(always)]
@@ -327,7 +309,6 @@ impl<'a> Reader<'a> {
                 .shared()
                 .map_err(|error| self.topic_error(error, bytes, Field::TopicFilter))?;
         }
-        self.check_topic(bytes, Field::TopicFilter)?;
         Ok(filter)
     }
 
@@ -365,6 +346,13 @@ impl<'a> Reader<'a> {
             Err(self.error(DecodeErrorKind::TrailingBytes, Field::End))
         }
     }
+}
+
+/// U+0001 to U+001F, U+007F to U+009F.
+pub(crate) fn first_control_character(text: &str) -> Option<usize> {
+    let mut characters = text.char_indices();
+    let (at, _) = characters.find(|(_, character)| character.is_control())?;
+    Some(at)
 }
 
 #[cold]
