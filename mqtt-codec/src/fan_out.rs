@@ -126,7 +126,7 @@ impl Receiver<'_> {
 }
 
 impl PlainHeads {
-    #[inline]
+    #[inline(always)]
     fn encode_to(
         &self,
         receiver: &Receiver<'_>,
@@ -253,7 +253,7 @@ impl<'m> FanOut<'m> {
     /// # Errors
     ///
     /// As [`Packet::encode_to`](crate::Packet::encode_to). Nothing has been written then.
-    #[inline]
+    #[inline(always)]
     pub fn encode_head_to(
         &self,
         receiver: &Receiver<'_>,

@@ -63,13 +63,14 @@ pub(crate) trait Sink {
         let Header { first, remaining } = header;
         let [a, ..] = remaining.to_le_bytes();
         let [b, ..] = (remaining >> 7).to_le_bytes();
-        // Four bytes at the end whatever the length, so that these are one store.
-        let last = if remaining < 0x80 {
-            [first, a, c, d]
-        } else if remaining < 0x4000 {
-            self.u8(first);
-            [a | 0x80, b, c, d]
-        } else if remaining < 0x20_0000 {
+        // What nearly all packets are is one piece.
+        if remaining < 0x80 {
+            return self.put(&[first, a, c, d]);
+        }
+        if remaining < 0x4000 {
+            return self.put(&[first, a | 0x80, b, c, d]);
+        }
+        let last = if remaining < 0x20_0000 {
             let [high, ..] = (remaining >> 14).to_le_bytes();
             self.u8(first);
             self.u8(a | 0x80);
