@@ -30,8 +30,10 @@ pub(super) enum Flight {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Flights {
     in_use: BTreeMap<PacketId, Flight>,
-    /// Messages that were given up after they were sent, as PUBREL says: their sender has to say so, too.
+    /// QoS 2 messages that were given up after they were sent, as PUBREL says: their sender has to say so, too.
     given_up: BTreeSet<u32>,
+    /// Likewise QoS 1 messages, as something else says that has their identifiers.
+    freed: BTreeSet<u32>,
     /// Messages in flight of which it has said that they are lost, or of some like them.
     lost: BTreeSet<u32>,
     /// The sender has been made from what was stored: it may not know what it has sent.
@@ -42,6 +44,7 @@ impl Flights {
     pub(super) fn forget_all(&mut self) {
         self.in_use.clear();
         self.given_up.clear();
+        self.freed.clear();
         self.lost.clear();
     }
 
@@ -54,11 +57,31 @@ impl Flights {
         })
     }
 
-    /// What was given up since this was asked: how many there are, and one of which its sender has not said so.
+    /// What was given up since this was asked: how many there are at QoS 2, and one at whichever of which its
+    /// sender has not said so.
     pub(super) fn take_given_up(&mut self) -> (u64, Option<u32>) {
         let given_up = core::mem::take(&mut self.given_up);
-        let mut silent = given_up.difference(&self.lost);
+        let freed = core::mem::take(&mut self.freed);
+        let mut silent = { given_up.iter() }
+            .chain(&freed)
+            .filter(|number| !self.lost.contains(number));
         (given_up.len() as u64, silent.next().copied())
+    }
+
+    /// What an identifier stands for when it is to stand for something else on a connection, for another message
+    /// or for none. At QoS 1 it is free when its message is given up, which happens to none that was sent there.
+    fn take_over(&mut self, id: PacketId, number: Option<u32>, line: u64) -> Option<Flight> {
+        match self.in_use.get(&id).copied()? {
+            Flight::Publish {
+                number: of,
+                qos: QoS::AtLeastOnce,
+                line: sent_on,
+            } if Some(of) != number && sent_on != line => {
+                self.freed.insert(of);
+                None
+            }
+            flight => Some(flight),
+        }
     }
 
     /// The sender has said that it has lost one of these, which it had sent.
@@ -67,6 +90,7 @@ impl Flights {
             Flight::Publish { number, .. } | Flight::Withdrawn { number } => Some(*number),
             Flight::Release { .. } | Flight::Request { .. } => None,
         });
+        let numbers = numbers.chain(self.freed.iter().copied());
         self.lost.extend(numbers.filter(|number| is_it(*number)));
     }
 
@@ -167,8 +191,10 @@ impl Way {
                 }
             },
             Seen::Subscribe { id, .. } | Seen::Unsubscribe { id, .. } => {
+                let flight = flights.take_over(*id, None, line);
+                flights.in_use.insert(*id, Flight::Request { line });
                 // [5:MQTT-2.2.1-3] [3:MQTT-2.3.1-2]
-                if let Some(flight) = flights.in_use.insert(*id, Flight::Request { line }) {
+                if let Some(flight) = flight {
                     return Err((
                         "an identifier in use",
                         format!("{id} is {flight:?}: {seen:?}"),
@@ -257,26 +283,13 @@ impl Way {
         number: u32,
         flights: &mut Flights,
     ) -> Result<(), Broken> {
-        let flight = flights.in_use.get(&id).copied();
+        let flight = flights.take_over(id, Some(number), line);
         let text = || format!("{id} for {number} is {flight:?}, dup {dup}");
         match flight {
             None if dup && !flights.is_restored => {
                 return Err(("DUP without a first sending", text()));
             }
             None => {}
-            Some(Flight::Publish {
-                number: of,
-                qos: sent_at,
-                line: sent_on,
-            }) if sent_at == QoS::AtLeastOnce
-                && of != number
-                && !dup
-                && sent_on != line
-                && flights.lost.contains(&of) =>
-            {
-                // At QoS 1 it is free when it is given up.
-                flights.lost.remove(&of);
-            }
             Some(Flight::Publish {
                 number: of,
                 qos: sent_at,
