@@ -273,13 +273,18 @@ where
         Some(id)
     }
 
-    /// Removes a node without children; answers the number of the one above, which is shown what
-    /// the node had.
+    /// Removes a node without children that is `over`; answers the number of the one above, which is
+    /// shown what the node had. Neither the root is a leaf, nor what has children.
     #[inline]
-    pub(crate) fn remove_leaf(&mut self, id: Id, show: impl FnOnce(&mut Node<T>, T)) -> Option<Id> {
+    pub(crate) fn remove_leaf(
+        &mut self,
+        id: Id,
+        over: impl FnOnce(&T) -> bool,
+        show: impl FnOnce(&mut Node<T>, T),
+    ) -> Option<Id> {
         let node = self.node(id)?;
         let (level, parent) = node.edge?;
-        if node.has_children() {
+        if node.has_children() || !over(&node.value) {
             return None;
         }
         let (nodes, levels, seed) = (&self.nodes, &self.levels, self.seed);

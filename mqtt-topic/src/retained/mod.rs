@@ -287,14 +287,8 @@ impl<M> RetainedIndex<M> {
     /// Removes a node that holds nothing, and every node above it that then holds nothing.
     fn prune(&mut self, id: Id) {
         let mut at = id;
-        while let Some(node) = self.tree.node(at) {
-            if node.value.message.is_some() {
-                return;
-            }
-            // Neither the root is a leaf, nor what has children.
-            let Some(parent) = self.tree.remove_leaf(at, |_, _| {}) else {
-                return;
-            };
+        let holds_nothing = |kept: &Kept<M>| kept.message.is_none();
+        while let Some(parent) = self.tree.remove_leaf(at, holds_nothing, |_, _| {}) {
             self.children.take(|held| held.cmp(&(parent, at)));
             at = parent;
         }

@@ -229,10 +229,8 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
     }
 
     pub(super) fn unsubscribe(&mut self, node: Id, key: K) -> Option<V> {
-        let found = self.tree.node(node)?;
         // Mostly he is the only one, and goes with the node.
-        if found.value.subscribers.is_only(key) && !found.has_children() {
-            let (parent, removed) = self.remove_leaf(node)?;
+        if let Some((parent, removed)) = self.remove_leaf(node, |it| it.subscribers.is_only(key)) {
             self.prune(parent);
             return removed;
         }
@@ -250,23 +248,21 @@ impl<K: Copy + Ord, V: Clone> Filters<K, V> {
     /// Removes a node that holds nothing, and every node above it that then holds nothing.
     pub(super) fn prune(&mut self, node: Id) {
         let mut at = node;
-        while let Some(found) = self.tree.node(at) {
-            if found.value.holds_any() {
-                return;
-            }
-            // Neither the root is a leaf, nor what has children.
-            let Some((parent, _)) = self.remove_leaf(at) else {
-                return;
-            };
+        while let Some((parent, _)) = self.remove_leaf(at, |it| !it.holds_any()) {
             at = parent;
         }
     }
 
-    /// Removes a node without children; answers the number of the one above, and what the only
-    /// subscriber had.
-    fn remove_leaf(&mut self, node: Id) -> Option<(Id, Option<V>)> {
+    /// Removes a node without children that is `over`; answers the number of the one above, and what the
+    /// only subscriber had.
+    #[inline]
+    fn remove_leaf(
+        &mut self,
+        node: Id,
+        over: impl FnOnce(&FilterNode<K, V>) -> bool,
+    ) -> Option<(Id, Option<V>)> {
         let (mut value, mut has_groups) = (None, false);
-        let filter = self.tree.remove_leaf(node, |above, removed| {
+        let filter = self.tree.remove_leaf(node, over, |above, removed| {
             has_groups = above.is_marked();
             let above = &mut above.value;
             above.plus = above.plus.filter(|plus| *plus != node);
