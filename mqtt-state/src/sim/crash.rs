@@ -86,9 +86,11 @@ impl World<'_> {
     fn crash_joined(&mut self) {
         let at = self.at;
         self.coverage.restarts += 1;
+        let joins = { self.nodes.iter() }.filter_map(|node| node.config.join.as_ref());
+        let latest = joins.map(|join| join.incarnation).max().unwrap_or(0);
         if let Some(join) = &mut self.nodes[at].config.join {
-            // By more than a run counts.
-            join.incarnation += 1_000_000;
+            // By more than a run counts, and behind the runs of the others, as they count together.
+            join.incarnation = latest + 1_000_000;
         }
         self.lose_links();
         let lost = self.oracle.crash_at(at);

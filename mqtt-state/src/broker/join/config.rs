@@ -26,7 +26,8 @@ pub struct JoinConfig {
     /// Higher with each run of this broker, such as the time it was started, in nanoseconds: what others
     /// remember of a run before is void then. Retained messages and sessions count on from here, so that those of
     /// a new run are newer than those of the one before; so it has to be higher by more than there were of them in
-    /// a run. 0.
+    /// a run. All joined brokers count together, so it has to be higher than that of any run that began before,
+    /// whichever broker's it was: take all of them from one kind of clock. 0.
     pub incarnation: u64,
     /// Other brokers. 64.
     pub brokers_max: usize,
