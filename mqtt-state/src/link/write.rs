@@ -36,7 +36,7 @@ impl<O: Output> Writer<'_, O> {
         outgoing.is_plain()
             && !self.out.shares(outgoing.message)
             && link.check_flags(delivery.qos(), outgoing.retain).is_ok()
-            && link.write_plain(
+            && link.write_found(
                 outgoing.message,
                 (delivery, outgoing.retain),
                 size_max,
@@ -95,6 +95,18 @@ impl Link {
         }
         let encoded = message.encode_within(self.version, delivery, retain, size_max, buf);
         encoded.is_ok()
+    }
+
+    /// The same in a call of its own, for those who have looked the message up and keep what they found.
+    #[inline(never)]
+    fn write_found(
+        &mut self,
+        message: &Message,
+        how: (Delivery, bool),
+        size_max: usize,
+        buf: &mut Vec<u8>,
+    ) -> bool {
+        self.write_plain(message, how, size_max, buf)
     }
 
     /// The same on a connection with aliases.
