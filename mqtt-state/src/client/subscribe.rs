@@ -21,7 +21,7 @@ const FILTERS_MAX: usize = 100;
 #[non_exhaustive]
 pub enum RequestError {
     /// There is no connection that has been accepted: ask again when
-    /// [`Event::Connected`](super::Event::Connected) has come.
+    /// [`Event::Connected`] has come.
     NotConnected,
     /// The request has no filter, or a combination of filter and options that the standard forbids.
     Filters,
