@@ -4,12 +4,16 @@
 //! [`Broker`](crate::broker::Broker) has a slab of these. Both ask
 //! [`receive`](ServerLink::receive) what a packet means and carry it out.
 
+mod ending;
+mod plain;
+mod waits;
+
 use alloc::boxed::Box;
 
 use mqtt_codec::{
-    AckProperties, Binary, Connect, DecodeError, Decoder, Delivery, Disconnect, DisconnectReason,
-    EncodeError, Frame, Packet, PacketType, Parsed, PlainAck, PlainPublish, ProtocolVersion,
-    Publish, PublishReason, Rule, Subscribe, Unsubscribe,
+    AckProperties, Binary, Connect, DecodeError, Decoder, Delivery, Disconnect, EncodeError, Frame,
+    Packet, PacketType, Parsed, ProtocolVersion, Publish, PublishReason, Rule, Subscribe,
+    Unsubscribe,
 };
 
 use super::Config;
@@ -18,9 +22,7 @@ use super::connect::Offer;
 use crate::link::{AckEffect, Arrival, Link, ReceiveError, Store, Topic};
 use crate::pieces::Output;
 use crate::session::Session;
-use crate::{
-    CloseCause, Explanation, InputWaits, ProtocolError, Timeout, TimeoutReason, Timestamp, Transmit,
-};
+use crate::{CloseCause, ProtocolError, Timestamp, Transmit};
 
 /// One connection in the server role.
 #[derive(Debug)]
@@ -217,65 +219,6 @@ impl ServerLink {
         }
     }
 
-    /// The PUBLISH at the front of `input`, if it is a plain one that is routed as it is. `None` for
-    /// whatever has to be parsed and received to be known.
-    #[inline(always)]
-    pub(crate) fn plain_publish<'p>(
-        &self,
-        input: &'p [u8],
-        config: &Config,
-    ) -> Option<PlainPublish<'p>> {
-        if !self.takes_plain_packets() {
-            return None;
-        }
-        let publish = self.decoder.plain_publish(input, self.link.version())?;
-        if publish.delivery().qos() > config.maximum_qos
-            || (publish.retain() && !config.retain_available)
-        {
-            return None;
-        }
-        Some(publish)
-    }
-
-    /// Whether there is nothing about this connection that has to be looked at first.
-    #[inline]
-    fn takes_plain_packets(&self) -> bool {
-        self.is_connected() && !self.link.is_blocked()
-    }
-
-    /// The topic of a plain PUBLISH. `None` for one with an alias that is not known.
-    #[inline(always)]
-    pub(crate) fn topic_of<'p>(&self, publish: &PlainPublish<'p>) -> Option<Topic<'p>> {
-        self.link.topic_of(publish)
-    }
-
-    /// Whether a PUBLISH is a new message for which there is room.
-    #[inline]
-    pub(crate) fn takes_at_once<M>(&self, delivery: Delivery, session: &Session<M>) -> bool {
-        self.link.takes_at_once(delivery, &session.inbound)
-    }
-
-    /// An acknowledgement as most of them are, if it can be taken in the short way.
-    #[inline]
-    pub(crate) fn receive_plain_ack<S: Store>(
-        &mut self,
-        ack: PlainAck,
-        session: &mut Session<S::Handle>,
-        store: &mut S,
-    ) -> Option<Result<(), ReceiveError>> {
-        if !self.takes_plain_packets() {
-            return None;
-        }
-        let link = &mut self.link;
-        let success = PublishReason::Success;
-        Some(match ack {
-            PlainAck::PubAck(id) => link.receive_puback(id, success, session, store).map(drop),
-            PlainAck::PubRec(id) => link.receive_pubrec(id, success, session, store).map(drop),
-            PlainAck::PubRel(id) => link.receive_pubrel(id, &mut session.inbound).map(drop),
-            PlainAck::PubComp(id) => link.receive_pubcomp(id, session).map(drop),
-        })
-    }
-
     /// Answers a PUBLISH that [`receive`](Self::receive) handed out.
     pub(crate) fn acknowledge<M>(
         &mut self,
@@ -311,11 +254,6 @@ impl ServerLink {
         self.link.note_stored(position);
     }
 
-    /// How far the journal has to be stored before more can be sent, if that is what it waits for.
-    pub(crate) fn held_position<M>(&self, session: Option<&Session<M>>) -> Option<u64> {
-        self.link.held_position(session)
-    }
-
     /// QoS 1 and 2 PUBLISH packets that may still go; none before CONNECT is accepted.
     pub(crate) fn send_quota(&self) -> u16 {
         if self.is_connected() {
@@ -328,50 +266,6 @@ impl ServerLink {
     /// Queues an answer.
     pub(crate) fn send(&mut self, packet: &Packet<'_>) -> Result<(), EncodeError> {
         self.link.send(packet)
-    }
-
-    /// Ends the connection, with the last packet that the cause calls for.
-    pub(crate) fn end(&mut self, now: Timestamp, cause: CloseCause, config: &Config) {
-        let deadline = now + config.close_timeout;
-        let phase = core::mem::replace(&mut self.phase, Phase::Ended { deadline });
-        match (phase, cause) {
-            (Phase::Ended { deadline }, _) => self.phase = Phase::Ended { deadline },
-            (Phase::AwaitConnect { .. }, CloseCause::ProtocolError(error)) => {
-                self.refuse_connect(&error);
-            }
-            // [5:MQTT-3.14.0-1] CONNACK answers CONNECT, and nothing answers what has not come.
-            (Phase::AwaitConnect { .. }, _without_packet) => self.link.close(),
-            (Phase::AwaitDecision(_) | Phase::AwaitAuthentication(_), cause) => {
-                self.refuse(cause);
-            }
-            (Phase::Connected(_), CloseCause::ProtocolError(error)) => self.link.fail(&error),
-            (Phase::Connected(_), CloseCause::KeepAliveTimeout) => {
-                self.disconnect(DisconnectReason::KeepAliveTimeout)
-            }
-            // [5:MQTT-4.12.1-2] A new authentication that comes to no end has failed.
-            (Phase::Connected(_), CloseCause::AuthenticationTimeout) => {
-                self.disconnect(DisconnectReason::NotAuthorized)
-            }
-            (Phase::Connected(_), CloseCause::AnswerTooLarge) => {
-                self.disconnect(DisconnectReason::PacketTooLarge)
-            }
-            (Phase::Connected(_), CloseCause::Disconnected(reason)) => self.disconnect(reason),
-            (Phase::Connected(_), CloseCause::ConnectionLost) => self.link.abort(),
-            (Phase::Connected(_), _without_packet) => self.link.close(),
-        }
-    }
-
-    /// DISCONNECT with more than a reason, in front of [`end`](Self::end), where the client can take it.
-    pub(crate) fn say_goodbye(&mut self, goodbye: &Disconnect<'_>) {
-        if self.is_connected() && self.link.version() == ProtocolVersion::V5_0 {
-            let reason = of_a_server(goodbye.reason);
-            self.link.disconnect(&Disconnect { reason, ..*goodbye });
-        }
-    }
-
-    /// The transport is gone, and with it whoever could read the last bytes.
-    pub(crate) fn abort(&mut self) {
-        self.link.abort();
     }
 
     /// Appends what can go out now to `out`, until there are `end` bytes in it.
@@ -393,34 +287,6 @@ impl ServerLink {
         self.link.transmit(now, end, out, session, store)
     }
 
-    /// Whether [`transmit`](Self::transmit) would find a PUBLISH to send on this connection, which is
-    /// not at its end.
-    #[inline]
-    pub(crate) fn has_publish<M>(&self, session: &Session<M>) -> bool {
-        self.link.has_publish(session)
-    }
-
-    /// Whether [`transmit`](Self::transmit) has anything to say.
-    pub(crate) fn has_output<M>(&self, session: Option<&Session<M>>) -> bool {
-        self.link.has_control_output()
-            || (self.is_connected()
-                && session.is_some_and(|session| {
-                    self.link.has_publish(session)
-                        || session.outbound.may_assign(self.link.send_quota())
-                }))
-    }
-
-    /// Whether input is taken now. Ended connections take everything and ignore it.
-    pub(crate) fn wants_input(&self) -> bool {
-        match self.phase {
-            Phase::AwaitDecision(_) => false,
-            Phase::AwaitConnect { .. } | Phase::AwaitAuthentication(_) | Phase::Connected(_) => {
-                !self.link.is_blocked()
-            }
-            Phase::Ended { .. } => true,
-        }
-    }
-
     pub(crate) fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Connected(_))
     }
@@ -434,105 +300,13 @@ impl ServerLink {
         matches!(self.phase, Phase::Ended { .. })
     }
 
-    #[inline]
-    pub(crate) fn has_control_output(&self) -> bool {
-        self.link.has_control_output()
-    }
-
     pub(crate) fn version(&self) -> ProtocolVersion {
         self.link.version()
-    }
-
-    /// What the connection and its session wait for.
-    pub(crate) fn explain<M>(&self, session: Option<&Session<M>>) -> Explanation {
-        let input = match self.phase {
-            Phase::AwaitDecision(_) => Some(InputWaits::ForDecision),
-            Phase::AwaitConnect { .. }
-            | Phase::AwaitAuthentication(_)
-            | Phase::Connected(_)
-            | Phase::Ended { .. } => (!self.wants_input()).then_some(InputWaits::ForAnswers),
-        };
-        Explanation {
-            waiting_len: session.map_or(0, Session::waiting_len),
-            in_flight_len: session.map_or(0, Session::in_flight_len),
-            held_len: 0,
-            replays_len: 0,
-            send_quota: self.send_quota(),
-            output: session.and_then(|session| self.link.output_waits(session)),
-            input,
-            timeout: self.deadline(),
-        }
-    }
-
-    /// When something has to happen without input.
-    pub(crate) fn deadline(&self) -> Option<Timeout> {
-        let due = |at, reason| Some(Timeout { at, reason });
-        match self.phase {
-            Phase::AwaitConnect { deadline } => due(deadline, TimeoutReason::Connect),
-            Phase::AwaitDecision(_) => None,
-            Phase::AwaitAuthentication(_) => {
-                due(self.answer_deadline()?, TimeoutReason::Authentication)
-            }
-            Phase::Connected(terms) => {
-                let silence =
-                    super::keep_alive::deadline(self.last_received, terms.keep_alive_secs);
-                match (self.answer_deadline(), silence) {
-                    (Some(at), None) => due(at, TimeoutReason::Authentication),
-                    (Some(at), Some(silence)) if at <= silence => {
-                        due(at, TimeoutReason::Authentication)
-                    }
-                    (_, silence) => due(silence?, TimeoutReason::KeepAlive),
-                }
-            }
-            Phase::Ended { deadline } => due(deadline, TimeoutReason::Close),
-        }
-    }
-
-    /// By when the client has to answer what it was asked in an authentication.
-    fn answer_deadline(&self) -> Option<Timestamp> {
-        self.dialogue.as_ref()?.deadline()
-    }
-
-    /// Why the connection has to end now, if a deadline has passed.
-    pub(crate) fn expired(&self, now: Timestamp) -> Option<CloseCause> {
-        let due = self.deadline()?;
-        if due.at > now {
-            return None;
-        }
-        match (self.phase, due.reason) {
-            (Phase::AwaitConnect { .. } | Phase::AwaitAuthentication(_), _) => {
-                Some(CloseCause::ConnectTimeout)
-            }
-            (Phase::Connected(_), TimeoutReason::Authentication) => {
-                Some(CloseCause::AuthenticationTimeout)
-            }
-            (Phase::Connected(_), _) => Some(CloseCause::KeepAliveTimeout),
-            (Phase::AwaitDecision(_) | Phase::Ended { .. }, _) => None,
-        }
     }
 
     /// Bytes that arrive count as a sign of life, whole packet or not; once.
     pub(crate) fn note_input(&mut self, now: Timestamp) {
         self.last_received = now;
-    }
-
-    // [5:MQTT-3.14.0-1] DISCONNECT goes out only after a successful CONNACK, and only in 5.0.
-    fn disconnect(&mut self, reason: DisconnectReason) {
-        match self.link.version() {
-            ProtocolVersion::V5_0 => {
-                let reason = of_a_server(reason);
-                self.link.disconnect(&Disconnect::new(reason));
-            }
-            ProtocolVersion::V3_1_1 => self.link.close(),
-        }
-    }
-}
-
-/// 0x04 is a client's alone: whatever a server says, the will is published.
-const fn of_a_server(reason: DisconnectReason) -> DisconnectReason {
-    match reason {
-        DisconnectReason::DisconnectWithWill => DisconnectReason::NormalDisconnection,
-        other => other,
     }
 }
 
