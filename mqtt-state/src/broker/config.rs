@@ -89,8 +89,13 @@ pub struct Config {
     /// asked about. 16 MiB.
     pub held_bytes_max: usize,
     /// Questions without an answer. One above it is not asked: a CONNECT gets 0x89 Server busy,
-    /// a PUBLISH and a filter 0x97 Quota exceeded, a will goes nowhere. 100,000.
+    /// a PUBLISH and a filter 0x97 Quota exceeded, a will goes nowhere. At more than half of it the QoS 0 message
+    /// of a client that is gone is not decided on any more, and goes nowhere. 100,000.
     pub decisions_max: usize,
+    /// Questions without an answer about what one connection has sent, so that no client has them all. With
+    /// so many no more of its input is taken, and nobody is asked yet about more filters of a SUBSCRIBE. At
+    /// least 1. 100.
+    pub decisions_per_connection_max: usize,
     /// A question without an answer after so long counts as denied. 10 s.
     pub decision_timeout: Duration,
     /// Whether a store follows: every change that must not be forgotten goes through
@@ -145,6 +150,7 @@ impl Default for Config {
             held_max: 16,
             held_bytes_max: 16 * 1024 * 1024,
             decisions_max: 100_000,
+            decisions_per_connection_max: 100,
             decision_timeout: Duration::from_secs(10),
             journal: false,
             journal_len_max: 10_000,

@@ -26,6 +26,11 @@ struct Waiting {
     packets: VecDeque<Packet>,
     /// Of all of them.
     bytes: usize,
+    /// Questions about them without an answer.
+    open: usize,
+    /// Filters at the end of the last packet that nobody was asked about yet, as there are as many
+    /// questions as may be. No packet comes behind them, for no input is taken meanwhile.
+    unasked: usize,
 }
 
 #[derive(Debug)]
@@ -61,8 +66,15 @@ pub(super) struct Goodbye {
 struct Filter {
     filter: Box<str>,
     options: SubscriptionOptions,
+    /// With neither of these nobody was asked yet.
     decision: Option<SubscribeDecision>,
     answer: Option<SubscribeAnswer>,
+}
+
+impl Filter {
+    fn is_unasked(&self) -> bool {
+        self.decision.is_none() && self.answer.is_none()
+    }
 }
 
 impl Packet {
@@ -100,7 +112,53 @@ impl Held {
     fn push(&mut self, packet: Packet) {
         let waiting = self.0.get_or_insert_default();
         waiting.bytes = waiting.bytes.saturating_add(packet.len_held());
+        match &packet {
+            Packet::Publish { decision, .. } => {
+                waiting.open = waiting.open.saturating_add(decision.is_some().into());
+            }
+            Packet::Subscribe { filters, .. } => {
+                waiting.unasked = filters.iter().filter(|it| it.is_unasked()).count();
+            }
+            Packet::Unsubscribe { .. } | Packet::Disconnect(_) => {}
+        }
         waiting.packets.push_back(packet);
+    }
+
+    /// Whether as many questions as may be have no answer.
+    pub(super) fn asks_enough(&self, open_max: usize) -> bool {
+        { self.0.as_ref() }.is_some_and(|waiting| waiting.open >= open_max.max(1))
+    }
+
+    /// The next filter to ask about.
+    fn unasked(&mut self) -> Option<&mut Filter> {
+        let waiting = self.0.as_mut()?;
+        match waiting.packets.back_mut()? {
+            Packet::Subscribe { filters, .. } => {
+                let at = filters.len().checked_sub(waiting.unasked)?;
+                filters.get_mut(at)
+            }
+            Packet::Publish { .. } | Packet::Unsubscribe { .. } | Packet::Disconnect(_) => None,
+        }
+    }
+
+    /// That filter was asked about, or there is no room for the question.
+    fn note_asked(&mut self, asked: Option<SubscribeDecision>) {
+        if let Some(filter) = self.unasked() {
+            filter.decision = asked;
+            if asked.is_none() {
+                filter.answer = Some(SubscribeAnswer::Refuse(SubscribeReason::QuotaExceeded));
+            }
+        }
+        if let Some(waiting) = &mut self.0 {
+            waiting.open = waiting.open.saturating_add(asked.is_some().into());
+            waiting.unasked = waiting.unasked.saturating_sub(1);
+        }
+    }
+
+    fn note_answered(&mut self) {
+        if let Some(waiting) = &mut self.0 {
+            waiting.open = waiting.open.saturating_sub(1);
+        }
     }
 
     /// Bytes of the packets that wait.
@@ -153,9 +211,9 @@ impl Broker {
         id: ConnectionId,
         delivery: Delivery,
         message: Message,
-    ) {
+    ) -> Result<(), CloseCause> {
         let Some(client_id) = self.client_id_of(id) else {
-            return;
+            return Ok(());
         };
         let (mut decision, mut answer) = (None, Some(PublishAnswer::Allow));
         if self.config.ask.publish {
@@ -169,6 +227,7 @@ impl Broker {
             connection.link.defer(delivery);
         }
         self.hold(
+            now,
             id,
             Packet::Publish {
                 delivery,
@@ -177,7 +236,7 @@ impl Broker {
                 decision,
                 answer,
             },
-        );
+        )
     }
 
     pub(super) fn hold_subscribe(
@@ -185,60 +244,70 @@ impl Broker {
         now: Timestamp,
         id: ConnectionId,
         subscribe: &Subscribe<'_>,
-    ) {
-        let Some(client_id) = self.client_id_of(id) else {
-            return;
+    ) -> Result<(), CloseCause> {
+        let asks = self.config.ask.subscribe;
+        let filters = subscribe.filters.iter().map(|entry| Filter {
+            filter: entry.filter.as_str().into(),
+            options: entry.options,
+            decision: None,
+            answer: (!asks).then_some(SubscribeAnswer::Allow),
+        });
+        let packet = Packet::Subscribe {
+            id: subscribe.id,
+            subscription_id: subscribe.properties.subscription_id,
+            filters: filters.collect(),
         };
-        let mut filters = Vec::with_capacity(subscribe.filters.len());
-        for entry in subscribe.filters.iter() {
-            let filter = String::from(entry.filter.as_str());
-            let (mut decision, mut answer) = (None, Some(SubscribeAnswer::Allow));
-            if self.config.ask.subscribe {
-                let (client_id, filter) = (client_id.clone(), filter.clone());
-                decision = self.ask_subscribe(now, id, client_id, filter, entry.options);
-                answer = match decision {
-                    Some(_) => None,
-                    None => Some(SubscribeAnswer::Refuse(SubscribeReason::QuotaExceeded)),
-                };
-            }
-            filters.push(Filter {
-                filter: filter.into(),
-                options: entry.options,
-                decision,
-                answer,
-            });
-        }
-        self.hold(
-            id,
-            Packet::Subscribe {
-                id: subscribe.id,
-                subscription_id: subscribe.properties.subscription_id,
-                filters,
-            },
-        );
+        self.hold(now, id, packet)
     }
 
-    pub(super) fn hold_unsubscribe(&mut self, id: ConnectionId, unsubscribe: &Unsubscribe<'_>) {
+    pub(super) fn hold_unsubscribe(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        unsubscribe: &Unsubscribe<'_>,
+    ) -> Result<(), CloseCause> {
         let filters = unsubscribe.filters.iter();
-        let filters = filters.map(|filter| filter.as_str().into()).collect();
-        let id_of_packet = unsubscribe.id;
-        self.hold(
-            id,
-            Packet::Unsubscribe {
-                id: id_of_packet,
-                filters,
-            },
-        );
+        let packet = Packet::Unsubscribe {
+            id: unsubscribe.id,
+            filters: filters.map(|filter| filter.as_str().into()).collect(),
+        };
+        self.hold(now, id, packet)
     }
 
-    pub(super) fn hold_disconnect(&mut self, id: ConnectionId, goodbye: Goodbye) {
-        self.hold(id, Packet::Disconnect(goodbye));
+    pub(super) fn hold_disconnect(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        goodbye: Goodbye,
+    ) -> Result<(), CloseCause> {
+        self.hold(now, id, Packet::Disconnect(goodbye))
     }
 
-    fn hold(&mut self, id: ConnectionId, packet: Packet) {
+    /// What there is no room to ask about is decided at once, so it may be its turn already.
+    fn hold(&mut self, now: Timestamp, id: ConnectionId, packet: Packet) -> Result<(), CloseCause> {
         if let Some(connection) = self.connections.get_mut(id) {
             self.decisions.note_held(packet.len_held());
             connection.held.push(packet);
+        }
+        self.ask_about_filters(now, id);
+        self.carry_out_decided(now, id)
+    }
+
+    /// Asks about filters that wait for that, as far as their connection may have more questions.
+    fn ask_about_filters(&mut self, now: Timestamp, id: ConnectionId) {
+        let open_max = self.config.decisions_per_connection_max;
+        while let Some(connection) = self.connections.get_mut(id)
+            && !connection.held.asks_enough(open_max)
+            && let Some(filter) = connection.held.unasked()
+        {
+            let (text, options) = (String::from(&*filter.filter), filter.options);
+            let Some(client_id) = self.client_id_of(id) else {
+                return;
+            };
+            let asked = self.ask_subscribe(now, id, client_id, text, options);
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.held.note_asked(asked);
+            }
         }
     }
 
@@ -257,6 +326,9 @@ impl Broker {
         wanted: PublishDecision,
         given: PublishAnswer,
     ) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.held.note_answered();
+        }
         let packets = self.connections.get_mut(id).into_iter();
         for packet in { packets }.flat_map(|connection| connection.held.packets_mut()) {
             if let Packet::Publish {
@@ -278,6 +350,9 @@ impl Broker {
         wanted: SubscribeDecision,
         given: SubscribeAnswer,
     ) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.held.note_answered();
+        }
         let packets = self.connections.get_mut(id).into_iter();
         let packets = { packets }.flat_map(|connection| connection.held.packets_mut());
         let filters = packets.filter_map(|packet| match packet {
@@ -293,8 +368,15 @@ impl Broker {
         self.advance_held(now, id);
     }
 
-    /// Carries out what is decided, as far as nothing before it is open.
+    /// After an answer: what may be asked, and carried out, now.
     pub(super) fn advance_held(&mut self, now: Timestamp, id: ConnectionId) {
+        self.ask_about_filters(now, id);
+        let outcome = self.carry_out_decided(now, id);
+        self.conclude(now, id, outcome);
+    }
+
+    /// Carries out what is decided, as far as nothing before it is open.
+    fn carry_out_decided(&mut self, now: Timestamp, id: ConnectionId) -> Result<(), CloseCause> {
         let mut outcome = Ok(());
         while outcome.is_ok()
             && !self.is_fanning_out(self.session_key(id))
@@ -304,7 +386,7 @@ impl Broker {
             self.decisions.note_done(packet.len_held());
             outcome = self.answering(id, |broker| broker.carry_out_held(now, id, packet));
         }
-        self.conclude(now, id, outcome);
+        outcome
     }
 
     fn carry_out_held(
@@ -428,8 +510,14 @@ impl Broker {
                 } => {
                     let open = decision.filter(|_| answer.is_none());
                     match (delivery.qos(), open) {
-                        (QoS::AtMostOnce, Some(decision)) => {
+                        (QoS::AtMostOnce, Some(decision)) if self.may_detach() => {
                             self.detach(decision, key, message, at);
+                        }
+                        (QoS::AtMostOnce, Some(decision)) => {
+                            self.forget_question(decision.key());
+                            if let Some(key) = key {
+                                self.refuse_message(key, message.topic());
+                            }
                         }
                         (QoS::AtMostOnce, None) => {
                             self.publish_decided(at, key, message, answer, None);
@@ -447,6 +535,12 @@ impl Broker {
                 Packet::Unsubscribe { .. } | Packet::Disconnect(_) => {}
             }
         }
+    }
+
+    /// Whether a question may stay when its connection is gone: who connects again and again must not
+    /// take the room of those who are here.
+    fn may_detach(&self) -> bool {
+        self.decisions.len() <= self.config.decisions_max / 2
     }
 
     fn client_id_of(&self, id: ConnectionId) -> Option<Box<str>> {

@@ -129,7 +129,12 @@ impl Broker {
 
     /// Why no input of a connection is taken, apart from what its link says.
     pub(super) fn input_waits(&self, connection: &Connection) -> Option<InputWaits> {
-        if connection.held.len() >= self.config.held_max.max(1) || self.asks_too_much() {
+        let held = &connection.held;
+        let open_max = self.config.decisions_per_connection_max;
+        if held.len() >= self.config.held_max.max(1)
+            || held.asks_enough(open_max)
+            || self.asks_too_much()
+        {
             Some(InputWaits::ForDecision)
         } else if self.is_too_fast(connection) {
             Some(InputWaits::ForTime)

@@ -76,8 +76,7 @@ impl Broker {
                 self.counts.note_publish(publish.delivery.qos());
                 if self.config.ask.publish || self.is_holding(id) {
                     let message = origin.message(&publish, &topic);
-                    self.hold_publish(now, id, publish.delivery, message);
-                    return Ok(());
+                    return self.hold_publish(now, id, publish.delivery, message);
                 }
                 let expiry_secs = publish.properties.message_expiry_secs;
                 let accepted = Accepted {
@@ -95,15 +94,13 @@ impl Broker {
             }
             Action::Subscribe(subscribe) => {
                 if self.config.ask.subscribe || self.is_holding(id) {
-                    self.hold_subscribe(now, id, &subscribe);
-                    return Ok(());
+                    return self.hold_subscribe(now, id, &subscribe);
                 }
                 self.subscribe(now, id, &subscribe)
             }
             Action::Unsubscribe(unsubscribe) => {
                 if self.is_holding(id) {
-                    self.hold_unsubscribe(id, &unsubscribe);
-                    return Ok(());
+                    return self.hold_unsubscribe(now, id, &unsubscribe);
                 }
                 self.unsubscribe(id, &unsubscribe)
             }
@@ -113,10 +110,9 @@ impl Broker {
                     session_expiry_secs: disconnect.properties.session_expiry_secs,
                 };
                 if self.is_holding(id) {
-                    self.hold_disconnect(id, goodbye);
-                } else {
-                    self.client_disconnects(now, id, goodbye);
+                    return self.hold_disconnect(now, id, goodbye);
                 }
+                self.client_disconnects(now, id, goodbye);
                 Ok(())
             }
         }

@@ -266,6 +266,14 @@ fn limits_of_a_broker() {
             ["out", "in, kept 1, back", FULL],
         ),
         (
+            "decisions_per_connection_max",
+            |it, n| {
+                it.broker.ask = ALL;
+                it.broker.decisions_per_connection_max = usize_of(n);
+            },
+            [FULL, FULL, FULL],
+        ),
+        (
             "decision_timeout",
             |it, n| {
                 it.broker.ask = ALL;

@@ -306,3 +306,131 @@ fn nobody_is_named_who_has_nothing_to_send() {
         assert_eq!(hall.hear(id).len(), named, "{row}");
     }
 }
+
+fn answer_all(hall: &mut Hall) -> usize {
+    let (now, mut answered) = (hall.peer.now, 0);
+    for event in hall.events() {
+        answered += 1;
+        match event {
+            Event::AuthorizePublish { decision, .. } => {
+                let answer = PublishAnswer::Allow;
+                hall.broker.decide_publish(now, decision, answer).unwrap();
+            }
+            Event::AuthorizeSubscribe { decision, .. } => {
+                let answer = SubscribeAnswer::Allow;
+                hall.broker.decide_subscribe(now, decision, answer).unwrap();
+            }
+            _ => answered -= 1,
+        }
+    }
+    answered
+}
+
+/// A client that asks for much waits for its own answers, and leaves room for the questions of others.
+#[test]
+fn one_connection_has_only_its_share_of_the_questions() {
+    let ask = Ask {
+        connect: false,
+        ..ALL
+    };
+    let mut hall = Hall::new(Config {
+        ask,
+        decisions_max: 10,
+        decisions_per_connection_max: 3,
+        ..Config::default()
+    });
+    let (greedy, other) = (hall.join("greedy"), hall.join("other"));
+    hall.events();
+    // Many filters at once: some questions, then more as answers come, and one SUBACK for all.
+    let topics: Vec<String> = (0..8).map(|number| format!("t/{number}")).collect();
+    let filters: Vec<_> = topics
+        .iter()
+        .map(|topic| want(topic, QoS::AtMostOnce))
+        .collect();
+    with_subscribe(1, &filters, |packet| {
+        hall.peer.say(&mut (&mut hall.broker, greedy), packet);
+    });
+    assert_eq!(hall.broker.undecided_len(), 3);
+    assert!(!hall.broker.wants_input(greedy), "it has its share");
+    let why = hall.broker.explain(greedy).unwrap();
+    assert_eq!(why.input, Some(InputWaits::ForDecision));
+    assert_eq!(hall.push(greedy, "x", 1), 0);
+    assert!(hall.broker.wants_input(other), "others do not wait");
+    assert_eq!(answer_all(&mut hall), 3);
+    assert_eq!(hall.broker.undecided_len(), 3, "the next ones");
+    assert_eq!(hall.hear(greedy), [""; 0]);
+    assert_eq!(answer_all(&mut hall), 3);
+    assert_eq!(answer_all(&mut hall), 2);
+    let suback = ["SUBACK 1 00 00 00 00 00 00 00 00"];
+    assert_eq!(hall.hear(greedy), suback);
+    assert_eq!(hall.broker.stats().subscriptions, 8);
+    // Packets behind one another.
+    assert_eq!(hall.push(greedy, "x", 10), 3);
+    assert_eq!(hall.push(other, "x", 10), 3);
+    assert_eq!(answer_all(&mut hall), 6);
+    assert_eq!(hall.push(greedy, "x", 10), 3, "and it goes on");
+    // A question without an answer makes room as well, also among the filters of one packet.
+    hall.peer.now = hall.peer.now + Duration::from_secs(10);
+    hall.broker.handle_timeout(hall.peer.now);
+    hall.events();
+    with_subscribe(2, &filters, |packet| {
+        hall.peer.say(&mut (&mut hall.broker, greedy), packet);
+    });
+    for left in [3, 3, 2, 0] {
+        assert_eq!(hall.broker.undecided_len(), left);
+        hall.peer.now = hall.peer.now + Duration::from_secs(10);
+        hall.broker.handle_timeout(hall.peer.now);
+    }
+    let suback = ["SUBACK 2 87 87 87 87 87 87 87 87"];
+    assert_eq!(hall.hear(greedy), suback);
+}
+
+/// What there is no room to ask about is refused at once, even where nothing of that client waits for an
+/// answer: nobody else's answer would bring it about.
+#[test]
+fn what_cannot_be_asked_about_is_answered_at_once() {
+    let ask = Ask {
+        connect: false,
+        ..ALL
+    };
+    let mut hall = Hall::new(Config {
+        ask,
+        decisions_max: 1,
+        ..Config::default()
+    });
+    let (first, second) = (hall.join("first"), hall.join("second"));
+    assert_eq!(hall.push(first, "x", 1), 1);
+    let packet = publish("t", "x", QoS::AtLeastOnce, 1);
+    let heard = { &hall.peer }.ask(&mut (&mut hall.broker, second), packet);
+    assert_eq!(heard, ["PUBACK 1 97"]);
+    let filters = [want("a", QoS::AtMostOnce), want("b", QoS::AtMostOnce)];
+    with_subscribe(2, &filters, |packet| {
+        hall.peer.say(&mut (&mut hall.broker, second), packet);
+    });
+    assert_eq!(hall.hear(second), ["SUBACK 2 97 97"]);
+    assert_eq!(hall.broker.explain(second).unwrap().held_len, 0);
+}
+
+/// Who says something and is gone, again and again, does not take the room of those who stay.
+#[test]
+fn questions_of_those_who_are_gone_leave_room() {
+    let mut hall = Hall::new(Config {
+        ask: PUBLISH,
+        decisions_max: 10,
+        ..Config::default()
+    });
+    for _ in 0..10 {
+        let id = hall.join("comes and goes");
+        hall.push(id, "x", 3);
+        hall.broker.handle_close(hall.peer.now, id);
+    }
+    assert_eq!(hall.broker.undecided_len(), 5);
+    let events = hall.events();
+    let told = events
+        .iter()
+        .filter(|event| matches!(event, Event::Refused { topic, .. } if topic == "t"));
+    assert_eq!(told.count(), 25);
+    let id = hall.join("stays");
+    assert_eq!(hall.push(id, "x", 3), 3);
+    assert_eq!(hall.broker.undecided_len(), 8);
+}
