@@ -263,8 +263,8 @@ fn a_store_that_is_damaged_is_an_error() {
     }
 }
 
-/// A disk that is full ends the broker, which says goodbye to those who wait for nothing that would have to be
-/// stored before; what it has acknowledged is there when there is room again.
+/// A disk that is full ends the broker, which says goodbye to all, also to who waits for an acknowledgement;
+/// what it has acknowledged is there when there is room again.
 #[test]
 fn a_store_that_takes_no_more_loses_nothing() {
     let store = folder("full").join("store");
@@ -288,7 +288,9 @@ fn a_store_that_takes_no_more_loses_nothing() {
     }
     let (code, lines) = publisher.finish();
     assert_eq!(code, Some(1));
-    idle.wait_for("Server shutting down (0x8B)");
+    let goodbye = "Server shutting down (0x8B)";
+    assert!(lines.iter().any(|line| line.contains(goodbye)), "{lines:?}");
+    idle.wait_for(goodbye);
     let acknowledged = lines.iter().filter(|line| line.starts_with("published"));
     let acknowledged = acknowledged.count();
     assert!(acknowledged > 0);

@@ -118,6 +118,14 @@ impl PacketBuf {
         }
     }
 
+    /// Takes away bytes from the end, so that no more than `len` wait.
+    pub fn truncate(&mut self, len: usize) {
+        self.end = self.end.min(self.start.saturating_add(len));
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
     /// Takes away all bytes, and keeps their room.
     pub const fn clear(&mut self) {
         (self.start, self.end) = (0, 0);

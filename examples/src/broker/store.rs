@@ -209,14 +209,19 @@ fn calendar_nanos() -> u64 {
 
 impl Server {
     /// Writes to a store what the machine must not forget. Comes back when the store is shut, or
-    /// with the error after which nothing can be acknowledged any more.
+    /// with the error after which nothing can be acknowledged any more: clients are told to go then.
     pub async fn keep_store(&self, store: Store) -> anyhow::Result<()> {
         let (sender, entries) = sync_channel(WAITING);
         self.locked(|state| {
             state.outlet = Some(Outlet { sender, next: None });
         });
         let server = self.clone();
-        tokio::task::spawn_blocking(move || store.write_all(&entries, &server)).await?
+        let kept = tokio::task::spawn_blocking(move || store.write_all(&entries, &server)).await?;
+        if kept.is_err() {
+            let now = self.shared.clock.now();
+            self.locked(|state| state.broker.handle_store_failed(now));
+        }
+        kept
     }
 
     /// Lets the store end when everything is written.
@@ -239,7 +244,7 @@ impl State {
                     outlet.next = Some(entry);
                     return;
                 }
-                // It has failed, and said so.
+                // It has failed, and says so.
                 Err(TrySendError::Disconnected(_)) => return,
             }
         }

@@ -17,6 +17,7 @@ enum Step {
     Acknowledge(u16),
     Ping,
     Consume(usize),
+    Truncate(usize),
     Clear,
     ShrinkTo(usize),
 }
@@ -28,6 +29,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (1..=u16::MAX).prop_map(Step::Acknowledge),
         2 => Just(Step::Ping),
         4 => (0_usize..500).prop_map(Step::Consume),
+        1 => (0_usize..1_000).prop_map(Step::Truncate),
         1 => Just(Step::Clear),
         1 => (0_usize..300).prop_map(Step::ShrinkTo),
     ]
@@ -62,6 +64,12 @@ proptest! {
                     model.drain(..len.min(model.len()));
                     prop_assert_eq!(buf.as_bytes(), &*model);
                     prop_assert_eq!((buf.len(), buf.is_empty()), (model.len(), model.is_empty()));
+                    continue;
+                }
+                Step::Truncate(len) => {
+                    buf.truncate(len);
+                    model.truncate(len);
+                    prop_assert_eq!(buf.as_bytes(), &*model);
                     continue;
                 }
                 Step::Clear => {

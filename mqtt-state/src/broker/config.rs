@@ -100,7 +100,8 @@ pub struct Config {
     pub decision_timeout: Duration,
     /// Whether a store follows: every change that must not be forgotten goes through
     /// [`poll_journal`](super::Broker::poll_journal), and nothing that depends on one is sent before
-    /// [`handle_stored`](super::Broker::handle_stored). False.
+    /// [`handle_stored`](super::Broker::handle_stored). A store that fails is told of with
+    /// [`handle_store_failed`](super::Broker::handle_store_failed). False.
     pub journal: bool,
     /// Changes that wait for [`poll_journal`](super::Broker::poll_journal). Above it no input is taken;
     /// what one packet changes may go beyond. At least 1. 10,000.

@@ -242,6 +242,10 @@ impl Broker {
         if connection.link.is_ended() {
             return;
         }
+        self.give_up_unstored(id);
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         // A goodbye that waits its turn has come all the same, before whatever ends the connection.
         let cause = match connection.held.goodbye() {
             Some(said) => self.heed_goodbye(id, said),

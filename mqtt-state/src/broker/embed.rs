@@ -182,6 +182,7 @@ impl Broker {
         reason: DisconnectReason,
         server_reference: Option<Str<'_>>,
     ) {
+        self.give_up_unstored(id);
         if let Some(connection) = self.connections.get_mut(id) {
             let mut goodbye = Disconnect::new(reason);
             goodbye.properties.server_reference = server_reference;

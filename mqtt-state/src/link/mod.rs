@@ -262,6 +262,11 @@ impl Link {
         self.outbox.note_stored(position);
     }
 
+    /// Nothing more will be stored: answers that wait for that, and those behind them, are left out.
+    pub(crate) fn give_up_held(&mut self) {
+        self.outbox.give_up_held();
+    }
+
     /// How far the journal has to be stored before more can be sent, if that is what it waits for.
     pub(crate) fn held_position<M>(&self, session: Option<&Session<M>>) -> Option<u64> {
         let is_open = self.phase == Phase::Open;

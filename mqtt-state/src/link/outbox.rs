@@ -181,6 +181,12 @@ impl Outbox {
         self.bytes.consume(taken.len());
     }
 
+    /// What waits for the journal, and what stands behind that, will never go out.
+    pub(crate) fn give_up_held(&mut self) {
+        self.bytes.truncate(self.free_len());
+        self.holds = Holds::default();
+    }
+
     pub(crate) fn clear(&mut self) {
         self.bytes = PacketBuf::new();
         self.holds = Holds::default();

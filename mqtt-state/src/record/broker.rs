@@ -26,6 +26,7 @@ recorded! {
     handle_timeout(now: [] Timestamp as Timestamp) => ();
     handle_close(now: [] Timestamp as Timestamp, id: [] ConnectionId as ConnectionId) => ();
     handle_stored(position: [] u64 as u64) => ();
+    handle_store_failed(now: [] Timestamp as Timestamp) => ();
     handle_joined(
         now: [] Timestamp as Timestamp, from: [] BrokerId as BrokerId, message: [] JoinMessage as JoinMessage,
     ) => ();

@@ -335,6 +335,7 @@ impl ServerLink {
         self.phase = link::Phase::Connected(Terms {
             session_expiry_asked_secs: offer.session_expiry_asked_secs,
             keep_alive_secs,
+            greeted_at: self.link.mark(),
         });
         self.end_dialogue();
         // Whatever is cut and resumed: no more than this is in flight over all connections.

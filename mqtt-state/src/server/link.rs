@@ -59,6 +59,8 @@ pub(super) struct Terms {
     pub(super) session_expiry_asked_secs: u32,
     /// In force on this connection; 0 is off.
     pub(super) keep_alive_secs: u16,
+    /// Where CONNACK ends, for [`ServerLink::give_up_held`].
+    pub(super) greeted_at: u64,
 }
 
 /// What a packet asks for.

@@ -3,16 +3,18 @@
 use core::time::Duration;
 
 use mqtt_codec::{
-    Binary, Connect, Message, ProtocolVersion, PublishProperties, QoS, TopicName, Will,
+    Binary, Connect, DisconnectReason, Message, Packet, ProtocolVersion, PublishProperties, QoS,
+    TopicName, Will,
 };
 use mqtt_state::broker::{self, Config, ConnectAnswer, Idle, RestoreError, StoreKey, StoreValue};
 use mqtt_state::client::{self, Event};
-use mqtt_state::{InputWaits, OutputWaits, Timestamp, server};
+use mqtt_state::{CloseCause, InputWaits, OutputWaits, Timestamp, server};
 
 use serde_json::{Value, json};
 
+use crate::hall::Hall;
 use crate::recorded::Restore;
-use crate::wire::{V3_1_1, V5_0, text, want};
+use crate::wire::{V3_1_1, V5_0, connect, publish, text, want, with_subscribe};
 use crate::world::{Who, World};
 
 const VERSIONS: [ProtocolVersion; 2] = [V3_1_1, V5_0];
@@ -1214,4 +1216,80 @@ fn entries_have_an_order_and_their_bytes_a_limit() {
     // It is just what a topic and a payload have.
     let bytes = "a".len() + "payload".len();
     assert_eq!(least, bytes);
+}
+
+/// What waits for a store that has failed is never said; that it is over is, to each in the form of his.
+#[test]
+fn when_the_store_has_failed_nothing_waits_for_it() {
+    // [5:MQTT-3.14.0-1] No DISCONNECT before CONNACK.
+    for version in VERSIONS {
+        let [goodbye, refused]: [&[&str]; 2] = match version {
+            V5_0 => [&["DISCONNECT 8B", "close"], &["CONNACK 88", "close"]],
+            V3_1_1 => [&["close"], &["CONNACK 88", "close"]],
+        };
+        let mut hall = Hall::new(version, config());
+        let store = |hall: &mut Hall| {
+            while let Some(entry) = hall.broker.poll_journal() {
+                hall.broker.handle_stored(entry.position());
+            }
+        };
+        let mut come = |name: &'static str, says: Option<QoS>, is_stored: bool| {
+            let mut packet = connect(version, name);
+            packet.clean_start = false;
+            packet.properties.session_expiry_secs = (version == V5_0).then_some(100);
+            let id = hall.open();
+            hall.say(id, packet);
+            if is_stored {
+                store(&mut hall);
+                assert_eq!(hall.hear(id), ["CONNACK 00"]);
+            }
+            if let Some(qos) = says {
+                hall.say(id, publish("t", "m", qos, 1));
+                hall.say(id, Packet::PingReq);
+            }
+            id
+        };
+        let idle = come("idle", None, true);
+        let first = come("first", Some(QoS::AtLeastOnce), true);
+        let second = come("second", Some(QoS::ExactlyOnce), true);
+        let new = come("new", None, false);
+        let silent = hall.open();
+        let filters = [want("t", QoS::AtLeastOnce)];
+        with_subscribe(9, &filters, |packet| hall.say(idle, packet));
+        for waits in [idle, second, new] {
+            assert_eq!(hall.hear(waits), [""; 0], "{version}");
+        }
+        let now = hall.peer.now;
+        hall.broker.handle_store_failed(now);
+        assert_eq!(hall.hear(idle), goodbye, "{version}: no SUBACK");
+        // A QoS 1 message that nobody gets changes nothing, so its PUBACK waits for nothing.
+        let puback = match version {
+            V5_0 => "PUBACK 1 10",
+            V3_1_1 => "PUBACK 1 00",
+        };
+        let expected = [&[puback, "PINGRESP"], goodbye].concat();
+        assert_eq!(hall.hear(first), expected, "{version}");
+        assert_eq!(hall.hear(second), goodbye, "{version}: no PUBREC");
+        assert_eq!(hall.hear(new), refused, "{version}: it is not in");
+        assert_eq!(hall.hear(silent), ["close"], "{version}");
+        // Whoever comes later.
+        let late = hall.open();
+        let heard = hall.ask(late, connect(version, "late"));
+        assert_eq!(heard, refused, "{version}");
+        let closed = hall.events().into_iter().filter(|event| {
+            let cause = CloseCause::Disconnected(DisconnectReason::ServerShuttingDown);
+            matches!(event, broker::Event::Closed { cause: found, .. } if *found == cause)
+        });
+        assert_eq!(closed.count(), 5, "{version}");
+    }
+}
+
+/// A broker that no store follows goes on.
+#[test]
+fn without_a_store_none_fails() {
+    let mut hall = Hall::new(V5_0, Config::default());
+    let id = hall.joined("c");
+    let now = hall.peer.now;
+    hall.broker.handle_store_failed(now);
+    assert_eq!(hall.ask(id, Packet::PingReq), ["PINGRESP"]);
 }

@@ -136,6 +136,8 @@ pub(super) struct Journal {
     /// The last entry that was.
     handed_out: u64,
     stored: u64,
+    /// Nothing more will be stored.
+    has_failed: bool,
     /// Of messages, sessions and deliveries; never used again.
     next_number: u64,
     /// The same moment by the clock of this broker and in the time of the store.
@@ -156,6 +158,7 @@ impl Journal {
             bytes: 0,
             handed_out: 0,
             stored: 0,
+            has_failed: false,
             next_number: 1,
             origin: (Timestamp::ZERO, Timestamp::ZERO),
             is_dependent: false,
@@ -296,6 +299,35 @@ impl Broker {
         {
             journal.waiting.pop_first();
             self.connections.mark_ready(id);
+        }
+    }
+
+    /// The store has failed: nothing more is stored than [`handle_stored`](Self::handle_stored) was told of, and
+    /// what waits for more is never sent. This is a [`drain`](Self::drain) with 0x8B Server shutting down, or goes on with
+    /// the one there is: each connection hears DISCONNECT in place of what waits for it, or CONNACK with
+    /// 0x88 Server unavailable where its CONNACK is among that, and nobody new is let in. A connection that had ended
+    /// before, with its last words behind something that waits, is closed without them after
+    /// [`close_timeout`](crate::server::Config::close_timeout).
+    ///
+    /// This broker is of no more use then, as it has gone on from what the store has: another one goes on with
+    /// [`Restore`]. Clients send again what was not acknowledged. Without a journal nothing happens.
+    pub fn handle_store_failed(&mut self, now: Timestamp) {
+        if !self.store.journal.is_on() {
+            return;
+        }
+        self.store.journal.has_failed = true;
+        let drain = self.draining.clone().unwrap_or_default();
+        self.drain(now, drain);
+    }
+
+    /// Where the store has failed, a connection that ends does not wait for it.
+    pub(super) fn give_up_unstored(&mut self, id: ConnectionId) {
+        if self.store.journal.has_failed
+            && let Some(connection) = self.connections.get_mut(id)
+        {
+            // What was stored may go.
+            connection.link.note_stored(self.store.journal.stored);
+            connection.link.give_up_held();
         }
     }
 

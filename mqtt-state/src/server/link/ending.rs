@@ -1,6 +1,6 @@
 //! The end of a connection, and the last packet that tells the client why.
 
-use mqtt_codec::{Disconnect, DisconnectReason, ProtocolVersion};
+use mqtt_codec::{ConnAckProperties, ConnectReason, Disconnect, DisconnectReason, ProtocolVersion};
 
 use super::{Phase, ServerLink};
 use crate::server::Config;
@@ -43,6 +43,19 @@ impl ServerLink {
         if self.is_connected() && self.link.version() == ProtocolVersion::V5_0 {
             let reason = of_a_server(goodbye.reason);
             self.link.disconnect(&Disconnect { reason, ..*goodbye });
+        }
+    }
+
+    /// Nothing more will be stored: what waits for that is left out, in front of [`end`](Self::end).
+    // [5:MQTT-3.14.0-1] Where CONNACK was to say that the client is in, it says that it is not: there is no
+    // DISCONNECT then.
+    pub(crate) fn give_up_held(&mut self) {
+        self.link.give_up_held();
+        if let Phase::Connected(terms) = self.phase
+            && self.link.mark() < terms.greeted_at
+        {
+            let reason = ConnectReason::ServerUnavailable;
+            self.say_no(reason, ConnAckProperties::default());
         }
     }
 
