@@ -499,6 +499,44 @@ fn max_connections_and_max_sessions() {
     assert!(answer.starts_with("CONNACK 00"), "{answer}");
 }
 
+/// Sockets that a process has open.
+fn sockets(id: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{id}/fd"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter(|to| to.to_string_lossy().starts_with("socket:"))
+        .count()
+}
+
+/// Connections that are over, and that their clients do not close, have places of their own: as many as there
+/// may be connections, and nobody is kept out by them.
+#[test]
+fn max_connections_is_not_for_those_that_are_over() {
+    let broker = OurBroker::with(&["--max-connections", "2"]);
+    let id = broker.program.id();
+    let before = sockets(id);
+    let over: Vec<_> = (0..20)
+        .map(|_| {
+            let (mut line, answer) = Line::connected(&broker, hello(V5_0, "over"));
+            assert!(answer.starts_with("CONNACK 00"), "{answer}");
+            // A second CONNECT.
+            assert_eq!(line.ask(hello(V5_0, "over")), "DISCONNECT 82");
+            assert_eq!(line.hear(), "close");
+            line
+        })
+        .collect();
+    let (mut next, answer) = Line::connected(&broker, hello(V5_0, "next"));
+    assert!(answer.starts_with("CONNACK 00"), "{answer}");
+    // The last one may be about to be closed. Without the limit all are there for seconds.
+    let counts = (0..200).map(|_| {
+        assert_eq!(next.ask(Packet::PingReq), "PINGRESP");
+        sockets(id) - before
+    });
+    let least = counts.min();
+    assert!(least.is_some_and(|least| least <= 2 + 1), "{least:?}");
+    drop(over);
+}
+
 /// A broker with lower limits than the one that wrote its file says what it has no room for, and how often.
 #[test]
 fn max_sessions_with_a_store_that_has_more() {

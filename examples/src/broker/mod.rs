@@ -30,7 +30,8 @@ use crate::access::Access;
 use crate::clock::Clock;
 use crate::record::Log;
 
-/// So many connections that are over are read from at once, each for a moment.
+/// So many connections that are over are read from at once, each for a moment, and never more than there may
+/// be connections. They do not count among these: who was cut off would not get in again.
 const ENDINGS_MAX: usize = 1_000;
 
 /// A broker that any number of tasks share.
@@ -103,6 +104,7 @@ impl Server {
             ..config
         };
         let input_chunk = connection::input_chunk(config.server.waiting_len_max);
+        let endings_max = ENDINGS_MAX.min(config.connections_max);
         let log = record.map(Log::create).transpose()?;
         let broker = match (store, &log) {
             (Some(store), Some(_)) => store.restore_recorded(config, clock)?,
@@ -124,7 +126,7 @@ impl Server {
                 timer: Notify::new(),
                 access,
                 checks: Semaphore::new(available_parallelism().map_or(1, NonZero::get)),
-                endings: Semaphore::new(ENDINGS_MAX),
+                endings: Semaphore::new(endings_max),
                 input_chunk,
                 verbose,
             }),

@@ -110,7 +110,8 @@ struct Settings {
     /// Topic aliases that a client may set [default: 10]
     #[arg(long, value_name = "N")]
     topic_alias_maximum: Option<u16>,
-    /// Connections at once; further ones are closed [default: 10000]
+    /// Connections at once; further ones are closed. Those that are over and not closed by their clients do not
+    /// count: as many again, and at most 1000, are read from for up to 5 s [default: 10000]
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
     /// Longest session expiry, in seconds
