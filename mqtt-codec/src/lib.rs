@@ -11,7 +11,7 @@
 //! - [`Frame::parse`]: the fixed header, and whether the packet is there; a size limit is looked
 //!   at before the body has come.
 //! - [`Decoder`]: the same with limits and a strictness of its own.
-//! - [`Packet`]: [`decode`] and [`Frame::decode`] read it, [`Packet::encode`] and
+//! - [`Packet`]: [`decode()`] and [`Frame::decode`] read it, [`Packet::encode`] and
 //!   [`Packet::encode_to`] write it.
 //! - [`PacketBuf`]: a buffer of encoded packets that grows.
 //! - [`PublishStart`], [`Publish::encode_head`]: payloads in pieces, and heads apart.
@@ -109,6 +109,7 @@ extern crate std;
 #[cfg(feature = "arbitrary")]
 pub mod arbitrary;
 mod chunks;
+mod decode;
 mod decoder;
 mod error;
 #[cfg(feature = "alloc")]
@@ -136,13 +137,14 @@ mod wire;
 pub use mqtt_topic::{SharedFilter, TopicError, TopicErrorKind, TopicFilter, TopicName};
 
 pub use chunks::{PayloadChunks, PublishStart};
+pub use decode::decode;
 pub use decoder::{Counts, DecodeConfig, Decoder, Limits, Rule, RuleSet, Strictness};
 pub use error::{
     DecodeError, DecodeErrorKind, EncodeError, ErrorClass, Field, NotInVersion, Phase, Reply,
 };
 #[cfg(feature = "alloc")]
 pub use fan_out::{FanOut, Receiver, ReceiverAlias};
-pub use frame::{Frame, Parsed, decode};
+pub use frame::{Frame, Parsed};
 pub use id::{PacketId, SubscriptionId, TopicAlias};
 pub use list::{Item, List, ListIter};
 #[cfg(feature = "alloc")]

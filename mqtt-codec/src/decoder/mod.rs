@@ -33,7 +33,7 @@ impl DecodeConfig {
 
 /// Reads the packets of one peer, with limits and a strictness of its own.
 ///
-/// [`decode`](crate::decode) is this with the defaults, for those who want nothing else.
+/// [`decode`](crate::decode()) is this with the defaults, for those who want nothing else.
 ///
 /// ```
 /// use mqtt_codec::{DecodeConfig, Decoder, Packet, Parsed, ProtocolVersion, Rule, Strictness};

@@ -52,6 +52,7 @@ mod coverage;
 mod crash;
 mod drain;
 mod embed;
+mod faults;
 mod finish;
 mod group;
 mod hear;
