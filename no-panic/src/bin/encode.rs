@@ -16,6 +16,7 @@ no_panic::program!({
                 let _len = core::hint::black_box(packet.encode(version, room));
                 if let Packet::Publish(publish) = packet {
                     let _len = core::hint::black_box(publish.encode_head(version, room));
+                    let _len = core::hint::black_box(publish.encode_head_for(version, len, room));
                 }
             }
         }

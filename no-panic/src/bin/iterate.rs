@@ -27,6 +27,22 @@ no_panic::program!({
                     core::hint::black_box(reason);
                 }
             }
+            Packet::Unsubscribe(unsubscribe) => {
+                for filter in unsubscribe.filters {
+                    core::hint::black_box(filter.as_str());
+                }
+            }
+            Packet::UnsubAck(unsuback) => {
+                for reason in unsuback.reasons {
+                    core::hint::black_box(reason);
+                }
+            }
+            Packet::Connect(connect) => {
+                core::hint::black_box(connect.client_id.as_str());
+                for property in connect.properties.user_properties {
+                    core::hint::black_box((property.name.as_str(), property.value.as_str()));
+                }
+            }
             _ => {}
         }
     }
