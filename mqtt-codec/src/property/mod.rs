@@ -177,6 +177,7 @@ fn refused(reader: &mut Reader<'_>, allowed: u64) -> DecodeError {
 pub(crate) fn write_block<S: Sink>(version: ProtocolVersion, out: &mut S, block: &impl Block5) {
     match version {
         ProtocolVersion::V3_1_1 => {}
+        // [5:MQTT-2.2.2-1]
         ProtocolVersion::V5_0 if block.is_empty() => out.u8(0),
         ProtocolVersion::V5_0 => out.block(block),
     }

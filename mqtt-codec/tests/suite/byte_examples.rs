@@ -279,6 +279,40 @@ fn acknowledgements_are_read_in_every_form_and_written_in_the_shortest() {
     }
 }
 
+// [5:MQTT-2.2.2-1] Everywhere else the length is there: written, and not to be left out.
+#[test]
+fn no_properties_are_a_length_of_zero() {
+    let rows = [
+        (
+            "CONNECT",
+            "10 0E  00 04 4D 51 54 54  05  02  00 3C  00  00 01 61",
+            12,
+        ),
+        ("CONNACK", "20 03  00 00  00", 4),
+        ("PUBLISH, QoS 0", "30 04  00 01 74  00", 5),
+        ("PUBLISH, QoS 1", "32 08  00 01 74  00 0A  00  68 69", 7),
+        ("SUBSCRIBE", "82 07  00 0A  00  00 01 61  01", 4),
+        ("SUBACK", "90 04  00 0A  00  01", 4),
+        ("UNSUBSCRIBE", "A2 06  00 0A  00  00 01 61", 4),
+        ("UNSUBACK", "B0 04  00 0A  00  11", 4),
+    ];
+    for (row, bytes, length) in rows {
+        let mut bytes = hex(bytes);
+        let packet = match decode(&bytes, V5_0, 1024) {
+            Ok(Parsed::Complete((packet, _))) => packet,
+            other => panic!("{row}: {other:?}"),
+        };
+        let mut encoded = [0; 64];
+        let len = packet.encode(V5_0, &mut encoded).unwrap();
+        assert_eq!(&encoded[..len], bytes, "{row}");
+
+        assert_eq!(bytes.remove(length), 0, "{row}");
+        bytes[1] -= 1;
+        let without = decode(&bytes, V5_0, 1024);
+        assert!(without.is_err(), "{row}: {without:?}");
+    }
+}
+
 #[test]
 fn subscribe_and_suback_are_read_and_written() {
     let two = [at("a/b", QoS::AtLeastOnce), at("c/d", QoS::ExactlyOnce)];
