@@ -33,3 +33,13 @@ pub mod options;
 pub mod record;
 pub mod settings;
 pub mod transport;
+
+/// The code in the README of the repository is compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
+/// And that in the notes for those who know other crates.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/migration.md")]
+struct Migration;

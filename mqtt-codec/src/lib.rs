@@ -134,6 +134,11 @@ mod text;
 mod version;
 mod wire;
 
+/// The code in the README is compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use mqtt_topic::{SharedFilter, TopicError, TopicErrorKind, TopicFilter, TopicName};
 
 pub use chunks::{PayloadChunks, PublishStart};

@@ -112,13 +112,8 @@ mod time;
 
 /// The code in the README is compiled as a test.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;
-
-/// And that in the notes for those who know other crates.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/migration.md")]
-struct Migration;
 
 pub use authentication::AuthenticationData;
 pub use diagnostics::Diagnostics;

@@ -56,6 +56,11 @@ mod shared;
 #[cfg(feature = "alloc")]
 mod subscription;
 
+/// The code in the README is compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use error::{TopicError, TopicErrorKind};
 pub use filter::TopicFilter;
 pub use level::Levels;

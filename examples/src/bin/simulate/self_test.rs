@@ -93,7 +93,6 @@ fn copy(root: &Path) -> io::Result<()> {
         }
     }
     write_if_other(&to.join("Cargo.toml"), kept.as_bytes())?;
-    write_if_other(&to.join("README.md"), &fs::read(root.join("README.md"))?)?;
     write_if_other(&to.join("Cargo.lock"), &fs::read(root.join("Cargo.lock"))?)
 }
 
