@@ -65,7 +65,9 @@ pub enum TimeoutReason {
     /// A re-authentication has to end by then (at a client), or the next step of an authentication be
     /// there (at a server).
     Authentication,
-    /// The last bytes of a connection that is ending have to be gone by then.
+    /// The last bytes of a connection that is ending have to be gone by then. From that moment on
+    /// `poll_transmit` answers [`Transmit::Close`]: what is left, here or with the caller, is given up, as the
+    /// peer does not read it.
     Close,
     /// A session of a client that went away ends.
     SessionExpiry,
