@@ -593,6 +593,20 @@ fn these_bytes_are_no_packets() {
             "C0  80 00",
             DecodeErrorKind::VarIntNotMinimal,
         ),
+        // [5:MQTT-1.5.5-1]
+        malformed(
+            "property length 0 coded in two bytes",
+            V5,
+            "30 05  00 01 74  80 00",
+            DecodeErrorKind::VarIntNotMinimal,
+        ),
+        // [5:MQTT-1.5.5-1]
+        malformed(
+            "Subscription Identifier 1 coded in two bytes",
+            V5,
+            "82 0A  00 0A  03  0B 81 00  00 01 61  00",
+            DecodeErrorKind::VarIntNotMinimal,
+        ),
         // [3:MQTT-3.1.2-3]
         malformed(
             "CONNECT with reserved flag 1",

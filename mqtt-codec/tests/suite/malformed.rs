@@ -626,6 +626,43 @@ fn texts_are_well_formed_everywhere() {
 }
 
 #[test]
+fn what_looks_like_a_byte_order_mark_is_kept() {
+    // [5:MQTT-1.5.4-3] [3:MQTT-1.5.3-3]
+    for content in ["\u{FEFF}", "\u{FEFF}ab", "a\u{FEFF}b"].map(str::as_bytes) {
+        let len = u8::try_from(content.len()).unwrap();
+        for version in [V3_1_1, V5_0] {
+            let no_properties = &[0][..usize::from(version == V5_0)];
+            let level = [version.level(), 2, 0, 60];
+            let head = [&b"\0\x04MQTT"[..], &level, no_properties, &[0, len]].concat();
+            let connect = framed(0x10, &[&head, content]);
+            let publish = framed(0x30, &[&[0, len], content, no_properties]);
+            let subscribe = framed(0x82, &[&[0, 1], no_properties, &[0, len], content, &[0]]);
+            for bytes in [connect, publish, subscribe] {
+                let Ok(Parsed::Complete((packet, _))) = decode(&bytes, version, u32::MAX) else {
+                    panic!("{bytes:02X?}");
+                };
+                let found = match packet {
+                    Packet::Connect(connect) => connect.client_id.as_bytes(),
+                    Packet::Publish(publish) => publish.topic.name().unwrap().as_bytes(),
+                    Packet::Subscribe(subscribe) => {
+                        let filter = subscribe.filters.iter().next().unwrap().filter;
+                        filter.as_bytes()
+                    }
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(found, content, "{version}, {bytes:02X?}");
+            }
+        }
+    }
+}
+
+/// A packet of less than 128 bytes, from its first byte and what stands behind its length.
+fn framed(first: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    [&[first, u8::try_from(body.len()).unwrap()], &body[..]].concat()
+}
+
+#[test]
 fn a_publish_needs_a_topic_or_an_alias() {
     // [5:MQTT-4.7.3-1] [3:MQTT-4.7.3-1]
     assert!(decode_all(&[0x30, 2, 0, 0], V3_1_1).is_err());

@@ -173,6 +173,7 @@ impl Broker {
                     .message(&reference)
                     .map_or(replay.qos, Message::qos);
                 let copy = Copy {
+                    // [5:MQTT-3.8.4-8] [3:MQTT-3.8.4-6]
                     qos: published.min(replay.qos),
                     // [3:MQTT-3.3.1-8] Sent because of a new subscription: RETAIN 1.
                     retain: true,

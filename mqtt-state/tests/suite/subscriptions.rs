@@ -5,7 +5,7 @@ use mqtt_codec::{
     UnsubscribeReason, UserProperties,
 };
 use mqtt_state::broker;
-use mqtt_state::client::{Config, Event, RequestError};
+use mqtt_state::client::{Acknowledge, Config, Event, RequestError};
 use mqtt_state::{Diagnostics, Timestamp, server};
 
 use crate::recorded::Client;
@@ -121,6 +121,24 @@ fn delivery_has_the_lower_qos_of_both() {
 }
 
 #[test]
+fn what_is_retained_is_delivered_at_the_lower_qos_of_both() {
+    // [5:MQTT-3.8.4-8] [3:MQTT-3.8.4-6]
+    let all = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+    for version in [V3_1_1, V5_0] {
+        for (granted, published) in all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b))) {
+            let mut world = World::new();
+            let publisher = world.joined("publisher", version);
+            world.publish_retained(publisher, "t", "x", published);
+            world.settle();
+            let late = world.joined("late", version);
+            world.subscribe(late, &[want("t", granted)]);
+            let expected = format!("t=x q{} retain", u8::from(granted.min(published)));
+            assert_eq!(world.got(late), [expected], "{version}, granted {granted}");
+        }
+    }
+}
+
+#[test]
 fn overlapping_subscriptions_bring_one_copy_at_the_highest_qos() {
     // [5:MQTT-3.3.4-2] [3:MQTT-3.3.5-1] [5:MQTT-3.3.4-3] [5:MQTT-3.3.4-4]
     for version in [V3_1_1, V5_0] {
@@ -227,20 +245,39 @@ fn unsubscribe_compares_characters_and_is_always_answered() {
 #[test]
 fn an_unsubscribe_does_not_stop_what_is_in_flight() {
     // [5:MQTT-3.10.4-3] [3:MQTT-3.10.4-3]
-    let mut world = World::new();
-    let subscriber = world.subscribed("subscriber", V5_0, "t", QoS::ExactlyOnce);
-    let now = world.now;
-    let message = Message::new("t", "x").unwrap().with_qos(QoS::ExactlyOnce);
-    world.broker.publish(now, message);
-    world.settle_for(1);
-    world.of(subscriber).unsubscribe(&[filter("t")]).unwrap();
-    world.settle();
-    assert_eq!(world.got(subscriber), ["t=x q2"]);
-    assert_eq!(
-        world.broker.stats().messages,
-        0,
-        "the handshake was finished"
-    );
+    for version in [V3_1_1, V5_0] {
+        let mut world = World::new();
+        let manual = Config {
+            acknowledge: Acknowledge::Manual,
+            ..Config::default()
+        };
+        let subscriber = world.client_with("subscriber", manual);
+        world.resume(subscriber, version);
+        world.subscribe(subscriber, &[want("t", QoS::ExactlyOnce)]);
+        world.events(subscriber);
+        let (now, message) = (world.now, Message::new("t", "x").unwrap());
+        world
+            .broker
+            .publish(now, message.with_qos(QoS::ExactlyOnce));
+        world.settle();
+        let events = world.events(subscriber);
+        let [Event::Message { receipt, .. }] = &events[..] else {
+            panic!("{version}: {events:?}");
+        };
+        world.of(subscriber).unsubscribe(&[filter("t")]).unwrap();
+        world.settle();
+        // It is sent again, as nobody has acknowledged it, and goes on from there.
+        world.cut(subscriber);
+        world.resume(subscriber, version);
+        world.of(subscriber).ack(now, receipt.unwrap()).unwrap();
+        world.settle();
+        assert_eq!(world.got(subscriber), [""; 0], "{version}: not twice");
+        assert_eq!(
+            world.broker.stats().messages,
+            0,
+            "{version}: the handshake was finished"
+        );
+    }
 }
 
 #[test]
