@@ -19,6 +19,23 @@ impl Client {
         self.answer(now, receipt, Answer::success())
     }
 
+    /// Acknowledges a message, with something to say about it (5.0). 3.1.1 has no words, and a server of it is
+    /// told that the message was taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`ack`](Self::ack).
+    pub fn ack_with(
+        &mut self,
+        now: Timestamp,
+        receipt: Receipt,
+        properties: AckProperties<'_>,
+    ) -> Result<(), AckError> {
+        // 0x10 No matching subscribers is for servers to say.
+        let answer = Answer::success_with(PublishReason::Success, properties)?;
+        self.answer(now, receipt, answer)
+    }
+
     /// Refuses a message (5.0), with what else there is to say about it. The server does not send it
     /// again.
     ///

@@ -52,6 +52,9 @@ recorded! {
     unsubscribe(filters: [&] Filters as [TopicFilter<'_>]) => Result<RequestToken, RequestError>;
     resubscribe() => Result<Vec<RequestToken>, RequestError>;
     ack(now: [] Timestamp as Timestamp, receipt: [] Receipt as Receipt) => Result<(), AckError>;
+    ack_with(
+        now: [] Timestamp as Timestamp, receipt: [] Receipt as Receipt, properties: [] Properties as AckProperties<'_>,
+    ) => Result<(), AckError>;
     reject(
         now: [] Timestamp as Timestamp, receipt: [] Receipt as Receipt, reason: [] PublishReason as PublishReason,
         properties: [] Properties as AckProperties<'_>,

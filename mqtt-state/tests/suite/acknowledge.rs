@@ -106,6 +106,27 @@ fn each_qos_has_an_order_of_its_own_and_qos_0_needs_no_answer() {
 }
 
 #[test]
+fn who_takes_a_message_may_say_something_about_it() {
+    for (qos, answer) in [(QOS1, "PUBACK 1 00"), (QOS2, "PUBREC 1 00")] {
+        for version in VERSIONS {
+            let (mut client, peer) = manual(version);
+            peer.say(&mut client, publish("t", "m", qos, 1));
+            let (_, receipt) = receipts(&mut client)[0];
+            let properties = AckProperties {
+                reason_string: Some(text("thanks")),
+                user_properties: UserProperties::default(),
+            };
+            client.ack_with(peer.now, receipt, properties).unwrap();
+            let (bytes, _) = peer.hear_bytes(&mut client);
+            assert_eq!(bytes.ends_with(b"thanks"), version == V5_0, "{bytes:?}");
+            assert_eq!(crate::wire::show_all(&bytes, version), [answer]);
+            let twice = client.ack_with(peer.now, receipt, properties);
+            assert_eq!(twice, Err(AckError::Stale), "{version}");
+        }
+    }
+}
+
+#[test]
 fn a_refusal_says_why_and_ends_the_flow() {
     for (qos, answer) in [(QOS1, "PUBACK 1 97"), (QOS2, "PUBREC 1 97")] {
         let (mut client, peer) = manual(V5_0);
