@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use mqtt_codec::{Message, ProtocolVersion, QoS, SubscribeReason, SubscriptionOptions};
+use mqtt_codec::{Message, PacketId, ProtocolVersion, QoS, SubscribeReason, SubscriptionOptions};
 
 use super::{
     BrokerId, Config, ConnectDecision, ConnectionId, LocalSubscription, Owner, Peer,
@@ -226,6 +226,32 @@ pub enum Event {
         /// The topic of the message.
         topic: String,
     },
+    /// A filter that another broker's subscribers have is not noted: there are as many as
+    /// [`JoinConfig::interests_max`](super::JoinConfig::interests_max) or
+    /// [`Config::total_bytes_max`] allows, or it has more levels than [`Config::levels_max`]. They do not get this
+    /// broker's messages by it.
+    InterestRefused {
+        /// The other broker.
+        broker: BrokerId,
+        /// The filter.
+        filter: String,
+    },
+    /// Something of a session that has come from another broker is left out: it is above a limit of this one.
+    /// Of messages that is [`Dropped`](Self::Dropped).
+    NotMoved {
+        /// Whose session it is.
+        client_id: Box<str>,
+        /// What is left out.
+        what: MovedPart,
+    },
+    /// Another broker, or what poses as one, has opened a link that is none after those that were heard of:
+    /// it has begun anew without a higher [`JoinConfig::incarnation`](super::JoinConfig::incarnation), and
+    /// is not listened to. It is joined when it begins anew with a higher one. Told once for each
+    /// link of this side; a carrier that brings what is long over can be the cause as well.
+    IncarnationTooLow {
+        /// The other broker.
+        broker: BrokerId,
+    },
     /// A session ended, with everything in it.
     SessionEnded {
         /// Whose.
@@ -245,6 +271,16 @@ pub enum DropCause {
     Expired,
     /// It is larger than the client takes.
     TooLarge,
+}
+
+/// A part of a session that has come from another broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MovedPart {
+    /// A subscription with this filter: the session has as many as may be, or it has too many levels.
+    Subscription(String),
+    /// The identifier of a QoS 2 message whose PUBCOMP is missing: it counts as not in use.
+    PacketId(PacketId),
 }
 
 impl Event {
@@ -307,7 +343,12 @@ impl Event {
             Self::NotRetained { topic }
             | Self::NotForwarded { topic, .. }
             | Self::NotTaken { topic, .. } => topic.len(),
-            Self::Joined { .. } | Self::Parted { .. } => 0,
+            Self::InterestRefused { filter, .. } => filter.len(),
+            Self::NotMoved { client_id, what } => client_id.len().saturating_add(match what {
+                MovedPart::Subscription(filter) => filter.len(),
+                MovedPart::PacketId(_) => 0,
+            }),
+            Self::Joined { .. } | Self::Parted { .. } | Self::IncarnationTooLow { .. } => 0,
         }
     }
 }

@@ -61,6 +61,14 @@ impl Broker {
         self.kept_bytes().saturating_add(bytes) <= self.config.total_bytes_max
     }
 
+    /// Whether a session may have this identifier, which it brings along: the table of them is as long as the
+    /// highest one, and what other limits have given out, or nobody, may be any.
+    pub(super) fn has_bytes_for_id(&self, key: SessionKey, id: PacketId) -> bool {
+        let entry = self.sessions.get(key);
+        let bytes = entry.map_or(0, |entry| entry.session.outbound.bytes_for_id(id));
+        bytes == 0 || self.has_bytes_for(bytes)
+    }
+
     /// Whether nothing more may be kept.
     pub(super) fn is_full(&self) -> bool {
         !self.has_bytes_for(1) || self.store.len() >= self.config.messages_len_max
@@ -110,7 +118,7 @@ impl Config {
     /// |---|---|
     /// | everything that [`total_bytes_max`](Self::total_bytes_max) counts | twice that, as a message may share a buffer of twice its size; one packet more |
     /// | messages | `messages_len_max` × (3 places + 192) |
-    /// | sessions | `sessions_max` × (1 place + 144; identifiers: 16 × (`in_flight_max` + 16) and 4 × twice the larger Receive Maximum, but at least 16 and at most 65,535) |
+    /// | sessions | `sessions_max` × (1 place + 144; identifiers: 16 × (2 × `in_flight_max` + 16) and 4 × twice the larger Receive Maximum, but at least 16 and at most 65,535) |
     /// | connections | `connections_max` × (1 place + 32; 2 × what `answers_bytes_max` allows; 65,663 for each topic alias in and twice that out; 4 × the larger Receive Maximum; `identity_len_max` + 128) |
     /// | enhanced authentication, where it is on | `connections_max` × 4 × `connect_packet_size_max` |
     /// | deadlines | 64 × (3 × `connections_max` + 2 × `sessions_max` + `retained_len_max` + `decisions_max`) |
@@ -204,8 +212,7 @@ impl Config {
 
     /// What one session has, beside its place.
     fn of_session(&self) -> usize {
-        let in_flight_max = usize::from(self.server.in_flight_max.max(1));
-        let ids = Outbound::<Delivery>::ids_bytes(in_flight_max);
+        let ids = Outbound::<Delivery>::ids_bytes(self.server.in_flight_len_max());
         let unreleased = vec(Inbound::len_max(self.received_max()), size_of::<PacketId>());
         [MAP_ENTRY, ids.saturating_mul(2), unreleased]
             .into_iter()

@@ -84,7 +84,7 @@ pub use decision::{
     SubscribeAnswer, SubscribeDecision,
 };
 pub use embed::{Drain, LocalSubscription, SessionInfo};
-pub use event::{DropCause, Event};
+pub use event::{DropCause, Event, MovedPart};
 pub use join::{BrokerId, JoinConfig, JoinError, JoinMessage, JoinedBroker};
 pub use journal::{Change, Idle, JournalEntry, Restore, RestoreError, StoreKey, StoreValue};
 pub use look::Stats;

@@ -100,6 +100,7 @@ impl SessionEntry {
                 owner,
                 replay_places,
                 self.session.outbound.places_bytes(),
+                self.session.outbound.ids_beyond_bytes(),
             ])
             .fold(0, usize::saturating_add)
     }

@@ -295,6 +295,9 @@ impl Outcome for BrokerEvent {
             | Self::SessionMoved { .. }
             | Self::NotForwarded { .. }
             | Self::NotTaken { .. }
+            | Self::InterestRefused { .. }
+            | Self::NotMoved { .. }
+            | Self::IncarnationTooLow { .. }
             | Self::SessionEnded { .. } => {}
         }
     }

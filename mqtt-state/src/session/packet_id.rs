@@ -36,6 +36,21 @@ impl<T: Copy> PacketIds<T> {
         len.saturating_add(REST).saturating_mul(Self::ENTRY_SIZE)
     }
 
+    /// Bytes of the table as it is.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.entries.capacity().saturating_mul(Self::ENTRY_SIZE)
+    }
+
+    /// The same when this identifier is in it.
+    pub(crate) fn bytes_with(&self, id: PacketId) -> usize {
+        let (len, capacity) = (usize::from(id.get()), self.entries.capacity());
+        if len <= capacity {
+            return self.capacity_bytes();
+        }
+        len.max(capacity.saturating_mul(2))
+            .saturating_mul(Self::ENTRY_SIZE)
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             entries: Vec::new(),

@@ -1,6 +1,7 @@
 //! A store that follows a broker: what waits for it, what it holds, and a broker that goes on with it.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use mqtt_codec::{
     Binary, Connect, DisconnectReason, Message, Packet, ProtocolVersion, PublishProperties, QoS,
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::hall::Hall;
 use crate::recorded::Restore;
-use crate::wire::{V3_1_1, V5_0, connect, publish, text, want, with_subscribe};
+use crate::wire::{Peer, V3_1_1, V5_0, connect, pubcomp, publish, text, want, with_subscribe};
 use crate::world::{Who, World};
 
 const VERSIONS: [ProtocolVersion; 2] = [V3_1_1, V5_0];
@@ -1292,4 +1293,149 @@ fn without_a_store_none_fails() {
     let now = hall.peer.now;
     hall.broker.handle_store_failed(now);
     assert_eq!(hall.ask(id, Packet::PingReq), ["PINGRESP"]);
+}
+
+/// A QoS 2 message that was sent, and that there is no room for any more, is lost, and its client may have it: its
+/// identifier stays in use until PUBCOMP, and through one more restart.
+#[test]
+fn the_identifier_of_what_is_left_out_stays_taken() {
+    // [5:MQTT-2.2.1-4] [3:MQTT-2.3.1-4]
+    let message = |number: u64| {
+        let message = Message::new("t", format!("m{number}")).unwrap();
+        let message = message.with_qos(QoS::ExactlyOnce);
+        let value = json!({"Message": {"message": message, "expires_at": null}});
+        (key_of(1, number, &[]), value)
+    };
+    let delivery = |number: u64, qos: u8| {
+        let state = json!({"Published": {"message": number, "id": number}});
+        let value = json!({"Delivery": {
+            "state": state,
+            "qos": qos,
+            "retain": false,
+            "is_turn": false,
+            "subscription_ids": [],
+        }});
+        (key_of(5, 9, &(20 + number).to_be_bytes()), value)
+    };
+    let session = json!({"Session": {
+        "client_id": "reader",
+        "expiry_secs": 100,
+        "is_connected": true,
+        "expires_at": null,
+        "owner": null,
+        "will": null,
+        "will_at": null,
+    }});
+    let of_server = |server| Config { server, ..config() };
+    let narrow = of_server(server::Config {
+        in_flight_max: 1,
+        ..server::Config::default()
+    });
+    let small = Config {
+        messages_len_max: 2,
+        ..config()
+    };
+    let rows = [
+        ("in flight", &narrow, 2, Some(3)),
+        ("messages", &small, 2, Some(3)),
+        ("at QoS 1", &narrow, 1, None),
+    ];
+    for (row, limited, qos, kept) in rows {
+        let mut restore = Restore::new(limited.clone(), Timestamp::ZERO, Idle::default());
+        let entries = (1..=3).map(message);
+        let entries = entries.chain([(key_of(3, 9, &[]), session.clone())]);
+        let entries = entries.chain((1..=3).map(|number| delivery(number, qos)));
+        let mut table: BTreeMap<_, _> = entries.collect();
+        for (key, value) in &table {
+            let value = serde_json::from_value(value.clone()).unwrap();
+            let _left_out = restore.put(key.clone(), value);
+        }
+        let mut hall = Hall {
+            broker: restore.finish(),
+            peer: Peer::new(V5_0),
+        };
+        let in_flight_len = hall.broker.session("reader").unwrap().in_flight_len;
+        assert_eq!(in_flight_len, 2 + usize::from(kept.is_some()), "{row}");
+        // The store says so, too: what comes of it once more is the same.
+        for change in hall.broker.poll_journal().unwrap().changes() {
+            match change.value() {
+                Some(value) => {
+                    let value = serde_json::to_value(value).unwrap();
+                    table.insert(change.key().clone(), value);
+                }
+                None => drop(table.remove(change.key())),
+            }
+        }
+        let mut again = Restore::new(limited.clone(), Timestamp::ZERO, Idle::default());
+        for (key, value) in table {
+            let value = serde_json::from_value(value).unwrap();
+            assert_eq!(again.put(key, value), Ok(()), "{row}");
+        }
+        let mut hall = Hall {
+            broker: again.finish(),
+            peer: Peer::new(V5_0),
+        };
+        let mut packet = connect(V5_0, "reader");
+        packet.clean_start = false;
+        let (id, heard) = hall.enter(packet);
+        while let Some(entry) = hall.broker.poll_journal() {
+            hall.broker.handle_stored(entry.position());
+        }
+        let released = kept.map(|id| format!("PUBREL {id} 00"));
+        let pubrels = heard.into_iter().chain(hall.hear(id));
+        let pubrels: Vec<_> = pubrels.filter(|it| it.starts_with("PUBREL")).collect();
+        assert_eq!(pubrels, released.into_iter().collect::<Vec<_>>(), "{row}");
+        if let Some(kept) = kept {
+            hall.ask(id, pubcomp(kept));
+            let in_flight_len = hall.broker.session("reader").unwrap().in_flight_len;
+            assert_eq!(in_flight_len, 2, "{row}: PUBCOMP frees it");
+        }
+    }
+}
+
+/// A store may say anything, also of the highest identifier for each of many sessions: what the tables of these take
+/// counts towards the total.
+#[test]
+fn identifiers_out_of_a_store_have_a_limit_in_bytes() {
+    let config = Config {
+        total_bytes_max: 2 * 1024 * 1024,
+        ..config()
+    };
+    let mut restore = Restore::new(config.clone(), Timestamp::ZERO, Idle::default());
+    let put = |restore: &mut Restore, key, value| {
+        let value = serde_json::from_value(value).unwrap();
+        assert_eq!(restore.put(key, value), Ok(()));
+    };
+    for number in 1..=20_u64 {
+        let session = json!({"Session": {
+            "client_id": number.to_string(),
+            "expiry_secs": 100,
+            "is_connected": true,
+            "expires_at": null,
+            "owner": null,
+            "will": null,
+            "will_at": null,
+        }});
+        put(&mut restore, key_of(3, number, &[]), session);
+    }
+    for number in 1..=20_u64 {
+        let released = json!({"Delivery": {
+            "state": {"Released": {"id": u16::MAX, "order": number}},
+            "qos": 2,
+            "retain": false,
+            "is_turn": false,
+            "subscription_ids": [],
+        }});
+        put(
+            &mut restore,
+            key_of(5, number, &number.to_be_bytes()),
+            released,
+        );
+    }
+    let broker = restore.finish();
+    let in_flight_len: usize = broker.sessions().map(|it| it.in_flight_len).sum();
+    assert!((1..=4).contains(&in_flight_len), "{in_flight_len}");
+    let kept = broker.stats().kept_bytes;
+    assert!(kept <= config.total_bytes_max, "{kept}");
+    assert!(kept > config.total_bytes_max / 2, "{kept}");
 }

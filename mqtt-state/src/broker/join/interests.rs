@@ -267,17 +267,18 @@ impl Joined {
         Some(Body::Interests { changes, is_last })
     }
 
-    /// Another broker says what its subscribers want.
+    /// Another broker says what its subscribers want. Answers what of that is not noted.
     pub(super) fn handle_interests(
         &mut self,
         id: BrokerId,
         changes: Vec<Interest>,
         is_last: bool,
         bytes_left: usize,
-    ) {
+    ) -> Vec<FilterKey> {
         let bytes_max = self.interests_bytes().saturating_add(bytes_left);
+        let mut refused = Vec::new();
         let Some(other) = self.others.get_mut(&id) else {
-            return;
+            return refused;
         };
         for Interest {
             filter,
@@ -322,13 +323,20 @@ impl Joined {
             let has_room = other.interests_len < self.config.interests_max && bytes <= bytes_max;
             if !held && !has_room {
                 other.interests_refused = other.interests_refused.saturating_add(1);
+                refused.push(filter);
                 continue;
             }
             let inserted = match shared {
                 Some(shared) => self.interests.insert_shared(shared, id, remote),
                 None => self.interests.insert(topic_filter, id, remote),
             };
-            if inserted.is_ok() && !held {
+            // More levels than there may be.
+            if inserted.is_err() {
+                other.interests_refused = other.interests_refused.saturating_add(1);
+                refused.push(filter);
+                continue;
+            }
+            if !held {
                 other.interests_len = other.interests_len.saturating_add(1);
             }
             if let Some(shared) = shared
@@ -346,6 +354,7 @@ impl Joined {
             let round = other.round;
             self.forget_interests(id, |remote| remote.round != round);
         }
+        refused
     }
 
     fn interests_bytes(&self) -> usize {
@@ -365,7 +374,7 @@ impl Joined {
             members: 0,
             connected: 0,
         });
-        self.handle_interests(id, changes.collect(), false, 0);
+        let _none_of_nobody = self.handle_interests(id, changes.collect(), false, 0);
     }
 }
 

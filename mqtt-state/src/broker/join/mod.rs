@@ -117,6 +117,7 @@ mod turns;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -151,7 +152,7 @@ pub struct JoinedBroker {
     pub is_up: bool,
     /// Filters that its subscribers have.
     pub interests: usize,
-    /// Filters that were not noted, as [`JoinConfig::interests_max`] was reached; each time counts.
+    /// Filters that were not noted ([`Event::InterestRefused`]); each time counts.
     pub interests_refused: u64,
     /// Messages that it has not acknowledged.
     pub forwards_len: usize,
@@ -388,6 +389,7 @@ impl Broker {
         }
         let body = match heard {
             Heard::Ignored => return,
+            Heard::Old => return self.events.push(Event::IncarnationTooLow { broker: from }),
             Heard::Up => {
                 self.events.push(Event::Joined { broker: from });
                 let broker = from;
@@ -403,7 +405,15 @@ impl Broker {
         match body {
             Some(Body::Interests { changes, is_last }) => {
                 let left = self.bytes_left();
-                self.with_joined(|joined| joined.handle_interests(from, changes, is_last, left));
+                let mut refused = Vec::new();
+                self.with_joined(|joined| {
+                    refused = joined.handle_interests(from, changes, is_last, left);
+                });
+                for filter in refused {
+                    let filter = String::from(&*filter.text);
+                    let broker = from;
+                    self.events.push(Event::InterestRefused { broker, filter });
+                }
             }
             Some(Body::Sessions(sessions)) => self.handle_sessions(now, from, sessions),
             Some(Body::Retained(retained)) => self.handle_retained(now, from, retained),

@@ -185,6 +185,8 @@ impl Broker {
                     let bytes = subscription.len_held();
                     claim.pieces.push(subscription);
                     self.weigh_claim(client_id, bytes);
+                } else {
+                    self.leave_out_subscription(client_id, &subscription);
                 }
                 true
             }
@@ -227,6 +229,8 @@ impl Broker {
             return false;
         };
         if let Some(entry) = self.sessions.get_mut(key) {
+            let in_flight_max = self.config.server.in_flight_len_max();
+            entry.session.outbound.limit_in_flight(in_flight_max);
             entry.expiry_secs = expiry_secs;
             entry.owner = whose.map(Arc::new);
             entry.since = stamp.count;
@@ -239,7 +243,7 @@ impl Broker {
             core::mem::take(&mut claim.pieces)
         });
         for subscription in pieces.unwrap_or_default() {
-            self.put_subscription(key, subscription);
+            self.put_subscription(key, client_id, subscription);
         }
         let Some(joined) = &mut self.joined else {
             return false;

@@ -45,6 +45,8 @@ pub(super) struct Other {
     welcome_due: bool,
     welcome_said: bool,
     acknowledge_due: bool,
+    /// It is told already that the other side has opened a link that is not later than the last one.
+    is_told_of_old: bool,
     next_out: u64,
     next_in: u64,
     /// Of the other side's notes, the last one that arrived.
@@ -91,6 +93,8 @@ pub(in crate::broker) struct NoteName {
 pub(super) enum Heard {
     /// Nothing.
     Ignored,
+    /// Nothing, but it is told that the other side goes on behind what was heard of it.
+    Old,
     /// The link is up.
     Up,
     /// Something of the other side's.
@@ -111,6 +115,7 @@ impl Other {
             welcome_due: false,
             welcome_said: false,
             acknowledge_due: false,
+            is_told_of_old: false,
             next_out: 0,
             next_in: 0,
             received: 0,
@@ -168,6 +173,7 @@ impl Other {
     pub(super) fn open(&mut self) {
         self.mine.link = self.mine.link.saturating_add(1);
         self.is_open = true;
+        self.is_told_of_old = false;
         self.down();
         self.hello_due = true;
         self.welcome_due = false;
@@ -240,6 +246,15 @@ impl Other {
                 self.next_in = 1;
                 self.round = self.round.saturating_add(1);
                 Heard::Up
+            }
+            // It says so once for each link, before anything else on it, and a link that came later was heard of: so
+            // this is another run.
+            Body::Hello if !core::mem::replace(&mut self.is_told_of_old, true) => Heard::Old,
+            // Nobody who knows this link opened one before it was known.
+            Body::Welcome { .. }
+                if is_mine && !is_known && !core::mem::replace(&mut self.is_told_of_old, true) =>
+            {
+                Heard::Old
             }
             Body::Hello | Body::Welcome { .. } => Heard::Ignored,
             body if is_mine && is_known && self.is_up => {

@@ -11,12 +11,25 @@ use crate::Timestamp;
 use crate::broker::backlog::queue_limits;
 use crate::broker::sessions::{Replay, SessionKey};
 use crate::broker::store::Delivery;
-use crate::broker::{Broker, DropCause, Event};
+use crate::broker::{Broker, DropCause, Event, MovedPart};
 use crate::session::Release;
 
 impl Broker {
-    pub(super) fn put_subscription(&mut self, key: SessionKey, moved: MovedSubscription) {
-        let MovedSubscription { text, subscription } = moved;
+    /// There are as many subscriptions as may be, or it has too many levels.
+    pub(super) fn leave_out_subscription(&mut self, client_id: &str, moved: &MovedSubscription) {
+        self.events.push(Event::NotMoved {
+            client_id: client_id.into(),
+            what: MovedPart::Subscription(String::from(&*moved.text)),
+        });
+    }
+
+    pub(super) fn put_subscription(
+        &mut self,
+        key: SessionKey,
+        client_id: &str,
+        moved: MovedSubscription,
+    ) {
+        let MovedSubscription { text, subscription } = moved.clone();
         let is_shared = subscription.is_shared;
         let named = FilterKey { is_shared, text };
         let Ok(filter) = TopicFilter::new(&named.text) else {
@@ -25,17 +38,17 @@ impl Broker {
         let since = self.router.number_subscription();
         let subscription = subscription.into_subscription(since);
         let recorded = subscription.clone();
-        let inserted = match (is_shared, named.as_shared()) {
-            (true, Some(shared)) => { &mut self.subscriptions }
-                .insert_shared(shared, key, subscription)
-                .is_ok_and(|before| before.is_none()),
-            (true, None) => false,
-            (false, _) => { &mut self.subscriptions }
-                .insert(filter, key, subscription)
-                .is_ok_and(|before| before.is_none()),
+        let index = &mut self.subscriptions;
+        let before = match (is_shared, named.as_shared()) {
+            (true, Some(shared)) => index.insert_shared(shared, key, subscription),
+            (true, None) => return,
+            (false, _) => index.insert(filter, key, subscription),
         };
         self.weigh_indexes();
-        if inserted {
+        if before.is_err() {
+            self.leave_out_subscription(client_id, &moved);
+        }
+        if matches!(before, Ok(None)) {
             self.record_subscribed(key, filter, is_shared, &recorded);
             self.note_interest(key, filter, is_shared, true);
             // It is said before `Moving`, however far going through all of them is.
@@ -70,8 +83,9 @@ impl Broker {
                 }
             }
             Piece::Released { id } => {
-                if entry.session.in_flight_len() < maximum && !entry.session.outbound.holds(id) {
-                    self.take_release(key, id, false);
+                // However many there are: the client may hold its identifier.
+                if !entry.session.outbound.holds(id) {
+                    self.take_release(key, client_id, id, false);
                 }
             }
             Piece::Published { id, delivery } => {
@@ -81,7 +95,8 @@ impl Broker {
                 if !is_free || qos == QoS::AtMostOnce {
                     return;
                 }
-                if self.takes_moved(client_id, &delivery, has_room)
+                let has_place = has_room && self.has_bytes_for_id(key, id);
+                if self.takes_moved(client_id, &delivery, has_place)
                     && let Some((delivery, bytes)) = self.take_delivery(now, delivery)
                     && let Some(entry) = self.sessions.get_mut(key)
                 {
@@ -90,10 +105,11 @@ impl Broker {
                     self.store.record_published(kept_as, number, &delivery, id);
                     let outbound = &mut entry.session.outbound;
                     let _is_free = outbound.restore_publish(id, qos, delivery, number, bytes);
-                } else if has_room && qos == QoS::ExactlyOnce {
+                } else if qos == QoS::ExactlyOnce {
                     // It is lost, and the client may hold its identifier.
-                    self.take_release(key, id, true);
+                    self.take_release(key, client_id, id, true);
                 }
+                self.sessions.weigh(key);
             }
             Piece::Waiting(delivery) => {
                 let limits = queue_limits(&self.config);
@@ -134,13 +150,21 @@ impl Broker {
     }
 
     /// PUBCOMP is missing for a message of a session that comes.
-    fn take_release(&mut self, key: SessionKey, id: PacketId, was_told: bool) {
+    fn take_release(&mut self, key: SessionKey, client_id: &str, id: PacketId, was_told: bool) {
+        if !self.has_bytes_for_id(key, id) {
+            self.events.push(Event::NotMoved {
+                client_id: client_id.into(),
+                what: MovedPart::PacketId(id),
+            });
+            return;
+        }
         let Some(entry) = self.sessions.get_mut(key) else {
             return;
         };
         let tag = self.store.record_moved_release(entry.kept_as(), id);
         let release = Release { id, tag, was_told };
         let _is_free = entry.session.outbound.restore_release(release);
+        self.sessions.weigh(key);
     }
 
     /// What has come waits before what has come here since.

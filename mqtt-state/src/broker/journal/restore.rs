@@ -91,6 +91,8 @@ pub struct Restore {
     sessions: BTreeMap<u64, SessionKey>,
     /// PUBCOMP is missing: session, order of the PUBRECs, identifier, number.
     releases: Vec<(SessionKey, u64, PacketId, u64)>,
+    /// Identifiers of QoS 2 messages that are left out: their clients may hold them.
+    given_up: Vec<(SessionKey, PacketId)>,
     scratch: Scratch,
     /// The key before.
     last: Option<Key>,
@@ -111,6 +113,7 @@ impl Restore {
             messages: BTreeMap::new(),
             sessions: BTreeMap::new(),
             releases: Vec::new(),
+            given_up: Vec::new(),
             scratch: Scratch::default(),
             last: None,
         }
@@ -120,7 +123,9 @@ impl Restore {
     ///
     /// # Errors
     ///
-    /// [`RestoreError`]: it is left out, and everything else goes on.
+    /// [`RestoreError`]: it is left out, and everything else goes on. Of a QoS 2 message that was sent and that there
+    /// is no room for, the identifier stays in use until the client has let go of it, as far as
+    /// [`Config::total_bytes_max`] lets it.
     pub fn put(&mut self, key: StoreKey, value: StoreValue) -> Result<(), RestoreError> {
         let number = key.0.number();
         let put = match number {
@@ -145,18 +150,13 @@ impl Restore {
     pub fn finish(mut self) -> Broker {
         self.releases.sort_unstable();
         for (key, _, id, number) in core::mem::take(&mut self.releases) {
-            let Some(entry) = self.broker.sessions.get_mut(key) else {
-                continue;
-            };
-            let release = Release {
-                id,
-                tag: number,
-                was_told: false,
-            };
-            if !entry.session.outbound.restore_release(release) {
-                let kept_as = entry.kept_as();
-                self.broker.store.record_ended(kept_as, number);
-            }
+            self.release(key, id, number, false);
+        }
+        for (key, id) in core::mem::take(&mut self.given_up) {
+            let kept_as = self.broker.sessions.get(key);
+            let kept_as = kept_as.and_then(|entry| entry.kept_as());
+            let number = self.broker.store.record_moved_release(kept_as, id);
+            self.release(key, id, number, true);
         }
         for key in self.sessions.values() {
             self.broker.sessions.weigh(*key);
@@ -170,6 +170,26 @@ impl Restore {
             self.broker.store.release(message);
         }
         self.broker
+    }
+
+    /// PUBCOMP is missing for a message.
+    fn release(&mut self, key: SessionKey, id: PacketId, number: u64, was_told: bool) {
+        let broker = &mut self.broker;
+        let has_bytes = broker.has_bytes_for_id(key, id);
+        let Some(entry) = broker.sessions.get_mut(key) else {
+            return;
+        };
+        let release = Release {
+            id,
+            tag: number,
+            was_told,
+        };
+        if has_bytes && entry.session.outbound.restore_release(release) {
+            broker.sessions.weigh(key);
+        } else {
+            let kept_as = entry.kept_as();
+            broker.store.record_ended(kept_as, number);
+        }
     }
 
     fn put_checked(&mut self, key: &Key, value: Value) -> Result<(), RestoreError> {
@@ -287,6 +307,8 @@ impl Restore {
             // One that ends at once, too: if it was kept, others of its groups get what it did not.
             entry.session.outbound.follow();
         }
+        let in_flight_max = broker.config.server.in_flight_len_max();
+        entry.session.outbound.limit_in_flight(in_flight_max);
         entry.expiry_secs = expiry_secs;
         entry.expires_at = ends_at.into();
         entry.owner = owner.map(Arc::new);
@@ -359,6 +381,25 @@ impl Restore {
                 return Ok(());
             }
         };
+        let put = self.message_of(key, number, message, id, &stored);
+        if let Err(RestoreError::Limit | RestoreError::Missing) = put
+            && let Some(id) = id
+            && stored.qos == QoS::ExactlyOnce
+        {
+            self.given_up.push((key, id));
+        }
+        put
+    }
+
+    /// A message that waits for its identifier, or has one.
+    fn message_of(
+        &mut self,
+        key: SessionKey,
+        number: u64,
+        message: u64,
+        id: Option<PacketId>,
+        stored: &StoredDelivery,
+    ) -> Result<(), RestoreError> {
         let reference = self.messages.get(&message).ok_or(RestoreError::Missing)?;
         let group = match stored.is_turn {
             true => group_of(&self.broker, &mut self.scratch, key, reference),
@@ -376,7 +417,7 @@ impl Restore {
         };
         let entry = broker.sessions.get_mut(key);
         let entry = entry.ok_or(RestoreError::Missing)?;
-        let outbound = &mut entry.session.outbound;
+        let outbound = &entry.session.outbound;
         let in_flight_max = broker.config.server.in_flight_len_max();
         if id.is_some_and(|id| outbound.holds(id)) {
             return Err(RestoreError::Twice);
@@ -385,7 +426,7 @@ impl Restore {
             None => outbound.has_room(bytes, limits),
             Some(_) => outbound.in_flight_len() < in_flight_max,
         };
-        if !has_room {
+        if !has_room || id.is_some_and(|id| !broker.has_bytes_for_id(key, id)) {
             return Err(RestoreError::Limit);
         }
         let delivery = Delivery {
@@ -394,13 +435,17 @@ impl Restore {
             is_replay: false,
             qos: stored.qos,
             group,
-            subscription_ids: stored.subscription_ids.into_iter().collect(),
+            subscription_ids: stored.subscription_ids.iter().copied().collect(),
         };
         broker.store.note_delivery(&delivery);
+        let entry = broker.sessions.get_mut(key);
+        let entry = entry.ok_or(RestoreError::Missing)?;
+        let outbound = &mut entry.session.outbound;
         match id {
             None => outbound.enqueue(stored.qos, delivery, number, bytes, 0),
             Some(id) => {
                 let _is_free = outbound.restore_publish(id, stored.qos, delivery, number, bytes);
+                broker.sessions.weigh(key);
             }
         }
         Ok(())

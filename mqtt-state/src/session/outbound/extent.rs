@@ -1,6 +1,6 @@
 //! How much there is: what a session counts for, and whether that may be more.
 
-use mqtt_codec::QoS;
+use mqtt_codec::{PacketId, QoS};
 
 use super::Outbound;
 use super::flows::{Flow, Place};
@@ -61,6 +61,22 @@ impl<M> Outbound<M> {
     /// Bytes of the table of identifiers when so many have been in flight.
     pub(crate) const fn ids_bytes(in_flight_len: usize) -> usize {
         PacketIds::<Place>::bytes(in_flight_len)
+    }
+
+    /// Bytes of the table of identifiers beyond what it has where nobody but this side has given them out, as
+    /// far as the limit of that is known.
+    pub(crate) fn ids_beyond_bytes(&self) -> usize {
+        self.beyond(self.ids.capacity_bytes())
+    }
+
+    /// By how much these grow when this identifier is put into it.
+    pub(crate) fn bytes_for_id(&self, id: PacketId) -> usize {
+        let grown = self.beyond(self.ids.bytes_with(id));
+        grown.saturating_sub(self.ids_beyond_bytes())
+    }
+
+    fn beyond(&self, bytes: usize) -> usize {
+        bytes.saturating_sub(Self::ids_bytes(self.in_flight_max).saturating_mul(2))
     }
 
     /// Bytes of the places that messages are or have been in.

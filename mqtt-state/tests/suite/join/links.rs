@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mqtt_codec::{Message, QoS, TopicName};
 use mqtt_state::Timestamp;
-use mqtt_state::broker::{self, JoinConfig, JoinMessage};
+use mqtt_state::broker::{self, Event, JoinConfig, JoinMessage};
 use proptest::prelude::*;
 
 use super::mesh::{Mesh, config, id, joined};
@@ -475,6 +475,86 @@ fn interests_are_bounded() {
     mesh.settle();
     let other = mesh.worlds[0].broker.joined().next().unwrap();
     assert_eq!((other.interests, other.interests_refused), (2, 1));
+    assert_eq!(refused(&mesh), ["c"]);
+}
+
+/// What was told of interests that are not noted, by the first broker.
+fn refused(mesh: &Mesh) -> Vec<String> {
+    let told = mesh.events.iter().filter_map(|(at, event)| match event {
+        Event::InterestRefused { broker, filter } => {
+            assert_eq!((*at, *broker), (0, id(1)));
+            Some(filter.clone())
+        }
+        _ => None,
+    });
+    told.collect()
+}
+
+/// One broker allows more levels than the other.
+#[test]
+fn interests_have_no_more_levels_than_there_may_be() {
+    let mut mesh = Mesh::apart(2, &broker::Config::default());
+    let shallow = broker::Config {
+        levels_max: 2,
+        ..broker::Config::default()
+    };
+    mesh.worlds[0] = World::with(config(0, &shallow));
+    mesh.heal(0, 1);
+    mesh.settle();
+    let who = mesh.joined(1, "s", V5_0);
+    let filters = ["a/b/c", "a/b", "$share/g/a/b/c"].map(|filter| want(filter, QoS::AtLeastOnce));
+    mesh.worlds[1].subscribe(who, &filters);
+    mesh.settle();
+    let other = mesh.worlds[0].broker.joined().next().unwrap();
+    assert_eq!((other.interests, other.interests_refused), (1, 2));
+    let mut told = refused(&mesh);
+    told.sort();
+    assert_eq!(told, ["$share/g/a/b/c", "a/b/c"]);
+}
+
+/// A broker that begins anew has to have a higher incarnation. One that has not is not joined, and that is told, once
+/// for each link, whether or not its end of the older one is known.
+#[test]
+fn a_broker_that_begins_anew_as_before_is_told_of() {
+    for (row, incarnation, is_noticed, expected) in [
+        ("a higher one", 5, true, 0),
+        ("a higher one, unnoticed", 5, false, 0),
+        ("the same", 4, true, 1),
+        ("the same, unnoticed", 4, false, 1),
+        ("a lower one", 3, true, 1),
+    ] {
+        let base = |incarnation| {
+            joined(JoinConfig {
+                incarnation,
+                ..JoinConfig::default()
+            })
+        };
+        let mut mesh = Mesh::with(2, &base(4));
+        for _ in 0..3 {
+            mesh.cut(0, 1);
+            mesh.heal(0, 1);
+            mesh.settle();
+        }
+        let begun = World::with(config(1, &base(incarnation)));
+        if is_noticed {
+            mesh.cut(0, 1);
+            mesh.worlds[1] = begun;
+            mesh.heal(0, 1);
+        } else {
+            mesh.worlds[1] = begun;
+            let now = mesh.worlds[1].now;
+            mesh.worlds[1].broker.join(now, id(0)).unwrap();
+        }
+        mesh.settle();
+        mesh.publish(0, "t", "m", QoS::AtLeastOnce);
+        mesh.settle();
+        let told = mesh.events.iter().filter(|(at, event)| {
+            *at == 0 && matches!(event, Event::IncarnationTooLow { broker } if *broker == id(1))
+        });
+        assert_eq!(told.count(), expected, "{row}");
+        let is_up = mesh.worlds[1].broker.joined().next().unwrap().is_up;
+        assert_eq!(is_up, expected == 0, "{row}");
+    }
 }
 
 /// What a store does not know of yet is not acknowledged: a broker that comes back without it gets it

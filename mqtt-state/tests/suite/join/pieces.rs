@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use mqtt_codec::{PublishProperties, QoS};
-use mqtt_state::broker::{self, DropCause, Event, JoinConfig};
+use mqtt_state::broker::{self, DropCause, Event, JoinConfig, MovedPart};
 use serde_json::{Value, json};
 
 use super::mesh::joined;
@@ -94,14 +94,16 @@ fn pieces_of_a_session_that_comes() {
                 published(1, "a", 1),
                 published(2, "b", 1),
                 published(3, "c", 1),
-                released(4),
+                published(4, "d", 2),
+                released(5),
             ],
-            &["PUBLISH t=a q1 id1 dup"],
+            // The client may hold these.
+            &["PUBREL 4 00", "PUBREL 5 00", "PUBLISH t=a q1 id1 dup"],
         ),
         (
             "more released than there may be",
             vec![released(1), released(2), released(3), published(4, "a", 1)],
-            &["PUBREL 1 00", "PUBREL 2 00"],
+            &["PUBREL 1 00", "PUBREL 2 00", "PUBREL 3 00"],
         ),
         ("waiting", vec![waiting("a", 1)], &["PUBLISH t=a q1 id1"]),
         ("waiting at QoS 0", vec![waiting("a", 0)], &[]),
@@ -270,6 +272,7 @@ fn replays_that_come() {
 #[test]
 fn subscriptions_that_come() {
     for (row, filters, expected) in [
+        // Told of are those that are above a limit here.
         ("one", vec![plain("t")], vec!["t"]),
         ("twice", vec![plain("t"), plain("t")], vec!["t"]),
         (
@@ -311,6 +314,24 @@ fn subscriptions_that_come() {
         let found = stage.world.broker.subscriptions("x");
         let found: Vec<_> = found.into_iter().map(|(filter, _)| filter).collect();
         assert_eq!(found, expected, "{row}");
+        let told = { stage.events().into_iter() }.filter_map(|event| match event {
+            Event::NotMoved {
+                client_id,
+                what: MovedPart::Subscription(filter),
+            } => Some((client_id.into(), filter)),
+            _ => None,
+        });
+        let left_out: &[&str] = match row {
+            "too deep" => &["a/b/c/d", "$share/g/a/b/c/d"],
+            "too many" => &["d"],
+            _ => &[],
+        };
+        let left_out = left_out.iter().map(|it| ("x".to_owned(), (*it).to_owned()));
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            left_out.collect::<Vec<_>>(),
+            "{row}"
+        );
         // All of them are told before it is said that they are here.
         let said = stage.hear(1);
         let told = { said.iter() }.take_while(|body| body.get("Interests").is_some());

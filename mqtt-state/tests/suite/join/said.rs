@@ -248,7 +248,12 @@ fn interests_that_make_no_sense() {
         stage.say(1, &interests(&[interest(&filter, members, members)], false));
         let joined = stage.world.broker.joined().next().unwrap();
         assert_eq!(joined.interests, expected.0, "{row}");
-        assert_eq!(joined.interests_refused, 0, "{row}");
+        // What is above a limit here is told.
+        let refused = u64::from(row == "too deep");
+        assert_eq!(joined.interests_refused, refused, "{row}");
+        let told = stage.events().into_iter();
+        let told = told.filter(|it| matches!(it, Event::InterestRefused { .. }));
+        assert_eq!(u64::try_from(told.count()).unwrap(), refused, "{row}");
         let sent = stage
             .world
             .broker
@@ -922,8 +927,13 @@ fn greetings_that_come_again() {
     assert!(stage.events().is_empty(), "for a link that is not there");
     welcome["to"] = stage.message(1, 0, &json!(null))["to"].clone();
     welcome["from"] = json!({"incarnation": 0, "link": 0});
-    stage.send(1, welcome);
-    assert!(stage.events().is_empty(), "of a link that was before");
+    let told = Event::IncarnationTooLow {
+        broker: BrokerId::new(1),
+    };
+    for (told, row) in [(vec![told], "of a link that was before"), (vec![], "again")] {
+        stage.send(1, welcome.clone());
+        assert_eq!(stage.events(), told, "{row}");
+    }
     let changes = [interest(&plain("t"), 1, 0)];
     stage.say(1, &interests(&changes, false));
     let joined = stage.world.broker.joined().next().unwrap();
