@@ -11,7 +11,7 @@ use super::mesh::joined;
 use super::voice::{
     Stage, delivery, forward, message, plain, resuming, shared, stamp, subscribed, subscription,
 };
-use crate::wire::{V5_0, connect, publish, pubrec, want, with_subscribe};
+use crate::wire::{V5_0, connect, pubcomp, publish, pubrec, want, with_subscribe};
 
 const QOS1: QoS = QoS::AtLeastOnce;
 const QOS2: QoS = QoS::ExactlyOnce;
@@ -212,6 +212,47 @@ fn messages_that_come_in_flight_and_do_not_fit() {
     ] {
         let (mut stage, _) = moved(&config, pieces);
         assert_eq!(dropped(&mut stage), expected, "{row}");
+    }
+}
+
+/// A QoS 2 message in flight that this broker has no memory for is lost, which is told; its identifier is released first,
+/// and nobody else's until the client has let go of it.
+#[test]
+fn a_message_that_comes_in_flight_and_finds_no_memory() {
+    let limits = |messages_len_max, total_bytes_max| broker::Config {
+        messages_len_max,
+        total_bytes_max,
+        ..broker::Config::default()
+    };
+    let large = "x".repeat(20_000);
+    for (row, config, kept, lost) in [
+        ("room for all", limits(10, 1 << 20), &[1, 2, 3][..], &[][..]),
+        ("messages", limits(2, 1 << 20), &[1, 2], &[3]),
+        ("bytes", limits(10, 50_000), &[1, 2], &[3]),
+        ("one message", limits(1, 1 << 20), &[1], &[2, 3]),
+    ] {
+        let pieces = [1, 2, 3].map(|id| published(id, &large, 2));
+        let (mut stage, heard) = moved(&config, &pieces);
+        let heard = heard.iter().map(|it| it.replace(&large, "large"));
+        let releases = lost.iter().map(|id| format!("PUBREL {id} 00"));
+        let publishes = kept
+            .iter()
+            .map(|id| format!("PUBLISH t=large q2 id{id} dup"));
+        let expected: Vec<_> = releases.chain(publishes).collect();
+        assert_eq!(heard.skip(1).collect::<Vec<_>>(), expected, "{row}");
+        assert_eq!(
+            dropped(&mut stage),
+            vec![DropCause::BrokerFull; lost.len()],
+            "{row}"
+        );
+        let session = stage.world.broker.session("x").unwrap();
+        assert_eq!(session.in_flight_len, 3, "{row}");
+        let (connection, peer) = (session.connection.unwrap(), stage.peer());
+        for id in lost {
+            peer.say(&mut (&mut stage.world.broker, connection), pubcomp(*id));
+        }
+        let session = stage.world.broker.session("x").unwrap();
+        assert_eq!(session.in_flight_len, kept.len(), "{row}");
     }
 }
 
