@@ -173,18 +173,35 @@ impl<F: FnOnce(Option<BytesMut>) -> Message> Serving<'_, F> {
         if !shared.takes_turn(group.id()) {
             return;
         }
-        let turn = Turn {
+        let Some(chosen) = self.turn(0).choose(turns, group) else {
+            return;
+        };
+        shared.took_turn(group.id());
+        self.make();
+        let bytes = match self.making {
+            Making::Made(_, bytes) => *bytes,
+            Making::Not(_) | Making::Failed => 0,
+        };
+        let turn = self.turn(bytes);
+        let (key, subscription) = match turn.takes(chosen.0) {
+            true => chosen,
+            false => turn.choose(turns, group).unwrap_or(chosen),
+        };
+        // [5:MQTT-4.8.2-3] At the QoS of this member.
+        self.give(key, Wish::of(&subscription, Some(group.id())));
+    }
+
+    /// Asks for a member for a message of so many bytes.
+    fn turn(&self, bytes: usize) -> Turn<'_> {
+        Turn {
             config: self.outlet.config,
             sessions: self.outlet.sessions,
+            connections: self.outlet.connections,
+            bytes,
             publisher: self.audience.publisher,
             name: self.summary.name,
             except: None,
             accepted: self.audience.accepted,
-        };
-        if let Some((key, subscription)) = turn.choose(turns, group) {
-            shared.took_turn(group.id());
-            // [5:MQTT-4.8.2-3] At the QoS of this member.
-            self.give(key, Wish::of(&subscription, Some(group.id())));
         }
     }
 

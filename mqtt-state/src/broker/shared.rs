@@ -6,13 +6,14 @@ use mqtt_codec::{QoS, TopicName};
 use mqtt_topic::{Group, GroupId, MatchSlice};
 
 use super::backlog::queue_limits;
+use super::connections::Connections;
 use super::routing::{Copy, Router, Subscription};
 use super::sessions::{SessionKey, Sessions};
 use super::store::{Delivery, MessageRef};
 use super::{Broker, Config};
 
 /// Which member of a shared subscription gets a message. In any case one that is connected, while
-/// there is one; and the messages that one member gets are in their order, those of the group are not.
+/// there is one, and whose client takes packets so large, while there is one; and the messages that one member gets are in their order, those of the group are not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -26,10 +27,18 @@ pub enum SharedPolicy {
     LeastBusy,
 }
 
+/// Bytes of a PUBLISH beside topic, properties and payload, at most: the fixed header, the lengths of the topic and of
+/// the properties, the packet identifier, and what a subscriber gets of its own, an alias and an identifier.
+const AROUND: usize = 5 + 2 + 4 + 2 + 3 + 5;
+
 /// Who asks for a member of a group, and what for.
+#[derive(Clone, Copy)]
 pub(super) struct Turn<'a> {
     pub(super) config: &'a Config,
     pub(super) sessions: &'a Sessions,
+    pub(super) connections: &'a Connections,
+    /// Of the message. With 0 it is small enough for everybody.
+    pub(super) bytes: usize,
     pub(super) publisher: Option<SessionKey>,
     pub(super) name: TopicName<'a>,
     /// A member whose session has ended.
@@ -60,7 +69,8 @@ impl Turn<'_> {
             let (session, subscription) = group.get(place)?;
             let may_have = self.except != Some(session)
                 && subscription.since <= self.accepted
-                && !subscription.denies(self.name);
+                && !subscription.denies(self.name)
+                && self.takes(session);
             may_have.then_some((place, session, subscription))
         });
         let mut connected =
@@ -77,6 +87,16 @@ impl Turn<'_> {
         let (place, session, subscription) = chosen.or_else(|| { members }.next())?;
         *turn = place.saturating_add(1);
         Some((session, subscription.clone()))
+    }
+
+    /// Whether the client of a member takes so large a message. One that is away may take any when it is back.
+    pub(super) fn takes(&self, session: SessionKey) -> bool {
+        let connection = self.sessions.get(session).and_then(|it| it.connection);
+        let connection = connection.and_then(|id| self.connections.get(id));
+        connection.is_none_or(|connection| {
+            let size_max = connection.link.packet_size_max();
+            self.bytes == 0 || self.bytes.saturating_add(AROUND) <= size_max
+        })
     }
 
     fn is_connected(&self, session: SessionKey) -> bool {
@@ -144,17 +164,22 @@ impl Broker {
             router,
             subscriptions,
             sessions,
+            connections,
             config,
             ..
         } = &mut *self;
         let turn = Turn {
             config,
             sessions,
+            connections,
+            bytes: message.len_held(),
             publisher: None,
             name: message.topic(),
             except,
             accepted: u64::MAX,
         };
+        // If nobody takes it, it is dropped where it was.
+        let anybody = Turn { bytes: 0, ..turn };
         let Router {
             group_scratch,
             turns,
@@ -162,7 +187,9 @@ impl Broker {
         } = router;
         let mut matches = subscriptions.match_slices(message.topic(), group_scratch);
         let next = matches.find_map(|found| match found {
-            MatchSlice::Group(group) if group.id() == wanted => turn.choose(turns, &group),
+            MatchSlice::Group(group) if group.id() == wanted => {
+                { turn.choose(turns, &group) }.or_else(|| anybody.choose(turns, &group))
+            }
             _ => None,
         });
         let Some((key, subscription)) = next else {

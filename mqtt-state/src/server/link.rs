@@ -265,6 +265,11 @@ impl ServerLink {
         }
     }
 
+    /// The largest packet that the client takes, in bytes.
+    pub(crate) fn packet_size_max(&self) -> usize {
+        self.link.packet_size_max()
+    }
+
     /// Queues an answer.
     pub(crate) fn send(&mut self, packet: &Packet<'_>) -> Result<(), EncodeError> {
         self.link.send(packet)

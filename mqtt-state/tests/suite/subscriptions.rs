@@ -1,13 +1,16 @@
 //! Who gets what: filters, options, identifiers, overlaps and shared subscriptions.
 
+use core::num::{NonZeroU16, NonZeroU32};
+
 use mqtt_codec::{
     Ack, Message, Packet, PublishReason, QoS, ReasonCode, SubscribeFilter, SubscriptionId,
     UnsubscribeReason, UserProperties,
 };
-use mqtt_state::broker;
+use mqtt_state::broker::{self, DropCause, SharedPolicy};
 use mqtt_state::client::{Acknowledge, Config, Event, RequestError};
 use mqtt_state::{Diagnostics, Timestamp, server};
 
+use crate::hall::Hall;
 use crate::recorded::Client;
 use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, filter, id, want, with_subscribe};
 use crate::world::{Who, World};
@@ -869,4 +872,113 @@ fn an_ordinary_filter_that_looks_like_a_shared_one_is_taken_away() {
         assert!(!world.broker.revoke("nobody", filter), "{row}");
         assert_eq!(world.broker.stats().subscriptions, 0, "{row}");
     }
+}
+
+/// A message that is too large for one member of a shared subscription goes to one that takes it, whatever the policy;
+/// with none it is dropped.
+#[test]
+fn a_member_gets_no_message_that_is_too_large_for_it() {
+    // [5:MQTT-3.1.2-24]
+    let policies = [
+        SharedPolicy::RoundRobin,
+        SharedPolicy::ByPublisher,
+        SharedPolicy::LeastBusy,
+    ];
+    let large = "x".repeat(100);
+    for policy in policies {
+        for (row, others, gone, expected) in [
+            ("one takes it", &["large"][..], false, 4),
+            ("nobody else", &[], false, 0),
+            ("one that is away", &["large"], true, 4),
+            ("none of two", &["small too"], false, 0),
+        ] {
+            let mut hall = Hall::new(
+                V5_0,
+                broker::Config {
+                    shared_policy: policy,
+                    ..broker::Config::default()
+                },
+            );
+            let mut come = |name: &str| {
+                let mut packet = connect(V5_0, name);
+                packet.properties.session_expiry_secs = Some(100);
+                if name != "large" {
+                    packet.properties.packet_size_max = NonZeroU32::new(60);
+                }
+                let (id, heard) = hall.enter(packet);
+                assert_eq!(heard, ["CONNACK 00"]);
+                let filters = [want("$share/g/t", QoS::AtLeastOnce)];
+                with_subscribe(1, &filters, |packet| hall.say(id, packet));
+                assert_eq!(hall.hear(id), ["SUBACK 1 01"]);
+                id
+            };
+            let small = come("small");
+            let others: Vec<_> = others.iter().map(|name| come(name)).collect();
+            if gone {
+                hall.broker.handle_close(hall.peer.now, others[0]);
+            }
+            hall.events();
+            for _ in 0..4 {
+                let message = Message::new("t", large.clone()).unwrap();
+                let message = message.with_qos(QoS::AtLeastOnce);
+                hall.broker.publish(hall.peer.now, message);
+            }
+            let heard = hall.hear(small).len();
+            assert_eq!(heard, 0, "{policy:?}, {row}");
+            let got = match others[..] {
+                [_] if gone => hall.broker.session("large").unwrap().waiting_len,
+                [other] => hall.hear(other).len(),
+                _ => 0,
+            };
+            assert_eq!(got, expected, "{policy:?}, {row}");
+            let dropped = hall.events().into_iter().filter(|event| {
+                let cause = DropCause::TooLarge;
+                matches!(event, broker::Event::Dropped { cause: found, .. } if *found == cause)
+            });
+            assert_eq!(dropped.count(), 4 - expected, "{policy:?}, {row}");
+            // What fits goes round as before.
+            for _ in 0..2 {
+                hall.publish("t", "x", QoS::AtLeastOnce);
+            }
+            let turns = hall.hear(small).len();
+            assert!(
+                turns >= usize::from(policy == SharedPolicy::RoundRobin),
+                "{row}"
+            );
+        }
+    }
+}
+
+/// So does one that comes back from a member whose session has ended.
+#[test]
+fn what_a_member_leaves_behind_goes_to_one_that_takes_it() {
+    let mut hall = Hall::new(V5_0, broker::Config::default());
+    let mut come = |name: &str, size_max: Option<u32>| {
+        let mut packet = connect(V5_0, name);
+        packet.properties.packet_size_max = size_max.and_then(NonZeroU32::new);
+        packet.properties.receive_maximum = NonZeroU16::new(1);
+        let (id, _) = hall.enter(packet);
+        let filters = [want("$share/g/t", QoS::AtLeastOnce)];
+        with_subscribe(1, &filters, |packet| hall.say(id, packet));
+        hall.hear(id);
+        id
+    };
+    let leaves = come("a leaves", None);
+    let message = || Message::new("t", "x".repeat(100)).unwrap();
+    let small = come("b small", Some(60));
+    come("c large", None);
+    for _ in 0..4 {
+        let message = message().with_qos(QoS::AtLeastOnce);
+        hall.broker.publish(hall.peer.now, message);
+    }
+    assert_eq!(hall.broker.session("a leaves").unwrap().waiting_len, 2);
+    hall.broker.handle_close(hall.peer.now, leaves);
+    hall.events();
+    assert_eq!(hall.hear(small), [""; 0]);
+    let waiting_len = hall.broker.session("c large").unwrap().waiting_len;
+    let in_flight_len = hall.broker.session("c large").unwrap().in_flight_len;
+    assert_eq!(waiting_len + in_flight_len, 4);
+    let dropped = hall.events().into_iter();
+    let dropped = dropped.filter(|event| matches!(event, broker::Event::Dropped { .. }));
+    assert_eq!(dropped.count(), 0);
 }
