@@ -96,7 +96,8 @@ pub struct Config {
     /// so many no more of its input is taken, and nobody is asked yet about more filters of a SUBSCRIBE. At
     /// least 1. 100.
     pub decisions_per_connection_max: usize,
-    /// A question without an answer after so long counts as denied. 10 s.
+    /// A question without an answer after so long counts as denied. With 0 answers count until the next
+    /// [`handle_timeout`](super::Broker::handle_timeout). 10 s.
     pub decision_timeout: Duration,
     /// Whether a store follows: every change that must not be forgotten goes through
     /// [`poll_journal`](super::Broker::poll_journal), and nothing that depends on one is sent before

@@ -39,14 +39,15 @@ pub struct Backoff {
     reason = "made by struct update from the default"
 )]
 pub struct BackoffConfig {
-    /// The first pause. 1 s.
+    /// The first pause. With 0 there are none. 1 s.
     pub first: Duration,
-    /// No pause is longer. 60 s.
+    /// No pause is longer. With 0 there are none. 60 s.
     pub longest: Duration,
     /// How much of a pause is random, in percent: at 50 it is between half of it and all of it. At
     /// most 100. 50.
     pub jitter: u8,
-    /// A connection that has held so long makes the next pause the first one again. 60 s.
+    /// A connection that has held so long makes the next pause the first one again. With 0 any that was accepted does.
+    /// 60 s.
     pub stable_after: Duration,
 }
 

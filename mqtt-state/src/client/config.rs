@@ -82,19 +82,23 @@ pub struct Config {
     /// Answers that wait because the server does not read them, in bytes. Above it no more input
     /// is taken. At least 1. 64 KiB.
     pub answers_bytes_max: usize,
-    /// CONNACK has to be there so long after CONNECT. 20 s.
+    /// CONNACK has to be there so long after CONNECT. With 0 it has to be before the next
+    /// [`handle_timeout`](super::Client::handle_timeout). 20 s.
     pub connect_timeout: Duration,
-    /// So long may nothing come after PINGREQ was handed out. 10 s.
+    /// So long may nothing come after PINGREQ was handed out. With 0 something has to come before the next
+    /// [`handle_timeout`](super::Client::handle_timeout). 10 s.
     ///
     /// A PINGREQ that waits until `poll_transmit` is called again does not count: what was handed out before it
     /// may be large and on its way. Whether a transport takes anything at all only its driver can see, and
     /// has to see to it that a write does not last for ever.
     pub ping_timeout: Duration,
-    /// A re-authentication has to end so long after it began. 20 s.
+    /// A re-authentication has to end so long after it began. With 0 it has to before the next
+    /// [`handle_timeout`](super::Client::handle_timeout). 20 s.
     pub authentication_timeout: Duration,
     /// Times that the server may ask in one authentication. 10.
     pub authentication_rounds_max: u16,
-    /// The last bytes of a connection that ends have to be gone after so long. 5 s.
+    /// The last bytes of a connection that ends have to be gone after so long. With 0 there are none, no
+    /// DISCONNECT neither: the server publishes the will. 5 s.
     pub close_timeout: Duration,
 }
 

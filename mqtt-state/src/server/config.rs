@@ -78,9 +78,11 @@ pub struct Config {
     /// Times that a client may be asked in one authentication. 10.
     pub authentication_rounds_max: u16,
     /// CONNECT has to be there so long after the connection was opened, and the client's answer so long
-    /// after each time that it is asked in an authentication, also in a new one on a live connection. 10 s.
+    /// after each time that it is asked in an authentication, also in a new one on a live connection. With 0 it has
+    /// to be there before the next `handle_timeout`. 10 s.
     pub connect_timeout: Duration,
-    /// The last bytes of a connection that ends have to be gone after so long. 5 s.
+    /// The last bytes of a connection that ends have to be gone after so long. With 0 there are none: no client
+    /// hears why it is closed. 5 s.
     pub close_timeout: Duration,
     /// Answers that wait because the peer does not read them, in bytes. Above it no more input is
     /// taken. At least 1. 64 KiB.

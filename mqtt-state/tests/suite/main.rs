@@ -67,3 +67,4 @@ mod withdrawn;
 mod words;
 mod work;
 mod world;
+mod zero;

@@ -41,7 +41,8 @@ pub struct JoinConfig {
     pub interests_max: usize,
     /// A CONNECT whose client may have its session at another broker waits so long for what the others
     /// say. Who has not answered then has none, and who has sent some of it and nothing more for as long is
-    /// not waited for either. 5 s.
+    /// not waited for either. With 0 others are heard until the next
+    /// [`handle_timeout`](super::super::Broker::handle_timeout). 5 s.
     pub claim_timeout: Duration,
     /// Topics without a retained message that are remembered to have lost it, cleared or expired, so that
     /// a link that comes back does not bring it back. 10,000.

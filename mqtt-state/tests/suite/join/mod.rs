@@ -8,7 +8,7 @@ mod mesh;
 mod pieces;
 mod roam;
 mod said;
-mod voice;
+pub(crate) mod voice;
 
 use std::collections::BTreeMap;
 
