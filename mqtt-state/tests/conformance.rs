@@ -695,3 +695,34 @@ fn what_is_taken_away_to_see_a_test_fail_is_there() {
     assert!(blocks > 50, "{blocks} blocks");
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
+
+/// The bugs that `simulate --self-test` puts into a copy: the lines that each patch knows are in its file.
+#[test]
+fn bugs_that_the_simulation_has_to_find_can_be_put_in() {
+    let folder = repository().join("mqtt-state/src/sim/bugs");
+    let mut faults = Vec::new();
+    let mut patches = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let patch = read(&entry.unwrap().path());
+        patches += 1;
+        let mut file = "";
+        for hunk in patch.split("\n@@ ") {
+            let (head, old) = hunk.split_once('\n').unwrap_or((hunk, ""));
+            if head.starts_with('-') {
+                let old = old.lines().take_while(|line| !line.starts_with("diff "));
+                let old = old.filter_map(|line| line.strip_prefix([' ', '-']));
+                let old: Vec<&str> = old.collect();
+                let source = read(&repository().join(file));
+                let source: Vec<&str> = source.lines().collect();
+                if !source.windows(old.len().max(1)).any(|lines| *lines == old) {
+                    faults.push(format!("not in {file}:\n{}", old.join("\n")));
+                }
+            }
+            if let Some(name) = hunk.lines().find_map(|line| line.strip_prefix("+++ b/")) {
+                file = name;
+            }
+        }
+    }
+    assert!(patches > 20, "{patches} patches");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}

@@ -19,6 +19,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Where to go from here:
+//!
+//! | to | look at |
+//! |---|---|
+//! | know what became of a message | [`Event::Published`], [`Event::PublishLost`], [`Client::open_publishes`] |
+//! | subscribe, and again after a lost session | [`Client::subscribe`], [`Client::resubscribe`] |
+//! | acknowledge by hand | [`Config::acknowledge`], [`Client::ack`], [`Client::reject`] |
+//! | know what the server can do | [`Client::negotiated`] |
+//! | come again after a lost connection | [`Backoff`] |
+//! | authenticate in several steps | [`Client::authenticate`], [`Client::reauthenticate`] |
+//! | keep the session in a store | [`Client::snapshot`], [`Client::restore`]; [`Config::journal`], [`Client::poll_journal`] |
+//! | bound memory | [`Config::waiting_len_max`] and what is beside it, [`Config::memory_bound`] |
+//! | see what it does and waits for | [`Client::stats`], [`Client::explain`] |
+//!
 //! # What does not compile
 //!
 //! A message is the client's once it has been taken:

@@ -99,6 +99,18 @@
 //! # let _ = acceptance;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Where to go from here:
+//!
+//! | to | look at |
+//! |---|---|
+//! | refuse a client, with words or to another server | [`Connection::reject`], [`Connection::reject_with`] |
+//! | send a message and know what became of it | [`Connection::deliver`], [`Event::Delivered`], [`Session::open_deliveries`] |
+//! | authenticate in several steps | [`Config::enhanced_authentication`], [`Connection::ask`], [`Connection::accept_authentication`] |
+//! | keep a session, here or in a store | [`Connection::into_session`], [`Session::snapshot`], [`Session::restore`] |
+//! | say goodbye | [`Connection::disconnect`], [`Connection::disconnect_with`] |
+//! | bound memory | [`Config::connect_packet_size_max`] and what is beside it, [`Config::memory_bound`] |
+//! | see what it does and waits for | [`Connection::stats`], [`Connection::explain`] |
 
 mod acknowledge;
 mod authenticate;

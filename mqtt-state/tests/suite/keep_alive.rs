@@ -328,22 +328,31 @@ fn traffic_stands_for_pings() {
 
 #[test]
 fn the_keep_alive_of_the_server_binds_the_client() {
-    // [5:MQTT-3.1.2-21]
-    let mut peer = Peer::new(V5_0);
-    let mut client = Client::new(Config::default());
-    client.connect(peer.now, &connect_for(V5_0, 60)).unwrap();
-    peer.hear(&mut client);
-    let mut answer = connack(false);
-    answer.properties.server_keep_alive_secs = Some(5);
-    peer.say(&mut client, answer);
-    assert_eq!(
-        client.poll_timeout().map(|timeout| timeout.at),
-        Some(Timestamp::from_secs(6))
-    );
-    peer.now = Timestamp::from_secs(6);
-    client.handle_timeout(peer.now);
-    assert_eq!(peer.hear(&mut client), ["PINGREQ"]);
-    assert_eq!(peer.ask(&mut client, Packet::PingResp), [""; 0]);
+    // [5:MQTT-3.1.2-21] Shorter, longer, none in place of one, and one in place of none.
+    for (asked, told, due) in [
+        (60, 5, Some(6)),
+        (60, 100, Some(101)),
+        (60, 0, None),
+        (0, 5, Some(6)),
+    ] {
+        let mut peer = Peer::new(V5_0);
+        let mut client = Client::new(Config::default());
+        client.connect(peer.now, &connect_for(V5_0, asked)).unwrap();
+        peer.hear(&mut client);
+        let mut answer = connack(false);
+        answer.properties.server_keep_alive_secs = Some(told);
+        peer.say(&mut client, answer);
+        assert_eq!(
+            client.poll_timeout().map(|timeout| timeout.at),
+            due.map(Timestamp::from_secs),
+            "{asked}, {told}"
+        );
+        let Some(due) = due else { continue };
+        peer.now = Timestamp::from_secs(due);
+        client.handle_timeout(peer.now);
+        assert_eq!(peer.hear(&mut client), ["PINGREQ"], "{asked}, {told}");
+        assert_eq!(peer.ask(&mut client, Packet::PingResp), [""; 0]);
+    }
 }
 
 #[test]

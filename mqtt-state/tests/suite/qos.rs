@@ -1,5 +1,6 @@
 //! The flows of QoS 0, 1 and 2, packet by packet, from each side.
 
+use bytes::BytesMut;
 use mqtt_codec::{Ack, Message, Packet, PublishReason, QoS, ReasonCode, ReleaseReason};
 use mqtt_state::broker::{self, ConnectionId};
 use mqtt_state::client::{self, Event};
@@ -405,21 +406,25 @@ fn dup_on_the_way_in_says_nothing_about_the_way_out() {
 fn a_client_acknowledges_whether_or_not_anybody_looks_at_the_message() {
     // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2]
     for version in VERSIONS {
-        let (mut client, peer) = connected(version);
-        // No event is fetched, and nobody has subscribed.
-        assert_eq!(
-            peer.ask(&mut client, publish("strange", "1", QoS::AtLeastOnce, 7)),
-            ["PUBACK 7 00"]
-        );
-        assert_eq!(
-            peer.ask(&mut client, publish("strange", "2", QoS::ExactlyOnce, 8)),
-            ["PUBREC 8 00"]
-        );
-        assert_eq!(
-            peer.ask(&mut client, pubrel(8)),
-            ["PUBCOMP 8 00"],
-            "{version}"
-        );
+        for shared in [false, true] {
+            let (mut client, peer) = connected(version);
+            // No event is fetched, and nobody has subscribed.
+            let mut ask = |packet: Packet<'_>| {
+                let mut bytes = BytesMut::new();
+                packet.encode_to(version, &mut bytes).unwrap();
+                let _taken = match shared {
+                    true => client.handle_input_shared(peer.now, &mut bytes),
+                    false => client.handle_input(peer.now, &bytes),
+                };
+                peer.hear(&mut client)
+            };
+            let place = format!("{version}, shared: {shared}");
+            let at_least_once = publish("strange", "1", QoS::AtLeastOnce, 7);
+            assert_eq!(ask(at_least_once.into()), ["PUBACK 7 00"], "{place}");
+            let exactly_once = publish("strange", "2", QoS::ExactlyOnce, 8);
+            assert_eq!(ask(exactly_once.into()), ["PUBREC 8 00"], "{place}");
+            assert_eq!(ask(pubrel(8)), ["PUBCOMP 8 00"], "{place}");
+        }
     }
 }
 
