@@ -283,7 +283,10 @@ fn nothing_in_a_snapshot_is_believed() {
         ),
         (
             "more bytes in flight than there may be",
-            |it| it["publishes"][1]["message"]["payload"] = json!(vec![0; 100]),
+            |it| {
+                it["publishes"][1]["message"]["payload"] = json!(vec![0; 100]);
+                it["waiting"] = json!([]);
+            },
             RestoreError::TooMuch,
         ),
         (
