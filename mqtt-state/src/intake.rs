@@ -202,9 +202,16 @@ mod tests {
     struct Notes {
         sizes: Vec<(usize, bool)>,
         packets_max: usize,
+        /// Bytes that may have gone the short way, on which nothing is shared.
+        plain: Vec<usize>,
     }
 
     impl Intake for Notes {
+        fn take_plain(&mut self, input: &[u8]) -> usize {
+            self.plain.push(input.len());
+            0
+        }
+
         fn next_frame<'p>(&mut self, input: &'p [u8]) -> Step<'p> {
             if self.sizes.len() == self.packets_max {
                 return Step::Need(0);
@@ -280,5 +287,10 @@ mod tests {
             let _consumed = take_shared(&mut notes, seen, &mut buffer);
         }
         assert_eq!(notes.sizes, [(120, true), (30, false)]);
+        assert!(!notes.plain.contains(&120), "what is large may be shared");
+        assert!(
+            notes.plain.contains(&30),
+            "what is small goes the short way"
+        );
     }
 }

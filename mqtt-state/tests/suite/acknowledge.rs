@@ -1,7 +1,8 @@
 //! Messages that the application acknowledges, in any order and across connections.
 
 use mqtt_codec::{
-    AckProperties, Connect, Delivery, ProtocolVersion, Publish, PublishReason, QoS, UserProperties,
+    AckProperties, Connect, Delivery, Packet, ProtocolVersion, Publish, PublishReason, QoS,
+    UserProperties,
 };
 use mqtt_state::client::{AckError, Acknowledge, Config, Event, Receipt};
 use mqtt_state::{CloseCause, ProtocolError};
@@ -293,4 +294,27 @@ fn a_refusal_too_large_for_the_server_goes_without_its_words() {
         .reject(peer.now, receipt, reason, properties)
         .unwrap();
     assert_eq!(peer.hear(&mut client), ["PUBACK 1 87"]);
+}
+
+/// The short way for what comes in a buffer that is shared is not for these.
+#[test]
+fn what_shares_its_buffer_waits_for_the_application_too() {
+    for version in VERSIONS {
+        for (qos, answer) in [(QOS1, "PUBACK 1 00"), (QOS2, "PUBREC 1 00")] {
+            let (mut client, peer) = manual(version);
+            let mut input = bytes::BytesMut::new();
+            let packet = Packet::from(publish("t", "m", qos, 1));
+            packet.encode_to(version, &mut input).unwrap();
+            let size = input.len();
+            let taken = client.handle_input_shared(peer.now, &mut input);
+            assert_eq!(taken.bytes, size, "{version} {qos:?}");
+            assert_eq!(peer.hear(&mut client), [""; 0], "{version} {qos:?}");
+            let receipts = receipts(&mut client);
+            assert_eq!(receipts.len(), 1, "{version} {qos:?}");
+            for (_, receipt) in receipts {
+                client.ack(peer.now, receipt).unwrap();
+            }
+            assert_eq!(peer.hear(&mut client), [answer], "{version} {qos:?}");
+        }
+    }
 }

@@ -201,3 +201,59 @@ impl Queue {
         { kept.into_iter() }.chain(waiting).map(|entry| entry.item)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::join::message::ClaimNote;
+
+    fn note(client_id: &str) -> Item {
+        Item::Note(Box::new(Note::Claim {
+            client_id: client_id.into(),
+            stamp: Stamp::default(),
+            what: ClaimNote::Unclaimed,
+        }))
+    }
+
+    fn client_id(item: &Item) -> &str {
+        match item {
+            Item::Note(note) => match &**note {
+                Note::Claim { client_id, .. } => client_id,
+                Note::Forward(_) | Note::Returned(_) => "",
+            },
+            Item::Message(_) => "",
+        }
+    }
+
+    /// Those that may be lost have no number.
+    #[test]
+    fn an_acknowledgement_is_for_all_before_it_and_for_no_other() {
+        for is_cut in [false, true] {
+            let mut queue = Queue::default();
+            for (name, counts) in [("1", true), ("lost", false), ("2", true), ("3", true)] {
+                queue.push(note(name), counts);
+            }
+            let said: Vec<_> = core::iter::from_fn(|| {
+                queue.next()?;
+                Some(queue.said())
+            })
+            .collect();
+            let done: Vec<_> = said.iter().flatten().map(client_id).collect();
+            assert_eq!(done, ["lost"]);
+            if is_cut {
+                assert!(queue.rewind().is_empty());
+            }
+            assert!(queue.pop_received(0).is_none(), "cut: {is_cut}");
+            let received: Vec<_> = core::iter::from_fn(|| queue.pop_received(2)).collect();
+            let received: Vec<_> = received.iter().map(client_id).collect();
+            assert_eq!(received, ["1", "2"], "cut: {is_cut}");
+            assert_eq!(queue.notes_len(), 1);
+            assert!(
+                queue
+                    .pop_received(3)
+                    .is_some_and(|it| client_id(&it) == "3")
+            );
+            assert_eq!((queue.notes_len(), queue.len()), (0, 0));
+        }
+    }
+}

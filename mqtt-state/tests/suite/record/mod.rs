@@ -281,8 +281,20 @@ fn another_payload_or_password_is_another_answer() {
         let said = log.lines().rfind(is_said);
         said.unwrap().to_owned()
     };
+    let hand_out = |payload: &str| {
+        let mut client = Recorder::<Client>::new(client::Config::default());
+        client.connect(NOW, &connect(V3_1_1, "c")).unwrap();
+        let _connect = client.poll_transmit(NOW, 1000, &mut Vec::new());
+        let _connack = client.handle_input(NOW, &[0x20, 2, 0, 0]);
+        // It is not told what the payload is until it is handed out.
+        let message = Message::new("t", payload.to_owned()).unwrap();
+        client.publish(NOW, message).unwrap();
+        let _publish = client.poll_transmit_vectored(NOW, 1000, &mut Pieces::new());
+        String::from_utf8(client.take_log()).unwrap()
+    };
     for (row, one, other) in [
         ("payload", deliver("#1"), deliver("#2")),
+        ("payload in pieces", hand_out("#1"), hand_out("#2")),
         ("password", arrive(b"#1"), arrive(b"#2")),
         ("authentication", authenticate(b"#1"), authenticate(b"#2")),
         ("a broker's store", store("#1"), store("#2")),
