@@ -404,41 +404,50 @@ fn a_will_goes_out_when_it_is_stored_that_it_is_gone() {
 
 #[test]
 fn a_disk_that_is_too_slow_holds_the_input_up_and_nothing_is_lost() {
-    let mut world = World::with(Config {
+    let by_entries = Config {
         journal_len_max: 4,
         ..config()
-    });
-    let reader = away(&mut world, "reader", V5_0, "t");
-    let writer = world.joined("writer", V5_0);
-    // Nobody fetches the journal: what a driver does that is busy elsewhere.
-    for number in 0..20 {
-        world.publish(writer, "t", &number.to_string(), QoS::AtLeastOnce);
+    };
+    // A session, a subscription, or two of the messages.
+    let by_bytes = Config {
+        journal_bytes_max: 200,
+        ..config()
+    };
+    for (row, config) in [("entries", by_entries), ("bytes", by_bytes)] {
+        let mut world = World::with(config);
+        let reader = away(&mut world, "reader", V5_0, "t");
+        let writer = world.joined("writer", V5_0);
+        // Nobody fetches the journal: what a driver does that is busy elsewhere.
+        for number in 0..20 {
+            let payload = format!("{number:0>100}");
+            world.publish(writer, "t", &payload, QoS::AtLeastOnce);
+        }
+        let connection = world.connection(writer).unwrap();
+        let mut bytes = Vec::new();
+        let now = world.now;
+        let _more = world.of(writer).poll_transmit(now, 10_000, &mut bytes);
+        let taken = world.broker.handle_input(now, connection, &bytes).bytes;
+        assert!(
+            taken > 0 && taken < bytes.len(),
+            "{row}: {taken} of {}",
+            bytes.len()
+        );
+        assert!(!world.broker.wants_input(connection), "{row}");
+        let waits = world.broker.explain(connection).unwrap().input;
+        assert_eq!(waits, Some(InputWaits::ForJournal), "{row}");
+        // When it is fetched the connection is named, and goes on.
+        let mut rest = &bytes[taken..];
+        while !rest.is_empty() {
+            flush_disk(&mut world);
+            assert!(world.broker.wants_input(connection), "{row}");
+            let taken = world.broker.handle_input(now, connection, rest).bytes;
+            assert!(taken > 0, "{row}");
+            rest = &rest[taken..];
+        }
+        flush(&mut world);
+        world.resume(reader, V5_0);
+        assert_eq!(world.got(reader).len(), 20, "{row}");
     }
-    let connection = world.connection(writer).unwrap();
-    let mut bytes = Vec::new();
-    let now = world.now;
-    let _more = world.of(writer).poll_transmit(now, 10_000, &mut bytes);
-    let taken = world.broker.handle_input(now, connection, &bytes).bytes;
-    assert!(
-        taken > 0 && taken < bytes.len(),
-        "{taken} of {}",
-        bytes.len()
-    );
-    assert!(!world.broker.wants_input(connection));
-    let waits = world.broker.explain(connection).unwrap().input;
-    assert_eq!(waits, Some(InputWaits::ForJournal));
-    // When it is fetched the connection is named, and goes on.
-    let mut rest = &bytes[taken..];
-    while !rest.is_empty() {
-        flush_disk(&mut world);
-        assert!(world.broker.wants_input(connection));
-        let taken = world.broker.handle_input(now, connection, rest).bytes;
-        assert!(taken > 0);
-        rest = &rest[taken..];
-    }
-    flush(&mut world);
-    world.resume(reader, V5_0);
-    assert_eq!(world.got(reader).len(), 20);
 }
 
 #[test]
