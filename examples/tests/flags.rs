@@ -337,10 +337,15 @@ fn max_queued_is_not_for_those_who_read() {
             let packet = Packet::from(message("t", b"x", QoS::AtMostOnce, 1));
             packet.encode_to(version, &mut burst).unwrap();
         }
-        other.stream.write_all(&burst).unwrap();
-        other.ask(Packet::PingReq);
-        let read = reader.all().len();
-        assert!(read > 20, "{version}: {read} of 100");
+        // A machine that is busy elsewhere may not let the broker write for as long as one burst takes. If nothing was
+        // written in between, two of each would come.
+        let mut bursts = (0..50).map(|_| {
+            other.stream.write_all(&burst).unwrap();
+            other.ask(Packet::PingReq);
+            reader.all().len()
+        });
+        let read: Vec<_> = bursts.by_ref().take_while(|read| *read <= 20).collect();
+        assert!(read.len() < 50, "{version}: of 100: {read:?}");
     }
 }
 
