@@ -31,8 +31,8 @@ enum Side {
 impl Machine for Side {
     fn input(&mut self, now: Timestamp, bytes: &[u8]) -> Consumed {
         match self {
-            Self::Client(client) => client.handle_input(now, bytes),
-            Self::Server(connection) => connection.handle_input(now, bytes),
+            Self::Client(client) => client.input(now, bytes),
+            Self::Server(connection) => connection.input(now, bytes),
         }
     }
 

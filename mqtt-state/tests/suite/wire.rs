@@ -1,5 +1,6 @@
 //! A peer that speaks packet by packet, and packets in a notation for human eyes.
 
+use bytes::BytesMut;
 use mqtt_codec::{
     Ack, ConnAck, ConnAckOutcome, Connect, Delivery, Disconnect, Packet, PacketId, Parsed,
     ProtocolVersion, Publish, PublishReason, PublishTopic, QoS, ReasonCode, ReleaseReason, Str,
@@ -19,9 +20,17 @@ pub(crate) trait Machine {
     fn output(&mut self, now: Timestamp, max_bytes: usize, buf: &mut Vec<u8>) -> Transmit;
 }
 
+/// Bytes go in by one door or the other, as their number is; the same has to come of both.
+pub(crate) fn shared(bytes: &[u8]) -> Option<BytesMut> {
+    (bytes.len() % 2 == 1).then(|| BytesMut::from(bytes))
+}
+
 impl Machine for Client {
     fn input(&mut self, now: Timestamp, bytes: &[u8]) -> Consumed {
-        self.handle_input(now, bytes)
+        match shared(bytes) {
+            Some(mut bytes) => self.handle_input_shared(now, &mut bytes),
+            None => self.handle_input(now, bytes),
+        }
     }
 
     fn output(&mut self, now: Timestamp, max_bytes: usize, buf: &mut Vec<u8>) -> Transmit {
@@ -31,7 +40,10 @@ impl Machine for Client {
 
 impl Machine for Connection {
     fn input(&mut self, now: Timestamp, bytes: &[u8]) -> Consumed {
-        self.handle_input(now, bytes)
+        match shared(bytes) {
+            Some(mut bytes) => self.handle_input_shared(now, &mut bytes),
+            None => self.handle_input(now, bytes),
+        }
     }
 
     fn output(&mut self, now: Timestamp, max_bytes: usize, buf: &mut Vec<u8>) -> Transmit {
@@ -41,7 +53,10 @@ impl Machine for Connection {
 
 impl Machine for (&mut Broker, ConnectionId) {
     fn input(&mut self, now: Timestamp, bytes: &[u8]) -> Consumed {
-        self.0.handle_input(now, self.1, bytes)
+        match shared(bytes) {
+            Some(mut bytes) => self.0.handle_input_shared(now, self.1, &mut bytes),
+            None => self.0.handle_input(now, self.1, bytes),
+        }
     }
 
     fn output(&mut self, now: Timestamp, max_bytes: usize, buf: &mut Vec<u8>) -> Transmit {

@@ -32,7 +32,7 @@ use mqtt_state::broker::{self, Ask, Config, ConnectAnswer, ConnectionId, Event};
 use mqtt_state::{Timestamp, Transmit};
 
 use crate::recorded::Broker;
-use crate::wire::{V3_1_1, V5_0};
+use crate::wire::{V3_1_1, V5_0, shared};
 
 const ALL: [(&str, &str); 8] = [
     ("07-qos.txt", include_str!("07-qos.txt")),
@@ -196,7 +196,12 @@ impl Stage {
             self.broker().accept(now, peer).unwrap()
         });
         self.clients.get_mut(name).unwrap().connection = Some(connection);
-        let taken = self.broker().handle_input(now, connection, bytes);
+        let taken = match shared(bytes) {
+            Some(mut bytes) => self
+                .broker()
+                .handle_input_shared(now, connection, &mut bytes),
+            None => self.broker().handle_input(now, connection, bytes),
+        };
         assert_eq!(taken.bytes, bytes.len(), "everything is taken");
         self.settle();
     }
