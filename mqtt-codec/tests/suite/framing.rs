@@ -115,6 +115,25 @@ fn a_packet_above_the_limit_is_refused_before_its_body_has_come() {
     assert!(Frame::parse(&[0xC0, 0x00], Some(V5_0), 1).is_err());
 }
 
+/// Who sends a CONNECT that is too large can be told in its version, where that has come.
+#[test]
+fn a_connect_above_the_limit_says_its_version_as_far_as_it_is_there() {
+    let head = |level: u8| [0x10, 100, 0, 4, b'M', b'Q', b'T', b'T', level];
+    for (row, input, expected) in [
+        ("5.0", &head(5)[..], Some(V5_0)),
+        ("3.1.1", &head(4)[..], Some(V3_1_1)),
+        ("another", &head(6)[..], None),
+        ("not there yet", &head(5)[..8], None),
+    ] {
+        let error = Frame::parse(input, None, 99).unwrap_err();
+        let (size, maximum) = (102, 99);
+        let kind = DecodeErrorKind::PacketTooLarge { size, maximum };
+        assert_eq!((error.kind(), error.version()), (kind, expected), "{row}");
+    }
+    let other = Frame::parse(&[0x30, 100, 0, 4, b'M', b'Q', b'T', b'T', 5], None, 99);
+    assert_eq!(other.unwrap_err().version(), None, "not a CONNECT");
+}
+
 #[test]
 fn before_connect_only_connect_is_read() {
     // [5:MQTT-3.1.0-1] [3:MQTT-3.1.0-1]

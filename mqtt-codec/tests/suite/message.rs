@@ -4,8 +4,8 @@ use bytes::Bytes;
 use mqtt_codec::{
     Binary, DecodeErrorKind, Delivery, EncodeError, Frame, Message, Packet, PacketId, Parsed,
     ProtocolVersion, Publish, PublishParts, PublishProperties, PublishTopic, QoS, Str,
-    SubscriptionId, SubscriptionIds, TopicErrorKind, TopicName, UserProperties, UserProperty,
-    decode,
+    SubscriptionId, SubscriptionIds, TopicAlias, TopicErrorKind, TopicName, UserProperties,
+    UserProperty, decode,
 };
 use proptest::prelude::*;
 
@@ -418,6 +418,19 @@ fn a_message_with_properties_keeps_within_what_the_receiver_takes() {
     output.clear();
     assert_eq!(message.encode_to(v5, qos0, true, &mut output), Ok(14));
     assert_eq!(output, expected);
+    // With an alias for the topic likewise.
+    let alias = TopicAlias::new(7).unwrap();
+    for (retain, expected) in [
+        (true, b"\x31\x0C\0\0\x07\x23\0\x07\x03\0\x01xon"),
+        (false, b"\x30\x0C\0\0\x07\x23\0\x07\x03\0\x01xon"),
+    ] {
+        output.clear();
+        let size = expected.len();
+        let refused = message.encode_aliased_within(qos0, retain, alias, size - 1, &mut output);
+        assert_eq!(refused, Err(EncodeError::PacketTooLarge { size }));
+        let written = message.encode_aliased_within(qos0, retain, alias, size, &mut output);
+        assert_eq!((written, &output[..]), (Ok(size), &expected[..]));
+    }
     // In 3.1.1 there are none, and RETAIN is what is asked for.
     output.clear();
     let v3 = ProtocolVersion::V3_1_1;
