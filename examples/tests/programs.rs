@@ -351,6 +351,41 @@ fn the_smallest_server_grants_what_is_asked_for() {
     assert!(has(b"\x30\x04\0\x01tx"), "PUBLISH: {answers:x?}");
 }
 
+/// A session is kept whatever its client does last: ask and say goodbye in one breath, or take no answer of that
+/// size.
+#[test]
+fn the_smallest_server_keeps_sessions_of_those_who_leave_in_a_hurry() {
+    // CONNECT of 5.0 that goes on with its session and wants it kept for a minute.
+    const CONNECT: &[u8] = b"\x10\x13\0\x04MQTT\x05\0\0\x3C\x05\x11\0\0\0\x3C\0\x01a";
+    const CONNECT_SMALL: &[u8] =
+        b"\x10\x18\0\x04MQTT\x05\0\0\x3C\x0A\x11\0\0\0\x3C\x27\0\0\0\x05\0\x01a";
+    const SUBSCRIBE: &[u8] = b"\x82\x07\0\x01\0\0\x01t\x01";
+    const UNSUBSCRIBE: &[u8] = b"\xA2\x06\0\x01\0\0\x01t";
+    const DISCONNECT: &[u8] = b"\xE0\0";
+    let mut mirror = Program::start(env!("CARGO_BIN_EXE_hello_server"), &["127.0.0.1:0"]);
+    let line = mirror.wait_for("listening on");
+    let address = line.rsplit(' ').next().unwrap();
+    // Whether a client that says this finds a session; it has read all until the end.
+    let visit = |packets: &[&[u8]]| {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.write_all(&packets.concat()).unwrap();
+        let mut answers = Vec::new();
+        socket.read_to_end(&mut answers).unwrap();
+        answers.get(2).copied()
+    };
+    assert_eq!(visit(&[CONNECT, DISCONNECT]), Some(0), "a new session");
+    for (row, packets) in [
+        ("SUBSCRIBE", &[CONNECT, SUBSCRIBE, DISCONNECT][..]),
+        ("UNSUBSCRIBE", &[CONNECT, UNSUBSCRIBE, DISCONNECT]),
+    ] {
+        assert_eq!(visit(packets), Some(1), "{row}");
+        assert_eq!(visit(&[CONNECT, DISCONNECT]), Some(1), "after {row}");
+    }
+    assert_eq!(visit(&[CONNECT_SMALL]), None, "CONNACK does not fit");
+    assert_eq!(visit(&[CONNECT, DISCONNECT]), Some(1), "after that");
+}
+
 #[test]
 fn help_is_printed_for_every_program() {
     for program in [

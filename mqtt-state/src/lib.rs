@@ -25,6 +25,11 @@
 //! call has done enough: then [`Consumed::need`] is 0. Offer them again behind all that, before you wait for
 //! bytes, as none may come behind them.
 //!
+//! An event tells what was. By the time that it is fetched the connection may be over, as the other side asks
+//! and goes in one breath: then a command that answers it comes too late, with an error that is harmless
+//! ([`client::RequestError::NotConnected`], [`server::CommandError::Over`], [`session::AckError::Stale`],
+//! [`broker::Stale`]). `Event::Closed` is behind it.
+//!
 //! Methods tell by their names what they are: `handle_*` take what comes from below, bare verbs
 //! such as `publish` are commands from above, `poll_*` hand things out, everything else looks.
 //! Time never runs backwards: a machine works with the latest time it was told.

@@ -53,17 +53,19 @@ fn serve(mut stream: TcpStream, origin: Instant, kept: &Kept, number: u64) -> an
             let taken = connection.handle_input(now(), &input).bytes;
             input.drain(..taken);
             match connection.poll_event() {
-                Some(event) => mirror.react(&mut connection, now(), event, kept, number)?,
+                Some(event) => mirror.react(&mut connection, now(), event, kept, number),
                 None if taken == 0 => break,
                 None => {}
             }
         }
         let transmit = connection.poll_transmit(now(), 64 * 1024, &mut output);
-        stream.write_all(&output)?;
+        // No error ends this function: the session of a client that is gone is kept below.
+        let is_written = stream.write_all(&output).is_ok();
         output.clear();
         match transmit {
-            Transmit::More => continue,
             Transmit::Close => break,
+            _ if !is_written => connection.handle_close(now()),
+            Transmit::More => continue,
             Transmit::Idle => {}
         }
         let due = connection
@@ -101,7 +103,8 @@ impl Mirror {
         event: Event,
         kept: &Kept,
         number: u64,
-    ) -> anyhow::Result<()> {
+    ) {
+        // Answers may come too late, as a client asks and goes in one breath: `Event::Closed` is next then.
         match event {
             Event::Connect(request) => {
                 let mut acceptance = Acceptance::default();
@@ -116,7 +119,7 @@ impl Mirror {
                     self.filters = filters;
                     acceptance.session = Some(session);
                 }
-                connection.accept(now, acceptance)?;
+                let _too_late = connection.accept(now, acceptance);
             }
             Event::Publish { message, .. } => {
                 let is_it = |text: &str| {
@@ -132,14 +135,15 @@ impl Mirror {
             }
             Event::Subscribe { token, filters, .. } => {
                 let granted = filters.iter().map(|(_, options)| options.qos.into());
-                connection.answer_subscribe(now, token, &granted.collect::<Vec<_>>())?;
+                let granted: Vec<_> = granted.collect();
+                let _too_late = connection.answer_subscribe(now, token, &granted);
                 let wanted = filters.into_iter();
                 self.filters
                     .extend(wanted.map(|(filter, options)| (filter, options.qos)));
             }
             Event::Unsubscribe { token, filters, .. } => {
-                let gone = filters.iter().map(|_| UnsubscribeReason::Success);
-                connection.answer_unsubscribe(now, token, &gone.collect::<Vec<_>>())?;
+                let gone = vec![UnsubscribeReason::Success; filters.len()];
+                let _too_late = connection.answer_unsubscribe(now, token, &gone);
                 self.filters.retain(|filter, _| !filters.contains(filter));
             }
             Event::Closed {
@@ -152,7 +156,6 @@ impl Mirror {
             }
             other => println!("{}: {other:?}", self.client_id),
         }
-        Ok(())
     }
 }
 

@@ -20,8 +20,9 @@ const FILTERS_MAX: usize = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// There is no connection that has been accepted: ask again when
-    /// [`Event::Connected`] has come.
+    /// There is no connection that has been accepted, or it is over already: a server that accepts and ends it in
+    /// one breath is heard to the end before [`Event::Connected`] is fetched. That is harmless; ask again at the
+    /// next [`Event::Connected`], and do not let it end the program.
     NotConnected,
     /// The request has no filter, or a combination of filter and options that the standard forbids.
     Filters,

@@ -171,7 +171,7 @@ impl Connection {
     pub fn ask(&mut self, now: Timestamp, data: Option<Binary<'_>>) -> Result<(), CommandError> {
         let now = self.clock.advance(now);
         if !self.link.awaits_authentication() {
-            return Err(CommandError::WrongState);
+            return Err(self.not_now());
         }
         let data = data.map(AuthenticationData::from);
         let asked = self.link.ask(now, data.as_ref(), &self.config);
@@ -190,7 +190,7 @@ impl Connection {
     ) -> Result<(), CommandError> {
         let now = self.clock.advance(now);
         if !self.link.awaits_authentication() || !self.link.is_connected() {
-            return Err(CommandError::WrongState);
+            return Err(self.not_now());
         }
         let data = data.map(AuthenticationData::from);
         let accepted = self.link.reauthenticated(data.as_ref());
@@ -201,12 +201,12 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`CommandError::WrongState`].
+    /// [`CommandError::WrongState`] and [`CommandError::Over`].
     // [5:MQTT-4.12.0-4]
     pub fn reject_authentication(&mut self, now: Timestamp) -> Result<(), CommandError> {
         let now = self.clock.advance(now);
         if !self.link.awaits_authentication() {
-            return Err(CommandError::WrongState);
+            return Err(self.not_now());
         }
         let cause = if self.link.is_connected() {
             CloseCause::Disconnected(DisconnectReason::NotAuthorized)

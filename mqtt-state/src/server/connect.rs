@@ -168,7 +168,7 @@ impl Connection {
         acceptance: &mut Acceptance,
     ) -> Result<(), CommandError> {
         if !self.link.awaits_decision() {
-            return Err(CommandError::WrongState);
+            return Err(self.not_now());
         }
         let pairs = acceptance.user_properties.iter().map(|(name, value)| {
             let (name, value) = (Str::new(name).ok()?, Str::new(value).ok()?);
@@ -212,7 +212,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`CommandError::WrongState`].
+    /// [`CommandError::WrongState`] and [`CommandError::Over`].
     pub fn reject(&mut self, now: Timestamp, reason: ConnectReason) -> Result<(), CommandError> {
         self.reject_with(now, reason, &ConnAckProperties::default())
     }
@@ -223,7 +223,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`CommandError::WrongState`].
+    /// [`CommandError::WrongState`] and [`CommandError::Over`].
     pub fn reject_with(
         &mut self,
         now: Timestamp,
@@ -232,7 +232,7 @@ impl Connection {
     ) -> Result<(), CommandError> {
         let now = self.clock.advance(now);
         if !self.link.awaits_decision() {
-            return Err(CommandError::WrongState);
+            return Err(self.not_now());
         }
         self.will = None;
         self.link.say_no(

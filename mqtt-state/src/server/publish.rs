@@ -4,7 +4,7 @@ use core::fmt;
 
 use mqtt_codec::{Message, Publish};
 
-use super::{Config, Connection, DeliveryToken};
+use super::{Config, Connection, DeliveryToken, Session};
 use crate::session::OwnMessage;
 use crate::{ProtocolError, Timestamp};
 
@@ -62,7 +62,8 @@ impl core::error::Error for DeliverError {}
 impl Connection {
     /// Takes a message for delivery to the client, at the message's own QoS and with its RETAIN
     /// flag and subscription identifiers. A Message Expiry Interval counts from `now`. When the
-    /// connection is over, it waits in the session.
+    /// connection is over, it waits in the session; once that has been taken out,
+    /// [`Session::deliver`](super::Session::deliver) takes more.
     ///
     /// # Errors
     ///
@@ -77,16 +78,49 @@ impl Connection {
             let kind = DeliverErrorKind::NotAccepted;
             return Err(DeliverError { kind, message });
         }
-        let limits = self.config.queue_limits();
-        let session = &mut self.session;
-        let (qos, bytes, tag) = (message.qos(), message.len_held(), session.next_token);
-        let outbound = &mut session.core.outbound;
-        if !outbound.has_room(bytes, limits) {
+        self.session.deliver(now, &self.config, message)
+    }
+}
+
+impl Session {
+    /// Takes a message for a client that is away, as [`Connection::deliver`](super::Connection::deliver) does
+    /// for one that is there: it goes out when the session is part of an
+    /// [`Acceptance`](super::Acceptance). `config` is that of the connections of this client, of which
+    /// [`waiting_len_max`](Config::waiting_len_max) and [`messages_bytes_max`](Config::messages_bytes_max)
+    /// hold. Whether a message of QoS 0 is to wait for a client that is away is its owner's choice.
+    ///
+    /// ```
+    /// use mqtt_codec::{Message, QoS};
+    /// use mqtt_state::Timestamp;
+    /// use mqtt_state::server::{Acceptance, Config, Session};
+    ///
+    /// # let mut session = Session::new();
+    /// // `session` is what `Connection::into_session` has left.
+    /// let message = Message::new("command/blink", "3")?.with_qos(QoS::AtLeastOnce);
+    /// session.deliver(Timestamp::ZERO, &Config::default(), message)?;
+    /// assert_eq!(session.waiting_len(), 1);
+    /// let acceptance = Acceptance { session: Some(session), ..Acceptance::default() };
+    /// # let _ = acceptance;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`DeliverErrorKind::QueueFull`] with the message.
+    pub fn deliver(
+        &mut self,
+        now: Timestamp,
+        config: &Config,
+        message: Message,
+    ) -> Result<DeliveryToken, DeliverError> {
+        let (qos, bytes, tag) = (message.qos(), message.len_held(), self.next_token);
+        let outbound = &mut self.core.outbound;
+        if !outbound.has_room(bytes, config.queue_limits()) {
             let kind = DeliverErrorKind::QueueFull;
             return Err(DeliverError { kind, message });
         }
         outbound.enqueue(qos, OwnMessage::new(now, message), tag, bytes, 0);
-        session.next_token = tag.saturating_add(1);
+        self.next_token = tag.saturating_add(1);
         Ok(DeliveryToken(tag))
     }
 }

@@ -110,7 +110,7 @@ impl Connection {
     /// A request gets its answer, if there still is one to give.
     fn answer(&mut self, token: RequestToken) -> Result<(), CommandError> {
         if !self.link.is_connected() {
-            return Err(CommandError::WrongState);
+            return Err(self.not_now());
         }
         if !self.requests.remove(token.id) {
             return Err(CommandError::Answered);

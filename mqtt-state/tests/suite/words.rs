@@ -191,7 +191,7 @@ fn every_refusal_of_a_command_is_a_sentence() {
     };
     let too_large = PacketTooLarge { size: 7 };
     #[rustfmt::skip]
-    let rows: [(&dyn core::fmt::Display, &str); 51] = [
+    let rows: [(&dyn core::fmt::Display, &str); 52] = [
         (&ConnectError::AlreadyConnected, "a connection exists already"),
         (&ConnectError::EventsFull, "too many events wait to be fetched"),
         (&ConnectError::Encode(too_large), "CONNECT: a packet of 7 bytes is too large"),
@@ -230,6 +230,7 @@ fn every_refusal_of_a_command_is_a_sentence() {
         (&AckError::NotASuccess, "the reason code is that of a refusal"),
         (&AckError::NotAccepted, "the client has not been accepted"),
         (&CommandError::WrongState, "the connection is not in a state for this command"),
+        (&CommandError::Over, "the connection is over"),
         (&CommandError::ClientId, "the assigned client identifier is no string of MQTT"),
         (&CommandError::Text, "a text is no string of MQTT"),
         (&CommandError::Answered, "the request was answered before"),

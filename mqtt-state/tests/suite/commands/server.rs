@@ -129,7 +129,7 @@ fn answers_to_another_request() {
         assert_eq!(peer.hear(&mut connection).len(), 1, "{version}");
         connection.handle_close(now);
         let late = connection.answer_unsubscribe(now, token, &[success; 2]);
-        assert_eq!(late, Err(CommandError::WrongState), "{version}");
+        assert_eq!(late, Err(CommandError::Over), "{version}");
     }
 }
 

@@ -220,7 +220,7 @@ fn a_refusal_may_say_more() {
             "{version} {packet_size_max:?}: {bytes:02x?}"
         );
         let again = connection.reject(peer.now, reason);
-        assert_eq!(again, Err(CommandError::WrongState));
+        assert_eq!(again, Err(CommandError::Over));
     }
 }
 

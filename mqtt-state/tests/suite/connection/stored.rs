@@ -172,13 +172,68 @@ fn a_session_comes_back_from_a_client_that_has_gone_while_somebody_decided() {
         ..Default::default()
     };
     let error = connection.accept(peer.now, acceptance).unwrap_err();
-    assert_eq!(error.kind, mqtt_state::server::CommandError::WrongState);
+    assert_eq!(error.kind, mqtt_state::server::CommandError::Over);
     let session = error.acceptance.session.unwrap();
     assert_eq!(session.waiting_len(), waiting);
     assert!(connection.into_session().is_none());
 }
 
 /// Identifiers below one that is in use are free, however high that is.
+/// What comes for a client that is away goes out behind what it has in flight, up to the same limits.
+#[test]
+fn messages_for_a_client_that_is_away_wait_in_its_session() {
+    for version in [V3_1_1, V5_0] {
+        let peer = Peer::new(version);
+        let mut session = busy(&peer);
+        let config = Config {
+            waiting_len_max: 2,
+            ..Config::default()
+        };
+        let five = session.deliver(peer.now, &config, message("5", QoS::AtLeastOnce));
+        let tokens: Vec<_> = session.open_deliveries().map(|(token, _)| token).collect();
+        assert_eq!(tokens.last().copied(), five.ok(), "{version}");
+        let error =
+            { session.deliver(peer.now, &config, message("6", QoS::AtLeastOnce)) }.unwrap_err();
+        assert_eq!(error.kind, mqtt_state::server::DeliverErrorKind::QueueFull);
+        assert_eq!(error.message.payload(), b"6");
+        let mut connection = open(&peer, config, Some(session));
+        let said = peer.hear(&mut connection);
+        assert_eq!(
+            said[said.len() - 2..],
+            ["PUBLISH t=4 q1 id4", "PUBLISH t=5 q1 id5"],
+            "{version}"
+        );
+    }
+}
+
+/// A client that subscribes and says goodbye in one breath: the answer comes too late, and that is no mistake.
+#[test]
+fn an_answer_to_who_has_gone_in_the_same_breath_is_too_late_and_harmless() {
+    use mqtt_codec::{Disconnect, DisconnectReason, SubscribeReason};
+    use mqtt_state::server::CommandError;
+    for version in [V3_1_1, V5_0] {
+        let peer = Peer::new(version);
+        let mut connection = open(&peer, Config::default(), Some(busy(&peer)));
+        peer.hear(&mut connection);
+        let wanted = [crate::wire::want("t", QoS::AtLeastOnce)];
+        crate::wire::with_subscribe(7, &wanted, |packet| peer.say(&mut connection, packet));
+        peer.say(
+            &mut connection,
+            Disconnect::new(DisconnectReason::NormalDisconnection),
+        );
+        let Some(Event::Subscribe { token, .. }) = connection.poll_event() else {
+            panic!("{version}: it is told of all the same");
+        };
+        let late = connection.answer_subscribe(peer.now, token, &[SubscribeReason::GrantedQoS1]);
+        assert_eq!(late, Err(CommandError::Over), "{version}");
+        assert!(matches!(
+            connection.poll_event(),
+            Some(Event::Closed { .. })
+        ));
+        assert!(connection.into_session().is_some(), "{version}");
+    }
+}
+
 #[test]
 fn identifiers_around_those_that_are_stored_can_be_given_out() {
     let peer = Peer::new(V5_0);
