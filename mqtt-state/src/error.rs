@@ -69,7 +69,9 @@ pub enum ProtocolError {
     /// A reason string or user property in a packet that may not have one, since the client said
     /// Request Problem Information 0.
     UnwantedProblemInformation(PacketType),
-    /// CONNACK says that a session is present, and this client has none.
+    /// CONNACK says that a session is present, and this client has none: a program that has begun again without
+    /// what it had stored connects with a clean start, or says
+    /// [`assume_session`](crate::client::Client::assume_session) before.
     UnknownSessionPresent,
     /// AUTH, or a reason code of AUTH, that does not belong where an enhanced authentication is, or
     /// where none goes on.

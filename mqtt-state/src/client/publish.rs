@@ -29,7 +29,8 @@ pub struct PublishError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishErrorKind {
-    /// As many messages, or bytes, wait as [`Config`] allows.
+    /// As many messages, or bytes, wait as [`Config`] allows. There may be room again after each
+    /// [`Event::Published`] and [`Event::PublishLost`].
     QueueFull,
     /// The packet would be larger than this server takes.
     TooLarge {

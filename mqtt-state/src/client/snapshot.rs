@@ -35,7 +35,7 @@ impl Client {
     }
 
     /// A client with a session that was stored, `elapsed` ago, or whose journal was: expiry goes on
-    /// through that time. The tokens of its messages are those that `publish` gave out before. The
+    /// through that time, which with a journal counts from when its last entry was handed out. The tokens of its messages are those that `publish` gave out before. The
     /// journal of this client begins anew, with a snapshot of it as its base.
     ///
     /// # Errors
