@@ -73,9 +73,12 @@ impl Backoff {
         }
     }
 
-    /// The server accepted the connection ([`Event::Connected`](super::Event::Connected)).
+    /// The server accepted the connection ([`Event::Connected`](super::Event::Connected)). Said again
+    /// of the same connection, it changes nothing.
     pub const fn connected(&mut self, now: Timestamp) {
-        self.connected_at = Some(now);
+        if self.connected_at.is_none() {
+            self.connected_at = Some(now);
+        }
     }
 
     /// The attempt has failed, or the connection has ended: how long to wait before the next
@@ -117,6 +120,27 @@ mod tests {
 
     fn secs(backoff: &mut Backoff, now: Timestamp, random: u64) -> f64 {
         backoff.pause(now, random).as_secs_f64()
+    }
+
+    #[test]
+    fn a_connection_counts_from_when_it_was_first_told() {
+        let config = BackoffConfig {
+            jitter: 0,
+            ..BackoffConfig::default()
+        };
+        let mut backoff = Backoff::new(config);
+        assert_eq!(
+            [0; 2].map(|random| backoff.pause(NOW, random).as_secs()),
+            [1, 2]
+        );
+        backoff.connected(NOW);
+        let later = NOW + Duration::from_secs(60);
+        backoff.connected(later);
+        assert_eq!(
+            backoff.pause(later, 0).as_secs(),
+            1,
+            "it has held for a minute"
+        );
     }
 
     #[test]
