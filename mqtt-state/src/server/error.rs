@@ -63,7 +63,8 @@ impl Connection {
     reason = "the acceptance and the reason, nothing else"
 )]
 pub struct AcceptError {
-    /// Why. With [`CommandError::Over`] the client has gone while somebody decided. With [`CommandError::AnswerTooLarge`] the client was accepted, and its session is in the
+    /// Why. With [`CommandError::Over`] the client has gone while somebody decided. With
+    /// [`CommandError::AnswerTooLarge`] the client was accepted, and its session is in the
     /// connection, which is over.
     pub kind: CommandError,
     /// The acceptance, unchanged.
