@@ -392,6 +392,9 @@ impl Broker {
     /// Whether input of a connection is taken now. No means: send its output first, or wait for what
     /// [`explain`](Self::explain) says. Offer the input again when
     /// [`poll_ready`](Self::poll_ready) names the connection. Yes does not say that the last call took all.
+    ///
+    /// Ask right behind [`handle_input`](Self::handle_input): only a connection whose last input was followed by a no is named
+    /// when that becomes a yes. At other moments a no may be of other connections' making: read then, and offer.
     #[must_use]
     pub fn wants_input(&self, id: ConnectionId) -> bool {
         self.connections.get(id).is_none_or(|connection| {

@@ -215,11 +215,14 @@ impl Broker {
         input.len().saturating_sub(rest.len())
     }
 
-    /// After input. Where all of it was plain, whoever took it has seen to that.
+    /// After input. Where all of it was plain, whoever took it has seen to nearly all of that.
     #[inline]
     pub(super) fn settle_input(&mut self, id: ConnectionId, is_plain: bool) {
         if !is_plain {
             self.settle(id);
+        } else if self.asks_too_much() {
+            // It was taken all the same, but no more is wanted: that is told, too, when it is over.
+            self.decisions.note_refused(id);
         }
     }
 

@@ -119,6 +119,57 @@ fn what_waits_for_answers_has_a_limit_over_all_connections() {
     assert_eq!(hall.broker.explain(first).unwrap().held_len, 0);
 }
 
+/// All that it has sent was taken, so nothing of it was refused. A driver that hears that no more is wanted does not read
+/// on, and has to be told when it may.
+#[test]
+fn who_may_send_no_more_is_told_when_it_may() {
+    let behind_a_store = Config {
+        journal: true,
+        journal_len_max: 1,
+        ..Config::default()
+    };
+    let behind_questions = Config {
+        ask: Ask {
+            subscribe: true,
+            ..Ask::default()
+        },
+        held_bytes_max: 1,
+        ..Config::default()
+    };
+    for (row, config) in [("store", behind_a_store), ("questions", behind_questions)] {
+        let mut hall = Hall::new(config);
+        let (asker, writer) = (hall.join("asker"), hall.join("writer"));
+        hall.events();
+        let now = hall.peer.now;
+        if row == "questions" {
+            let filters = [want("t", QoS::AtMostOnce)];
+            let to = &mut (&mut hall.broker, asker);
+            with_subscribe(1, &filters, |packet| hall.peer.say(to, packet));
+        }
+        let mut retained = publish("t", "x", QoS::AtMostOnce, 0);
+        retained.retain = true;
+        let mut bytes = Vec::new();
+        let packet = mqtt_codec::Packet::Publish(retained);
+        packet.encode_to(V5_0, &mut bytes).unwrap();
+        let taken = hall.broker.handle_input(now, writer, &bytes).bytes;
+        assert_eq!(taken, bytes.len(), "{row}");
+        assert!(!hall.broker.wants_input(writer), "{row}");
+        for id in hall.ready() {
+            assert_eq!(hall.hear(id), [""; 0], "{row}");
+        }
+        assert_eq!(hall.ready(), [], "{row}");
+        while hall.broker.poll_journal().is_some() {}
+        for event in hall.events() {
+            if let Event::AuthorizeSubscribe { decision, .. } = event {
+                let answer = SubscribeAnswer::Allow;
+                hall.broker.decide_subscribe(now, decision, answer).unwrap();
+            }
+        }
+        assert!(hall.broker.wants_input(writer), "{row}");
+        assert!(hall.ready().contains(&writer), "{row}");
+    }
+}
+
 /// What each of them hears when there is no room for one more question.
 #[test]
 fn there_are_only_so_many_questions() {
