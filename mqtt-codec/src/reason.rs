@@ -120,7 +120,7 @@ pub(crate) trait Reason: Copy + TryFrom<ReasonCode> + Into<ReasonCode> {
 }
 
 macro_rules! reasons_of_a_packet {
-    ($(#[$doc:meta])* $type:ident { $($name:ident => $code:ident,)* }) => {
+    ($(#[$doc:meta])* $type:ident { $($name:ident => $code:ident $(as $text:literal)?,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -148,7 +148,10 @@ macro_rules! reasons_of_a_packet {
 
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&ReasonCode::from(*self), f)
+                // A code may have a name of its own in a packet.
+                f.pad(match self {
+                    $(Self::$name => None $(.or(Some($text)))?.unwrap_or(ReasonCode::$code.text()),)*
+                })
             }
         }
 
@@ -213,7 +216,7 @@ reasons_of_a_packet! {
     /// What became of one filter of a SUBSCRIBE.
     // [5:MQTT-3.9.3-2] [3:MQTT-3.9.3-2] In 3.1.1 every failure is 0x80.
     SubscribeReason {
-        GrantedQoS0 => Success,
+        GrantedQoS0 => Success as "Granted QoS 0",
         GrantedQoS1 => GrantedQoS1,
         GrantedQoS2 => GrantedQoS2,
         UnspecifiedError => UnspecifiedError,
@@ -271,7 +274,7 @@ reasons_of_a_packet! {
     /// the same.
     // [5:MQTT-3.14.2-1]
     DisconnectReason {
-        NormalDisconnection => Success,
+        NormalDisconnection => Success as "Normal disconnection",
         DisconnectWithWill => DisconnectWithWill,
         UnspecifiedError => UnspecifiedError,
         MalformedPacket => MalformedPacket,

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{Connect, DisconnectReason, Message, ProtocolVersion, QoS, Str, SubscribeFilter};
-use mqtt_state::client::{Client, Config, Event};
+use mqtt_state::client::{Client, Config, Event, RequestError};
 use mqtt_state::{Timestamp, Transmit};
 
 fn main() -> anyhow::Result<()> {
@@ -22,7 +22,11 @@ fn main() -> anyhow::Result<()> {
         while let Some(event) = client.poll_event() {
             match event {
                 Event::Connected { .. } => {
-                    client.subscribe(&[SubscribeFilter::new("hello/#", QoS::AtLeastOnce)?])?;
+                    match client.subscribe(&[SubscribeFilter::new("hello/#", QoS::AtLeastOnce)?]) {
+                        // It may be over already: `Event::Closed` is next then.
+                        Ok(_) | Err(RequestError::NotConnected) => {}
+                        Err(error) => return Err(error.into()),
+                    }
                 }
                 Event::Subscribed { .. } => {
                     let message = Message::new("hello/world", "hello")?;
@@ -30,7 +34,7 @@ fn main() -> anyhow::Result<()> {
                 }
                 Event::Message { message, .. } => {
                     println!("{}: {} bytes", message.topic(), message.payload().len());
-                    client.disconnect(now(), DisconnectReason::NormalDisconnection)?;
+                    let _over = client.disconnect(now(), DisconnectReason::NormalDisconnection);
                 }
                 other => println!("{other:?}"),
             }
@@ -43,16 +47,18 @@ fn main() -> anyhow::Result<()> {
             Transmit::Close => return Ok(()),
             Transmit::Idle => {}
         }
+        // Events and output that are gone make room for what was not taken before.
+        let consumed = client.handle_input(now(), &input);
+        if consumed.bytes > 0 {
+            input.drain(..consumed.bytes);
+            continue;
+        }
         let timeout = client.poll_timeout();
         let due = timeout.map(|timeout| timeout.at.saturating_since(now()));
         stream.set_read_timeout(due.map(|due| due.max(Duration::from_millis(1))))?;
         match stream.read(&mut piece) {
             Ok(0) => return Ok(()),
-            Ok(len) => {
-                input.extend_from_slice(piece.get(..len).unwrap_or_default());
-                let consumed = client.handle_input(now(), &input);
-                input.drain(..consumed.bytes);
-            }
+            Ok(len) => input.extend_from_slice(piece.get(..len).unwrap_or_default()),
             Err(_no_bytes_in_time) => client.handle_timeout(now()),
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use mqtt_codec::{Connect, DisconnectReason, Message, ProtocolVersion, QoS, Str, SubscribeFilter};
-use mqtt_state::client::{Client, Config, Event};
+use mqtt_state::client::{Client, Config, Event, RequestError};
 use mqtt_state::{Timestamp, Transmit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -15,7 +15,11 @@ use tokio::time::sleep;
 fn react(client: &mut Client, now: Timestamp, event: Event) -> anyhow::Result<()> {
     match event {
         Event::Connected { .. } => {
-            client.subscribe(&[SubscribeFilter::new("hello/#", QoS::AtLeastOnce)?])?;
+            match client.subscribe(&[SubscribeFilter::new("hello/#", QoS::AtLeastOnce)?]) {
+                // It may be over already: `Event::Closed` is next then.
+                Ok(_) | Err(RequestError::NotConnected) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Event::Subscribed { .. } => {
             let message = Message::new("hello/world", "hello")?;
@@ -23,7 +27,7 @@ fn react(client: &mut Client, now: Timestamp, event: Event) -> anyhow::Result<()
         }
         Event::Message { message, .. } => {
             println!("{}: {} bytes", message.topic(), message.payload().len());
-            client.disconnect(now, DisconnectReason::NormalDisconnection)?;
+            let _over = client.disconnect(now, DisconnectReason::NormalDisconnection);
         }
         other => println!("{other:?}"),
     }
@@ -54,15 +58,16 @@ async fn main() -> anyhow::Result<()> {
             Transmit::Close => return Ok(()),
             Transmit::Idle => {}
         }
+        // Events and output that are gone make room for what was not taken before.
+        if client.handle_input_shared(now(), &mut input).bytes > 0 {
+            continue;
+        }
         let due = client
             .poll_timeout()
             .map(|timeout| timeout.at.saturating_since(now()));
         tokio::select! {
-            read = stream.read_buf(&mut input) => match read? {
-                0 => return Ok(()),
-                _ => {
-                    let _consumed = client.handle_input_shared(now(), &mut input);
-                }
+            read = stream.read_buf(&mut input) => if read? == 0 {
+                return Ok(());
             },
             () = sleep(due.unwrap_or(Duration::MAX)) => client.handle_timeout(now()),
         }

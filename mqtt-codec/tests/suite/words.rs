@@ -1,10 +1,10 @@
 //! What people read: every fault in a sentence with its place, and every name of the standard.
 
 use mqtt_codec::{
-    Binary, ConnAck, ConnAckOutcome, Connect, ConnectReason, Counts, DecodeConfig, DecodeError,
-    Decoder, EncodeError, FiltersError, Frame, Limits, Packet, PacketId, Parsed, PropertyId,
-    ProtocolVersion, Publish, PublishTopic, Rule, Str, Strictness, TopicAlias, TopicName, UnsubAck,
-    decode,
+    AuthReason, Binary, ConnAck, ConnAckOutcome, Connect, ConnectReason, Counts, DecodeConfig,
+    DecodeError, Decoder, DisconnectReason, EncodeError, FiltersError, Frame, Limits, Packet,
+    PacketId, Parsed, PropertyId, ProtocolVersion, Publish, PublishReason, PublishTopic, Rule, Str,
+    Strictness, SubscribeReason, TopicAlias, TopicName, UnsubAck, UnsubscribeReason, decode,
 };
 
 use ProtocolVersion::{V3_1_1, V5_0};
@@ -308,6 +308,25 @@ fn properties_have_the_names_of_the_standard() {
         format!("{:>14}|", PropertyId::UserProperty),
         " User Property|"
     );
+}
+
+/// The standard calls 0x00 what it means in its packet.
+#[test]
+fn a_reason_has_the_name_that_it_has_in_its_packet() {
+    let rows = [
+        (
+            DisconnectReason::NormalDisconnection.to_string(),
+            "Normal disconnection",
+        ),
+        (SubscribeReason::GrantedQoS0.to_string(), "Granted QoS 0"),
+        (SubscribeReason::GrantedQoS1.to_string(), "Granted QoS 1"),
+        (UnsubscribeReason::Success.to_string(), "Success"),
+        (PublishReason::Success.to_string(), "Success"),
+        (format!("{:>8}|", AuthReason::Success), " Success|"),
+    ];
+    for (found, expected) in rows {
+        assert_eq!(found, expected);
+    }
 }
 
 /// What cannot be written, and why not.

@@ -36,7 +36,7 @@ const FAULTS_MIN: u64 = 5;
 #[command(about = "Runs simulations of whole systems, each decided by its seed.")]
 #[command(group = ArgGroup::new("one").args(["seed", "replay"]))]
 struct Options {
-    /// How many seeds to run; 10,000 at most for each bug of a self-test
+    /// How many seeds to run; ten times as many at most for each bug of a self-test
     #[arg(long, default_value_t = 10_000, conflicts_with = "seed")]
     seeds: u64,
     /// The first of them
