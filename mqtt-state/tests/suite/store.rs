@@ -628,6 +628,30 @@ fn key_of(kind: u8, number: u64, rest: &[u8]) -> StoreKey {
     StoreKey::from_bytes(&bytes).unwrap()
 }
 
+/// The session of a client that is there, and has no will.
+fn stored_session(client_id: &str) -> Value {
+    json!({"Session": {
+        "client_id": client_id,
+        "expiry_secs": 100,
+        "is_connected": true,
+        "expires_at": null,
+        "owner": null,
+        "will": null,
+        "will_at": null,
+    }})
+}
+
+/// A delivery that is so far, to a subscription without an identifier.
+fn stored_delivery(state: Value, qos: u8) -> Value {
+    json!({"Delivery": {
+        "state": state,
+        "qos": qos,
+        "retain": false,
+        "is_turn": false,
+        "subscription_ids": [],
+    }})
+}
+
 /// Entries that do not go together, each put behind the same few that do.
 #[test]
 fn entries_that_do_not_go_together() {
@@ -854,24 +878,8 @@ fn entries_that_do_not_go_together() {
 /// Of two with one identifier whose PUBCOMP is missing, the one that came first stays.
 #[test]
 fn released_twice_is_released_once() {
-    let released = |order: u64| {
-        json!({"Delivery": {
-            "state": {"Released": {"id": 4, "order": order}},
-            "qos": 2,
-            "retain": false,
-            "is_turn": false,
-            "subscription_ids": [],
-        }})
-    };
-    let session = json!({"Session": {
-        "client_id": "reader",
-        "expiry_secs": 100,
-        "is_connected": true,
-        "expires_at": null,
-        "owner": null,
-        "will": null,
-        "will_at": null,
-    }});
+    let released = |order: u64| stored_delivery(json!({"Released": {"id": 4, "order": order}}), 2);
+    let session = stored_session("reader");
     let mut restore = Restore::new(config(), Timestamp::ZERO, Idle::default());
     for (key, value) in [
         (key_of(3, 9, &[]), session),
@@ -1317,24 +1325,10 @@ fn the_identifier_of_what_is_left_out_stays_taken() {
     };
     let delivery = |number: u64, qos: u8| {
         let state = json!({"Published": {"message": number, "id": number}});
-        let value = json!({"Delivery": {
-            "state": state,
-            "qos": qos,
-            "retain": false,
-            "is_turn": false,
-            "subscription_ids": [],
-        }});
+        let value = stored_delivery(state, qos);
         (key_of(5, 9, &(20 + number).to_be_bytes()), value)
     };
-    let session = json!({"Session": {
-        "client_id": "reader",
-        "expiry_secs": 100,
-        "is_connected": true,
-        "expires_at": null,
-        "owner": null,
-        "will": null,
-        "will_at": null,
-    }});
+    let session = stored_session("reader");
     let of_server = |server| Config { server, ..config() };
     let narrow = of_server(server::Config {
         in_flight_max: 1,
@@ -1416,25 +1410,11 @@ fn identifiers_out_of_a_store_have_a_limit_in_bytes() {
         assert_eq!(restore.put(key, value), Ok(()));
     };
     for number in 1..=20_u64 {
-        let session = json!({"Session": {
-            "client_id": number.to_string(),
-            "expiry_secs": 100,
-            "is_connected": true,
-            "expires_at": null,
-            "owner": null,
-            "will": null,
-            "will_at": null,
-        }});
+        let session = stored_session(&number.to_string());
         put(&mut restore, key_of(3, number, &[]), session);
     }
     for number in 1..=20_u64 {
-        let released = json!({"Delivery": {
-            "state": {"Released": {"id": u16::MAX, "order": number}},
-            "qos": 2,
-            "retain": false,
-            "is_turn": false,
-            "subscription_ids": [],
-        }});
+        let released = stored_delivery(json!({"Released": {"id": u16::MAX, "order": number}}), 2);
         put(
             &mut restore,
             key_of(5, number, &number.to_be_bytes()),
