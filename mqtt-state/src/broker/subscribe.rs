@@ -14,7 +14,6 @@ use mqtt_topic::{Cursor, SharedFilter, SubscriptionFilter};
 
 use super::decision::{Grant, SubscribeAnswer};
 use super::event::Event;
-use super::held::grant_of;
 use super::routing::Subscription;
 use super::sessions::{Replay, SessionKey};
 use super::{Broker, ConnectionId};
@@ -391,5 +390,15 @@ const fn options_of(subscription: &Subscription) -> SubscriptionOptions {
         no_local: subscription.no_local,
         retain_as_published: subscription.retain_as_published,
         retain_handling: RetainHandling::DoNotSend,
+    }
+}
+
+/// The limits of an answer that grants.
+fn grant_of(answer: Option<&SubscribeAnswer>) -> Result<Option<&Grant>, SubscribeReason> {
+    match answer {
+        Some(SubscribeAnswer::Allow) => Ok(None),
+        Some(SubscribeAnswer::Grant(grant)) => Ok(Some(grant)),
+        Some(SubscribeAnswer::Refuse(reason)) => Err(*reason),
+        None => Err(SubscribeReason::NotAuthorized),
     }
 }
