@@ -6,14 +6,16 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+use core::num::NonZeroU32;
+
 use allocation_counter::measure;
 use bytes::BytesMut;
 use mqtt_codec::{
-    Connect, Delivery, Message, Packet, PacketId, ProtocolVersion, Publish, PublishTopic, QoS, Str,
-    TopicAlias, TopicName,
+    Ack, Connect, Delivery, Message, Packet, PacketId, ProtocolVersion, Publish, PublishReason,
+    PublishTopic, QoS, Str, TopicAlias, TopicName,
 };
 use mqtt_state::Timestamp;
-use mqtt_state::server::{Acceptance, Acknowledge, Config, Connection};
+use mqtt_state::server::{Acceptance, Acknowledge, Config, Connection, Session};
 
 const NOW: Timestamp = Timestamp::from_secs(1);
 const V5: ProtocolVersion = ProtocolVersion::V5_0;
@@ -125,4 +127,75 @@ fn a_connection_stays_within_its_formula_and_the_formula_is_not_idle() {
         assert!(held * 2 >= bound, "{acknowledge:?}: {held} of {bound}");
         drop(connection);
     }
+}
+
+/// The client comes back to its session, and takes packets of so many bytes.
+fn come_back(config: &Config, session: Session, packet_size_max: u32) -> Connection {
+    let mut connection = Connection::new(NOW, config.clone());
+    let mut connect = Connect::new(V5, Str::new("c").unwrap());
+    connect.clean_start = false;
+    connect.properties.session_expiry_secs = Some(1_000);
+    connect.properties.packet_size_max = NonZeroU32::new(packet_size_max);
+    assert!(say(&mut connection, Packet::Connect(connect)));
+    while connection.poll_event().is_some() {}
+    let acceptance = Acceptance {
+        session: Some(session),
+        ..Acceptance::default()
+    };
+    connection.accept(NOW, acceptance).unwrap();
+    connection
+}
+
+/// As many messages as one connection lets go wait for PUBCOMP when their client comes back, and as many more go out,
+/// of which none is confirmed. Then it comes back once more, and takes none of these.
+fn fill_in_flight(config: &Config) -> Connection {
+    let len = config.in_flight_max;
+    let message = Message::new("t", vec![0; 60]).unwrap();
+    let message = message.with_qos(QoS::ExactlyOnce);
+    let mut bytes = Vec::with_capacity(1 << 20);
+    let mut session = Session::new();
+    for is_received in [true, false] {
+        let mut connection = come_back(config, session, 1_000);
+        for id in 1..=len {
+            connection.deliver(NOW, message.clone()).unwrap();
+            bytes.clear();
+            let _sent = connection.poll_transmit(NOW, 1 << 20, &mut bytes);
+            if is_received {
+                let id = PacketId::new(id).unwrap();
+                let received = Ack::new(id, PublishReason::Success);
+                assert!(say(&mut connection, Packet::PubRec(received)));
+            }
+        }
+        connection.handle_close(NOW);
+        session = connection.into_session().unwrap();
+    }
+    assert_eq!(session.in_flight_len(), 2 * usize::from(len));
+    let mut connection = come_back(config, session, 40);
+    bytes.clear();
+    let _sent = connection.poll_transmit(NOW, 1 << 20, &mut bytes);
+    connection
+}
+
+/// A PUBREL that is sent again holds no quota: beside as many as one connection lets go there are those before it.
+#[test]
+fn what_was_in_flight_before_is_in_the_formula() {
+    let with = |in_flight_max| {
+        let config = Config {
+            in_flight_max,
+            waiting_len_max: 1,
+            events_max: 1,
+            ..small(Acknowledge::Automatic)
+        };
+        let bound = config.memory_bound();
+        let mut connection = None;
+        let info = measure(|| connection = Some(fill_in_flight(&config)));
+        drop(connection);
+        (usize::try_from(info.bytes_current).unwrap(), bound)
+    };
+    // Twice as many are just above what a table has grown to.
+    let (held, bound) = with(4_100);
+    let (held_of_few, bound_of_few) = with(1);
+    let (held, bound) = (held - held_of_few, bound - bound_of_few);
+    assert!(held <= bound, "{held} of {bound} bytes");
+    assert!(held * 2 >= bound, "{held} of {bound} bytes");
 }

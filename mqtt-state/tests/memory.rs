@@ -6,8 +6,9 @@
 use allocation_counter::measure;
 use bytes::BytesMut;
 use mqtt_codec::{
-    Ack, Connect, Delivery, Message, Packet, PacketId, Parsed, ProtocolVersion, Publish,
-    PublishReason, QoS, ReleaseReason, Str, SubscribeFilter, TopicAlias, TopicName, decode,
+    Ack, Authentication, Connect, Delivery, Message, Packet, PacketId, Parsed, ProtocolVersion,
+    Publish, PublishReason, QoS, ReleaseReason, Str, SubscribeFilter, TopicAlias, TopicName,
+    decode,
 };
 use mqtt_codec::{ConnAck, ConnAckOutcome, ConnAckProperties, PublishTopic};
 use mqtt_state::Timestamp;
@@ -228,6 +229,93 @@ fn what_a_server_never_releases_is_in_the_formula() {
         "two bytes each, and twice as many: {held}"
     );
     assert!(held <= bound, "{held} of {bound} bytes");
+}
+
+/// What a client holds while it connects and when it is in, and its formula: `asked` is its own identifier,
+/// `assigned` that of the server, which says as much of something else.
+fn greeted(packet_size_max: u32, asked: &str, method: &str, assigned: &str) -> ([usize; 2], usize) {
+    let config = Config {
+        packet_size_max,
+        waiting_len_max: 1,
+        in_flight_max: 1,
+        messages_bytes_max: 1,
+        receive_maximum: 1,
+        receive_maximum_v3: 1,
+        events_max: 1,
+        events_bytes_max: 1,
+        answers_bytes_max: 1,
+        subscriptions_max: 1,
+        subscriptions_bytes_max: 1,
+        requests_max: 1,
+        topic_alias_maximum: 0,
+        outbound_topic_aliases_max: 0,
+        ..Config::default()
+    };
+    let bound = config.memory_bound();
+    let text = |text| Str::new(text).unwrap();
+    let mut hello = Connect::new(V5, text(asked));
+    let authentication = Authentication {
+        method: text(method),
+        data: None,
+    };
+    hello.properties.authentication = Some(authentication);
+    let properties = ConnAckProperties {
+        assigned_client_id: (!assigned.is_empty()).then(|| text(assigned)),
+        response_information: (!assigned.is_empty()).then(|| text(assigned)),
+        authentication: Some(authentication),
+        ..ConnAckProperties::default()
+    };
+    let accepted = ConnAck {
+        outcome: ConnAckOutcome::Accepted {
+            session_present: false,
+        },
+        properties,
+    };
+    let mut answer = Vec::new();
+    Packet::from(accepted).encode_to(V5, &mut answer).unwrap();
+    let mut out = Vec::with_capacity(1 << 18);
+    let mut client = Client::new(config);
+    let begun = measure(|| client.connect(NOW, &hello).unwrap());
+    let taken = measure(|| {
+        let _all = client.poll_transmit(NOW, 1 << 18, &mut out);
+        assert_eq!(client.handle_input(NOW, &answer).bytes, answer.len());
+    });
+    assert!(client.negotiated().is_some(), "{:?}", client.poll_event());
+    let begun = begun.bytes_current;
+    let held = [begun, begun.saturating_add(taken.bytes_current)];
+    let held = held.map(|bytes| usize::try_from(bytes).unwrap());
+    (held, bound)
+}
+
+#[test]
+fn the_texts_of_a_handshake_are_in_the_formula_and_no_larger_than_their_packets() {
+    let text = "x".repeat(60_000);
+    let rows = [
+        ("small packets", 1_000, 400),
+        ("large ones", 200_000, 60_000),
+    ];
+    for (row, packet_size_max, len) in rows {
+        let text = text.get(..len).unwrap();
+        // CONNECT has the method as well as the identifier, CONNACK the method and two texts more.
+        for (asked, method, assigned) in [(text, text, ""), ("", "m", text)] {
+            let (held, bound) = greeted(packet_size_max, asked, method, assigned);
+            assert!(
+                held.iter().all(|held| *held <= bound),
+                "{row}: {held:?} of {bound}"
+            );
+        }
+    }
+    let bound = |packet_size_max| greeted(packet_size_max, "c", "m", "").1;
+    let (least, small) = (bound(100), bound(1_000));
+    assert!(
+        small - least < 10 * 1_000 && small < 20_000,
+        "{least}, {small}"
+    );
+
+    // What is beside the formula: the packet where it is larger, and twice the identifier in it.
+    let (held, bound) = greeted(1_000, &text, "m", "");
+    let beside = 2 * text.len()..=bound.saturating_add(3 * (text.len() + 100));
+    assert!(held.iter().all(|held| beside.contains(held)), "{held:?}");
 }
 
 /// Whatever is in the output is answered as a right server does.

@@ -16,10 +16,9 @@ use crate::session::{Lost, Record};
 use crate::{CloseCause, Diagnostics, ProtocolError, Timestamp};
 
 /// What CONNECT said, as far as CONNACK is read in its light.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Offer {
     version: ProtocolVersion,
-    client_id: String,
     clean_start: bool,
     keep_alive_secs: u16,
     pub(super) session_expiry_secs: u32,
@@ -137,7 +136,6 @@ impl Client {
         self.session_of = Some(client_id.into());
         let offer = Offer {
             version: connect.version,
-            client_id: connect.client_id.as_str().to_string(),
             clean_start: connect.clean_start,
             keep_alive_secs: connect.keep_alive_secs,
             session_expiry_secs: match connect.version {
@@ -253,14 +251,15 @@ impl Client {
         if !session_present {
             self.lose_session();
         }
-        let negotiated = Negotiated {
-            authentication_data,
-            ..negotiate(offer, connack)
-        };
-        self.session_known = true;
         if let Some(assigned) = properties.assigned_client_id {
             self.session_of = Some(assigned.as_str().into());
         }
+        let client_id = self.session_of.as_deref().unwrap_or_default();
+        let negotiated = Negotiated {
+            authentication_data,
+            ..negotiate(offer, client_id, connack)
+        };
+        self.session_known = true;
         self.session_survives = negotiated.session_expiry_secs > 0;
         self.keep_alive.begin(now, negotiated.keep_alive_secs);
         if let Some(link) = &mut self.link {
@@ -387,13 +386,11 @@ impl Client {
 }
 
 /// What holds on this connection: CONNACK where it says something, CONNECT elsewhere.
-fn negotiate(offer: &Offer, connack: &ConnAck<'_>) -> Negotiated {
+fn negotiate(offer: &Offer, client_id: &str, connack: &ConnAck<'_>) -> Negotiated {
     let properties = &connack.properties;
     Negotiated {
         version: offer.version,
-        client_id: properties
-            .assigned_client_id
-            .map_or_else(|| offer.client_id.clone(), |id| id.as_str().to_string()),
+        client_id: client_id.to_string(),
         // [5:MQTT-3.1.2-21] [5:MQTT-3.2.2-21]
         keep_alive_secs: properties
             .server_keep_alive_secs

@@ -21,8 +21,9 @@ impl Config {
     /// How many bytes one [`Client`](super::Client) with these limits has on the heap at most, whatever
     /// its server sends and however slowly its application is; beside them there are its own
     /// `size_of`, the packets of the application's own (CONNECT, SUBSCRIBE, AUTH and DISCONNECT)
-    /// that are larger than [`packet_size_max`](Self::packet_size_max), and what the application says
-    /// in [`Client::reject`](super::Client::reject). It is the sum of
+    /// that are larger than [`packet_size_max`](Self::packet_size_max), of such a CONNECT once more the authentication
+    /// method and twice the client identifier, and what the application says in
+    /// [`Client::ack_with`](super::Client::ack_with) and [`Client::reject`](super::Client::reject). It is the sum of
     ///
     /// | what | bytes |
     /// |---|---|
@@ -35,7 +36,7 @@ impl Config {
     /// | subscriptions | 2 × `subscriptions_max` × 48, 2 × `subscriptions_bytes_max` |
     /// | requests | `requests_max` × 128 |
     /// | topic aliases | (`topic_alias_maximum` + 2 × `outbound_topic_aliases_max`) × 65,663 |
-    /// | the handshake | `packet_size_max` + 3 × 65,535 |
+    /// | the handshake | `packet_size_max`, and 3 × the smaller of that and 65,535 for the client identifier, twice, and the authentication method |
     /// | the journal, where there is one | 2 × `events_max` × 208, `messages_bytes_max` |
     ///
     /// The factors of two are those by which vectors grow.
@@ -87,6 +88,8 @@ impl Config {
             .saturating_add(in_flight_max.saturating_mul(4));
         let aliases = usize::from(self.outbound_topic_aliases_max).saturating_mul(2);
         let aliases = aliases.saturating_add(self.topic_alias_maximum.into());
+        // Each has come in a packet, or went out in one.
+        let texts_of_handshake = packet_size_max.min(TEXT_MAX).saturating_mul(3);
         let receipts = match self.acknowledge {
             Acknowledge::Automatic => 0,
             Acknowledge::Manual => vec(receive_maximum, size_of::<Pending>()).saturating_mul(2),
@@ -114,7 +117,7 @@ impl Config {
             subscriptions_max.saturating_mul(SHARED),
             requests_max.saturating_mul(MAP_ENTRY),
             aliases.saturating_mul(TEXT_MAX + MAP_ENTRY),
-            packet_size_max.saturating_add(3 * TEXT_MAX),
+            packet_size_max.saturating_add(texts_of_handshake),
             journal,
         ]
         .into_iter()

@@ -24,7 +24,7 @@ impl Client {
         let unwanted = ProtocolError::UnwantedProblemInformation(packet.packet_type());
         match (&self.phase, packet) {
             (Phase::Connecting { offer, .. }, Packet::ConnAck(connack)) => {
-                let offer = offer.clone();
+                let offer = *offer;
                 return Ok(self.handle_connack(now, connack, &offer)?);
             }
             (

@@ -24,7 +24,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`AckError`]; nothing has changed then.
+    /// [`AckError`]; nothing has changed then. While the client is away,
+    /// [`Session::ack_with`](super::Session::ack_with) does it.
     pub fn ack_with(
         &mut self,
         now: Timestamp,
@@ -44,7 +45,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`AckError`]; nothing has changed then.
+    /// [`AckError`]; nothing has changed then. While the client is away,
+    /// [`Session::reject_publish`](super::Session::reject_publish) does it.
     // [3:MQTT-3.3.5-2]
     pub fn reject_publish(
         &mut self,

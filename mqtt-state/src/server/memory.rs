@@ -25,7 +25,7 @@ impl Config {
     ///
     /// | what | bytes |
     /// |---|---|
-    /// | places of messages | 2 places × (2 × `waiting_len_max` + `in_flight_max`) |
+    /// | places of messages | 2 places × (2 × `waiting_len_max` + 2 × `in_flight_max`, as a PUBREL that is sent again holds no quota) |
     /// | messages, and those that were dropped in one call | 2 × `messages_bytes_max` + 64 for each |
     /// | identifiers received | 4 × the larger Receive Maximum, and 4 × twice that, but at least 16 and at most 65,535; 2 × 64 more for each where the owner acknowledges; 4 × 65,535 for requests |
     /// | events | 2 places × (`events_max` + what one call can add), 2 × (`events_bytes_max` + `packet_size_max`), as a message may share a buffer of twice its size, and 64 for each |
@@ -70,6 +70,9 @@ impl Config {
         let received_max = self.receive_maximum.max(self.receive_maximum_v3).max(1);
         let receive_maximum = usize::from(received_max);
         let messages_max = waiting_len_max.saturating_add(in_flight_max);
+        // Those that wait for PUBCOMP have a place, and no message any more.
+        let in_flight_len_max = self.in_flight_len_max();
+        let places_max = waiting_len_max.saturating_add(in_flight_len_max);
         // Everything that waits can be sent, or dropped, in one call.
         let events_len = { events_max.saturating_add(messages_max) }.saturating_add(8);
         let aliases = usize::from(self.outbound_topic_aliases_max).saturating_mul(2);
@@ -81,9 +84,9 @@ impl Config {
         let texts_of_events = { events_bytes_max.saturating_add(packet_size_max) };
         let filters = usize::from(self.counts.filters_max).saturating_mul(SHARED);
         [
-            vec(messages_max, Outbound::<OwnMessage>::PLACE_SIZE),
+            vec(places_max, Outbound::<OwnMessage>::PLACE_SIZE),
             vec(waiting_len_max, Outbound::<OwnMessage>::QOS0_SIZE),
-            Outbound::<OwnMessage>::ids_bytes(in_flight_max).saturating_mul(2),
+            Outbound::<OwnMessage>::ids_bytes(in_flight_len_max).saturating_mul(2),
             messages_bytes_max.saturating_mul(2),
             messages_max.saturating_mul(SHARED),
             vec(receive_maximum, size_of::<PacketId>()),

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use mqtt_codec::Message;
+use mqtt_codec::{AckProperties, Message, PublishReason};
 
 use super::{Config, DeliveryToken};
 use crate::Timestamp;
@@ -94,6 +94,59 @@ impl Session {
     /// [`AckError::Stale`], which is harmless: what was not acknowledged comes again.
     pub fn ack(&mut self, receipt: Receipt) -> Result<(), AckError> {
         self.receipts.answer(receipt, Answer::success())
+    }
+
+    /// The same with 0x10 No matching subscribers, or with something to say beside the reason (5.0). A client that
+    /// comes back with 3.1.1, which has neither, is told that the message was taken.
+    ///
+    /// # Errors
+    ///
+    /// [`AckError`]; nothing has changed then.
+    pub fn ack_with(
+        &mut self,
+        receipt: Receipt,
+        reason: PublishReason,
+        properties: AckProperties<'_>,
+    ) -> Result<(), AckError> {
+        let answer = Answer::success_with(reason, properties)?;
+        self.receipts.answer(receipt, answer)
+    }
+
+    /// Refuses a QoS 2 message while the client is away, with what else there is to say about it (5.0): it is told
+    /// when it asks again, and does not send it once more.
+    ///
+    /// Which version it comes back with nobody knows. 3.1.1 knows no refusal, and there it is told that the message was
+    /// taken.
+    ///
+    /// ```
+    /// use mqtt_codec::{AckProperties, PublishReason};
+    /// use mqtt_state::server::{AckError, Receipt, Session};
+    ///
+    /// /// Looks at a message for longer than its client stayed.
+    /// fn examine(session: &mut Session, receipt: Receipt, is_good: bool) -> Result<(), AckError> {
+    ///     match is_good {
+    ///         true => session.ack(receipt),
+    ///         false => {
+    ///             let reason = PublishReason::PayloadFormatInvalid;
+    ///             session.reject_publish(receipt, reason, AckProperties::default())
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`AckError`]; nothing has changed then. [`AckError::Stale`] is harmless: what was not acknowledged comes
+    /// again.
+    // [5:MQTT-4.3.3-9]
+    pub fn reject_publish(
+        &mut self,
+        receipt: Receipt,
+        reason: PublishReason,
+        properties: AckProperties<'_>,
+    ) -> Result<(), AckError> {
+        let answer = Answer::refusal(None, reason, properties)?;
+        self.receipts.answer(receipt, answer)
     }
 
     /// The deliveries whose outcome has not been told. A message is missing once the client has

@@ -188,6 +188,100 @@ fn a_qos_1_message_comes_again_and_a_qos_2_message_does_not() {
     }
 }
 
+/// While its client is away, a message is answered in the session, in whatever words; they are said when it is
+/// asked again.
+#[test]
+fn a_message_is_refused_while_its_client_is_away() {
+    // [5:MQTT-4.3.3-9] [5:MQTT-4.4.0-2]
+    type Said = Result<(), AckError>;
+    type Say = fn(&mut Session, Receipt) -> Said;
+    type Row = (&'static str, Say, Said, &'static [u8]);
+    const REFUSAL: PublishReason = PublishReason::NotAuthorized;
+    const TAKEN: &[u8] = &[0x50, 2, 0, 6];
+    const REFUSED: &[u8] = &[0x50, 3, 0, 6, 0x87];
+    const NONE: &[u8] = &[];
+    let rows: [Row; 7] = [
+        ("taken", |it, of| it.ack(of), Ok(()), TAKEN),
+        (
+            "taken by nobody",
+            |it, of| {
+                let reason = PublishReason::NoMatchingSubscribers;
+                it.ack_with(of, reason, AckProperties::default())
+            },
+            Ok(()),
+            &[0x50, 3, 0, 6, 0x10],
+        ),
+        (
+            "refused",
+            |it, of| it.reject_publish(of, REFUSAL, AckProperties::default()),
+            Ok(()),
+            REFUSED,
+        ),
+        (
+            "refused, and why",
+            |it, of| {
+                let properties = AckProperties {
+                    reason_string: Some(text("no")),
+                    ..AckProperties::default()
+                };
+                it.reject_publish(of, REFUSAL, properties)
+            },
+            Ok(()),
+            b"\x50\x09\0\x06\x87\x05\x1f\0\x02no",
+        ),
+        (
+            "refused with a success",
+            |it, of| it.reject_publish(of, PublishReason::Success, AckProperties::default()),
+            Err(AckError::NotARefusal),
+            NONE,
+        ),
+        (
+            "taken with a refusal",
+            |it, of| it.ack_with(of, REFUSAL, AckProperties::default()),
+            Err(AckError::NotASuccess),
+            NONE,
+        ),
+        (
+            "answered twice",
+            |it, of| {
+                it.reject_publish(of, REFUSAL, AckProperties::default())?;
+                it.ack(of)
+            },
+            Err(AckError::Stale),
+            REFUSED,
+        ),
+    ];
+    for (row, say, expected, in_5) in rows {
+        // 3.1.1 has no words, and knows no refusal.
+        let in_3 = if in_5.is_empty() { NONE } else { TAKEN };
+        for (version, pubrec) in [(V5_0, in_5), (V3_1_1, in_3)] {
+            let peer = Peer::new(version);
+            let mut first = served(&peer);
+            peer.say(&mut first, publish("t", "m", QoS::ExactlyOnce, 6));
+            let [receipt] = receipts(&mut first)[..] else {
+                panic!("one message");
+            };
+            first.handle_close(peer.now);
+            events(&mut first);
+            let mut session = first.into_session().unwrap();
+            assert_eq!(say(&mut session, receipt), expected, "{row}");
+
+            let mut second = open(&peer, manual(), Some(session));
+            peer.hear(&mut second);
+            peer.say(&mut second, again(QoS::ExactlyOnce, 6));
+            assert_eq!(peer.hear_bytes(&mut second).0, pubrec, "{row}, {version}");
+            assert_eq!(events(&mut second), [], "{row}, {version}: not twice");
+            if pubrec.get(4).is_some_and(|reason| *reason >= 0x80) {
+                // It is over, and its identifier is a new message.
+                peer.say(&mut second, publish("t", "m", QoS::ExactlyOnce, 6));
+                assert_eq!(receipts(&mut second).len(), 1, "{row}");
+            } else if !pubrec.is_empty() {
+                assert_eq!(peer.ask(&mut second, pubrel(6)), ["PUBCOMP 6 00"], "{row}");
+            }
+        }
+    }
+}
+
 #[test]
 fn who_does_not_wait_for_answers_breaks_the_receive_maximum() {
     // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9]
