@@ -84,10 +84,13 @@
 //!
 //! # Features
 //!
-//! `std` (default) forwards to the crates below; the code is the same. Without it the crate needs
-//! `alloc`. `serde` makes what is kept of sessions storable. `record` adds a log of everything that a
-//! machine is told, to report a bug with, and `sim` a simulation of whole systems, for tests; neither
-//! changes anything else.
+//! | feature | |
+//! |---|---|
+//! | `std` (default) | forwards to the crates below; the code is the same. Without it the crate needs `alloc` |
+//! | `serde` | what is kept of sessions, to store |
+//! | `record` | a log of everything that a machine is told, to report a bug with |
+//! | `sim` | a simulation of whole systems, for tests |
+//! | `extra-platforms` | for targets without compare-and-swap, such as thumbv6m: see the feature of [`mqtt_codec`]. What a broker shares between its parts and its events is an `Rc` there, so that it stays on its thread |
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -106,6 +109,7 @@ pub mod session;
 pub mod sim;
 
 mod authentication;
+mod counted;
 mod diagnostics;
 mod drive;
 mod error;

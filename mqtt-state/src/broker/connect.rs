@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
 
 use mqtt_codec::{ConnAckProperties, Connect, ConnectReason, DisconnectReason, Str};
 
@@ -13,6 +12,7 @@ use super::routing::is_reserved;
 use super::sessions::SessionKey;
 use super::timers::Timer;
 use super::{Broker, ConnectionId, Owner};
+use crate::counted::Arc;
 use crate::server::{ConnectRequest, Welcome, check_connect};
 use crate::session::Lost;
 use crate::{AuthenticationData, CloseCause, Timestamp};

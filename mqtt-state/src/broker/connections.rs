@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use core::fmt;
 
 use super::held::Held;
@@ -10,6 +9,7 @@ use super::peer::Peer;
 use super::rate::Rates;
 use super::sessions::SessionKey;
 use super::slab::{Key, Slab};
+use crate::counted::Arc;
 use crate::intake::InputSeen;
 use crate::server::{ConnectRequest, ServerLink};
 use crate::time::Deadline;

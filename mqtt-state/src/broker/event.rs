@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
-use alloc::sync::Arc;
 
 use mqtt_codec::{Message, PacketId, ProtocolVersion, QoS, SubscribeReason, SubscriptionOptions};
 
@@ -11,6 +10,7 @@ use super::{
     BrokerId, Config, ConnectDecision, ConnectionId, LocalSubscription, Owner, Peer,
     PublishDecision, SubscribeDecision,
 };
+use crate::counted::Arc;
 use crate::server::ConnectRequest;
 use crate::{AuthenticationData, CloseCause};
 

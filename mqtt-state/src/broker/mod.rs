@@ -68,7 +68,6 @@ mod transmit;
 mod work;
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -104,6 +103,7 @@ use store::{MessageRef, MessageStore};
 use timers::{Timer, Timers};
 use work::Work;
 
+use crate::counted::Arc;
 use crate::intake::{take, take_shared};
 use crate::server::ServerLink;
 use crate::time::Clock;

@@ -1,11 +1,11 @@
 //! Who is at the other end of a connection, as far as the embedder knows.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::net::SocketAddr;
 
 use super::sessions::SessionKey;
 use super::{AcceptError, Broker, ConnectionId};
+use crate::counted::Arc;
 
 /// What the embedder knows of the other end of a connection, for its own use: every question about
 /// this connection carries it, and the first and last event of it do. The broker itself looks at

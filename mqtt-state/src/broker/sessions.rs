@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::sync::Arc;
 use core::ops::Bound;
 
 use mqtt_codec::{QoS, SubscriptionId};
@@ -12,6 +11,7 @@ use super::journal::StoredAs;
 use super::slab::{Key, Slab};
 use super::store::Delivery;
 use super::{ConnectionId, Owner, Peer};
+use crate::counted::Arc;
 use crate::server::WillRequest;
 use crate::session::Session;
 use crate::time::Deadline;

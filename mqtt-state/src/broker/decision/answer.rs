@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::sync::Arc;
 
 use mqtt_codec::{ConnectReason, DisconnectReason, TopicFilter};
 
@@ -13,6 +12,7 @@ use super::{
 use crate::broker::event::Event;
 use crate::broker::routing::is_reserved;
 use crate::broker::{Broker, ConnectionId};
+use crate::counted::Arc;
 use crate::server::ConnectRequest;
 use crate::{AuthenticationData, CloseCause, Timestamp};
 

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::sync::Arc;
 
 use mqtt_codec::{ConnectReason, DisconnectReason, Message, PublishReason, SubscribeReason};
 
@@ -15,6 +14,7 @@ use crate::broker::sessions::SessionKey;
 use crate::broker::slab::Key;
 use crate::broker::timers::Timer;
 use crate::broker::{Broker, ConnectionId, Peer};
+use crate::counted::Arc;
 use crate::server::ConnectRequest;
 use crate::{AuthenticationData, CloseCause, Timestamp};
 

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -10,6 +9,7 @@ use mqtt_codec::{Message, PacketId, QoS, SubscriptionId};
 
 use crate::broker::Owner;
 use crate::broker::journal::StoredSubscription;
+use crate::counted::Arc;
 
 /// Names one of the brokers that are joined; each has another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,8 +140,8 @@ pub(super) struct FilterKey {
 /// A text that is shared, as any text.
 #[cfg(feature = "serde")]
 mod shared {
+    use crate::counted::Arc;
     use alloc::boxed::Box;
-    use alloc::sync::Arc;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use mqtt_codec::TopicFilter;
@@ -17,6 +16,7 @@ use crate::broker::journal::StoredSubscription;
 use crate::broker::sessions::SessionKey;
 use crate::broker::store::Delivery;
 use crate::broker::{Broker, Event, Owner};
+use crate::counted::Arc;
 
 /// A session that another broker has claimed.
 #[derive(Debug)]

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU64;
@@ -22,6 +21,7 @@ use crate::broker::sessions::SessionKey;
 use crate::broker::store::{Delivery, MessageRef};
 use crate::broker::timers::Timer;
 use crate::broker::{Broker, Config};
+use crate::counted::Arc;
 use crate::server::WillRequest;
 use crate::session::{QueueLimits, Release};
 
