@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Parser};
-use mqtt_codec::{Message, QoS, TopicName};
+use mqtt_codec::{Message, ProtocolVersion, QoS};
 use mqtt_examples::drive::blocking::Driver;
 use mqtt_examples::options::{ConnectOptions, failure, qos};
+use mqtt_examples::properties::{PropertyOptions, topic};
 use mqtt_state::client::{Config, Event, PublishToken, State};
 
 /// Publish messages to an MQTT broker.
@@ -49,9 +50,19 @@ struct Options {
     /// How often to publish the message
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: u32,
+    #[command(flatten)]
+    properties: PropertyOptions,
     /// Print this help
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
+}
+
+impl Options {
+    fn message(&self, payload: Vec<u8>) -> anyhow::Result<Message> {
+        let message = Message::new(&self.topic, payload)?;
+        let message = message.with_qos(self.qos).with_retain(self.retain);
+        self.properties.put_on(message)
+    }
 }
 
 /// So long does one step wait, when there may be lines to publish meanwhile.
@@ -71,11 +82,15 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
-    let payloads = payloads(options)?;
-    let mut driver = Driver::new(
-        options.connect.machine(Config::default())?,
-        options.connect.settings("publish")?,
+    let settings = options.connect.settings("publish")?;
+    anyhow::ensure!(
+        settings.version == ProtocolVersion::V5_0 || options.properties.is_empty(),
+        "MQTT 3.1.1 has no properties"
     );
+    // What is wrong with all of them shows before anybody is asked to take one.
+    options.message(Vec::new())?;
+    let payloads = payloads(options)?;
+    let mut driver = Driver::new(options.connect.machine(Config::default())?, settings);
     if options.connect.resumes() {
         driver.client.assume_session();
     }
@@ -101,8 +116,7 @@ fn publish_all(
         {
             match payloads.try_recv() {
                 Ok(payload) => {
-                    let message = Message::new(&options.topic, payload)?;
-                    let message = message.with_qos(options.qos).with_retain(options.retain);
+                    let message = options.message(payload)?;
                     let now = driver.now();
                     match driver.client.publish(now, message) {
                         Ok(token) => drop(open.insert(token)),
@@ -186,10 +200,4 @@ fn payloads(options: &Options) -> anyhow::Result<mpsc::Receiver<Vec<u8>>> {
         }
     });
     Ok(receiver)
-}
-
-fn topic(text: &str) -> Result<String, String> {
-    TopicName::new(text)
-        .map(|_| text.to_owned())
-        .map_err(|error| error.to_string())
 }

@@ -11,6 +11,7 @@ use mqtt_codec::{
 };
 use mqtt_examples::drive::Machine;
 use mqtt_examples::drive::tokio::Driver;
+use mqtt_examples::inspect;
 use mqtt_examples::options::{ConnectOptions, failure, qos};
 use mqtt_state::client::{Config, Event};
 use tokio::signal::ctrl_c;
@@ -43,6 +44,9 @@ struct Options {
     /// Print QoS and RETAIN flag too
     #[arg(long)]
     flags: bool,
+    /// Print all of a message, its properties too, as JSON
+    #[arg(long, conflicts_with_all = ["verbose", "flags"])]
+    json: bool,
     /// Print no line end behind a message
     #[arg(short = 'N')]
     no_line_end: bool,
@@ -94,7 +98,12 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 #[tokio::main(flavor = "current_thread")]
 async fn run(options: &Options) -> anyhow::Result<()> {
     let settings = options.connect.settings("subscribe")?;
-    let mut driver = Driver::new(options.connect.machine(Config::default())?, settings);
+    // Whoever asks for messages wants them all, however large they are.
+    let config = Config {
+        packet_size_max: u32::MAX,
+        ..Config::default()
+    };
+    let mut driver = Driver::new(options.connect.machine(config)?, settings);
     if options.connect.resumes() {
         driver.client.assume_session();
     }
@@ -203,7 +212,11 @@ fn print(message: &Message, options: &Options) -> anyhow::Result<bool> {
     if options.flags {
         write!(line, "q{} r{} ", message.qos(), u8::from(message.retain()))?;
     }
-    line.extend_from_slice(message.payload());
+    if options.json {
+        write!(line, "{}", inspect::message(message)?)?;
+    } else {
+        line.extend_from_slice(message.payload());
+    }
     if !options.no_line_end {
         line.push(b'\n');
     }

@@ -8,7 +8,7 @@ mod layout;
 mod read;
 mod write;
 
-pub use read::{Part, dump, json};
+pub use read::{Part, dump, json, message};
 pub use write::bytes;
 
 /// The bytes of hexadecimal digits, with or without spaces between them.

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use anyhow::Context as _;
-use mqtt_codec::{Frame, PropertyForm, PropertyId, ProtocolVersion};
+use anyhow::{Context as _, bail};
+use mqtt_codec::{Delivery, Frame, Message, Parsed, PropertyForm, PropertyId, ProtocolVersion};
 use serde_json::{Map, Value, json};
 
 use super::layout::{self, Flag, PUBLISH_FLAGS, Pass};
@@ -23,6 +23,20 @@ pub struct Part {
 /// A packet that the codec has accepted, as one JSON object.
 pub fn json(bytes: &[u8], frame: &Frame<'_>, version: ProtocolVersion) -> anyhow::Result<Value> {
     Ok(Value::Object(read(bytes, frame, version)?.0))
+}
+
+/// A message as one JSON object, with the names that a PUBLISH has, and without what is its packet's.
+pub fn message(message: &Message) -> anyhow::Result<Value> {
+    let (version, mut bytes) = (ProtocolVersion::V5_0, Vec::new());
+    let publish = message.publish(Delivery::AtMostOnce);
+    publish.encode_to(version, &mut bytes)?;
+    let Parsed::Complete(frame) = Frame::parse(&bytes, Some(version), u32::MAX)? else {
+        bail!("a packet that is not whole");
+    };
+    let mut object = read(&bytes, &frame, version)?.0;
+    object.retain(|name, _| !matches!(name.as_str(), "packet" | "dup"));
+    object.insert("qos".to_owned(), u8::from(message.qos()).into());
+    Ok(Value::Object(object))
 }
 
 /// A packet that the codec has accepted, as lines that say what each byte means.
