@@ -30,6 +30,7 @@ pub mod framed;
 pub mod inspect;
 pub mod load;
 pub mod options;
+pub mod private_file;
 pub mod properties;
 pub mod record;
 pub mod settings;

@@ -5,6 +5,8 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 
+use crate::private_file;
+
 /// Where a log goes. Whoever cannot write it goes on without.
 #[derive(Debug)]
 pub struct Log {
@@ -14,7 +16,8 @@ pub struct Log {
 impl Log {
     /// A new file, in place of one that there may be.
     pub fn create(path: &str) -> anyhow::Result<Self> {
-        let file = File::create(path).with_context(|| format!("cannot write {path}"))?;
+        let file = private_file::options().truncate(true).open(path);
+        let file = file.with_context(|| format!("cannot write {path}"))?;
         Ok(Self { file: Some(file) })
     }
 

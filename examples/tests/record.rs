@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use support::{OurBroker, Program};
@@ -43,6 +44,18 @@ fn serve(folder: &Path, log: &Path, payload: &str) {
 
 fn logs(folder: &Path) -> (PathBuf, PathBuf) {
     (folder.join("first.log"), folder.join("second.log"))
+}
+
+/// Passwords and payloads are in them.
+#[test]
+fn a_store_and_a_log_are_for_nobody_else() {
+    let folder = support::folder("private");
+    let (log, _) = logs(&folder);
+    serve(&folder, &log, "hello");
+    for path in [log, folder.join("store")] {
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ use redb::{Database, ReadableTable as _, TableDefinition};
 
 use super::{Server, State};
 use crate::clock::Clock;
+use crate::private_file;
 
 /// Keys and values, as the machine has them.
 const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
@@ -64,7 +65,10 @@ impl Store {
     }
 
     fn open_database(path: &str) -> anyhow::Result<Database> {
-        let database = Database::create(path).with_context(|| format!("cannot open {path}"))?;
+        let cannot = || format!("cannot open {path}");
+        let file = private_file::options().read(true).open(path);
+        let file = file.with_context(cannot)?;
+        let database = Database::builder().create_file(file).with_context(cannot)?;
         let writing = database.begin_write()?;
         {
             // A reader finds the tables, whether or not something was ever written.
