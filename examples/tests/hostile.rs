@@ -235,3 +235,45 @@ fn more_than_one_call_may_do_is_done_by_the_next_ones() {
         assert!(number == 0 || heard == messages, "client {number}");
     }
 }
+
+/// Names are clients' own, and a log is read line by line, on a terminal perhaps.
+#[test]
+fn names_with_line_ends_are_one_line_of_the_log() {
+    let mut broker = OurBroker::start();
+    // Says that it is `h`, and in a second line that somebody else is there.
+    let connect = b"\x10\x1c\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x0fh\n1s admin: \x1b[m";
+    let subscribe = b"\x82\x09\x00\x0a\x00\x00\x03a\nb\x00";
+    let all = answer(
+        &broker.address(),
+        &[&connect[..], subscribe, b"\xe0\x00"].concat(),
+    );
+    assert_eq!(after_connack(&all)[0], 0x90);
+    let who = r"h\n1s admin: \u{1b}[m";
+    for expected in ["connected from", r"subscribe a\nb", "closed"] {
+        let line = broker.program.wait_for(expected);
+        assert!(line.contains(who), "{line}");
+    }
+}
+
+/// Each of many strangers who break the rules would have a line of the log.
+#[test]
+fn a_log_does_not_grow_as_fast_as_strangers_like() {
+    let broker = OurBroker::quiet(&["--bind", "127.0.0.1:0", "--max-connections", "5"]);
+    let address = broker.address();
+    for _ in 0..1_000 {
+        assert_eq!(answer(&address, b"\xc0\x00"), b"");
+    }
+    let idle = || TcpStream::connect(&address).unwrap();
+    let _five: Vec<_> = (0..5).map(|_| idle()).collect();
+    for _ in 0..1_000 {
+        let mut stream = idle();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert!(!matches!(stream.read(&mut [0]), Ok(1)));
+    }
+    let (code, lines) = broker.program.interrupt();
+    assert_eq!(code, Some(0));
+    let told = lines
+        .iter()
+        .filter(|line| line.contains("not CONNECT") || line.contains("too many connections"));
+    assert!((1..500).contains(&told.count()), "{lines:?}");
+}

@@ -14,7 +14,6 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::report::words;
 use super::{Peer, Server};
 
 /// Bytes asked of the machine in one go.
@@ -50,7 +49,6 @@ impl Server {
     /// Tells the machine of a connection, if there is room for it. From here on its time for CONNECT
     /// runs, whatever the transport has to say first.
     pub(super) fn admit(&self, who: broker::Peer) -> Option<Admitted> {
-        let address = who.address;
         let peer = Arc::new(Peer {
             who: who.clone(),
             ready: Notify::new(),
@@ -60,24 +58,17 @@ impl Server {
             is_over: AtomicBool::new(false),
         });
         let accepted = self.locked(|state| {
-            let id = state.broker.accept(self.shared.clock.now(), who);
-            if let Ok(id) = id {
-                state.peers.insert(id, Arc::clone(&peer));
+            let now = self.shared.clock.now();
+            let id = state.broker.accept(now, who);
+            match &id {
+                Ok(id) => drop(state.peers.insert(*id, Arc::clone(&peer))),
+                Err(error) => state.report.refusal(now, &peer.who, error),
             }
             id
         });
-        match accepted {
-            Ok(id) => Some(Admitted {
-                server: self.clone(),
-                id,
-                peer,
-            }),
-            Err(error) => {
-                let address = address.map_or(String::new(), |address| format!("{address}: "));
-                crate::log!("{address}{error}");
-                None
-            }
-        }
+        let id = accepted.ok()?;
+        let server = self.clone();
+        Some(Admitted { server, id, peer })
     }
 }
 
@@ -95,11 +86,9 @@ impl Admitted {
             },
             () = self.peer.closed.notified() => return None,
         };
-        if self.server.shared.verbose {
-            let at = self.server.shared.clock.now();
-            let who = words(&self.peer.who);
-            crate::log!("{at} {who}: no connection: {error:#}");
-        }
+        let now = self.server.shared.clock.now();
+        self.server
+            .locked(|state| state.report.no_connection(now, &self.peer.who, &error));
         None
     }
 

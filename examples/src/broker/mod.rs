@@ -25,6 +25,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::sleep;
 
 use self::record::Written;
+use self::report::Report;
 use self::store::{Outlet, Store};
 use crate::access::Access;
 use crate::clock::Clock;
@@ -54,8 +55,6 @@ struct Shared {
     endings: Semaphore,
     /// Bytes asked of a transport in one go.
     input_chunk: usize,
-    /// Whether everything is printed, or faults alone.
-    verbose: bool,
 }
 
 #[derive(Debug)]
@@ -64,6 +63,7 @@ struct State {
     /// Where all that the machine is told goes, if that is asked for.
     log: Option<Log>,
     peers: BTreeMap<ConnectionId, Arc<Peer>>,
+    report: Report,
     /// Where the machine's journal goes, if it has one.
     outlet: Option<Outlet>,
     /// The journal ends when it is written.
@@ -116,6 +116,7 @@ impl Server {
             broker,
             log,
             peers: BTreeMap::new(),
+            report: Report::new(verbose),
             outlet: None,
             is_ending: false,
         });
@@ -128,7 +129,6 @@ impl Server {
                 checks: Semaphore::new(available_parallelism().map_or(1, NonZero::get)),
                 endings: Semaphore::new(endings_max),
                 input_chunk,
-                verbose,
             }),
         })
     }
@@ -179,11 +179,11 @@ impl Server {
                 peer.closed.notify_one();
                 peer.ready.notify_one();
             }
-            if self.shared.verbose || report::is_fault(&event) {
-                report::print(self.shared.clock.now(), &event);
-            }
-            self.decide(&mut state, self.shared.clock.now(), event);
+            let now = self.shared.clock.now();
+            state.report.event(now, &event);
+            self.decide(&mut state, now, event);
         }
+        state.report.sum_up(self.shared.clock.now());
         state.hand_to_store();
         while let Some(id) = state.broker.poll_ready() {
             if let Some(peer) = state.peers.get(&id) {
