@@ -91,3 +91,25 @@ fn a_broker_that_refuses_or_drops_is_told() {
         assert_eq!(code, Some(i32::from(is_fault)), "{row}: {output}");
     }
 }
+
+#[test]
+fn a_broker_that_goes_says_why() {
+    let mut broker = OurBroker::start();
+    let options = ["-p", &broker.port, "-q", "1", "-m", "1000000"];
+    let load = Program::start(env!("CARGO_BIN_EXE_load"), &options);
+    broker.program.wait_for("publish load/0");
+    broker.program.interrupt();
+    let (code, lines) = load.finish();
+    let text = lines.join("\n");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("Server shutting down (0x8B)"), "{text}");
+}
+
+#[test]
+fn a_group_is_one_level() {
+    for group in ["", "a/b", "a+", "#"] {
+        let options = ["--share", group];
+        let (code, lines) = Program::start(env!("CARGO_BIN_EXE_load"), &options).finish();
+        assert_eq!(code, Some(2), "{group}: {lines:?}");
+    }
+}

@@ -24,7 +24,7 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     subscribers: u32,
     /// The subscribers share the messages, as members of this group
-    #[arg(long, value_name = "GROUP")]
+    #[arg(long, value_name = "GROUP", value_parser = group)]
     share: Option<String>,
     /// Topic below which the messages go
     #[arg(short, long, default_value = "load")]
@@ -88,6 +88,13 @@ fn main() -> ExitCode {
             mqtt_examples::log!("load: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn group(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.contains(['/', '+', '#']) {
+        true => Err("a group is one level of a topic, without wildcards".to_owned()),
+        false => Ok(text.to_owned()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqtt_codec::{Message, SharedTopic};
-use mqtt_state::client::{Client, Config, Event};
+use mqtt_state::client::{Client, Config, Event, LostCause};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Run;
@@ -100,6 +100,11 @@ impl Publisher {
                 anyhow::ensure!(!reason.is_error(), "publisher {number}: {reason}");
                 self.open = self.open.saturating_sub(1);
             }
+            // With the connection, and why that is gone comes next.
+            Event::PublishLost {
+                cause: LostCause::SessionLost,
+                ..
+            } => {}
             Event::PublishLost { cause, .. } => {
                 anyhow::bail!("publisher {number} lost a message: {cause:?}");
             }
