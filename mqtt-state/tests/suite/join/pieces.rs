@@ -998,7 +998,7 @@ fn messages_while_a_session_comes() {
     assert_eq!(heard, expected);
 }
 
-/// A message that comes along has what it had where it was: the time it has left, its flags, and its turn.
+/// A message that comes along has what it had where it was: the time it has left, and its flags.
 #[test]
 fn what_goes_along_with_a_message() {
     let properties = PublishProperties {
@@ -1023,7 +1023,6 @@ fn what_goes_along_with_a_message() {
         let mut moved = delivery(&message, 1);
         moved["expires_in"] = expires_in;
         moved["retain"] = json!(true);
-        moved["subscription_ids"] = json!([7, 9]);
         let mut stage = Stage::new(&[1], &broker::Config::default());
         let (connection, claim) = stage.claimed(1);
         stage.piece(1, &claim, &subscription(&plain("t")));
@@ -1038,6 +1037,46 @@ fn what_goes_along_with_a_message() {
         assert_eq!(heard[0], "CONNACK 00 present", "{row}");
         let expected = ["PUBLISH t=m q1 id1 retain"; 1].into_iter().take(expected);
         assert_eq!(heard[1..], expected.collect::<Vec<_>>(), "{row}");
+    }
+}
+
+/// What a message has beside that comes along as well, and goes on with it when its session moves again: of
+/// which subscriptions it is, that it is a turn of a shared one, and that it was retained.
+#[test]
+fn what_came_with_a_message_goes_on_with_it() {
+    let group = shared("$share/g/t");
+    for (row, field, value) in [
+        (
+            "subscription identifiers",
+            "subscription_ids",
+            json!([7, 9]),
+        ),
+        ("a turn", "group", group.clone()),
+        ("a replay", "is_replay", json!(true)),
+        ("RETAIN", "retain", json!(true)),
+    ] {
+        let mut waiting = delivery(&message("t", "m", QOS1), 1);
+        waiting[field] = value;
+        let waiting = json!({"Waiting": waiting});
+        let mut stage = Stage::new(&[1], &broker::Config::default());
+        let (connection, claim) = stage.claimed(1);
+        for piece in [
+            subscription(&plain("t")),
+            subscription(&group),
+            subscribed(),
+            waiting.clone(),
+        ] {
+            stage.piece(1, &claim, &piece);
+        }
+        stage.world.broker.handle_close(stage.world.now, connection);
+        stage.piece(1, &claim, &json!("Done"));
+        stage.hear(1);
+        let again = stamp(50, 1);
+        stage.claim(1, &again, &json!({"Claim": {"clean_start": false}}));
+        let moving = json!({"Moving": {"owner": 0, "witnesses": [0, 1]}});
+        stage.claim(1, &again, &moving);
+        let said = stage.hear_claims(1);
+        assert!(said.contains(&json!({"Piece": waiting})), "{row}: {said:?}");
     }
 }
 
