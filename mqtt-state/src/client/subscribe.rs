@@ -5,8 +5,8 @@ use core::fmt;
 
 use mqtt_codec::{
     EncodeError, Packet, PacketId, PacketType, ProtocolVersion, SubAck, Subscribe, SubscribeFilter,
-    SubscribeFilters, SubscribeProperties, SubscriptionId, TopicFilter, UnsubAck, Unsubscribe,
-    UnsubscribeFilters, UserProperties,
+    SubscribeFilters, SubscribeProperties, SubscriptionId, TopicError, TopicFilter, UnsubAck,
+    Unsubscribe, UnsubscribeFilters, UserProperties,
 };
 
 use super::{Client, Event, Negotiated, Phase, RequestToken, Subscription};
@@ -24,8 +24,10 @@ pub enum RequestError {
     /// one breath is heard to the end before [`Event::Connected`] is fetched. That is harmless; ask again at the
     /// next [`Event::Connected`], and do not let it end the program.
     NotConnected,
-    /// The request has no filter, or a combination of filter and options that the standard forbids.
+    /// The request has no filter.
     Filters,
+    /// A filter begins with `$share/` and is no shared filter (5.0).
+    SharedFilter(TopicError),
     /// A shared filter with No Local.
     SharedWithNoLocal,
     /// The server takes no wildcard subscriptions.
@@ -38,7 +40,10 @@ pub enum RequestError {
     TooManySubscriptions,
     /// All 65,535 packet identifiers are in use.
     PacketIdsExhausted,
-    /// Too much waits for the server to read it; try again when output has been sent.
+    /// Too much waits for the server: bytes that it has not read, requests that it has not answered
+    /// ([`Config::requests_max`](super::Config::requests_max)), or filters to unsubscribe from
+    /// ([`Config::subscriptions_bytes_max`](super::Config::subscriptions_bytes_max)). Try again when output
+    /// has been sent, or after an answer.
     Busy,
     /// The packet cannot be written in this version, or is larger than the server takes.
     Encode(EncodeError),
@@ -51,6 +56,7 @@ impl fmt::Display for RequestError {
                 f.write_str("not connected: requests do not wait for a connection")
             }
             Self::Filters => f.write_str("the request has no filter"),
+            Self::SharedFilter(error) => write!(f, "{error}"),
             Self::SharedWithNoLocal => f.write_str("a shared subscription cannot have No Local"),
             Self::WildcardSubscriptionsNotSupported => {
                 f.write_str("the server takes no wildcard subscriptions")
@@ -89,7 +95,8 @@ impl Client {
         self.subscribe_with(filters, None, UserProperties::default())
     }
 
-    /// Subscribes with a subscription identifier or user properties (5.0).
+    /// Subscribes with a subscription identifier or user properties (5.0). 3.1.1 has neither, and they are
+    /// left out.
     ///
     /// # Errors
     ///
@@ -196,6 +203,19 @@ impl Client {
         &mut self,
         filters: &[TopicFilter<'_>],
     ) -> Result<RequestToken, RequestError> {
+        self.unsubscribe_with(filters, UserProperties::default())
+    }
+
+    /// Unsubscribes with user properties (5.0). 3.1.1 has none, and they are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`], before a byte is sent.
+    pub fn unsubscribe_with(
+        &mut self,
+        filters: &[TopicFilter<'_>],
+        user_properties: UserProperties<'_>,
+    ) -> Result<RequestToken, RequestError> {
         if self.negotiated().is_none() {
             return Err(RequestError::NotConnected);
         }
@@ -212,7 +232,7 @@ impl Client {
             Packet::Unsubscribe(Unsubscribe {
                 id,
                 filters: list,
-                user_properties: UserProperties::default(),
+                user_properties,
             })
         })?;
         self.subscriptions.ask_to_end(token.0, filters);
@@ -324,7 +344,7 @@ impl Client {
 fn check(filter: TopicFilter<'_>, negotiated: &Negotiated) -> Result<(), RequestError> {
     let shared = match negotiated.version {
         ProtocolVersion::V3_1_1 => None,
-        ProtocolVersion::V5_0 => filter.shared().map_err(|_| RequestError::Filters)?,
+        ProtocolVersion::V5_0 => filter.shared().map_err(RequestError::SharedFilter)?,
     };
     if shared.is_some() && !negotiated.shared_subscription_available {
         return Err(RequestError::SharedSubscriptionsNotSupported);

@@ -50,6 +50,9 @@ recorded! {
         user_properties: [] Pairs as UserProperties<'_>,
     ) => Result<RequestToken, RequestError>;
     unsubscribe(filters: [&] Filters as [TopicFilter<'_>]) => Result<RequestToken, RequestError>;
+    unsubscribe_with(
+        filters: [&] Filters as [TopicFilter<'_>], user_properties: [] Pairs as UserProperties<'_>,
+    ) => Result<RequestToken, RequestError>;
     resubscribe() => Result<Vec<RequestToken>, RequestError>;
     ack(now: [] Timestamp as Timestamp, receipt: [] Receipt as Receipt) => Result<(), AckError>;
     ack_with(

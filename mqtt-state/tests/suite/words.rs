@@ -190,8 +190,10 @@ fn every_refusal_of_a_command_is_a_sentence() {
         RestoreError,
     };
     let too_large = PacketTooLarge { size: 7 };
+    let not_shared = mqtt_codec::TopicFilter::new("$share/g").unwrap();
+    let not_shared = not_shared.shared().unwrap_err();
     #[rustfmt::skip]
-    let rows: [(&dyn core::fmt::Display, &str); 52] = [
+    let rows: [(&dyn core::fmt::Display, &str); 53] = [
         (&ConnectError::AlreadyConnected, "a connection exists already"),
         (&ConnectError::EventsFull, "too many events wait to be fetched"),
         (&ConnectError::Encode(too_large), "CONNECT: a packet of 7 bytes is too large"),
@@ -209,6 +211,7 @@ fn every_refusal_of_a_command_is_a_sentence() {
         (&PublishErrorKind::SubscriptionIds, "only a server may send subscription identifiers"),
         (&RequestError::NotConnected, "not connected: requests do not wait for a connection"),
         (&RequestError::Filters, "the request has no filter"),
+        (&RequestError::SharedFilter(not_shared), "the name of a group must be followed by '/' and a filter, but none stands at byte 8"),
         (&RequestError::SharedWithNoLocal, "a shared subscription cannot have No Local"),
         (&RequestError::WildcardSubscriptionsNotSupported, "the server takes no wildcard subscriptions"),
         (&RequestError::SubscriptionIdsNotSupported, "the server takes no subscription identifiers"),

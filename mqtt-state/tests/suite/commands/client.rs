@@ -4,9 +4,10 @@ use core::num::NonZeroU32;
 
 use mqtt_codec::{
     Ack, AckProperties, ConnAck, Connect, Disconnect, DisconnectReason, MaximumQoS, Message,
-    Packet, ProtocolVersion, PublishProperties, PublishReason, QoS, ReleaseReason, Rule,
+    Packet, Parsed, ProtocolVersion, PublishProperties, PublishReason, QoS, ReleaseReason, Rule,
     Strictness, SubAck, SubAckReasons, SubscribeReason, SubscriptionId, SubscriptionIds,
-    TopicFilter, UnsubAck, UnsubAckReasons, UnsubscribeReason,
+    TopicFilter, UnsubAck, UnsubAckReasons, UnsubscribeReason, UserProperties, UserProperty,
+    decode,
 };
 use mqtt_state::client::{
     Acknowledge, Config, ConnectError, Event, LostCause, PublishErrorKind, RequestError, WhenFull,
@@ -318,6 +319,13 @@ fn requests_that_are_refused() {
     for (row, filters, expected) in [
         ("none", &[][..], Err(RequestError::Filters)),
         (
+            "no shared filter",
+            &[want("$share/g", QOS1)],
+            Err(RequestError::SharedFilter(
+                filter("$share/g").shared().unwrap_err(),
+            )),
+        ),
+        (
             "too long",
             &[want("0123456789a", QOS1)],
             Err(RequestError::TooManySubscriptions),
@@ -393,6 +401,40 @@ fn requests_that_are_refused() {
     );
     assert_eq!(asked, Err(RequestError::NotConnected));
     assert_eq!(ended, Err(RequestError::NotConnected));
+}
+
+/// Requests carry user properties, which 3.1.1 does not have.
+#[test]
+fn what_requests_say_beside_their_filters() {
+    let pairs = [UserProperty {
+        name: text("who"),
+        value: text("me"),
+    }];
+    for (version, expected) in [(V5_0, &pairs[..]), (V3_1_1, &[])] {
+        let (mut client, peer) = (Client::new(Config::default()), Peer::new(version));
+        client.connect(peer.now, &connect(version, "c")).unwrap();
+        peer.hear(&mut client);
+        peer.say(&mut client, connack(false));
+        let said = UserProperties::new(&pairs);
+        client
+            .subscribe_with(&[want("a", QOS1)], None, said)
+            .unwrap();
+        let filter = TopicFilter::new("a").unwrap();
+        client.unsubscribe_with(&[filter], said).unwrap();
+        let (bytes, _) = peer.hear_bytes(&mut client);
+        let mut rest = bytes.as_slice();
+        let mut heard = Vec::new();
+        while let Parsed::Complete((packet, size)) = decode(rest, version, u32::MAX).unwrap() {
+            let said = match packet {
+                Packet::Subscribe(packet) => packet.properties.user_properties,
+                Packet::Unsubscribe(packet) => packet.user_properties,
+                other => panic!("{other:?}"),
+            };
+            heard.push(said.iter().collect::<Vec<_>>());
+            rest = &rest[size..];
+        }
+        assert_eq!(heard, [expected, expected], "{version}");
+    }
 }
 
 /// A filter whose end the server has refused is still there.
