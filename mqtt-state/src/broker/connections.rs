@@ -21,6 +21,28 @@ use crate::time::Deadline;
 pub struct ConnectionId(Key);
 
 impl ConnectionId {
+    /// Itself as a number, for what knows connections by one, such as the tokens of an event loop.
+    ///
+    /// ```
+    /// use mqtt_state::Timestamp;
+    /// use mqtt_state::broker::{Broker, Config, ConnectionId, Peer};
+    ///
+    /// let mut broker = Broker::new(Config::default());
+    /// let id = broker.accept(Timestamp::ZERO, Peer::default())?;
+    /// assert_eq!(ConnectionId::from_bits(id.to_bits()), id);
+    /// # Ok::<(), mqtt_state::broker::AcceptError>(())
+    /// ```
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        self.0.to_bits()
+    }
+
+    /// The connection with this number, if there is one: any other number names a connection that is gone.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(Key::from_bits(bits))
+    }
+
     /// One number for all connections that stand in the same place, one after the other.
     #[cfg(feature = "record")]
     pub(crate) fn place(self) -> u32 {

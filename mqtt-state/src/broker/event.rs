@@ -244,8 +244,10 @@ pub enum Event {
         /// What is left out.
         what: MovedPart,
     },
-    /// Another broker, or what poses as one, has opened a link that is none after those that were heard of:
-    /// it has begun anew without a higher [`JoinConfig::incarnation`](super::JoinConfig::incarnation), and
+    /// Another broker, or what poses as one, has opened a link that is none after those that were heard of, or
+    /// knows nothing of those that were up:
+    /// it has begun anew without a higher [`JoinConfig::incarnation`](super::JoinConfig::incarnation), or has
+    /// [forgotten](super::Broker::forget_joined) this one, and
     /// is not listened to. It is joined when it begins anew with a higher one. Told once for each
     /// link of this side; a carrier that brings what is long over can be the cause as well.
     IncarnationTooLow {

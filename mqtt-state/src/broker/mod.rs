@@ -280,8 +280,8 @@ impl Broker {
         consumed
     }
 
-    /// The transport of a connection has ended, from whichever side. A late call, for a connection
-    /// that is gone, does nothing.
+    /// The transport of a connection has ended, from whichever side; the broker has forgotten the connection
+    /// then. A late call, for a connection that is gone, does nothing.
     pub fn handle_close(&mut self, now: Timestamp, id: ConnectionId) {
         let now = self.begin(now);
         self.end_connection(now, id, CloseCause::ConnectionLost, None);
@@ -327,7 +327,8 @@ impl Broker {
     /// calls [`poll_transmit`](Self::poll_transmit) for it, whenever its transport has room, until
     /// that answers `Idle` or `Close`. One that has ended and whose client does not read what is left is named
     /// once more after [`close_timeout`](crate::server::Config::close_timeout): `poll_transmit` answers `Close`
-    /// then, and the transport is to be closed whether or not it has room.
+    /// then, and the transport is to be closed whether or not it has room. Who keeps bytes that a transport had no
+    /// room for calls `poll_transmit` all the same then: [`Event::Closed`] has told that the connection is over.
     pub fn poll_ready(&mut self) -> Option<ConnectionId> {
         self.connections.pop_ready()
     }
@@ -336,7 +337,7 @@ impl Broker {
     /// `max_bytes` in all, and more only where a single packet is larger.
     ///
     /// With [`Transmit::Close`] the last byte of the connection has been handed out, and the
-    /// broker has forgotten it.
+    /// broker has forgotten it. For one that is gone that is the answer as well.
     pub fn poll_transmit(
         &mut self,
         now: Timestamp,

@@ -19,6 +19,20 @@ impl Key {
     pub(super) fn generation(self) -> u32 {
         self.generation
     }
+
+    pub(super) const fn to_bits(self) -> u64 {
+        let [a, b, c, d] = self.generation.to_be_bytes();
+        let [e, f, g, h] = self.slot.to_be_bytes();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    pub(super) const fn from_bits(bits: u64) -> Self {
+        let [a, b, c, d, e, f, g, h] = bits.to_be_bytes();
+        Self {
+            slot: u32::from_be_bytes([e, f, g, h]),
+            generation: u32::from_be_bytes([a, b, c, d]),
+        }
+    }
 }
 
 /// Values found by [`Key`]. A key that outlived its value finds nothing.

@@ -66,6 +66,7 @@ recorded! {
     poll_ready() => Option<ConnectionId>;
     poll_journal() => Option<JournalEntry>;
     poll_joined(now: [] Timestamp as Timestamp) => Option<(BrokerId, JoinMessage)>;
+    poll_joined_to(now: [] Timestamp as Timestamp, broker: [] BrokerId as BrokerId) => Option<JoinMessage>;
     poll_transmit(
         now: [] Timestamp as Timestamp, id: [] ConnectionId as ConnectionId, max_bytes: [] usize as usize,
     ) into buf: Vec<u8> => Transmit;

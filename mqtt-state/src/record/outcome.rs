@@ -324,6 +324,13 @@ impl Outcome for BrokerEntry {
     }
 }
 
+impl Outcome for JoinMessage {
+    fn tell(&self, sink: &mut Sink) {
+        sink.say(format_args!("{self:?}"));
+        sink.stored(self);
+    }
+}
+
 impl Outcome for (BrokerId, JoinMessage) {
     fn tell(&self, sink: &mut Sink) {
         sink.say(format_args!("{self:?}"));

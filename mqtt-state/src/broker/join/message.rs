@@ -86,6 +86,9 @@ pub(super) enum Body {
     Welcome {
         /// The greatest count of a stamp that it knows.
         count: u64,
+        /// The first link of this run of the receiver's that this run of the sender has heard of.
+        #[cfg_attr(feature = "serde", serde(default))]
+        first: Option<Tag>,
     },
     /// There is nothing to say but what has arrived.
     Acknowledge,

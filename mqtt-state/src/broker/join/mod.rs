@@ -70,10 +70,19 @@
 //! # What the embedder does
 //!
 //! [`Broker::join`] says that messages can be carried to and from another broker, [`Broker::part`] that
-//! they cannot any more; what was on its way then is lost, and that is no harm. Between the two,
+//! they cannot any more; what was on its way then is lost, and that is no harm. Both sides join, in whichever
+//! order: what one says before the other has joined is said once more. Between the two calls
 //! messages have to arrive in their order: whatever is missing, repeated or out of order makes the
-//! link begin anew. [`Broker::poll_joined`] is polled after any call, as
-//! [`poll_event`](Broker::poll_event) is, or, where the carrier is slow, whenever it has room.
+//! link begin anew. A broker that begins anew, with a higher [`JoinConfig::incarnation`], joins the others; they need
+//! no call for that where messages reach it as before.
+//!
+//! [`Broker::poll_joined`] is polled after any call, as [`poll_event`](Broker::poll_event) is. Where the way to each
+//! broker may be full by itself, such as a channel with a bound, it is
+//! [`Broker::poll_joined_to`], as long as there is room: what is not fetched waits in the broker, within the limits
+//! of [`JoinConfig`], and the others are not held up. A broker that waited for room in the channel of another one,
+//! which waits for room in its own, would wait for ever.
+//!
+//! `hello_joined` in the examples is a broker on all cores: a thread for each, joined over channels.
 //!
 //! # What is promised
 //!
@@ -216,13 +225,13 @@ impl Joined {
         }))
     }
 
-    /// Brokers in the order in which they are polled.
-    fn polled(&self) -> impl Iterator<Item = BrokerId> {
+    /// Who is polled behind this one.
+    fn polled_behind(&self, id: BrokerId) -> Option<BrokerId> {
         use core::ops::Bound::{Excluded, Unbounded};
 
-        let behind = self.others.range((Excluded(self.last_polled), Unbounded));
-        let before = self.others.range(..=self.last_polled);
-        behind.chain(before).map(|(id, _)| *id)
+        let mut behind = self.others.range((Excluded(id), Unbounded));
+        let next = behind.next().or_else(|| self.others.first_key_value());
+        next.map(|(id, _)| *id)
     }
 }
 
@@ -273,6 +282,9 @@ impl Broker {
 
     /// Another broker is gone for good. What waits for it is given up, but for the turns of shared
     /// subscriptions, which go to members of others.
+    ///
+    /// It may be joined again when it has begun anew. A run that was forgotten is not, as it goes on with what it
+    /// knows: it is told so ([`Event::IncarnationTooLow`]) until one of the two begins anew.
     pub fn forget_joined(&mut self, now: Timestamp, other: BrokerId) {
         self.part(now, other);
         let Some(joined) = &mut self.joined else {
@@ -300,19 +312,35 @@ impl Broker {
         })
     }
 
-    /// The next thing to say to another broker. Call until it answers `None`, or as long as there is
-    /// room on the way.
+    /// The next thing to say to another broker, to each in its turn. Call until it answers `None`.
+    ///
+    /// Where the way to one of them may be full, [`poll_joined_to`](Self::poll_joined_to) lets the others go on.
     pub fn poll_joined(&mut self, now: Timestamp) -> Option<(BrokerId, JoinMessage)> {
+        let len = self.joined.as_ref()?.others.len();
+        let now = self.begin(now);
+        let mut said = None;
+        for _ in 0..len {
+            let joined = self.joined.as_mut()?;
+            let id = joined.polled_behind(joined.last_polled)?;
+            joined.last_polled = id;
+            said = self.poll_other(now, id).map(|message| (id, message));
+            if said.is_some() {
+                break;
+            }
+        }
+        self.weigh_joined();
+        said
+    }
+
+    /// The next thing to say to this other broker: for carriers that are slow, or full, each by itself. Call as
+    /// long as there is room on the way, until it answers `None`. What is not fetched waits here, within the
+    /// limits of [`JoinConfig`].
+    pub fn poll_joined_to(&mut self, now: Timestamp, other: BrokerId) -> Option<JoinMessage> {
         self.joined.as_ref()?;
         let now = self.begin(now);
-        let ids: Vec<_> = self.joined.iter().flat_map(|it| it.polled()).collect();
-        let message = { ids.into_iter() }.find_map(|id| Some((id, self.poll_other(now, id)?)));
+        let message = self.poll_other(now, other);
         self.weigh_joined();
-        let (id, message) = message?;
-        if let Some(joined) = &mut self.joined {
-            joined.last_polled = id;
-        }
-        Some((id, message))
+        message
     }
 
     fn poll_other(&mut self, now: Timestamp, id: BrokerId) -> Option<JoinMessage> {
@@ -376,7 +404,7 @@ impl Broker {
         };
         let received = message.received;
         let count = match message.body {
-            Body::Welcome { count } => count,
+            Body::Welcome { count, .. } => count,
             _ => 0,
         };
         let mut lost = Vec::new();

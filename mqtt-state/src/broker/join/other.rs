@@ -37,6 +37,10 @@ pub(super) struct Other {
     mine: Tag,
     /// The latest link of the other side that was heard of.
     theirs: Option<Tag>,
+    /// The first one of its run, and this side's own when the two were up first. They tell a run that goes on
+    /// from one that has begun anew with the names of the one before.
+    first_theirs: Option<Tag>,
+    first_up: Option<Tag>,
     /// Between `join` and `part`.
     pub(super) is_open: bool,
     /// Both sides know each other's link, and this one knows what has arrived.
@@ -109,6 +113,8 @@ impl Other {
                 link: 0,
             },
             theirs: None,
+            first_theirs: None,
+            first_up: None,
             is_open: false,
             is_up: false,
             hello_due: false,
@@ -208,6 +214,8 @@ impl Other {
             self.received = 0;
             self.acknowledged = 0;
             self.unstored.clear();
+            self.first_theirs = Some(theirs);
+            self.first_up = None;
         }
         self.theirs = Some(theirs);
         self.down();
@@ -229,13 +237,17 @@ impl Other {
         let is_new = self.theirs.is_none_or(|theirs| theirs < from);
         let is_known = self.theirs == Some(from);
         let is_mine = to == Some(self.mine);
+        let is_forgetful =
+            matches!(body, Body::Welcome { first, .. } if self.has_forgotten(from, first));
         match body {
             Body::Hello if is_new => {
                 self.meet(from);
                 rewind(&mut self.queue);
                 Heard::Ignored
             }
-            Body::Welcome { .. } if is_mine && (is_new || (is_known && !self.is_up)) => {
+            Body::Welcome { .. }
+                if is_mine && !is_forgetful && (is_new || (is_known && !self.is_up)) =>
+            {
                 if is_new {
                     self.meet(from);
                     rewind(&mut self.queue);
@@ -243,6 +255,7 @@ impl Other {
                     self.welcome_due = true;
                 }
                 self.is_up = true;
+                self.first_up.get_or_insert(self.mine);
                 self.next_in = 1;
                 self.round = self.round.saturating_add(1);
                 Heard::Up
@@ -250,9 +263,11 @@ impl Other {
             // It says so once for each link, before anything else on it, and a link that came later was heard of: so
             // this is another run.
             Body::Hello if !core::mem::replace(&mut self.is_told_of_old, true) => Heard::Old,
-            // Nobody who knows this link opened one before it was known.
+            // Nobody who knows this link opened one before it was known, nor has anybody forgotten that it was up.
             Body::Welcome { .. }
-                if is_mine && !is_known && !core::mem::replace(&mut self.is_told_of_old, true) =>
+                if is_mine
+                    && (is_forgetful || !is_known)
+                    && !core::mem::replace(&mut self.is_told_of_old, true) =>
             {
                 Heard::Old
             }
@@ -272,6 +287,12 @@ impl Other {
             }
             _of_another_link => Heard::Ignored,
         }
+    }
+
+    /// Whether this is said by another run than the one that was up with this side, although it has its
+    /// incarnation: that one has heard of a link of this side that was there when the two were up first.
+    fn has_forgotten(&self, from: Tag, first: Option<Tag>) -> bool {
+        self.run() == Some(from.incarnation) && self.first_up.is_some() && first > self.first_up
     }
 
     /// A note of the other side's has come. Answers whether it is new.
@@ -343,7 +364,8 @@ impl Other {
         if core::mem::take(&mut self.welcome_due) {
             self.welcome_said = true;
             // What has come and is not stored comes once more, and is known then: this run may not be the last.
-            return Some(self.say(Body::Welcome { count }));
+            let first = self.first_theirs;
+            return Some(self.say(Body::Welcome { count, first }));
         }
         None
     }

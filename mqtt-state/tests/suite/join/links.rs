@@ -513,15 +513,20 @@ fn interests_have_no_more_levels_than_there_may_be() {
 }
 
 /// A broker that begins anew has to have a higher incarnation. One that has not is not joined, and that is told, once
-/// for each link, whether or not its end of the older one is known.
+/// for each link, whether or not its end of the older one is known, and however many links it has opened itself.
 #[test]
 fn a_broker_that_begins_anew_as_before_is_told_of() {
-    for (row, incarnation, is_noticed, expected) in [
-        ("a higher one", 5, true, 0),
-        ("a higher one, unnoticed", 5, false, 0),
-        ("the same", 4, true, 1),
-        ("the same, unnoticed", 4, false, 1),
-        ("a lower one", 3, true, 1),
+    for (row, incarnation, is_noticed, links, expected) in [
+        ("a higher one", 5, true, 1, 0),
+        ("a higher one, unnoticed", 5, false, 1, 0),
+        ("the same", 4, true, 1, 1),
+        ("the same, unnoticed", 4, false, 1, 1),
+        ("the same, with as many links", 4, true, 4, 1),
+        ("the same, with as many links, unnoticed", 4, false, 4, 1),
+        ("the same, with more links", 4, true, 9, 1),
+        ("the same, with more links, unnoticed", 4, false, 9, 1),
+        ("a lower one", 3, true, 1, 1),
+        ("a lower one, with more links", 3, true, 9, 1),
     ] {
         let base = |incarnation| {
             joined(JoinConfig {
@@ -535,7 +540,10 @@ fn a_broker_that_begins_anew_as_before_is_told_of() {
             mesh.heal(0, 1);
             mesh.settle();
         }
-        let begun = World::with(config(1, &base(incarnation)));
+        let mut begun = World::with(config(1, &base(incarnation)));
+        for _ in 1..links {
+            begun.broker.join(begun.now, id(0)).unwrap();
+        }
         if is_noticed {
             mesh.cut(0, 1);
             mesh.worlds[1] = begun;
@@ -547,14 +555,76 @@ fn a_broker_that_begins_anew_as_before_is_told_of() {
         }
         mesh.settle();
         mesh.publish(0, "t", "m", QoS::AtLeastOnce);
+        let kept = Message::new("t", "kept").unwrap().with_retain(true);
+        mesh.send(1, kept.with_qos(QoS::AtLeastOnce));
         mesh.settle();
         let told = mesh.events.iter().filter(|(at, event)| {
             *at == 0 && matches!(event, Event::IncarnationTooLow { broker } if *broker == id(1))
         });
         assert_eq!(told.count(), expected, "{row}");
-        let is_up = mesh.worlds[1].broker.joined().next().unwrap().is_up;
-        assert_eq!(is_up, expected == 0, "{row}");
+        let topic = TopicName::new("t").unwrap();
+        let is_heard = mesh.worlds[0].broker.retained(topic).is_some();
+        assert_eq!(is_heard, expected == 0, "{row}");
     }
+}
+
+/// What a broker has forgotten of another one is gone: where that goes on with what it knows, it would take
+/// what is new for what it has had.
+#[test]
+fn a_broker_that_was_forgotten_is_told_of_who_forgot_it() {
+    for (row, links) in [("as many links", 1), ("more links", 9)] {
+        let mut mesh = Mesh::new(2);
+        let who = mesh.joined(1, "s", V5_0);
+        mesh.worlds[1].subscribe(who, &[want("t", QoS::AtLeastOnce)]);
+        mesh.settle();
+        mesh.publish(0, "t", "before", QoS::AtLeastOnce);
+        mesh.settle();
+        mesh.cut(0, 1);
+        let now = mesh.worlds[0].now;
+        mesh.worlds[0].broker.forget_joined(now, id(1));
+        for _ in 1..links {
+            mesh.worlds[0].broker.join(now, id(1)).unwrap();
+        }
+        mesh.events.clear();
+        mesh.heal(0, 1);
+        mesh.settle();
+        let told = mesh.events.iter().filter(|(at, event)| {
+            *at == 1 && matches!(event, Event::IncarnationTooLow { broker } if *broker == id(0))
+        });
+        assert_eq!(told.count(), 1, "{row}");
+        assert!(
+            !mesh.worlds[1].broker.joined().next().unwrap().is_up,
+            "{row}"
+        );
+    }
+}
+
+/// The way to one of them is full: the others go on, and it gets what waited when there is room.
+#[test]
+fn what_is_for_one_broker_waits_without_the_others() {
+    let mut mesh = Mesh::new(3);
+    for (at, name) in [(1, "s1"), (2, "s2")] {
+        let who = mesh.joined(at, name, V5_0);
+        mesh.worlds[at].subscribe(who, &[want("t", QoS::AtLeastOnce)]);
+    }
+    mesh.settle();
+    mesh.publish(0, "t", "m", QoS::AtLeastOnce);
+    let world = &mut mesh.worlds[0];
+    let now = world.now;
+    let broker = &mut world.broker;
+    let for_third: Vec<_> = core::iter::from_fn(|| broker.poll_joined_to(now, id(2))).collect();
+    assert_eq!(for_third.len(), 1);
+    assert_eq!(broker.poll_joined_to(now, id(7)), None, "nobody");
+    let waits = |broker: &broker::Broker| {
+        broker
+            .joined()
+            .map(|it| it.forwards_len)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(waits(broker), [1, 1], "neither is acknowledged");
+    let for_second = broker.poll_joined(now);
+    assert_eq!(for_second.map(|(to, _)| to), Some(id(1)), "it has waited");
+    assert_eq!(broker.poll_joined(now), None);
 }
 
 /// What a store does not know of yet is not acknowledged: a broker that comes back without it gets it
