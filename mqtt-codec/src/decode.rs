@@ -1,5 +1,6 @@
 //! One packet at the front of some bytes, for those who want nothing around it.
 
+use crate::packet::Anybody;
 use crate::{
     Ack, DecodeError, Disconnect, DisconnectReason, Frame, Packet, PacketId, PacketType, Parsed,
     ProtocolVersion, PublishReason, ReleaseReason,
@@ -73,7 +74,9 @@ fn decode_other<'a>(
     frame: &Frame<'a>,
     version: ProtocolVersion,
 ) -> Result<Parsed<(Packet<'a>, usize)>, DecodeError> {
-    frame.decode_strictly_as(version, |packet| Parsed::Complete((packet, frame.size())))
+    frame.decode_strictly_as::<Anybody, _>(version, |packet| {
+        Parsed::Complete((packet, frame.size()))
+    })
 }
 
 /// The most frequent of the others at a glance: they are always the same few bytes.

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::decoder::{DecodeConfig, Rule, RuleSet, Strictness, check_topics};
-use crate::packet::Packet;
+use crate::packet::{Anybody, Packet, Sender};
 use crate::packet_type::{InvalidPacketType, PacketType};
 use crate::wire::{Context, Reader};
 use crate::{Connect, DecodeError, DecodeErrorKind, Field, ProtocolVersion, Publish};
@@ -151,17 +151,18 @@ impl<'a> Frame<'a> {
     ///
     /// [`DecodeError`] for whatever the standard forbids.
     pub fn decode(&self, version: ProtocolVersion) -> Result<Packet<'a>, DecodeError> {
-        self.decode_strictly_as(version, |packet| packet)
+        self.decode_strictly_as::<Anybody, _>(version, |packet| packet)
     }
 
     /// Reads the packet; notes in `tolerated` which rules it was let go.
-    pub(crate) fn decode_with(
+    #[inline(always)]
+    pub(crate) fn decode_with<S: Sender>(
         &self,
         version: ProtocolVersion,
         config: &DecodeConfig,
         tolerated: &mut RuleSet,
     ) -> Result<Packet<'a>, DecodeError> {
-        let packet = self.decode_as(version, config, tolerated, |packet| packet)?;
+        let packet = self.decode_as::<S, _>(version, config, tolerated, |packet| packet)?;
         let place = (self.body, self.header_len());
         check_topics(&packet, place, version, config.strictness)?;
         Ok(packet)
@@ -169,14 +170,14 @@ impl<'a> Frame<'a> {
 
     /// The packet, in what `done` puts around it.
     #[inline(always)]
-    fn decode_as<T>(
+    fn decode_as<S: Sender, T>(
         &self,
         version: ProtocolVersion,
         config: &DecodeConfig,
         tolerated: &mut RuleSet,
         done: impl Fn(Packet<'a>) -> T,
     ) -> Result<T, DecodeError> {
-        if self.packet_type == PacketType::Connect {
+        if S::IS_CLIENT && self.packet_type == PacketType::Connect {
             return self
                 .decode_connect_with(config, tolerated)
                 .map(|it| done(Packet::Connect(it)));
@@ -184,29 +185,36 @@ impl<'a> Frame<'a> {
         // Known only now, if `parse` was not told the version.
         let of_header = self.check_in(version, config.strictness)?;
         let mut reader = self.reader(Some(version), config);
-        let packet = Packet::decode(self.packet_type, self.flags, &mut reader, version, done);
+        let packet =
+            Packet::decode::<S, _>(self.packet_type, self.flags, &mut reader, version, done);
         *tolerated = reader.tolerated().and(of_header);
         packet
     }
 
     /// The same, strictly: nothing is left to do behind it, so that it is built in place.
     #[inline(always)]
-    pub(crate) fn decode_strictly_as<T>(
+    pub(crate) fn decode_strictly_as<S: Sender, T>(
         &self,
         version: ProtocolVersion,
         done: impl Fn(Packet<'a>) -> T,
     ) -> Result<T, DecodeError> {
-        if self.packet_type == PacketType::Connect && self.minimal {
+        if S::IS_CLIENT && self.packet_type == PacketType::Connect && self.minimal {
             // It says its version itself.
             let mut reader = self.reader(None, &DecodeConfig::STRICT);
-            return Packet::decode(self.packet_type, self.flags, &mut reader, version, done);
+            return Packet::decode::<S, _>(
+                self.packet_type,
+                self.flags,
+                &mut reader,
+                version,
+                done,
+            );
         }
-        if self.packet_type == PacketType::Connect {
+        if S::IS_CLIENT && self.packet_type == PacketType::Connect {
             return self.decode_connect().map(|it| done(Packet::Connect(it)));
         }
         self.check_in(version, Strictness::STRICT)?;
         let mut reader = self.reader(Some(version), &DecodeConfig::STRICT);
-        Packet::decode(self.packet_type, self.flags, &mut reader, version, done)
+        Packet::decode::<S, _>(self.packet_type, self.flags, &mut reader, version, done)
     }
 
     /// Reads a CONNECT, which says its version itself.

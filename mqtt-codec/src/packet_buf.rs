@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::wire::{Room, Sink as _, SliceWriter};
+use crate::wire::{Room, Sink as _, SliceWriter, Within};
 use crate::{EncodeError, Packet, PlainAck, ProtocolVersion, Publish};
 
 /// Encoded packets, one behind the other, until a transport has taken them.
@@ -67,6 +67,22 @@ impl PacketBuf {
         version: ProtocolVersion,
     ) -> Result<usize, EncodeError> {
         packet.encode_into(version, self)
+    }
+
+    /// Appends a packet of at most so many bytes; answers how many they were.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push), and [`EncodeError::PacketTooLarge`] for one that has more.
+    #[inline(always)]
+    pub fn push_within(
+        &mut self,
+        packet: &Packet<'_>,
+        version: ProtocolVersion,
+        size_max: usize,
+    ) -> Result<usize, EncodeError> {
+        let room = self;
+        packet.encode_into(version, &mut Within { room, size_max })
     }
 
     /// Appends an acknowledgement.

@@ -8,6 +8,7 @@ pub use limits::{Counts, Limits};
 pub use strictness::{Rule, RuleSet, Strictness};
 pub(crate) use topics::check_topics;
 
+use crate::packet::{Anybody, Client, Sender, Server};
 use crate::{Connect, DecodeError, Frame, Packet, Parsed, PlainPublish, ProtocolVersion};
 
 /// What one decoder takes.
@@ -111,13 +112,60 @@ impl Decoder {
         frame: &Frame<'p>,
         version: ProtocolVersion,
     ) -> Result<Packet<'p>, DecodeError> {
+        self.decode_all::<Anybody>(frame, version)
+    }
+
+    /// Reads the packet in a frame that a server has sent; `None` for one that only clients send, of which
+    /// nothing more is looked at. A program that reads no other packets does not hold what decodes them.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    pub fn decode_from_server<'p>(
+        &mut self,
+        frame: &Frame<'p>,
+        version: ProtocolVersion,
+    ) -> Result<Option<Packet<'p>>, DecodeError> {
+        self.decode_of::<Server>(frame, version)
+    }
+
+    /// Reads the packet in a frame that a client has sent; `None` for one that only servers send, likewise.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    pub fn decode_from_client<'p>(
+        &mut self,
+        frame: &Frame<'p>,
+        version: ProtocolVersion,
+    ) -> Result<Option<Packet<'p>>, DecodeError> {
+        self.decode_of::<Client>(frame, version)
+    }
+
+    fn decode_of<'p, S: Sender>(
+        &mut self,
+        frame: &Frame<'p>,
+        version: ProtocolVersion,
+    ) -> Result<Option<Packet<'p>>, DecodeError> {
+        if !S::sends(frame.packet_type()) {
+            return Ok(None);
+        }
+        self.decode_all::<S>(frame, version).map(Some)
+    }
+
+    #[inline(always)]
+    fn decode_all<'p, S: Sender>(
+        &mut self,
+        frame: &Frame<'p>,
+        version: ProtocolVersion,
+    ) -> Result<Packet<'p>, DecodeError> {
         // The usual way is the short way.
         let limits_as_usual = self.config.limits.counts == Counts::DEFAULT;
         if limits_as_usual && self.config.strictness == Strictness::STRICT {
-            return frame.decode(version);
+            return frame.decode_strictly_as::<S, _>(version, |packet| packet);
         }
         let mut tolerated = RuleSet::NONE;
-        let packet = frame.decode_with(version, &self.config, &mut tolerated);
+        let packet = frame.decode_with::<S>(version, &self.config, &mut tolerated);
         self.note(tolerated);
         packet
     }

@@ -20,8 +20,9 @@ pub(crate) use self::encode::encode_plain;
 pub(crate) use self::encode::{Body, Lengths};
 use crate::wire::Reader;
 use crate::{
-    Auth, ConnAck, Connect, DecodeError, Disconnect, PacketType, ProtocolVersion, PubAck, PubComp,
-    PubRec, PubRel, Publish, SubAck, Subscribe, UnsubAck, Unsubscribe,
+    Auth, ConnAck, Connect, DecodeError, DecodeErrorKind, Disconnect, Field, PacketType,
+    ProtocolVersion, PubAck, PubComp, PubRec, PubRel, Publish, SubAck, Subscribe, UnsubAck,
+    Unsubscribe,
 };
 
 /// A packet of MQTT, borrowed from the bytes it was decoded from or from the caller's values.
@@ -47,6 +48,53 @@ pub enum Packet<'a> {
     PingResp,
     Disconnect(Disconnect<'a>),
     Auth(Auth<'a>),
+}
+
+/// Whose packets are read: what decodes all others is no part of the program.
+pub(crate) trait Sender {
+    /// Those that only clients send.
+    const IS_CLIENT: bool = true;
+    /// Those that only servers send.
+    const IS_SERVER: bool = true;
+
+    /// Whether it sends packets of this type.
+    #[inline(always)]
+    fn sends(packet_type: PacketType) -> bool {
+        match packet_type {
+            PacketType::Connect
+            | PacketType::Subscribe
+            | PacketType::Unsubscribe
+            | PacketType::PingReq => Self::IS_CLIENT,
+            PacketType::ConnAck
+            | PacketType::SubAck
+            | PacketType::UnsubAck
+            | PacketType::PingResp => Self::IS_SERVER,
+            PacketType::Publish
+            | PacketType::PubAck
+            | PacketType::PubRec
+            | PacketType::PubRel
+            | PacketType::PubComp
+            | PacketType::Disconnect
+            | PacketType::Auth => true,
+        }
+    }
+}
+
+/// Whoever it is.
+pub(crate) enum Anybody {}
+
+pub(crate) enum Client {}
+
+pub(crate) enum Server {}
+
+impl Sender for Anybody {}
+
+impl Sender for Client {
+    const IS_SERVER: bool = false;
+}
+
+impl Sender for Server {
+    const IS_CLIENT: bool = false;
 }
 
 /// A call of its own for each packet: each writes its own fields of the result, and no others.
@@ -78,7 +126,7 @@ impl<'a> Packet<'a> {
     ///
     /// A packet is large, so each is put where it belongs at once: `done` says what is around it.
     #[inline(always)]
-    pub(crate) fn decode<T>(
+    pub(crate) fn decode<S: Sender, T>(
         packet_type: PacketType,
         flags: u8,
         reader: &mut Reader<'a>,
@@ -95,16 +143,20 @@ impl<'a> Packet<'a> {
             PacketType::Publish => {
                 Publish::decode(flags, reader, version, |it| done(Self::Publish(it)))
             }
-            PacketType::Connect => packet!(Connect, Connect::decode),
-            PacketType::Subscribe => {
+            PacketType::Connect if S::IS_CLIENT => packet!(Connect, Connect::decode),
+            PacketType::Subscribe if S::IS_CLIENT => {
                 packet!(Subscribe, |reader| Subscribe::decode(reader, version))
             }
-            PacketType::SubAck => packet!(SubAck, |reader| SubAck::decode(reader, version)),
-            PacketType::Unsubscribe => {
+            PacketType::SubAck if S::IS_SERVER => {
+                packet!(SubAck, |reader| SubAck::decode(reader, version))
+            }
+            PacketType::Unsubscribe if S::IS_CLIENT => {
                 packet!(Unsubscribe, |reader| Unsubscribe::decode(reader, version))
             }
-            PacketType::UnsubAck => packet!(UnsubAck, |reader| UnsubAck::decode(reader, version)),
-            PacketType::ConnAck => packet!(ConnAck, |reader| {
+            PacketType::UnsubAck if S::IS_SERVER => {
+                packet!(UnsubAck, |reader| UnsubAck::decode(reader, version))
+            }
+            PacketType::ConnAck if S::IS_SERVER => packet!(ConnAck, |reader| {
                 whole(reader, |reader| ConnAck::decode(reader, version))
             }),
             PacketType::PubAck => packet!(PubAck, |reader| {
@@ -119,10 +171,10 @@ impl<'a> Packet<'a> {
             PacketType::PubComp => packet!(PubComp, |reader| {
                 whole(reader, |reader| ack::decode(packet_type, reader, version))
             }),
-            PacketType::PingReq => {
+            PacketType::PingReq if S::IS_CLIENT => {
                 apart_from_others(reader, Reader::finish, |()| done(Self::PingReq))
             }
-            PacketType::PingResp => {
+            PacketType::PingResp if S::IS_SERVER => {
                 apart_from_others(reader, Reader::finish, |()| done(Self::PingResp))
             }
             PacketType::Disconnect => packet!(Disconnect, |reader| {
@@ -130,6 +182,11 @@ impl<'a> Packet<'a> {
             }),
             PacketType::Auth => {
                 packet!(Auth, |reader| whole(reader, Auth::decode))
+            }
+            // Whoever asks has looked at the type before.
+            _from_others => {
+                let kind = DecodeErrorKind::ReservedPacketType(packet_type.value());
+                Err(reader.error(kind, Field::FixedHeader))
             }
         }
     }

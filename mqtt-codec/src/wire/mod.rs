@@ -6,7 +6,7 @@ mod writer;
 
 pub(crate) use reader::{Context, Reader, first_control_character};
 #[cfg(feature = "alloc")]
-pub(crate) use room::{Behind, Grown};
+pub(crate) use room::{Behind, Grown, Within};
 pub(crate) use room::{Front, Room};
 #[cfg(feature = "alloc")]
 pub(crate) use writer::{BufWriter, VecWriter};

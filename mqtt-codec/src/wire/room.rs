@@ -51,6 +51,29 @@ impl Room for Grown<'_> {
     }
 }
 
+/// A place for packets of at most so many bytes.
+#[cfg(feature = "alloc")]
+pub(crate) struct Within<'b, R> {
+    pub(crate) room: &'b mut R,
+    pub(crate) size_max: usize,
+}
+
+#[cfg(feature = "alloc")]
+impl<R: Room> Room for Within<'_, R> {
+    type Out<'r>
+        = R::Out<'r>
+    where
+        Self: 'r;
+
+    #[inline(always)]
+    fn take(&mut self, needed: usize) -> Result<R::Out<'_>, EncodeError> {
+        if needed > self.size_max {
+            return Err(EncodeError::PacketTooLarge { size: needed });
+        }
+        self.room.take(needed)
+    }
+}
+
 /// The end of a buffer, which grows or has a limit.
 #[cfg(feature = "alloc")]
 pub(crate) struct Behind<'b, B>(pub(crate) &'b mut B);

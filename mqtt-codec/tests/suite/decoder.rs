@@ -1,14 +1,14 @@
 //! Limits and strictness: what a decoder can be told.
 
 use mqtt_codec::{
-    Counts, DecodeConfig, DecodeError, DecodeErrorKind, Decoder, Field, Limits, Packet, Parsed,
-    PropertyId, ProtocolVersion, QoS, ReasonCode, Rule, RuleSet, Strictness,
+    Counts, DecodeConfig, DecodeError, DecodeErrorKind, Decoder, Field, Limits, Packet, PacketType,
+    Parsed, PropertyId, ProtocolVersion, QoS, ReasonCode, Rule, RuleSet, Strictness,
 };
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::packets::publish;
+use crate::packets::{publish, versioned_packet};
 use ProtocolVersion::{V3_1_1, V5_0};
 
 fn decode_with<'p>(
@@ -537,5 +537,67 @@ proptest! {
             Err(error) => Err(error),
         };
         prop_assert_eq!(short, careful);
+    }
+}
+
+/// Those that one side alone sends.
+const OF_CLIENTS: [PacketType; 4] = [
+    PacketType::Connect,
+    PacketType::Subscribe,
+    PacketType::Unsubscribe,
+    PacketType::PingReq,
+];
+const OF_SERVERS: [PacketType; 4] = [
+    PacketType::ConnAck,
+    PacketType::SubAck,
+    PacketType::UnsubAck,
+    PacketType::PingResp,
+];
+
+proptest! {
+    #[test]
+    fn who_reads_one_side_reads_its_packets_as_all((version, packet) in versioned_packet(), lenient: bool) {
+        let mut bytes = Vec::new();
+        packet.encode_to(version, &mut bytes).unwrap();
+        let mut decoder = Decoder::new(DecodeConfig {
+            strictness: if lenient { Strictness::LENIENT } else { Strictness::STRICT },
+            ..DecodeConfig::default()
+        });
+        let Ok(Parsed::Complete(frame)) = decoder.parse(&bytes, Some(version)) else {
+            panic!("a whole packet")
+        };
+        let whole = decoder.decode(&frame, version);
+        let packet_type = packet.packet_type();
+        let expected = |others: [PacketType; 4]| match others.contains(&packet_type) {
+            true => Ok(None),
+            false => whole.map(Some),
+        };
+        prop_assert_eq!(decoder.decode_from_client(&frame, version), expected(OF_SERVERS));
+        prop_assert_eq!(decoder.decode_from_server(&frame, version), expected(OF_CLIENTS));
+    }
+}
+
+#[test]
+fn what_the_other_side_sends_is_not_looked_at() {
+    let rows: &[(&str, &[u8])] = &[
+        ("SUBSCRIBE without filters", &[0x82, 2, 0, 1]),
+        ("SUBACK without reasons", &[0x90, 3, 0, 1, 0]),
+    ];
+    for (row, bytes) in rows {
+        let mut decoder = Decoder::default();
+        let Ok(Parsed::Complete(frame)) = decoder.parse(bytes, Some(V5_0)) else {
+            panic!("{row}: a whole frame")
+        };
+        assert!(decoder.decode(&frame, V5_0).is_err(), "{row}");
+        let of_client = decoder.decode_from_client(&frame, V5_0);
+        let of_server = decoder.decode_from_server(&frame, V5_0);
+        let is_of_client = frame.packet_type() == PacketType::Subscribe;
+        let (own, other) = if is_of_client {
+            (of_client, of_server)
+        } else {
+            (of_server, of_client)
+        };
+        assert!(own.is_err(), "{row}");
+        assert_eq!(other, Ok(None), "{row}");
     }
 }

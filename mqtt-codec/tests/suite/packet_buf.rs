@@ -37,7 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn it_holds_what_a_vec_would(steps in proptest::collection::vec(step(), 0..60), capacity in 0_usize..100) {
+    fn it_holds_what_a_vec_would(steps in proptest::collection::vec(step(), 0..60), capacity in 0_usize..100, is_within: bool) {
         let topic = TopicName::new("a/topic").unwrap();
         let (mut buf, mut model) = (PacketBuf::with_capacity(capacity), Vec::new());
         for step in steps {
@@ -86,7 +86,13 @@ proptest! {
                 }
             };
             let len = packet.encode_to(V5, &mut model).unwrap();
-            prop_assert_eq!(buf.push(&packet, V5), Ok(len));
+            let refused = EncodeError::PacketTooLarge { size: len };
+            prop_assert_eq!(buf.push_within(&packet, V5, len - 1), Err(refused));
+            let pushed = match is_within {
+                true => buf.push_within(&packet, V5, len),
+                false => buf.push(&packet, V5),
+            };
+            prop_assert_eq!(pushed, Ok(len));
             prop_assert!(buf.capacity() >= model.len());
             prop_assert_eq!(buf.as_bytes(), &*model);
             prop_assert_eq!((buf.len(), buf.is_empty()), (model.len(), model.is_empty()));

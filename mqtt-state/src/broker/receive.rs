@@ -3,7 +3,7 @@
 use alloc::string::String;
 
 use bytes::BytesMut;
-use mqtt_codec::{DecodeError, Delivery, Frame, Message, Packet, Parsed, PlainAck};
+use mqtt_codec::{Delivery, Frame, Message, Packet, Parsed, PlainAck};
 
 use super::held::Goodbye;
 use super::routing::Accepted;
@@ -13,7 +13,7 @@ use super::timers::Timer;
 use super::{Broker, ConnectionId};
 use crate::intake::{Intake, Origin, Step};
 use crate::server::Action;
-use crate::{AuthenticationData, CloseCause, Timestamp};
+use crate::{AuthenticationData, CloseCause, ProtocolError, Timestamp};
 
 impl Broker {
     pub(super) fn note_input(&mut self, now: Timestamp, id: ConnectionId, len: usize) -> Timestamp {
@@ -375,7 +375,7 @@ impl Intake for Input<'_> {
             }
             Err(error) => {
                 let text = text_at_fault(&error, frame);
-                (CloseCause::ProtocolError(error.into()), text)
+                (CloseCause::ProtocolError(error), text)
             }
         };
         broker.end_connection(self.now, self.id, cause, text);
@@ -383,7 +383,10 @@ impl Intake for Input<'_> {
 }
 
 /// The topic name or filter that a decoder refused, for the log.
-fn text_at_fault(error: &DecodeError, frame: &Frame<'_>) -> Option<String> {
+fn text_at_fault(error: &ProtocolError, frame: &Frame<'_>) -> Option<String> {
+    let ProtocolError::Decode(error) = error else {
+        return None;
+    };
     error.topic_error()?;
     error.text_in(frame).map(String::from)
 }

@@ -260,9 +260,11 @@ impl Intake for Input<'_> {
         let Some(version) = client.link.as_ref().map(Link::version) else {
             return;
         };
-        let packet = client.decoder.decode(frame, version);
-        let packet = packet.map_err(|error| ProtocolError::from(error).into());
-        let handled = packet.and_then(|packet| client.handle_packet(self.now, &packet, origin));
+        let handled = match client.decoder.decode_from_server(frame, version) {
+            Ok(Some(packet)) => client.handle_packet(self.now, &packet, origin),
+            Ok(None) => Err(ProtocolError::UnexpectedPacket(frame.packet_type()).into()),
+            Err(error) => Err(ProtocolError::from(error).into()),
+        };
         if let Err(error) = handled {
             client.end_for(self.now, error);
         }

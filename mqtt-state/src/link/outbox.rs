@@ -79,11 +79,7 @@ impl Outbox {
         version: ProtocolVersion,
         size_max: usize,
     ) -> Result<(), EncodeError> {
-        let size = packet.encoded_len(version)?;
-        if size > size_max {
-            return Err(EncodeError::PacketTooLarge { size });
-        }
-        self.bytes.push(packet, version)?;
+        self.bytes.push_within(packet, version, size_max)?;
         self.pushed = self.pushed.saturating_add(1);
         Ok(())
     }

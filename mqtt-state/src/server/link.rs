@@ -11,9 +11,8 @@ mod waits;
 use alloc::boxed::Box;
 
 use mqtt_codec::{
-    AckProperties, Binary, Connect, DecodeError, Decoder, Delivery, Disconnect, EncodeError, Frame,
-    Packet, PacketType, Parsed, ProtocolVersion, Publish, PublishReason, Rule, Subscribe,
-    Unsubscribe,
+    AckProperties, Binary, Connect, Decoder, Delivery, Disconnect, EncodeError, Frame, Packet,
+    PacketType, Parsed, ProtocolVersion, Publish, PublishReason, Rule, Subscribe, Unsubscribe,
 };
 
 use super::Config;
@@ -124,13 +123,21 @@ impl ServerLink {
     }
 
     /// Reads the packet in a frame.
-    pub(crate) fn decode<'p>(&mut self, frame: &Frame<'p>) -> Result<Packet<'p>, DecodeError> {
+    pub(crate) fn decode<'p>(&mut self, frame: &Frame<'p>) -> Result<Packet<'p>, ProtocolError> {
         match self.phase {
-            Phase::AwaitConnect { .. } => self.decoder.decode_connect(frame).map(Packet::Connect),
+            Phase::AwaitConnect { .. } => {
+                let connect = self.decoder.decode_connect(frame)?;
+                Ok(Packet::Connect(connect))
+            }
             Phase::AwaitDecision(_)
             | Phase::AwaitAuthentication(_)
             | Phase::Connected(_)
-            | Phase::Ended { .. } => self.decoder.decode(frame, self.link.version()),
+            | Phase::Ended { .. } => {
+                let packet = self
+                    .decoder
+                    .decode_from_client(frame, self.link.version())?;
+                packet.ok_or_else(|| ProtocolError::UnexpectedPacket(frame.packet_type()))
+            }
         }
     }
 

@@ -251,7 +251,7 @@ impl Intake for Input<'_> {
         let connection = &mut *self.connection;
         connection.events.traffic.note_received(frame.size());
         let packet = connection.link.decode(frame);
-        let handled = packet.map_err(|error| CloseCause::ProtocolError(error.into()));
+        let handled = packet.map_err(CloseCause::ProtocolError);
         let handled = handled.and_then(|packet| connection.carry_out(self.now, &packet, origin));
         if let Err(cause) = handled {
             connection.end(self.now, cause);

@@ -37,15 +37,39 @@ fn fate(peer: &Peer, machine: &mut impl Machine, violation: &Violation) -> Vec<S
     peer.hear(machine)
 }
 
+/// Packets that clients, and those that servers, never send.
+const OF_SERVERS: [PacketType; 4] = [
+    PacketType::ConnAck,
+    PacketType::SubAck,
+    PacketType::UnsubAck,
+    PacketType::PingResp,
+];
+const OF_CLIENTS: [PacketType; 4] = [
+    PacketType::Connect,
+    PacketType::Subscribe,
+    PacketType::Unsubscribe,
+    PacketType::PingReq,
+];
+
 fn check(
     peer: &Peer,
     packet_type: PacketType,
+    never_comes: [PacketType; 4],
     violation: &Violation,
     said: &[String],
     cause: Option<CloseCause>,
 ) {
     let what = violation.what();
     match cause {
+        // What cannot come is not looked at further.
+        Some(CloseCause::ProtocolError(ProtocolError::UnexpectedPacket(unexpected)))
+            if never_comes.contains(&packet_type) =>
+        {
+            assert_eq!(unexpected, packet_type, "{what}");
+            if peer.version == V5_0 {
+                assert_eq!(said, ["DISCONNECT 82", "close"], "{what}");
+            }
+        }
         // A CONNECT, whatever is wrong with it, is one too many.
         Some(CloseCause::ProtocolError(_)) if packet_type == PacketType::Connect => {}
         Some(CloseCause::ProtocolError(ProtocolError::Decode(error))) => {
@@ -86,7 +110,7 @@ proptest! {
                     server::Event::Closed { cause, .. } => Some(cause),
                     _ => None,
                 });
-                check(&peer, packet_type, &violation, &said, cause);
+                check(&peer, packet_type, OF_SERVERS, &violation, &said, cause);
 
                 let mut client = open_client(&peer);
                 let said = fate(&peer, &mut client, &violation);
@@ -94,7 +118,7 @@ proptest! {
                     client::Event::Closed { cause, .. } => Some(cause),
                     _ => None,
                 });
-                check(&peer, packet_type, &violation, &said, cause);
+                check(&peer, packet_type, OF_CLIENTS, &violation, &said, cause);
             }
         }
     }
