@@ -13,6 +13,12 @@ mod support;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
+use mqtt_examples::access::Access;
+use mqtt_examples::broker::Server;
+use mqtt_examples::broker::listen::{Listener, Transport};
+use mqtt_state::broker::Config;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use support::{OurBroker, PATIENCE, Program, publish, resident_kib, subscribe};
 
 const CONNECT_V5: &[u8] = b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01h";
@@ -197,6 +203,60 @@ fn a_subscriber_that_never_reads_holds_up_nobody() {
     let lines = witness.succeed();
     assert_eq!(lines.iter().filter(|found| **found == line).count(), 100);
     drop(deaf);
+}
+
+/// A look at all retained topics is in many pieces, and others are served between two of them: here on a
+/// thread that all have together.
+#[tokio::test]
+async fn whoever_asks_for_all_retained_topics_holds_up_nobody() {
+    let config = Config {
+        work_per_call: 16,
+        ..Config::default()
+    };
+    let server = Server::new(config, Access::default(), false, None, None).unwrap();
+    let listener = Listener::bind(0, "127.0.0.1:0", Transport::Tcp).await;
+    let listener = listener.unwrap();
+    let address = listener.address().unwrap();
+    tokio::spawn(async move { server.serve(listener).await });
+    let open = async |name: u8| {
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        let connect = [b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01", &[name][..]];
+        client.write_all(&connect.concat()).await.unwrap();
+        client.read_exact(&mut [0; 4]).await.unwrap();
+        client
+    };
+    let mut other = open(b'o').await;
+    // 2,000 that are looked at in vain, and one that is found behind them.
+    let topics: Vec<u8> = (0..2_000)
+        .flat_map(|number| {
+            [
+                &b"\x31\x09\x00\x06a/"[..],
+                format!("{number:04}").as_bytes(),
+                b"-",
+            ]
+            .concat()
+        })
+        .collect();
+    other.write_all(&topics).await.unwrap();
+    other
+        .write_all(b"\x31\x08\x00\x05z/z/b-\xc0\x00")
+        .await
+        .unwrap();
+    other.read_exact(&mut [0; 2]).await.unwrap();
+
+    let mut greedy = open(b'g').await;
+    greedy
+        .write_all(b"\x82\x0e\x00\x01\x00\x01w\x00\x00\x05+/+/b\x00")
+        .await
+        .unwrap();
+    let mut heard = vec![0; 6];
+    greedy.read_exact(&mut heard).await.unwrap();
+    assert_eq!(heard, b"\x90\x04\x00\x01\x00\x00");
+    other.write_all(b"\x30\x04\x00\x01w!").await.unwrap();
+    let mut heard = vec![0; 6 + 10];
+    greedy.read_exact(&mut heard).await.unwrap();
+    let (live, retained) = (b"\x30\x04\x00\x01w!", b"\x31\x08\x00\x05z/z/b-");
+    assert_eq!(heard, [&live[..], retained].concat());
 }
 
 /// One call of the machine does no more than so much, and the rest of what was read has to be offered again

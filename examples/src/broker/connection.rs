@@ -206,7 +206,8 @@ impl Admitted {
                 }
             }
             match transmit {
-                Transmit::More => {}
+                // There is work behind it, such as a look at all retained topics: others come in between.
+                Transmit::More => yield_now().await,
                 Transmit::Idle => peer.ready.notified().await,
                 Transmit::Close => return timeout(LAST_BYTES, transport.shutdown()).await?,
             }
