@@ -105,6 +105,18 @@ fn rules_say_who_may_do_what() {
     anonymous.wait_for("public/b x");
 }
 
+/// Some editors put a mark in front of a text, which is part of no name.
+#[test]
+fn files_may_begin_with_a_mark() {
+    let line = mqtt_examples::access::password::line("anna", "secret").unwrap();
+    let passwords = file("passwords-with-a-mark", &format!("\u{feff}{line}"));
+    let rules = "\u{feff}user anna\nallow publish a\n";
+    let rules = file("rules-with-a-mark", rules);
+    let broker = OurBroker::with(&["--password-file", &passwords, "--acl", &rules]);
+    let (code, lines) = publishes(&broker, &["-t", "a", "-u", "anna", "-P", "secret"]);
+    assert_eq!(code, Some(0), "{lines:?}");
+}
+
 #[test]
 fn one_quick_rule_refuses_a_subscription() {
     let broker = OurBroker::with(&["--deny-subscribe", "secret/#=0x97"]);

@@ -329,8 +329,10 @@ impl Settings {
     }
 }
 
+/// The text of a file, without the mark that some editors put in front of it.
 fn read(path: &str) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
 /// One text, or a list of texts.
