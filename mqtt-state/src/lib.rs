@@ -118,6 +118,7 @@ mod link;
 mod look;
 mod pieces;
 mod time;
+mod weights;
 
 /// The code in the README is compiled as a test.
 #[cfg(doctest)]

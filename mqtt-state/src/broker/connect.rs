@@ -106,6 +106,29 @@ impl Broker {
             .is_empty()
             .then(|| self.assign_client_id());
         let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
+        let was_here = self.end_former(now, client_id, connect.clean_start);
+        let (key, session_present) = self.session_for(client_id)?;
+        self.note_begun(key, session_present);
+        if was_here && !session_present && !asked {
+            self.say_begun(key);
+        }
+        // [5:MQTT-3.1.3-9] The client is back before the delay of its will was over.
+        self.cancel_timers(key);
+        let session_expiry_secs = connect.session_expiry_secs;
+        self.begin_session(id, key, connect, session_present);
+        let welcome = Welcome {
+            session_present,
+            session_expiry_secs,
+            assigned_client_id: assigned.as_deref().and_then(|text| Str::new(text).ok()),
+            authentication_data: authentication_data.as_ref(),
+            ..Welcome::default()
+        };
+        self.welcome(id, key, &welcome)
+    }
+
+    /// What there was of a client before its new CONNECT ends, as far as that does not go on with it. Answers
+    /// whether there was a session.
+    fn end_former(&mut self, now: Timestamp, client_id: &str, clean_start: bool) -> bool {
         let held = self.sessions.of_client(client_id);
         let was_here = held.is_some();
         // [5:MQTT-3.1.4-3] [3:MQTT-3.1.4-2] The older connection of the same client ends.
@@ -122,39 +145,43 @@ impl Broker {
             let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
             // [5:MQTT-3.1.2-4] [3:MQTT-3.1.2-6] A clean start ends the session that was there.
             // [5:MQTT-3.1.4-4] [3:MQTT-3.1.4-3]
-            if connect.clean_start || is_due(entry.expires_at.at()) {
+            if clean_start || is_due(entry.expires_at.at()) {
                 self.end_session(now, key);
             } else if is_due(entry.will_at.at()) {
                 self.publish_will(now, key);
             }
         }
-        // [5:MQTT-3.1.2-5] [3:MQTT-3.1.2-4] Resumed if it is there, [5:MQTT-3.1.2-6] created if not.
-        let existing = self.sessions.find(client_id);
-        let session_present = existing.is_some();
-        let key = match existing {
-            Some(key) => key,
-            None if self.sessions.len() >= self.config.sessions_max => {
-                return Err(CloseCause::Refused(ConnectReason::ServerBusy));
-            }
-            None => self
-                .sessions
-                .create(client_id)
-                .ok_or(CloseCause::Refused(ConnectReason::ServerBusy))?,
-        };
-        self.note_begun(key, session_present);
-        if was_here && !session_present && !asked {
-            self.say_begun(key);
+        was_here
+    }
+
+    /// The session of a client, and whether it was there before.
+    // [5:MQTT-3.1.2-5] [3:MQTT-3.1.2-4] Resumed if it is there, [5:MQTT-3.1.2-6] created if not.
+    fn session_for(&mut self, client_id: &str) -> Result<(SessionKey, bool), CloseCause> {
+        if let Some(key) = self.sessions.find(client_id) {
+            return Ok((key, true));
         }
-        // [5:MQTT-3.1.3-9] The client is back before the delay of its will was over.
-        self.cancel_timers(key);
-        let expiry_secs = connect.session_expiry_secs;
+        let is_full = self.sessions.len() >= self.config.sessions_max;
+        let created = (!is_full).then(|| self.sessions.create(client_id));
+        let key = created.flatten();
+        let key = key.ok_or(CloseCause::Refused(ConnectReason::ServerBusy))?;
+        Ok((key, false))
+    }
+
+    /// A connection and a session belong together from now on.
+    fn begin_session(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        connect: ConnectRequest,
+        session_present: bool,
+    ) {
         let (Some(connection), Some(entry)) =
             (self.connections.get_mut(id), self.sessions.get_mut(key))
         else {
-            return Ok(());
+            return;
         };
         entry.connection = Some(id);
-        entry.expiry_secs = expiry_secs;
+        entry.expiry_secs = connect.session_expiry_secs;
         // [5:MQTT-3.1.2-7] [3:MQTT-3.1.2-8] [3:MQTT-3.1.2-12] A new CONNECT brings its own will, or none.
         entry.will = connect.will;
         let asks = self.config.ask.publish && entry.will.is_some();
@@ -173,17 +200,23 @@ impl Broker {
             session_present,
         });
         self.work.spend(entry.session.in_flight_len());
-        let told = assigned.as_deref().and_then(|text| Str::new(text).ok());
-        let welcome = Welcome {
-            session_present,
-            session_expiry_secs: expiry_secs,
-            assigned_client_id: told,
-            authentication_data: authentication_data.as_ref(),
-            ..Welcome::default()
+    }
+
+    /// CONNACK, and what the session has in flight behind it.
+    fn welcome(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        welcome: &Welcome<'_>,
+    ) -> Result<(), CloseCause> {
+        let (Some(connection), Some(entry)) =
+            (self.connections.get_mut(id), self.sessions.get_mut(key))
+        else {
+            return Ok(());
         };
         let accepted = connection
             .link
-            .accept(&welcome, &mut entry.session, &self.config.server)
+            .accept(welcome, &mut entry.session, &self.config.server)
             .map_err(|_| CloseCause::AnswerTooLarge);
         // A client that was not told so has not left one.
         if accepted.is_err() {

@@ -12,9 +12,7 @@ use super::slab::PIECE;
 use super::store::{Delivery, MessageStore};
 use super::{Broker, Change, Config, ConnectionId, Event, Peer};
 use crate::session::{Inbound, Outbound};
-
-/// Bytes of one entry of an ordered map, beside what it points to.
-pub(super) const MAP_ENTRY: usize = 128;
+use crate::weights::{MAP_ENTRY, SHARED, TEXT_MAX, vec};
 
 impl Broker {
     /// Bytes of everything that is kept for clients and grows with what they do, as
@@ -86,14 +84,8 @@ impl Broker {
     }
 }
 
-/// Bytes around the bytes of one message or text: what counts who shares it.
-const SHARED: usize = 64;
-
 /// Bytes of one deadline in their order, which is full by half at least.
 const TIMER: usize = 64;
-
-/// The longest topic, filter or client identifier.
-pub(super) const TEXT_MAX: usize = 65_535;
 
 /// Tables that nobody has put anything in, and memory that routing uses again and again.
 const EMPTY: usize = 256 * 1024;
@@ -267,12 +259,6 @@ impl Config {
             .saturating_add(self.server.in_flight_max.into());
         self.work_per_call.max(of_session).saturating_mul(4)
     }
-}
-
-/// A vector that has grown to `len`, and has at least the room that the first element brings.
-const fn vec(len: usize, size: usize) -> usize {
-    let len = if len < 8 { 8 } else { len };
-    len.saturating_mul(2).saturating_mul(size)
 }
 
 /// A table whose places are used again, in pieces, with the list of these and of the places that are

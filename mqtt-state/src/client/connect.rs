@@ -10,7 +10,7 @@ use mqtt_codec::{
 
 use super::authenticate::Dialogue;
 use super::keep_alive::KeepAlive;
-use super::{Client, Event, LostCause, Negotiated, Phase, RequestToken};
+use super::{Client, Config, Event, LostCause, Negotiated, Phase, RequestToken};
 use crate::link::{Link, LinkLimits, announced_packet_size};
 use crate::session::{Lost, Record};
 use crate::{CloseCause, Diagnostics, ProtocolError, Timestamp};
@@ -263,32 +263,7 @@ impl Client {
         self.session_survives = negotiated.session_expiry_secs > 0;
         self.keep_alive.begin(now, negotiated.keep_alive_secs);
         if let Some(link) = &mut self.link {
-            link.open(LinkLimits {
-                version: offer.version,
-                receive_maximum: match offer.version {
-                    ProtocolVersion::V3_1_1 => self.config.receive_maximum_v3,
-                    ProtocolVersion::V5_0 => self.config.receive_maximum,
-                },
-                topic_alias_maximum: self.config.topic_alias_maximum,
-                send_quota: match offer.version {
-                    ProtocolVersion::V3_1_1 => {
-                        self.config.in_flight_max.min(self.config.in_flight_max_v3)
-                    }
-                    ProtocolVersion::V5_0 => {
-                        negotiated.receive_maximum.min(self.config.in_flight_max)
-                    }
-                },
-                peer_packet_size_max: negotiated
-                    .packet_size_max
-                    .and_then(|size| usize::try_from(size).ok())
-                    .unwrap_or(usize::MAX),
-                peer_maximum_qos: negotiated.maximum_qos,
-                peer_retain_available: negotiated.retain_available,
-                peer_problem_information: true,
-                peer_topic_alias_maximum: negotiated.topic_alias_maximum,
-                outbound_aliases_max: self.config.outbound_topic_aliases_max,
-                automatic_aliases: self.config.automatic_topic_aliases,
-            });
+            link.open(limits(&self.config, &negotiated));
             link.pin_topics(&self.pinned_topics);
             link.note_stored(self.events.journal.stored());
             let mark = link.mark();
@@ -382,6 +357,30 @@ impl Client {
                 self.events.lose(tag, message, LostCause::SessionLost);
             }
         }
+    }
+}
+
+/// What the two sides take from each other on this connection.
+fn limits(config: &Config, negotiated: &Negotiated) -> LinkLimits {
+    let (receive_maximum, send_quota) = match negotiated.version {
+        ProtocolVersion::V3_1_1 => (config.receive_maximum_v3, config.in_flight_max_v3),
+        ProtocolVersion::V5_0 => (config.receive_maximum, negotiated.receive_maximum),
+    };
+    LinkLimits {
+        version: negotiated.version,
+        receive_maximum,
+        topic_alias_maximum: config.topic_alias_maximum,
+        send_quota: send_quota.min(config.in_flight_max),
+        peer_packet_size_max: negotiated
+            .packet_size_max
+            .and_then(|size| usize::try_from(size).ok())
+            .unwrap_or(usize::MAX),
+        peer_maximum_qos: negotiated.maximum_qos,
+        peer_retain_available: negotiated.retain_available,
+        peer_problem_information: true,
+        peer_topic_alias_maximum: negotiated.topic_alias_maximum,
+        outbound_aliases_max: config.outbound_topic_aliases_max,
+        automatic_aliases: config.automatic_topic_aliases,
     }
 }
 

@@ -10,18 +10,15 @@ use mqtt_codec::{
 };
 use mqtt_topic::{TopicFilter, TopicName};
 
-use super::form::{
-    ConnectForm, Data, DisconnectForm, Filters, Name, Pairs, Properties, Unfit, Wanted,
-};
+use super::form::{ConnectForm, Data, DisconnectForm, Filters, Name, Pairs, Properties, Wanted};
 use super::tape::Tape;
-use super::{Drive, Machine, Offer, Recorder};
-use crate::broker::ConnectionId;
+use super::{Offer, Recorder};
 use crate::client::{
     AckError, AuthenticateError, Client, Config, ConnectError, DisconnectError, Event,
     PublishError, PublishErrorKind, PublishToken, RequestError, RequestToken, RestoreError,
 };
 use crate::session::{JournalEntry, Receipt, SessionSnapshot};
-use crate::{Consumed, Pieces, Timeout, Timestamp, Transmit};
+use crate::{Consumed, Pieces, Timestamp, Transmit};
 
 recorded! {
     Client, ClientCall;
@@ -134,34 +131,4 @@ impl Recorder<Client> {
     }
 }
 
-impl Machine for Client {
-    fn due(&self) -> Option<Timeout> {
-        self.poll_timeout()
-    }
-}
-
-impl Drive for Client {
-    fn take(
-        &mut self,
-        now: Timestamp,
-        of: Option<ConnectionId>,
-        input: &[u8],
-    ) -> Result<Consumed, Unfit> {
-        match of {
-            None => Ok(self.handle_input(now, input)),
-            Some(_) => Err(Unfit("a client has one connection")),
-        }
-    }
-
-    fn take_shared(
-        &mut self,
-        now: Timestamp,
-        of: Option<ConnectionId>,
-        input: &mut BytesMut,
-    ) -> Result<Consumed, Unfit> {
-        match of {
-            None => Ok(self.handle_input_shared(now, input)),
-            Some(_) => Err(Unfit("a client has one connection")),
-        }
-    }
-}
+one_connection!(Client, "a client has one connection");

@@ -67,6 +67,43 @@ macro_rules! by_ref {
     };
 }
 
+/// A machine that has one connection, and what is wrong with a log that names one.
+macro_rules! one_connection {
+    ($machine:ty, $otherwise:literal) => {
+        impl $crate::record::Machine for $machine {
+            fn due(&self) -> Option<$crate::Timeout> {
+                self.poll_timeout()
+            }
+        }
+
+        impl $crate::record::Drive for $machine {
+            fn take(
+                &mut self,
+                now: $crate::Timestamp,
+                of: Option<$crate::broker::ConnectionId>,
+                input: &[u8],
+            ) -> Result<$crate::Consumed, $crate::record::Unfit> {
+                match of {
+                    None => Ok(self.handle_input(now, input)),
+                    Some(_) => Err($crate::record::Unfit($otherwise)),
+                }
+            }
+
+            fn take_shared(
+                &mut self,
+                now: $crate::Timestamp,
+                of: Option<$crate::broker::ConnectionId>,
+                input: &mut bytes::BytesMut,
+            ) -> Result<$crate::Consumed, $crate::record::Unfit> {
+                match of {
+                    None => Ok(self.handle_input_shared(now, input)),
+                    Some(_) => Err($crate::record::Unfit($otherwise)),
+                }
+            }
+        }
+    };
+}
+
 /// The methods of a machine that change it, each once: as a method of its recorder, as a call in a log, and
 /// as what a replay does with that.
 ///

@@ -7,16 +7,15 @@ use mqtt_codec::{
     PublishReason, SubscribeReason, UnsubscribeReason,
 };
 
-use super::form::{Accepted, Data, DisconnectForm, Properties, Reasons, Unfit, Welcome};
+use super::form::{Accepted, Data, DisconnectForm, Properties, Reasons, Welcome};
 use super::tape::Tape;
-use super::{Drive, Machine, Offer, Recorder};
-use crate::broker::ConnectionId;
+use super::{Offer, Recorder};
 use crate::server::{
     AcceptError, Acceptance, CommandError, Config, Connection, DeliverError, DeliveryToken, Event,
     RequestToken,
 };
 use crate::session::{AckError, Receipt};
-use crate::{Consumed, Pieces, Timeout, Timestamp, Transmit};
+use crate::{Consumed, Pieces, Timestamp, Transmit};
 
 recorded! {
     Connection, ConnectionCall;
@@ -109,34 +108,4 @@ impl Recorder<Connection> {
     }
 }
 
-impl Machine for Connection {
-    fn due(&self) -> Option<Timeout> {
-        self.poll_timeout()
-    }
-}
-
-impl Drive for Connection {
-    fn take(
-        &mut self,
-        now: Timestamp,
-        of: Option<ConnectionId>,
-        input: &[u8],
-    ) -> Result<Consumed, Unfit> {
-        match of {
-            None => Ok(self.handle_input(now, input)),
-            Some(_) => Err(Unfit("this is one connection")),
-        }
-    }
-
-    fn take_shared(
-        &mut self,
-        now: Timestamp,
-        of: Option<ConnectionId>,
-        input: &mut BytesMut,
-    ) -> Result<Consumed, Unfit> {
-        match of {
-            None => Ok(self.handle_input_shared(now, input)),
-            Some(_) => Err(Unfit("this is one connection")),
-        }
-    }
-}
+one_connection!(Connection, "this is one connection");

@@ -6,15 +6,7 @@ use mqtt_codec::PacketId;
 
 use super::{Config, ConnectRequest, Event};
 use crate::session::{Acknowledge, Inbound, Outbound, OwnMessage, Pending};
-
-/// Bytes around the bytes of one message or text: what counts who shares it.
-const SHARED: usize = 64;
-
-/// Bytes of one entry of an ordered map, beside what it points to.
-const MAP_ENTRY: usize = 128;
-
-/// The longest topic, filter or client identifier.
-const TEXT_MAX: usize = 65_535;
+use crate::weights::{MAP_ENTRY, SHARED, TEXT_MAX, vec};
 
 impl Config {
     /// How many bytes one [`Connection`](super::Connection) with these limits has on the heap at most,
@@ -105,10 +97,4 @@ impl Config {
         .into_iter()
         .fold(0, usize::saturating_add)
     }
-}
-
-/// A vector that has grown to `len`, and has at least the room that the first element brings.
-const fn vec(len: usize, size: usize) -> usize {
-    let len = if len < 8 { 8 } else { len };
-    len.saturating_mul(2).saturating_mul(size)
 }

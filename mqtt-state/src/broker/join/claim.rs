@@ -18,11 +18,11 @@ use super::memory::NOTES_MIN;
 use super::message::{BrokerId, ClaimNote, Holds, Note, Piece, Stamp};
 use super::moving::Leaving;
 use super::queue::Item;
-use crate::broker::memory::{MAP_ENTRY, TEXT_MAX};
 use crate::broker::sessions::SessionKey;
 use crate::broker::timers::Timer;
 use crate::broker::{Broker, ConnectionId};
 use crate::server::ConnectRequest;
+use crate::weights::{MAP_ENTRY, TEXT_MAX};
 use crate::{AuthenticationData, CloseCause, Timestamp};
 
 impl Note {

@@ -277,7 +277,7 @@ impl Joined {
     ) -> Vec<FilterKey> {
         let bytes_max = self.interests_bytes().saturating_add(bytes_left);
         let mut refused = Vec::new();
-        let Some(other) = self.others.get_mut(&id) else {
+        let Some(round) = self.others.get(&id).map(|other| other.round) else {
             return refused;
         };
         for Interest {
@@ -286,75 +286,96 @@ impl Joined {
             connected,
         } in changes
         {
-            let Some(topic_filter) = filter.announced() else {
-                continue;
-            };
             let remote = Remote {
                 members,
                 connected: connected.min(members),
-                round: other.round,
-            };
-            let shared = filter.as_shared().filter(|_| filter.is_shared);
-            let held = match shared {
-                Some(shared) => self.interests.get_shared(shared, id).is_some(),
-                None => self.interests.get(topic_filter, id).is_some(),
+                round,
             };
             if members == 0 {
-                let was_group = shared.and_then(|shared| self.interests.group(shared));
-                let was_group = was_group.map(|group| group.id());
-                let removed = match shared {
-                    Some(shared) => self.interests.remove_shared(shared, id),
-                    None => self.interests.remove(topic_filter, id),
-                };
-                if removed.is_some() {
-                    other.interests_len = other.interests_len.saturating_sub(1);
-                }
-                if let (Some(shared), Some(group)) = (shared, was_group)
-                    && self.interests.group(shared).is_none()
-                {
-                    self.turns.remove(&group);
-                    self.turns_bytes = self.turns_bytes.saturating_sub(filter.weight());
-                }
-                continue;
-            }
-            let bytes = { self.interests.memory() }
-                .saturating_add(self.turns_bytes)
-                .saturating_add(filter.weight());
-            let has_room = other.interests_len < self.config.interests_max && bytes <= bytes_max;
-            if !held && !has_room {
-                other.interests_refused = other.interests_refused.saturating_add(1);
+                self.drop_interest(id, &filter);
+            } else if !self.take_interest(id, &filter, remote, bytes_max) {
                 refused.push(filter);
-                continue;
-            }
-            let inserted = match shared {
-                Some(shared) => self.interests.insert_shared(shared, id, remote),
-                None => self.interests.insert(topic_filter, id, remote),
-            };
-            // More levels than there may be.
-            if inserted.is_err() {
-                other.interests_refused = other.interests_refused.saturating_add(1);
-                refused.push(filter);
-                continue;
-            }
-            if !held {
-                other.interests_len = other.interests_len.saturating_add(1);
-            }
-            if let Some(shared) = shared
-                && let Some(group) = self.interests.group(shared)
-            {
-                let (first, weight) = (self.first_turn, filter.weight());
-                let turn = self.turns.entry(group.id());
-                turn.or_insert_with(|| {
-                    self.turns_bytes = self.turns_bytes.saturating_add(weight);
-                    super::choice::Turns::new(filter.clone(), first)
-                });
             }
         }
+        if let Some(other) = self.others.get_mut(&id) {
+            let refused = u64::try_from(refused.len()).unwrap_or(u64::MAX);
+            other.interests_refused = other.interests_refused.saturating_add(refused);
+        }
         if is_last {
-            let round = other.round;
             self.forget_interests(id, |remote| remote.round != round);
         }
         refused
+    }
+
+    /// Another broker has no subscriber any more for a filter.
+    fn drop_interest(&mut self, id: BrokerId, filter: &FilterKey) {
+        let (Some(topic_filter), Some(other)) = (filter.announced(), self.others.get_mut(&id))
+        else {
+            return;
+        };
+        let shared = filter.as_shared().filter(|_| filter.is_shared);
+        let was_group = shared.and_then(|shared| self.interests.group(shared));
+        let was_group = was_group.map(|group| group.id());
+        let removed = match shared {
+            Some(shared) => self.interests.remove_shared(shared, id),
+            None => self.interests.remove(topic_filter, id),
+        };
+        if removed.is_some() {
+            other.interests_len = other.interests_len.saturating_sub(1);
+        }
+        if let (Some(shared), Some(group)) = (shared, was_group)
+            && self.interests.group(shared).is_none()
+        {
+            self.turns.remove(&group);
+            self.turns_bytes = self.turns_bytes.saturating_sub(filter.weight());
+        }
+    }
+
+    /// Another broker has subscribers for a filter. `false` when there is no room to note it.
+    fn take_interest(
+        &mut self,
+        id: BrokerId,
+        filter: &FilterKey,
+        remote: Remote,
+        bytes_max: usize,
+    ) -> bool {
+        let bytes = self.interests_bytes().saturating_add(filter.weight());
+        let (Some(topic_filter), Some(other)) = (filter.announced(), self.others.get_mut(&id))
+        else {
+            // Nothing that anybody wants to be noted.
+            return true;
+        };
+        let shared = filter.as_shared().filter(|_| filter.is_shared);
+        let held = match shared {
+            Some(shared) => self.interests.get_shared(shared, id).is_some(),
+            None => self.interests.get(topic_filter, id).is_some(),
+        };
+        let has_room = other.interests_len < self.config.interests_max && bytes <= bytes_max;
+        if !held && !has_room {
+            return false;
+        }
+        let inserted = match shared {
+            Some(shared) => self.interests.insert_shared(shared, id, remote),
+            None => self.interests.insert(topic_filter, id, remote),
+        };
+        // More levels than there may be.
+        if inserted.is_err() {
+            return false;
+        }
+        if !held {
+            other.interests_len = other.interests_len.saturating_add(1);
+        }
+        if let Some(shared) = shared
+            && let Some(group) = self.interests.group(shared)
+        {
+            let (first, weight) = (self.first_turn, filter.weight());
+            let turn = self.turns.entry(group.id());
+            turn.or_insert_with(|| {
+                self.turns_bytes = self.turns_bytes.saturating_add(weight);
+                super::choice::Turns::new(filter.clone(), first)
+            });
+        }
+        true
     }
 
     fn interests_bytes(&self) -> usize {

@@ -10,8 +10,9 @@ use super::moving::{Arriving, Leaving};
 use super::other::Other;
 use super::queue::{Item, Outgoing};
 use super::{JoinConfig, Joined};
-use crate::broker::memory::{MAP_ENTRY, SUBSCRIPTION_MIN, TEXT_MAX};
+use crate::broker::memory::SUBSCRIPTION_MIN;
 use crate::broker::{Broker, Config};
+use crate::weights::{MAP_ENTRY, TEXT_MAX};
 
 /// Bytes around a text that is shared.
 const SHARED: usize = 32;

@@ -70,7 +70,6 @@ impl Broker {
         stamp: Stamp,
         piece: Piece,
     ) {
-        let maximum = self.config.server.in_flight_len_max();
         let Some(entry) = self.sessions.get_mut(key) else {
             return;
         };
@@ -89,49 +88,9 @@ impl Broker {
                 }
             }
             Piece::Published { id, delivery } => {
-                let has_room = entry.session.in_flight_len() < maximum;
-                let is_free = !entry.session.outbound.holds(id);
-                let qos = delivery.qos;
-                if !is_free || qos == QoS::AtMostOnce {
-                    return;
-                }
-                let has_place = has_room && self.has_bytes_for_id(key, id);
-                if self.takes_moved(client_id, &delivery, has_place)
-                    && let Some((delivery, bytes)) = self.take_delivery(now, delivery)
-                    && let Some(entry) = self.sessions.get_mut(key)
-                {
-                    let kept_as = entry.kept_as();
-                    let (number, _) = self.store.record_delivery(kept_as, &delivery);
-                    self.store.record_published(kept_as, number, &delivery, id);
-                    let outbound = &mut entry.session.outbound;
-                    let _is_free = outbound.restore_publish(id, qos, delivery, number, bytes);
-                } else if qos == QoS::ExactlyOnce {
-                    // It is lost, and the client may hold its identifier.
-                    self.take_release(key, client_id, id, true);
-                }
-                self.sessions.weigh(key);
+                self.take_in_flight(now, key, client_id, id, delivery);
             }
-            Piece::Waiting(delivery) => {
-                let limits = queue_limits(&self.config);
-                let bytes = delivery.message.len_held();
-                let has_room = self.claim_of(client_id, stamp).is_some_and(|claim| {
-                    claim.waiting.len() < limits.len_max
-                        && claim.waiting_bytes.saturating_add(bytes) <= limits.bytes_max
-                });
-                if delivery.qos > QoS::AtMostOnce
-                    && self.takes_moved(client_id, &delivery, has_room)
-                    && let Some((delivery, bytes)) = self.take_delivery(now, delivery)
-                {
-                    match self.claim_of(client_id, stamp) {
-                        Some(claim) => {
-                            claim.waiting_bytes = claim.waiting_bytes.saturating_add(bytes);
-                            claim.waiting.push(delivery);
-                            self.weigh_claim(client_id, size_of::<Delivery>());
-                        }
-                        None => self.store.release_delivery(Some(delivery)),
-                    }
-                }
-            }
+            Piece::Waiting(delivery) => self.take_waiting(now, client_id, stamp, delivery),
             Piece::Replay { filter, qos, id } => {
                 let maximum = self.subscriptions.subscriptions_len(key);
                 let of_first = self.store.taken();
@@ -146,6 +105,69 @@ impl Broker {
                 }
             }
             Piece::Done => self.complete_arriving(key, client_id, stamp),
+        }
+    }
+
+    /// A message of a session that comes was sent, and is not acknowledged.
+    fn take_in_flight(
+        &mut self,
+        now: Timestamp,
+        key: SessionKey,
+        client_id: &str,
+        id: PacketId,
+        moved: MovedDelivery,
+    ) {
+        let Some(entry) = self.sessions.get(key) else {
+            return;
+        };
+        let qos = moved.qos;
+        if entry.session.outbound.holds(id) || qos == QoS::AtMostOnce {
+            return;
+        }
+        let has_room = entry.session.in_flight_len() < self.config.server.in_flight_len_max();
+        let has_place = has_room && self.has_bytes_for_id(key, id);
+        if self.takes_moved(client_id, &moved, has_place)
+            && let Some((delivery, bytes)) = self.take_delivery(now, moved)
+            && let Some(entry) = self.sessions.get_mut(key)
+        {
+            let kept_as = entry.kept_as();
+            let (number, _) = self.store.record_delivery(kept_as, &delivery);
+            self.store.record_published(kept_as, number, &delivery, id);
+            let outbound = &mut entry.session.outbound;
+            let _is_free = outbound.restore_publish(id, qos, delivery, number, bytes);
+        } else if qos == QoS::ExactlyOnce {
+            // It is lost, and the client may hold its identifier.
+            self.take_release(key, client_id, id, true);
+        }
+        self.sessions.weigh(key);
+    }
+
+    /// A message of a session that comes waits, until all of the session is here.
+    fn take_waiting(
+        &mut self,
+        now: Timestamp,
+        client_id: &str,
+        stamp: Stamp,
+        moved: MovedDelivery,
+    ) {
+        let limits = queue_limits(&self.config);
+        let bytes = moved.message.len_held();
+        let has_room = self.claim_of(client_id, stamp).is_some_and(|claim| {
+            claim.waiting.len() < limits.len_max
+                && claim.waiting_bytes.saturating_add(bytes) <= limits.bytes_max
+        });
+        if moved.qos > QoS::AtMostOnce
+            && self.takes_moved(client_id, &moved, has_room)
+            && let Some((delivery, bytes)) = self.take_delivery(now, moved)
+        {
+            match self.claim_of(client_id, stamp) {
+                Some(claim) => {
+                    claim.waiting_bytes = claim.waiting_bytes.saturating_add(bytes);
+                    claim.waiting.push(delivery);
+                    self.weigh_claim(client_id, size_of::<Delivery>());
+                }
+                None => self.store.release_delivery(Some(delivery)),
+            }
         }
     }
 

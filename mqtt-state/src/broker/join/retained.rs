@@ -16,7 +16,7 @@ use super::queue::Outgoing;
 use super::{Joined, is_ours};
 use crate::Timestamp;
 use crate::broker::Broker;
-use crate::broker::memory::MAP_ENTRY;
+use crate::weights::MAP_ENTRY;
 
 /// What a message does to the retained message of its topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
