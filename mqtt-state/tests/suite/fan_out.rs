@@ -11,31 +11,12 @@ use mqtt_state::broker::{self, Config, ConnectionId, Event};
 use mqtt_state::{InputWaits, TimeoutReason};
 use proptest::prelude::*;
 
-use crate::recorded::Broker;
-use crate::wire::{Peer, V3_1_1, V5_0, connect, id, name, publish, text, want, with_subscribe};
+use crate::hall::Hall;
+use crate::wire::{V3_1_1, V5_0, connect, id, name, publish, text, want, with_subscribe};
 use crate::world::World;
 
-/// A broker with few steps for each call, and peers that speak packet by packet.
-struct Hall {
-    broker: Broker,
-    peer: Peer,
-}
-
+/// Whoever hears of a message in slices.
 impl Hall {
-    fn new(work_per_call: usize) -> Self {
-        Self::with(Config {
-            work_per_call,
-            ..Config::default()
-        })
-    }
-
-    fn with(config: Config) -> Self {
-        Self {
-            broker: Broker::new(config),
-            peer: Peer::new(V5_0),
-        }
-    }
-
     fn join(&mut self, client_id: &str) -> ConnectionId {
         let id = self
             .broker
@@ -50,14 +31,6 @@ impl Hall {
         id
     }
 
-    fn subscribe(&mut self, id: ConnectionId, filter: &str, qos: QoS) {
-        let Self { broker, peer } = self;
-        with_subscribe(1, &[want(filter, qos)], |packet| {
-            peer.say(&mut (broker, id), packet)
-        });
-        self.hear(id);
-    }
-
     /// So many subscribers of one topic.
     fn audience(&mut self, count: usize, qos: QoS) -> Vec<ConnectionId> {
         { 0..count }
@@ -67,10 +40,6 @@ impl Hall {
                 id
             })
             .collect()
-    }
-
-    fn hear(&mut self, id: ConnectionId) -> Vec<String> {
-        self.peer.hear(&mut (&mut self.broker, id))
     }
 
     fn payloads(&mut self, id: ConnectionId) -> Vec<String> {
@@ -116,7 +85,7 @@ fn its_publisher_is_answered_when_all_have_it() {
         (QoS::ExactlyOnce, vec!["PUBREC 1 00"]),
         (QoS::AtMostOnce, vec![]),
     ] {
-        let mut hall = Hall::new(10);
+        let mut hall = Hall::sliced(10);
         let readers = hall.audience(25, QoS::AtMostOnce);
         let writer = hall.join("writer");
         assert_eq!(hall.send(writer, &[publish("t", "1", qos, 1)]), 1);
@@ -155,7 +124,7 @@ fn its_publisher_is_answered_when_all_have_it() {
 /// what he has gets it once.
 #[test]
 fn it_is_for_those_who_were_there_less_those_who_left() {
-    let mut hall = Hall::new(10);
+    let mut hall = Hall::sliced(10);
     let readers = hall.audience(30, QoS::AtLeastOnce);
     let writer = hall.join("writer");
     let early = hall.join("early");
@@ -205,7 +174,7 @@ fn it_is_for_those_who_were_there_less_those_who_left() {
 #[test]
 fn nobody_wants_it_is_said_when_that_is_known() {
     // Everybody who was there has left before his turn.
-    let mut hall = Hall::new(1);
+    let mut hall = Hall::sliced(1);
     let readers = hall.audience(3, QoS::AtMostOnce);
     let writer = hall.join("writer");
     for reader in &readers {
@@ -223,7 +192,7 @@ fn nobody_wants_it_is_said_when_that_is_known() {
 /// Others go on, and are not held up by the large one before them.
 #[test]
 fn the_messages_of_others_do_not_wait() {
-    let mut hall = Hall::new(10);
+    let mut hall = Hall::sliced(10);
     hall.audience(50, QoS::AtMostOnce);
     let (writer, other, reader) = (hall.join("writer"), hall.join("other"), hall.join("own"));
     hall.subscribe(reader, "u", QoS::AtMostOnce);
@@ -243,7 +212,7 @@ fn the_messages_of_others_do_not_wait() {
 /// Many small ones in one input: it is taken as far as there are steps, and asked for again.
 #[test]
 fn input_is_taken_as_far_as_there_are_steps() {
-    let mut hall = Hall::new(10);
+    let mut hall = Hall::sliced(10);
     let readers = hall.audience(4, QoS::AtMostOnce);
     let writer = hall.join("writer");
     let mut input = Vec::new();
@@ -279,7 +248,7 @@ fn input_is_taken_as_far_as_there_are_steps() {
 #[test]
 fn what_is_sent_again_meanwhile_is_no_second_message() {
     // [5:MQTT-4.3.3-10] [3:MQTT-4.3.3-2]
-    let mut hall = Hall::new(10);
+    let mut hall = Hall::sliced(10);
     let readers = hall.audience(35, QoS::AtMostOnce);
     let writer = hall.join("writer");
     assert_eq!(
@@ -308,7 +277,7 @@ fn what_is_sent_again_meanwhile_is_no_second_message() {
 /// A will, and messages of the embedder, keep their order behind what is on its way.
 #[test]
 fn a_will_and_messages_of_the_embedder_keep_their_order() {
-    let mut hall = Hall::new(10);
+    let mut hall = Hall::sliced(10);
     let readers = hall.audience(35, QoS::AtMostOnce);
     let writer = hall
         .broker
@@ -350,7 +319,7 @@ fn what_is_held_waits_for_it_too() {
         ..Config::default()
     };
     config.ask.publish = true;
-    let mut hall = Hall::with(config);
+    let mut hall = Hall::new(V5_0, config);
     let readers = hall.audience(25, QoS::AtMostOnce);
     let writer = hall.join("writer");
     let packets = [
@@ -381,11 +350,14 @@ fn what_is_held_waits_for_it_too() {
 /// What the journal says: the answer waits until all of it is stored.
 #[test]
 fn with_a_journal_the_answer_waits_for_all_of_it() {
-    let mut hall = Hall::with(Config {
-        work_per_call: 10,
-        journal: true,
-        ..Config::default()
-    });
+    let mut hall = Hall::new(
+        V5_0,
+        Config {
+            work_per_call: 10,
+            journal: true,
+            ..Config::default()
+        },
+    );
     hall.audience(25, QoS::AtLeastOnce);
     let writer = hall.join("writer");
     let mut position = 0;
@@ -441,7 +413,7 @@ fn run(
     work_per_call: usize,
     version_of: fn(usize) -> mqtt_codec::ProtocolVersion,
 ) -> Vec<Vec<String>> {
-    let mut hall = Hall::new(work_per_call);
+    let mut hall = Hall::sliced(work_per_call);
     let mut heard = vec![Vec::new(); 12];
     let mut ids: Vec<_> = (0..12).map(|_| None).collect();
     let mut serial = 0_u16;

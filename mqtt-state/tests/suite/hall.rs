@@ -2,13 +2,13 @@
 
 use core::time::Duration;
 
-use mqtt_codec::{Connect, Message, Packet, ProtocolVersion, QoS};
+use mqtt_codec::{Connect, Message, Packet, ProtocolVersion, QoS, SubscribeFilter};
 use mqtt_state::broker::{
     self, Config, ConnectDecision, ConnectionId, Event, PublishDecision, SubscribeDecision,
 };
 
 use crate::recorded::Broker;
-use crate::wire::{Peer, connect};
+use crate::wire::{Peer, V5_0, connect, want, with_subscribe};
 
 pub(crate) struct Hall {
     pub(crate) broker: Broker,
@@ -21,6 +21,15 @@ impl Hall {
             broker: Broker::new(config),
             peer: Peer::new(version),
         }
+    }
+
+    /// A broker with so many steps for each call.
+    pub(crate) fn sliced(work_per_call: usize) -> Self {
+        let config = Config {
+            work_per_call,
+            ..Config::default()
+        };
+        Self::new(V5_0, config)
     }
 
     pub(crate) fn open(&mut self) -> ConnectionId {
@@ -39,6 +48,21 @@ impl Hall {
         let (id, heard) = self.enter(connect(self.peer.version, client_id));
         assert_eq!(heard, ["CONNACK 00"]);
         id
+    }
+
+    /// Subscribes, and answers what comes of it.
+    pub(crate) fn subscribe(&mut self, id: ConnectionId, text: &str, qos: QoS) -> Vec<String> {
+        self.want(id, &[want(text, qos)])
+    }
+
+    /// The same with several filters, or other options.
+    pub(crate) fn want(
+        &mut self,
+        id: ConnectionId,
+        filters: &[SubscribeFilter<'_>],
+    ) -> Vec<String> {
+        let Self { broker, peer } = self;
+        with_subscribe(1, filters, |packet| peer.ask(&mut (broker, id), packet))
     }
 
     pub(crate) fn say<'p>(&mut self, to: ConnectionId, packet: impl Into<Packet<'p>>) {

@@ -4,10 +4,11 @@ use core::time::Duration;
 
 use mqtt_codec::{Message, QoS};
 use mqtt_state::broker::{
-    self, Ask, Config, ConnectAnswer, ConnectionId, Event, PublishAnswer, SubscribeAnswer,
+    Ask, Config, ConnectAnswer, ConnectionId, Event, PublishAnswer, SubscribeAnswer,
 };
 use mqtt_state::{InputWaits, Timestamp};
 
+use crate::hall::Hall;
 use crate::recorded::Broker;
 use crate::wire::{Peer, V3_1_1, V5_0, connect, filter, puback, publish, want, with_subscribe};
 
@@ -22,32 +23,7 @@ const ALL: Ask = Ask {
     subscribe: true,
 };
 
-struct Hall {
-    broker: Broker,
-    peer: Peer,
-}
-
 impl Hall {
-    fn new(config: Config) -> Self {
-        Self {
-            broker: Broker::new(config),
-            peer: Peer::new(V5_0),
-        }
-    }
-
-    fn open(&mut self) -> ConnectionId {
-        let peer = broker::Peer::default();
-        self.broker.accept(self.peer.now, peer).unwrap()
-    }
-
-    fn join(&mut self, client_id: &str) -> ConnectionId {
-        let id = self.open();
-        let packet = connect(self.peer.version, client_id);
-        let heard = self.peer.ask(&mut (&mut self.broker, id), packet);
-        assert_eq!(heard, ["CONNACK 00"]);
-        id
-    }
-
     /// Sends as many of these messages as are taken.
     fn push(&mut self, id: ConnectionId, payload: &str, count: usize) -> usize {
         let mut bytes = Vec::new();
@@ -60,16 +36,8 @@ impl Hall {
             .count()
     }
 
-    fn hear(&mut self, id: ConnectionId) -> Vec<String> {
-        self.peer.hear(&mut (&mut self.broker, id))
-    }
-
     fn ready(&mut self) -> Vec<ConnectionId> {
         core::iter::from_fn(|| self.broker.poll_ready()).collect()
-    }
-
-    fn events(&mut self) -> Vec<Event> {
-        core::iter::from_fn(|| self.broker.poll_event()).collect()
     }
 }
 
@@ -81,8 +49,8 @@ fn what_waits_for_answers_has_a_limit_over_all_connections() {
         held_bytes_max: 10_000,
         ..Config::default()
     };
-    let mut hall = Hall::new(config);
-    let (first, second) = (hall.join("first"), hall.join("second"));
+    let mut hall = Hall::new(V5_0, config);
+    let (first, second) = (hall.joined("first"), hall.joined("second"));
     hall.events();
     let payload = "x".repeat(1_000);
     let taken = hall.push(first, &payload, 100);
@@ -137,8 +105,8 @@ fn who_may_send_no_more_is_told_when_it_may() {
         ..Config::default()
     };
     for (row, config) in [("store", behind_a_store), ("questions", behind_questions)] {
-        let mut hall = Hall::new(config);
-        let (asker, writer) = (hall.join("asker"), hall.join("writer"));
+        let mut hall = Hall::new(V5_0, config);
+        let (asker, writer) = (hall.joined("asker"), hall.joined("writer"));
         hall.events();
         let now = hall.peer.now;
         if row == "questions" {
@@ -174,11 +142,14 @@ fn who_may_send_no_more_is_told_when_it_may() {
 #[test]
 fn there_are_only_so_many_questions() {
     for (version, code) in [(V3_1_1, "00"), (V5_0, "97")] {
-        let mut hall = Hall::new(Config {
-            ask: ALL,
-            decisions_max: 2,
-            ..Config::default()
-        });
+        let mut hall = Hall::new(
+            V5_0,
+            Config {
+                ask: ALL,
+                decisions_max: 2,
+                ..Config::default()
+            },
+        );
         hall.peer = Peer::new(version);
         let now = hall.peer.now;
         let ids = [0, 1].map(|_| hall.open());
@@ -234,11 +205,14 @@ fn there_are_only_so_many_questions() {
 /// One question for each subscription, as far as there is room for them.
 #[test]
 fn reauthorize_says_how_many_questions_it_asks() {
-    let mut hall = Hall::new(Config {
-        decisions_max: 2,
-        ..Config::default()
-    });
-    let id = hall.join("c");
+    let mut hall = Hall::new(
+        V5_0,
+        Config {
+            decisions_max: 2,
+            ..Config::default()
+        },
+    );
+    let id = hall.joined("c");
     let filters = ["a", "b", "c"].map(|text| want(text, QoS::AtMostOnce));
     with_subscribe(1, &filters, |packet| {
         hall.peer.say(&mut (&mut hall.broker, id), packet);
@@ -280,16 +254,19 @@ fn reports_have_limits_in_number_and_in_bytes() {
 /// Why no input is taken, and what there is to come.
 #[test]
 fn explain_tells_of_speed_and_of_replays() {
-    let mut hall = Hall::new(Config {
-        packets_per_sec_max: Some(3),
-        ..Config::default()
-    });
+    let mut hall = Hall::new(
+        V5_0,
+        Config {
+            packets_per_sec_max: Some(3),
+            ..Config::default()
+        },
+    );
     for number in 0..200 {
         let message = Message::new(&format!("t/{number}"), "x").unwrap();
         hall.broker
             .publish(hall.peer.now, message.with_retain(true));
     }
-    let id = hall.join("c");
+    let id = hall.joined("c");
     let filters = [want("t/+", QoS::AtMostOnce)];
     with_subscribe(1, &filters, |packet| {
         hall.peer.say(&mut (&mut hall.broker, id), packet);
@@ -308,16 +285,19 @@ fn explain_tells_of_speed_and_of_replays() {
 /// A 3.1.1 client cannot be told how much it may leave open; beyond it its connection ends.
 #[test]
 fn a_3_1_1_client_leaves_no_more_open_than_the_limit() {
-    let mut hall = Hall::new(Config {
-        server: mqtt_state::server::Config {
-            receive_maximum: 1,
-            receive_maximum_v3: 2,
-            ..mqtt_state::server::Config::default()
+    let mut hall = Hall::new(
+        V5_0,
+        Config {
+            server: mqtt_state::server::Config {
+                receive_maximum: 1,
+                receive_maximum_v3: 2,
+                ..mqtt_state::server::Config::default()
+            },
+            ..Config::default()
         },
-        ..Config::default()
-    });
+    );
     hall.peer = Peer::new(V3_1_1);
-    let id = hall.join("c");
+    let id = hall.joined("c");
     let say = |hall: &mut Hall, packet: mqtt_codec::Packet<'_>| {
         hall.peer.say(&mut (&mut hall.broker, id), packet);
         hall.hear(id)
@@ -338,8 +318,8 @@ fn a_3_1_1_client_leaves_no_more_open_than_the_limit() {
 /// Who is named has something to send.
 #[test]
 fn nobody_is_named_who_has_nothing_to_send() {
-    let mut hall = Hall::new(Config::default());
-    let id = hall.join("c");
+    let mut hall = Hall::new(V5_0, Config::default());
+    let id = hall.joined("c");
     hall.ready();
     assert_eq!(hall.hear(id), [""; 0]);
     let mut message = publish("t", "x", QoS::AtMostOnce, 0);
@@ -384,13 +364,16 @@ fn one_connection_has_only_its_share_of_the_questions() {
         connect: false,
         ..ALL
     };
-    let mut hall = Hall::new(Config {
-        ask,
-        decisions_max: 10,
-        decisions_per_connection_max: 3,
-        ..Config::default()
-    });
-    let (greedy, other) = (hall.join("greedy"), hall.join("other"));
+    let mut hall = Hall::new(
+        V5_0,
+        Config {
+            ask,
+            decisions_max: 10,
+            decisions_per_connection_max: 3,
+            ..Config::default()
+        },
+    );
+    let (greedy, other) = (hall.joined("greedy"), hall.joined("other"));
     hall.events();
     // Many filters at once: some questions, then more as answers come, and one SUBACK for all.
     let topics: Vec<String> = (0..8).map(|number| format!("t/{number}")).collect();
@@ -444,12 +427,15 @@ fn what_cannot_be_asked_about_is_answered_at_once() {
         connect: false,
         ..ALL
     };
-    let mut hall = Hall::new(Config {
-        ask,
-        decisions_max: 1,
-        ..Config::default()
-    });
-    let (first, second) = (hall.join("first"), hall.join("second"));
+    let mut hall = Hall::new(
+        V5_0,
+        Config {
+            ask,
+            decisions_max: 1,
+            ..Config::default()
+        },
+    );
+    let (first, second) = (hall.joined("first"), hall.joined("second"));
     assert_eq!(hall.push(first, "x", 1), 1);
     let packet = publish("t", "x", QoS::AtLeastOnce, 1);
     let heard = { &hall.peer }.ask(&mut (&mut hall.broker, second), packet);
@@ -465,13 +451,16 @@ fn what_cannot_be_asked_about_is_answered_at_once() {
 /// Who says something and is gone, again and again, does not take the room of those who stay.
 #[test]
 fn questions_of_those_who_are_gone_leave_room() {
-    let mut hall = Hall::new(Config {
-        ask: PUBLISH,
-        decisions_max: 10,
-        ..Config::default()
-    });
+    let mut hall = Hall::new(
+        V5_0,
+        Config {
+            ask: PUBLISH,
+            decisions_max: 10,
+            ..Config::default()
+        },
+    );
     for _ in 0..10 {
-        let id = hall.join("comes and goes");
+        let id = hall.joined("comes and goes");
         hall.push(id, "x", 3);
         hall.broker.handle_close(hall.peer.now, id);
     }
@@ -481,7 +470,7 @@ fn questions_of_those_who_are_gone_leave_room() {
         .iter()
         .filter(|event| matches!(event, Event::Refused { topic, .. } if topic == "t"));
     assert_eq!(told.count(), 25);
-    let id = hall.join("stays");
+    let id = hall.joined("stays");
     assert_eq!(hall.push(id, "x", 3), 3);
     assert_eq!(hall.broker.undecided_len(), 8);
 }

@@ -3,53 +3,32 @@
 
 use core::time::Duration;
 
-use mqtt_codec::{
-    Binary, Connect, DisconnectReason, Message, ProtocolVersion, QoS, SubscribeFilter,
-    SubscriptionId, Will,
-};
+use mqtt_codec::{Binary, DisconnectReason, Message, ProtocolVersion, QoS, SubscriptionId, Will};
 use mqtt_state::broker::{self, Config, ConnectionId, DropCause, Event};
 
-use crate::recorded::Broker;
+use crate::hall::Hall;
 use crate::wire::{
-    Peer, V3_1_1, V5_0, connect, disconnect, name, puback, publish, text, want, with_subscribe,
+    V3_1_1, V5_0, connect, disconnect, name, puback, publish, text, want, with_subscribe,
 };
 
 const VERSIONS: [ProtocolVersion; 2] = [V3_1_1, V5_0];
 
-struct Hall {
-    broker: Broker,
-    peer: Peer,
+/// A broker that keeps so many bytes.
+fn keeping(version: ProtocolVersion, total_bytes_max: usize) -> Hall {
+    let config = Config {
+        total_bytes_max,
+        ..Config::default()
+    };
+    Hall::new(version, config)
 }
 
 impl Hall {
-    fn new(version: ProtocolVersion, total_bytes_max: usize) -> Self {
-        let config = Config {
-            total_bytes_max,
-            ..Config::default()
-        };
-        Self::with(version, config)
-    }
-
-    fn with(version: ProtocolVersion, config: Config) -> Self {
-        Self {
-            broker: Broker::new(config),
-            peer: Peer::new(version),
-        }
-    }
-
     fn kept(&self) -> usize {
         self.broker.stats().kept_bytes
     }
 
-    fn enter(&mut self, packet: Connect<'_>) -> (ConnectionId, Vec<String>) {
-        let id = self.broker.accept(self.peer.now, broker::Peer::default());
-        let id = id.unwrap();
-        let heard = self.peer.ask(&mut (&mut self.broker, id), packet);
-        (id, heard)
-    }
-
     /// Somebody whose session stays for a while.
-    fn join(&mut self, client_id: &str) -> ConnectionId {
+    fn keep(&mut self, client_id: &str) -> ConnectionId {
         let mut packet = connect(self.peer.version, client_id);
         packet.clean_start = false;
         if self.peer.version == V5_0 {
@@ -60,20 +39,7 @@ impl Hall {
         id
     }
 
-    fn say<'p>(&mut self, to: ConnectionId, packet: impl Into<mqtt_codec::Packet<'p>>) {
-        self.peer.say(&mut (&mut self.broker, to), packet);
-    }
-
-    fn hear(&mut self, from: ConnectionId) -> Vec<String> {
-        self.peer.hear(&mut (&mut self.broker, from))
-    }
-
-    fn subscribe(&mut self, to: ConnectionId, filters: &[SubscribeFilter<'_>]) -> Vec<String> {
-        let Self { broker, peer } = self;
-        with_subscribe(1, filters, |packet| peer.ask(&mut (broker, to), packet))
-    }
-
-    fn publish(&mut self, topic: &str, len: usize, qos: QoS, retain: bool) -> usize {
+    fn publish_len(&mut self, topic: &str, len: usize, qos: QoS, retain: bool) -> usize {
         let message = Message::new(topic, vec![b'x'; len]).unwrap();
         let message = message.with_qos(qos).with_retain(retain);
         self.broker.publish(self.peer.now, message)
@@ -84,7 +50,7 @@ impl Hall {
 #[test]
 fn everything_that_clients_make_grow_counts_and_goes_again() {
     for version in VERSIONS {
-        let mut hall = Hall::new(version, usize::MAX);
+        let mut hall = keeping(version, usize::MAX);
         assert_eq!(hall.kept(), 0);
         let mut before = 0;
         let mut grown = |hall: &Hall, what: &str, bytes: usize| {
@@ -96,15 +62,15 @@ fn everything_that_clients_make_grow_counts_and_goes_again() {
             before = now;
         };
         let long = "c".repeat(5_000);
-        let reader = hall.join(&long);
+        let reader = hall.keep(&long);
         grown(&hall, "a client identifier, twice", 10_000);
         let filter = "f/".to_owned() + &"t".repeat(3_000);
-        hall.subscribe(reader, &[want(&filter, QoS::AtLeastOnce)]);
+        hall.subscribe(reader, &filter, QoS::AtLeastOnce);
         grown(&hall, "a filter", 3_000);
-        hall.publish("other", 7_000, QoS::AtMostOnce, true);
+        hall.publish_len("other", 7_000, QoS::AtMostOnce, true);
         grown(&hall, "a retained message", 7_000);
         for _ in 0..100 {
-            hall.publish(&filter, 0, QoS::AtLeastOnce, false);
+            hall.publish_len(&filter, 0, QoS::AtLeastOnce, false);
         }
         grown(
             &hall,
@@ -128,7 +94,7 @@ fn everything_that_clients_make_grow_counts_and_goes_again() {
                 hall.say(reader, puback(id));
             }
         }
-        hall.publish("other", 0, QoS::AtMostOnce, true);
+        hall.publish_len("other", 0, QoS::AtMostOnce, true);
         let (id, _) = hall.enter(connect(version, &long));
         hall.hear(reader);
         hall.say(id, disconnect(DisconnectReason::NormalDisconnection));
@@ -144,12 +110,12 @@ fn everything_that_clients_make_grow_counts_and_goes_again() {
 #[test]
 fn places_of_messages_are_given_back_when_nothing_is_in_them() {
     for (qos, filter) in [(QoS::AtMostOnce, "a"), (QoS::AtLeastOnce, "a")] {
-        let mut hall = Hall::new(V5_0, usize::MAX);
-        let reader = hall.join("reader");
-        hall.subscribe(reader, &[want(filter, qos)]);
+        let mut hall = keeping(V5_0, usize::MAX);
+        let reader = hall.keep("reader");
+        hall.subscribe(reader, filter, qos);
         let before = hall.kept();
         for _ in 0..500 {
-            hall.publish("a", 0, qos, false);
+            hall.publish_len("a", 0, qos, false);
         }
         assert!(hall.kept() >= before + 500 * 50, "{qos}");
         loop {
@@ -170,8 +136,8 @@ fn places_of_messages_are_given_back_when_nothing_is_in_them() {
 /// Identifiers of overlapping subscriptions go with each message.
 #[test]
 fn subscription_identifiers_count_with_each_message() {
-    let mut hall = Hall::new(V5_0, usize::MAX);
-    let reader = hall.join("reader");
+    let mut hall = keeping(V5_0, usize::MAX);
+    let reader = hall.keep("reader");
     let filters = ["a/b", "a/+", "a/#", "+/b", "+/+", "#", "+/#", "a/b/#"];
     for (filter, number) in filters.iter().zip(1..) {
         let entry = [want(filter, QoS::AtLeastOnce)];
@@ -184,9 +150,9 @@ fn subscription_identifiers_count_with_each_message() {
         hall.say(reader, subscribe);
     }
     hall.hear(reader);
-    hall.publish("a/b", 0, QoS::AtLeastOnce, false);
+    hall.publish_len("a/b", 0, QoS::AtLeastOnce, false);
     let one = hall.kept();
-    hall.publish("a/b", 0, QoS::AtLeastOnce, false);
+    hall.publish_len("a/b", 0, QoS::AtLeastOnce, false);
     assert!(
         hall.kept() >= one + 8 * 4 + 3,
         "{one} and then {}",
@@ -197,11 +163,11 @@ fn subscription_identifiers_count_with_each_message() {
 #[test]
 fn at_the_limit_nothing_new_is_taken_and_what_is_there_goes_on() {
     for (version, code) in [(V3_1_1, "00"), (V5_0, "97")] {
-        let mut hall = Hall::new(version, 100_000);
-        let id = hall.join("client");
-        hall.subscribe(id, &[want("t", QoS::AtLeastOnce)]);
+        let mut hall = keeping(version, 100_000);
+        let id = hall.keep("client");
+        hall.subscribe(id, "t", QoS::AtLeastOnce);
         assert_eq!(
-            hall.publish("kept", 99_990 - hall.kept(), QoS::AtMostOnce, true),
+            hall.publish_len("kept", 99_990 - hall.kept(), QoS::AtMostOnce, true),
             0
         );
         assert!(hall.kept() >= 100_000, "with the tree of retained topics");
@@ -211,7 +177,7 @@ fn at_the_limit_nothing_new_is_taken_and_what_is_there_goes_on() {
         assert_eq!(hall.hear(id), [format!("PUBACK 1 {code}")]);
         hall.say(id, publish("t", "", QoS::AtMostOnce, 0));
         assert_eq!(hall.hear(id), [""; 0]);
-        assert_eq!(hall.publish("t", 0, QoS::AtLeastOnce, false), 0);
+        assert_eq!(hall.publish_len("t", 0, QoS::AtLeastOnce, false), 0);
         let refused: Vec<_> = core::iter::from_fn(|| hall.broker.poll_event())
             .filter_map(|event| match event {
                 Event::Refused { client_id, topic } => Some(format!("{client_id} {topic}")),
@@ -222,7 +188,7 @@ fn at_the_limit_nothing_new_is_taken_and_what_is_there_goes_on() {
 
         let code = if version == V5_0 { "97" } else { "80" };
         let more = [want("t", QoS::AtMostOnce), want("u", QoS::AtMostOnce)];
-        let heard = hall.subscribe(id, &more);
+        let heard = hall.want(id, &more);
         assert_eq!(heard, [format!("SUBACK 1 00 {code}")], "the first is there");
         let (_, heard) = hall.enter(connect(version, "new"));
         let code = if version == V5_0 { "89" } else { "88" };
@@ -243,22 +209,22 @@ fn at_the_limit_nothing_new_is_taken_and_what_is_there_goes_on() {
 /// One accepted message, many receivers whose places would have to grow.
 #[test]
 fn a_session_whose_places_would_grow_beyond_the_limit_goes_without() {
-    let mut hall = Hall::new(V5_0, usize::MAX);
-    let readers: Vec<_> = (0..100).map(|n| hall.join(&format!("{n}"))).collect();
+    let mut hall = keeping(V5_0, usize::MAX);
+    let readers: Vec<_> = (0..100).map(|n| hall.keep(&format!("{n}"))).collect();
     for reader in &readers {
-        hall.subscribe(*reader, &[want("t", QoS::AtLeastOnce)]);
+        hall.subscribe(*reader, "t", QoS::AtLeastOnce);
     }
     let (empty, one) = (hall.kept(), 4 * 50);
-    assert_eq!(hall.publish("t", 0, QoS::AtLeastOnce, false), 100);
+    assert_eq!(hall.publish_len("t", 0, QoS::AtLeastOnce, false), 100);
     assert!(hall.kept() > empty + 100 * one);
 
-    let mut hall = Hall::new(V5_0, empty + 50 * one);
-    let readers: Vec<_> = (0..100).map(|n| hall.join(&format!("{n}"))).collect();
+    let mut hall = keeping(V5_0, empty + 50 * one);
+    let readers: Vec<_> = (0..100).map(|n| hall.keep(&format!("{n}"))).collect();
     for reader in &readers {
-        hall.subscribe(*reader, &[want("t", QoS::AtLeastOnce)]);
+        hall.subscribe(*reader, "t", QoS::AtLeastOnce);
     }
     while hall.broker.poll_event().is_some() {}
-    let receivers = hall.publish("t", 0, QoS::AtLeastOnce, false);
+    let receivers = hall.publish_len("t", 0, QoS::AtLeastOnce, false);
     assert!((1..50).contains(&receivers), "{receivers}");
     assert!(hall.kept() <= empty + 50 * one);
     let dropped = core::iter::from_fn(|| hall.broker.poll_event())
@@ -281,11 +247,11 @@ fn messages_have_a_limit_in_number_as_well() {
         messages_len_max: 3,
         ..Config::default()
     };
-    let mut hall = Hall::with(V5_0, config);
-    let id = hall.join("client");
+    let mut hall = Hall::new(V5_0, config);
+    let id = hall.keep("client");
     for number in 1..=3_u16 {
         let topic = number.to_string();
-        hall.publish(&topic, 1, QoS::AtMostOnce, true);
+        hall.publish_len(&topic, 1, QoS::AtMostOnce, true);
     }
     hall.say(id, publish("t", "", QoS::AtLeastOnce, 4));
     assert_eq!(hall.hear(id), ["PUBACK 4 97"]);
@@ -296,13 +262,13 @@ fn messages_have_a_limit_in_number_as_well() {
 /// Room that nobody has cleared yet is room: what has expired is cleared for who comes.
 #[test]
 fn what_has_expired_makes_room_for_who_comes() {
-    let mut hall = Hall::new(V5_0, 100_000);
+    let mut hall = keeping(V5_0, 100_000);
     let long = "c".repeat(30_000);
     let mut packet = connect(V5_0, &long);
     packet.properties.session_expiry_secs = Some(10);
     let (id, _) = hall.enter(packet);
     hall.broker.handle_close(hall.peer.now, id);
-    hall.publish("kept", 39_500, QoS::AtMostOnce, true);
+    hall.publish_len("kept", 39_500, QoS::AtMostOnce, true);
     assert!(hall.kept() >= 100_000, "{}", hall.kept());
     let (_, heard) = hall.enter(connect(V5_0, "new"));
     assert_eq!(heard, ["CONNACK 89", "close"]);
@@ -315,15 +281,15 @@ fn what_has_expired_makes_room_for_who_comes() {
 #[test]
 fn who_comes_for_its_session_is_taken_by_a_broker_that_is_full() {
     for (version, busy) in [(V3_1_1, "CONNACK 88"), (V5_0, "CONNACK 89")] {
-        let mut hall = Hall::new(version, 50_000);
-        let id = hall.join("reader");
-        hall.subscribe(id, &[want("t", QoS::AtLeastOnce)]);
+        let mut hall = keeping(version, 50_000);
+        let id = hall.keep("reader");
+        hall.subscribe(id, "t", QoS::AtLeastOnce);
         hall.broker.handle_close(hall.peer.now, id);
         for number in 0..4 {
-            hall.publish("t", 10_000 + number, QoS::AtLeastOnce, false);
+            hall.publish_len("t", 10_000 + number, QoS::AtLeastOnce, false);
         }
         let left = 50_000 - hall.kept();
-        hall.publish("kept", left - 4, QoS::AtMostOnce, true);
+        hall.publish_len("kept", left - 4, QoS::AtMostOnce, true);
         assert!(hall.kept() >= 50_000, "{version} {}", hall.kept());
         let mut packet = connect(version, "reader");
         packet.clean_start = false;
@@ -360,7 +326,7 @@ fn who_comes_with_a_longer_name_is_not_taken_by_a_broker_that_is_full() {
             total_bytes_max: 50_000,
             ..Config::default()
         };
-        let mut hall = Hall::with(V5_0, config);
+        let mut hall = Hall::new(V5_0, config);
         let mut packet = connect(V5_0, "reader");
         packet.clean_start = false;
         packet.properties.session_expiry_secs = Some(100);
@@ -368,7 +334,7 @@ fn who_comes_with_a_longer_name_is_not_taken_by_a_broker_that_is_full() {
         let (id, _) = hall.enter(packet);
         hall.broker.handle_close(hall.peer.now, id);
         let left = 50_000 - hall.kept();
-        hall.publish("kept", left - 4, QoS::AtMostOnce, true);
+        hall.publish_len("kept", left - 4, QoS::AtMostOnce, true);
         packet.user_name = Some(text(user_name));
         assert_eq!(hall.enter(packet).1[0], expected, "{user_name}");
     }
@@ -387,7 +353,7 @@ fn what_is_known_of_a_client_counts() {
                 ask,
                 ..Config::default()
             };
-            let mut hall = Hall::with(version, config);
+            let mut hall = Hall::new(version, config);
             let peer = broker::Peer {
                 identity: Some("x".repeat(len).into()),
                 ..broker::Peer::default()
@@ -411,9 +377,9 @@ fn what_is_known_of_a_client_counts() {
 fn replays_that_wait_count_and_go_again() {
     for version in VERSIONS {
         let kept = |filters: usize| {
-            let mut hall = Hall::new(version, usize::MAX);
-            hall.publish("t", 1, QoS::AtMostOnce, true);
-            let reader = hall.join("reader");
+            let mut hall = keeping(version, usize::MAX);
+            hall.publish_len("t", 1, QoS::AtMostOnce, true);
+            let reader = hall.keep("reader");
             let texts: Vec<_> = (0..filters).map(|it| format!("{it:03}")).collect();
             let wanted: Vec<_> = { texts.iter() }
                 .map(|it| want(it, QoS::AtMostOnce))
@@ -444,11 +410,11 @@ fn a_will_without_room_is_refused_and_nothing_else() {
             messages_len_max: 1,
             ..Config::default()
         };
-        let mut hall = Hall::with(V5_0, config);
+        let mut hall = Hall::new(V5_0, config);
         let mut packet = connect(V5_0, "c");
         packet.will = Some(Will::new(name("w"), Binary::new(b"x").unwrap()));
         let (id, _) = hall.enter(packet);
-        hall.publish("kept", 1, QoS::AtMostOnce, true);
+        hall.publish_len("kept", 1, QoS::AtMostOnce, true);
         let now = hall.peer.now;
         hall.broker.handle_close(now, id);
         let mut told = Vec::new();

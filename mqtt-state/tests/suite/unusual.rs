@@ -17,7 +17,6 @@ use mqtt_state::{CloseCause, InputWaits, Transmit, server};
 use crate::hall::Hall;
 use crate::wire::{
     Peer, V3_1_1, V5_0, connect, disconnect, filter, id as id_of, name, puback, publish, want,
-    with_subscribe,
 };
 
 const VERSIONS: [ProtocolVersion; 2] = [V3_1_1, V5_0];
@@ -29,15 +28,6 @@ impl Hall {
             ..Config::default()
         };
         Self::new(version, config)
-    }
-
-    fn subscribe(&mut self, to: ConnectionId, text: &str, qos: QoS) -> Vec<String> {
-        self.want(to, want(text, qos))
-    }
-
-    fn want(&mut self, to: ConnectionId, filter: SubscribeFilter<'_>) -> Vec<String> {
-        let Self { broker, peer } = self;
-        with_subscribe(1, &[filter], |packet| peer.ask(&mut (broker, to), packet))
     }
 
     /// SUBSCRIBE with an identifier, whose answer nobody fetches.
@@ -428,12 +418,12 @@ fn what_goes_on_to_another_member_has_its_retain_flag() {
         let mut wanted = want("$share/g/t", QoS::AtLeastOnce);
         let [a, b] = ["a", "b"].map(|client_id| hall.joined(client_id));
         wanted.options.retain_as_published = first;
-        hall.want(a, wanted);
+        hall.want(a, &[wanted]);
         let message = Message::new("t", "x").unwrap();
         let message = message.with_qos(QoS::AtLeastOnce).with_retain(true);
         assert_eq!(hall.broker.publish(hall.peer.now, message), 1);
         wanted.options.retain_as_published = second;
-        hall.want(b, wanted);
+        hall.want(b, &[wanted]);
         hall.broker.handle_close(hall.peer.now, a);
         assert_eq!(hall.hear(b), [expected], "{first} {second}");
     }

@@ -7,9 +7,9 @@ use mqtt_codec::{Binary, Message, QoS, Will};
 use mqtt_state::broker::{self, Config, ConnectionId};
 use mqtt_state::{TimeoutReason, server};
 
+use crate::hall::Hall;
 use crate::load;
-use crate::recorded::Broker;
-use crate::wire::{Peer, V5_0, connect, name, puback, publish, want, with_subscribe};
+use crate::wire::{V5_0, connect, name, puback, publish, want, with_subscribe};
 
 #[test]
 fn many_sessions_expire_in_slices() {
@@ -31,27 +31,7 @@ fn many_receive_one_message_in_slices() {
     load::many_receive_one(100_000);
 }
 
-/// A broker with few steps for each call.
-struct Hall {
-    broker: Broker,
-    peer: Peer,
-}
-
 impl Hall {
-    fn new(work_per_call: usize) -> Self {
-        Self::with(Config {
-            work_per_call,
-            ..Config::default()
-        })
-    }
-
-    fn with(config: Config) -> Self {
-        Self {
-            broker: Broker::new(config),
-            peer: Peer::new(V5_0),
-        }
-    }
-
     /// Opens a connection; `will` goes to this topic after this delay.
     fn connect(
         &mut self,
@@ -75,18 +55,16 @@ impl Hall {
         (id, heard)
     }
 
-    fn subscribe(&mut self, id: ConnectionId, filter: &str, qos: QoS) {
+    /// Subscribes; the answer waits to be heard.
+    fn ask_for(&mut self, id: ConnectionId, filter: &str, qos: QoS) {
         let Self { broker, peer } = self;
         with_subscribe(1, &[want(filter, qos)], |packet| {
             peer.say(&mut (broker, id), packet)
         });
     }
 
-    fn hear(&mut self, id: ConnectionId) -> Vec<String> {
-        self.peer.hear(&mut (&mut self.broker, id))
-    }
-
-    fn pass(&mut self, secs: u64) {
+    /// Time passes, and the broker is not told.
+    fn wait(&mut self, secs: u64) {
         self.peer.now = self.peer.now + Duration::from_secs(secs);
     }
 
@@ -111,15 +89,15 @@ impl Hall {
 /// Nothing of a client is taken while a message of its own is on its way, not even an acknowledgement.
 #[test]
 fn an_acknowledgement_waits_behind_a_message_that_goes_out_in_slices() {
-    let mut hall = Hall::new(2);
+    let mut hall = Hall::sliced(2);
     let others = ["a", "b", "c", "d", "e"].map(|client_id| {
         let (id, _) = hall.connect(client_id, 0, None);
-        hall.subscribe(id, "t", QoS::AtMostOnce);
+        hall.ask_for(id, "t", QoS::AtMostOnce);
         hall.hear(id);
         id
     });
     let (id, _) = hall.connect("publisher", 0, None);
-    hall.subscribe(id, "own", QoS::AtLeastOnce);
+    hall.ask_for(id, "own", QoS::AtLeastOnce);
     let message = Message::new("own", "x").unwrap();
     hall.broker
         .publish(hall.peer.now, message.with_qos(QoS::AtLeastOnce));
@@ -151,12 +129,12 @@ fn id_in(line: &str) -> u16 {
 /// However many are due before: a session whose time is over is not resumed.
 #[test]
 fn a_session_that_has_expired_is_not_resumed_before_its_turn() {
-    let mut hall = Hall::new(10);
+    let mut hall = Hall::sliced(10);
     for number in 0..100 {
         let (id, _) = hall.connect(&format!("{number:02}"), 10, None);
         hall.broker.handle_close(hall.peer.now, id);
     }
-    hall.pass(10);
+    hall.wait(10);
     hall.broker.handle_timeout(hall.peer.now);
     assert_eq!(hall.broker.stats().sessions, 90, "ten are gone");
     let due = hall.broker.poll_timeout().unwrap();
@@ -164,10 +142,10 @@ fn a_session_that_has_expired_is_not_resumed_before_its_turn() {
     let (_, heard) = hall.connect("99", 10, None);
     assert_eq!(heard, ["CONNACK 00"], "a new session");
     // One second less, and it would have been there.
-    let mut hall = Hall::new(10);
+    let mut hall = Hall::sliced(10);
     let (id, _) = hall.connect("99", 10, None);
     hall.broker.handle_close(hall.peer.now, id);
-    hall.pass(9);
+    hall.wait(9);
     let (_, heard) = hall.connect("99", 10, None);
     assert_eq!(heard, ["CONNACK 00 present"]);
 }
@@ -177,9 +155,9 @@ fn a_session_that_has_expired_is_not_resumed_before_its_turn() {
 fn a_will_that_is_due_is_published_though_its_client_comes_back_before_its_turn() {
     // [5:MQTT-3.1.3-9]
     for (secs, expected) in [(4, 0), (5, 1)] {
-        let mut hall = Hall::new(10);
+        let mut hall = Hall::sliced(10);
         let (reader, _) = hall.connect("reader", 0, None);
-        hall.subscribe(reader, "will/#", QoS::AtMostOnce);
+        hall.ask_for(reader, "will/#", QoS::AtMostOnce);
         hall.hear(reader);
         for number in 0..50 {
             let (id, _) = hall.connect(&format!("{number:02}"), 100, Some(("other", 5)));
@@ -187,7 +165,7 @@ fn a_will_that_is_due_is_published_though_its_client_comes_back_before_its_turn(
         }
         let (id, _) = hall.connect("zz", 100, Some(("will/zz", 5)));
         hall.broker.handle_close(hall.peer.now, id);
-        hall.pass(secs);
+        hall.wait(secs);
         let (_, heard) = hall.connect("zz", 100, None);
         assert_eq!(heard, ["CONNACK 00 present"]);
         assert_eq!(hall.hear(reader).len(), expected, "after {secs} s");
@@ -198,16 +176,16 @@ fn a_will_that_is_due_is_published_though_its_client_comes_back_before_its_turn(
 
 #[test]
 fn wills_that_are_due_together_go_each_once_and_in_slices() {
-    let mut hall = Hall::new(10);
+    let mut hall = Hall::sliced(10);
     for number in 0..95 {
         let topic = format!("will/{number:02}");
         let (id, _) = hall.connect(&topic, 100, Some((&topic, 5)));
         hall.broker.handle_close(hall.peer.now, id);
     }
     let (reader, _) = hall.connect("reader", 0, None);
-    hall.subscribe(reader, "will/#", QoS::AtMostOnce);
+    hall.ask_for(reader, "will/#", QoS::AtMostOnce);
     hall.hear(reader);
-    hall.pass(5);
+    hall.wait(5);
     let calls = hall.work_off();
     let heard = hall.hear(reader);
     let expected: Vec<_> = (0..95)
@@ -222,21 +200,21 @@ fn wills_that_are_due_together_go_each_once_and_in_slices() {
 /// A session ends in one piece: what it is worth in steps has to be there, or it waits.
 #[test]
 fn sessions_with_messages_end_one_by_one_and_what_was_shared_goes_to_others() {
-    let mut hall = Hall::new(40);
+    let mut hall = Hall::sliced(40);
     let (publisher, _) = hall.connect("publisher", 0, None);
     for number in 0..5 {
         let (id, _) = hall.connect(&format!("member{number}"), 10, None);
-        hall.subscribe(id, "$share/g/t", QoS::AtLeastOnce);
+        hall.ask_for(id, "$share/g/t", QoS::AtLeastOnce);
         hall.broker.handle_close(hall.peer.now, id);
     }
     for number in 0..100 {
         hall.retain("t", &number.to_string(), QoS::AtLeastOnce);
     }
-    hall.pass(5);
+    hall.wait(5);
     let (last, _) = hall.connect("last", 0, None);
-    hall.subscribe(last, "$share/g/t", QoS::AtLeastOnce);
+    hall.ask_for(last, "$share/g/t", QoS::AtLeastOnce);
     hall.hear(last);
-    hall.pass(5);
+    hall.wait(5);
     let before = hall.broker.stats().sessions;
     assert_eq!(before, 7);
     hall.broker.handle_timeout(hall.peer.now);
@@ -271,16 +249,19 @@ fn sessions_with_messages_end_one_by_one_and_what_was_shared_goes_to_others() {
 /// Places of sessions that are over are free for others, though nobody has cleared them yet.
 #[test]
 fn a_session_that_has_expired_takes_no_place_from_others() {
-    let mut hall = Hall::with(Config {
-        sessions_max: 1,
-        ..Config::default()
-    });
+    let mut hall = Hall::new(
+        V5_0,
+        Config {
+            sessions_max: 1,
+            ..Config::default()
+        },
+    );
     let (id, _) = hall.connect("first", 10, None);
     hall.broker.handle_close(hall.peer.now, id);
-    hall.pass(9);
+    hall.wait(9);
     let (_, heard) = hall.connect("second", 10, None);
     assert_eq!(heard, ["CONNACK 89", "close"]);
-    hall.pass(1);
+    hall.wait(1);
     let (_, heard) = hall.connect("second", 10, None);
     assert_eq!(heard, ["CONNACK 00"]);
 }
@@ -311,18 +292,21 @@ fn a_replay_never_delivers_an_older_value_after_a_newer_live_one() {
         ),
     ];
     for (row, qos, payload, expected) in rows {
-        let mut hall = Hall::with(Config {
-            server: server::Config {
-                in_flight_max: 1,
-                ..server::Config::default()
+        let mut hall = Hall::new(
+            V5_0,
+            Config {
+                server: server::Config {
+                    in_flight_max: 1,
+                    ..server::Config::default()
+                },
+                ..Config::default()
             },
-            ..Config::default()
-        });
+        );
         for topic in ["t/00", "t/01"] {
             hall.retain(topic, "old", QoS::AtLeastOnce);
         }
         let (id, _) = hall.connect("reader", 100, None);
-        hall.subscribe(id, "t/+", QoS::AtLeastOnce);
+        hall.ask_for(id, "t/+", QoS::AtLeastOnce);
         let heard = hall.hear(id);
         assert_eq!(heard, ["SUBACK 1 01", "PUBLISH t/00=old q1 id1 retain"]);
         hall.retain("t/01", payload, qos);
@@ -334,10 +318,10 @@ fn a_replay_never_delivers_an_older_value_after_a_newer_live_one() {
         assert_eq!(hall.hear(id), [""; 0], "{row}");
     }
     // What was sent once is sent again, as the standard demands.
-    let mut hall = Hall::new(100);
+    let mut hall = Hall::sliced(100);
     hall.retain("t", "old", QoS::AtLeastOnce);
     let (id, _) = hall.connect("reader", 100, None);
-    hall.subscribe(id, "t", QoS::AtLeastOnce);
+    hall.ask_for(id, "t", QoS::AtLeastOnce);
     hall.hear(id);
     hall.broker.handle_close(hall.peer.now, id);
     hall.retain("t", "new", QoS::AtLeastOnce);
@@ -353,13 +337,16 @@ fn a_replay_never_delivers_an_older_value_after_a_newer_live_one() {
 /// A replay waits for room by bytes as well: what is retained is not lost on the way.
 #[test]
 fn a_replay_of_large_messages_waits_for_room() {
-    let mut hall = Hall::with(Config {
-        server: server::Config {
-            messages_bytes_max: 1000,
-            ..server::Config::default()
+    let mut hall = Hall::new(
+        V5_0,
+        Config {
+            server: server::Config {
+                messages_bytes_max: 1000,
+                ..server::Config::default()
+            },
+            ..Config::default()
         },
-        ..Config::default()
-    });
+    );
     for number in 0..20 {
         hall.retain(
             &format!("t/{number:02}"),
@@ -368,7 +355,7 @@ fn a_replay_of_large_messages_waits_for_room() {
         );
     }
     let (id, _) = hall.connect("reader", 100, None);
-    hall.subscribe(id, "t/+", QoS::AtLeastOnce);
+    hall.ask_for(id, "t/+", QoS::AtLeastOnce);
     let mut count = 0;
     loop {
         let heard = hall.hear(id);
@@ -400,17 +387,20 @@ fn questions_that_are_too_old_are_denied_in_slices() {
         subscribe: true,
         ..broker::Ask::default()
     };
-    let mut hall = Hall::with(Config {
-        ask,
-        decision_timeout: Duration::from_secs(5),
-        work_per_call: 10,
-        ..Config::default()
-    });
+    let mut hall = Hall::new(
+        V5_0,
+        Config {
+            ask,
+            decision_timeout: Duration::from_secs(5),
+            work_per_call: 10,
+            ..Config::default()
+        },
+    );
     for number in 0..50 {
         let (id, _) = hall.connect(&format!("{number}"), 0, None);
         let packet = publish("t", "x", QoS::AtLeastOnce, 1);
         hall.peer.say(&mut (&mut hall.broker, id), packet);
-        hall.subscribe(id, "t", QoS::AtMostOnce);
+        hall.ask_for(id, "t", QoS::AtMostOnce);
     }
     assert_eq!(hall.broker.undecided_len(), 100);
     hall.peer.now = hall.peer.now + Duration::from_secs(5);
