@@ -45,7 +45,7 @@
 //! | `arbitrary` | valid packets for fuzzers, and packets that break one rule each |
 //! | `extra-platforms` | `alloc` on targets without compare-and-swap, such as thumbv6m; what stands in for that is said to `portable-atomic`, by its feature `critical-section` or `--cfg portable_atomic_unsafe_assume_single_core` |
 //!
-//! Without either, borrowed decoding and encoding into a slice need no allocator. That is all a device
+//! Without `std` and `alloc`, borrowed decoding and encoding into a slice need no allocator. That is all a device
 //! with fixed buffers has to have; the rules of a connection are its own then, as `mqtt-state` allocates:
 //!
 //! ```
