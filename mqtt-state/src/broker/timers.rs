@@ -96,8 +96,8 @@ impl Broker {
                 return;
             }
             self.timers.pop_first();
-            // The end of a session takes its own.
-            if !matches!(timer, Timer::Session(_)) {
+            // The end of a session takes its own, and so does each goodbye.
+            if !matches!(timer, Timer::Session(_) | Timer::Drain) {
                 self.work.spend(1);
             }
             match timer {

@@ -4,8 +4,8 @@ use alloc::format;
 use core::time::Duration;
 
 use mqtt_codec::{
-    AckProperties, Binary, Connect, DisconnectReason, Message, ProtocolVersion, PublishProperties,
-    PublishReason, QoS, RetainHandling, Str, SubscribeFilter, TopicFilter, TopicName, Will,
+    Binary, Connect, DisconnectReason, Message, ProtocolVersion, PublishProperties, PublishReason,
+    QoS, RetainHandling, Str, SubscribeFilter, TopicFilter, TopicName, Will,
 };
 
 use super::coverage::Fault;
@@ -13,10 +13,11 @@ use super::oracle::From;
 use super::packets::QOS;
 use super::plan::{Action, Kind};
 use super::random::Random;
+use super::said::Saying;
 use super::watch::Broken;
 use super::world::World;
 use crate::Timestamp;
-use crate::client::State;
+use crate::client::{AckError, State};
 
 /// Topics at which anything may be published.
 const TOPICS: [&str; 6] = ["t/0", "t/1", "t/0", "s/a", "s/b", "no/0"];
@@ -39,6 +40,7 @@ impl World<'_> {
     /// Carries out one step.
     pub(super) fn act(&mut self, action: Action) {
         self.coverage.steps += 1;
+        self.go_on_after_failures();
         let mut random = Random::new(action.arg);
         let random = &mut random;
         let client = random.below(self.actors.len());
@@ -77,6 +79,10 @@ impl World<'_> {
                     let actor = &mut self.actors[client];
                     actor.is_store_slow = !actor.is_store_slow;
                 }
+            }
+            Kind::FailStore => {
+                self.at = random.below(self.nodes.len());
+                self.fail_store(random);
             }
             Kind::Store => {
                 let len = 1 + random.below(5);
@@ -331,12 +337,23 @@ impl World<'_> {
             let Some(receipt) = got.receipt else { break };
             some = true;
             let machine = &mut actor.client;
-            let result = if refuses {
-                let reason = PublishReason::ImplementationSpecificError;
-                machine.reject(now, receipt, reason, AckProperties::default())
-            } else {
-                machine.ack(now, receipt)
+            let saying = Saying::new(receipt, refuses);
+            let result = match (saying.refusal, saying.words) {
+                (Some(reason), words) => {
+                    let words = words.unwrap_or_default();
+                    // That is none, and nothing has changed.
+                    let none = machine.reject(now, receipt, PublishReason::Success, words);
+                    match none {
+                        Err(AckError::NotARefusal) => machine.reject(now, receipt, reason, words),
+                        Err(_) | Ok(()) => none,
+                    }
+                }
+                (None, Some(words)) => machine.ack_with(now, receipt, words),
+                (None, None) => machine.ack(now, receipt),
             };
+            if result.is_ok() {
+                actor.say(got.number, &saying);
+            }
             self.trace
                 .note(|| format!("c{client} {receipt:?} refused {refuses}: {got:?} {result:?}"));
             let count = &mut self.coverage.acknowledged[usize::from(refuses)];

@@ -9,6 +9,7 @@ use mqtt_codec::PacketId;
 
 use super::inbox::Inbox;
 use super::plan::ClientPlan;
+use super::said::Said;
 use super::watch::{Broken, Flights};
 use crate::Timestamp;
 use crate::client::{Client, Config, Event, LostCause, PublishToken, State};
@@ -40,6 +41,8 @@ pub(super) struct Actor {
     pub(super) inbox: Inbox,
     /// Numbers of the messages that came last with these identifiers.
     pub(super) got: BTreeMap<PacketId, u32>,
+    /// What the application has said of messages.
+    pub(super) said: Said,
     /// Identifiers of the client.
     pub(super) flights: Flights,
     /// The broker must not find a session that this client does not know.
@@ -70,6 +73,7 @@ impl Actor {
             line: None,
             inbox: Inbox::default(),
             got: BTreeMap::new(),
+            said: Said::default(),
             flights: Flights::default(),
             is_fresh: true,
             epoch: 0,
@@ -252,6 +256,7 @@ impl Actor {
             }
         }
         let again = self.inbox.crash(session);
+        self.said.crash();
         // With a journal QoS 0 messages are nowhere.
         self.go_on_with(now, snapshot)?;
         Ok(again)
@@ -263,6 +268,7 @@ impl Actor {
         now: Timestamp,
         session: &mut super::sessions::Session,
     ) -> Result<usize, Broken> {
+        self.said.crash();
         let Some(store) = self.store.take() else {
             self.client = Client::new(self.config());
             self.is_fresh = true;

@@ -61,6 +61,8 @@ faults! {
     SlowReader = "slow reader",
     /// A store falls behind.
     SlowStore = "slow store",
+    /// A store takes nothing more, and the broker is told so.
+    StoreFails = "store fails for good",
     /// A client connects while its older connection is open.
     TakeOver = "take-over",
     /// The broker ends a connection for a reason of its embedder's.
@@ -121,6 +123,13 @@ pub struct Coverage {
     /// Messages that applications have acknowledged themselves, and those that they have refused, at
     /// QoS 1 and 2.
     pub acknowledged: [[u64; 2]; 2],
+    /// Messages that applications have acknowledged with words.
+    pub acknowledged_with_words: u64,
+    /// Connections that heard of a store that has failed: with DISCONNECT, with CONNACK in place of the one that waited
+    /// for it, without a word, and with CONNACK as they came later.
+    pub told_of_failure: [u64; 4],
+    /// Connections that had as many questions as their share is.
+    pub full_shares: u64,
     /// Messages that had to come again, as an application had not acknowledged them.
     pub left_unacknowledged: u64,
     /// Messages that a member of a group has got, by QoS.
@@ -194,6 +203,11 @@ impl Coverage {
             (&mut self.expired_at_broker, other.expired_at_broker),
             (&mut self.counted_down, other.counted_down),
             (&mut self.left_unacknowledged, other.left_unacknowledged),
+            (
+                &mut self.acknowledged_with_words,
+                other.acknowledged_with_words,
+            ),
+            (&mut self.full_shares, other.full_shares),
             (&mut self.turns_again, other.turns_again),
             (&mut self.weighed, other.weighed),
             (&mut self.carried, other.carried),
@@ -216,6 +230,9 @@ impl Coverage {
             *sum += more;
         }
         for (sum, more) in self.far.iter_mut().zip(other.far) {
+            *sum += more;
+        }
+        for (sum, more) in { self.told_of_failure.iter_mut() }.zip(other.told_of_failure) {
             *sum += more;
         }
         for (sum, more) in self.given_up.iter_mut().zip(other.given_up) {
@@ -296,6 +313,21 @@ impl Coverage {
                 self.turns_again,
                 "a message of a group that changes its member",
             ),
+            (
+                self.acknowledged_with_words,
+                "a message acknowledged with words",
+            ),
+            (self.told_of_failure[0], "a goodbye as the store has failed"),
+            (self.told_of_failure[1], "a refusal as the store has failed"),
+            (
+                self.told_of_failure[2],
+                "a close without a word as the store has failed",
+            ),
+            (
+                self.told_of_failure[3],
+                "a refusal after the store has failed",
+            ),
+            (self.full_shares, "a connection with all of its questions"),
             (self.counted_down, "a message with less time than at first"),
             (self.heals, "a link between brokers that carries again"),
             (

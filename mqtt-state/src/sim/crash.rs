@@ -31,6 +31,11 @@ impl World<'_> {
             sessions.map(|session| session.epoch).collect()
         };
         let before = epochs(self);
+        let failed = self.nodes[at].failure.take();
+        let has_failed = failed.is_some();
+        if let Some(failure) = failed {
+            self.go_back(failure);
+        }
         for session in self.sessions.iter_mut().filter(|it| it.home == at) {
             session.crash(has_store);
         }
@@ -50,7 +55,9 @@ impl World<'_> {
             self.coverage.fault(Fault::CrashBrokerWithoutStore);
             return;
         }
-        self.coverage.fault(Fault::CrashBroker);
+        if !has_failed {
+            self.coverage.fault(Fault::CrashBroker);
+        }
         self.coverage.restores += 1;
         let idle = Idle {
             at: self.nodes[self.at].stored_at,

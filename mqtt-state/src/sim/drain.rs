@@ -117,7 +117,7 @@ impl World<'_> {
         };
         let behind = self.nodes[self.at].behind.len();
         self.store(behind.saturating_sub(lag));
-        if self.nodes[self.at].behind.is_empty() {
+        if self.nodes[self.at].behind.is_empty() && self.nodes[self.at].failure.is_none() {
             let at = self.at;
             let here = self.sessions.iter_mut().filter(|it| it.home == at);
             here.for_each(Session::note_stored);
@@ -132,6 +132,9 @@ impl World<'_> {
     /// So many entries of the broker's journal are written.
     pub(super) fn store(&mut self, len: usize) -> bool {
         let node = &mut self.nodes[self.at];
+        if node.failure.is_some() {
+            return false;
+        }
         let len = len.min(node.behind.len());
         self.stored += len;
         let is_joined = self.plan.brokers > 1;
@@ -191,7 +194,7 @@ impl World<'_> {
         match event {
             Event::Authenticate { .. }
             | Event::AuthenticateStep { .. }
-            | Event::AuthorizeSubscribe { .. } => self.nodes[self.at].questions.push_back(event),
+            | Event::AuthorizeSubscribe { .. } => self.ask(event),
             Event::AuthorizePublish {
                 is_will,
                 ref message,
@@ -201,7 +204,7 @@ impl World<'_> {
                     let topic = String::from(message.topic().as_str());
                     self.will_published(&topic);
                 }
-                self.nodes[self.at].questions.push_back(event);
+                self.ask(event);
             }
             Event::Connected {
                 connection,
@@ -217,6 +220,7 @@ impl World<'_> {
                 let Some(line) = self.line_at(connection) else {
                     return;
                 };
+                line.note_failure(&cause);
                 line.stage = Stage::Ending;
                 let (client, number) = (line.client, line.number);
                 self.sessions[client].close(self.now, number);
@@ -291,6 +295,24 @@ impl World<'_> {
         }
     }
 
+    /// Somebody will answer a question. Of what one connection has sent no more are open than its share.
+    fn ask(&mut self, event: broker::Event) {
+        let connection = of_connection(&event);
+        let node = &mut self.nodes[self.at];
+        node.questions.push_back(event);
+        if connection.is_none() {
+            return;
+        }
+        let of_same = |event: &&broker::Event| of_connection(event) == connection;
+        let open = node.questions.iter().filter(of_same).count();
+        let share = node.config.decisions_per_connection_max;
+        self.coverage.full_shares += u64::from(open == share);
+        if open > share {
+            let text = format!("{open} of {connection:?}");
+            self.fail("no connection has more questions than its share", text);
+        }
+    }
+
     fn will_published(&mut self, topic: &str) {
         if topic.starts_with("w/") {
             self.coverage.wills += 1;
@@ -302,6 +324,12 @@ impl World<'_> {
     fn connected(&mut self, connection: ConnectionId, present: bool) {
         if self.at == 0 {
             self.strangers.note_connected(connection);
+        }
+        if self.nodes[self.at].failure.is_some() {
+            self.fail(
+                "nobody is let in when the store has failed",
+                format!("{connection:?}"),
+            );
         }
         let Some(line) = self.line_at(connection) else {
             return;
@@ -412,5 +440,15 @@ impl World<'_> {
             }
             _ => {}
         }
+    }
+}
+
+/// The connection that has sent what is asked about, as far as that counts towards its share.
+const fn of_connection(event: &broker::Event) -> Option<ConnectionId> {
+    use broker::Event;
+    match event {
+        Event::AuthorizePublish { connection, .. }
+        | Event::AuthorizeSubscribe { connection, .. } => *connection,
+        _ => None,
     }
 }

@@ -17,6 +17,7 @@ impl World<'_> {
     /// Faults stop. Everything that was accepted completes or is reported lost, and all queues are empty.
     pub(super) fn finish(&mut self) {
         self.trace.note(|| "faults stop".into());
+        self.end_failures();
         self.heal_all();
         for node in &mut self.nodes {
             node.is_store_slow = false;

@@ -56,10 +56,20 @@ impl World<'_> {
                     {
                         actor.inbox.keep_known(*number);
                     }
+                    if let Err((rule, text)) = actor.check_words(&seen) {
+                        return self.fail(rule, text);
+                    }
+                    if let Seen::Ack {
+                        has_words: true, ..
+                    } = seen
+                    {
+                        self.coverage.acknowledged_with_words += 1;
+                    }
                     let way = &mut line.up.way;
                     way.send(line.number, &seen, size, &mut actor.flights, own)
                 }
                 Direction::Down => {
+                    line.note_last_words(&seen);
                     let own = self.nodes[self.at].config.server.in_flight_max;
                     // Of a connection that another one has taken the place of it says nothing any more.
                     let current = self.sessions[client].line;
@@ -127,7 +137,7 @@ impl World<'_> {
         let client = line.client;
         match seen {
             Seen::ConnAck {
-                is_accepted: true,
+                refusal: None,
                 session_present,
                 ..
             } => {
@@ -142,6 +152,7 @@ impl World<'_> {
                 kind: AckKind::PubAck | AckKind::PubRec,
                 id,
                 reason,
+                ..
             } => {
                 let Some(number) = line.taken.remove(id) else {
                     return;
@@ -299,9 +310,10 @@ impl World<'_> {
             } = seen
             {
                 actor.got.insert(id, number);
+                actor.said.forget(number);
             }
             if let Seen::ConnAck {
-                is_accepted: true,
+                refusal: None,
                 session_present,
                 limits,
             } = seen

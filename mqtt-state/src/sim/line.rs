@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use mqtt_codec::{ProtocolVersion, QoS};
 
 use super::coverage::{Fault, Stage};
+use super::store_failure::Told;
 use super::watch::Way;
 use super::world::World;
 use crate::broker::{self, ConnectionId};
@@ -58,6 +59,8 @@ pub(super) struct Line {
     pub(super) broker_gone: bool,
     pub(super) stage: Stage,
     pub(super) present: bool,
+    /// What its broker said to it, and what it owes it.
+    pub(super) told: Told,
     /// When the client handed out something last.
     pub(super) sent_at: Timestamp,
     /// Of the session.
@@ -108,6 +111,7 @@ impl World<'_> {
             broker_gone: false,
             stage: Stage::Connecting,
             present: false,
+            told: Told::default(),
             sent_at: self.now,
             epoch: 0,
             taken: BTreeMap::new(),
@@ -201,6 +205,7 @@ impl World<'_> {
         self.watch(place, Direction::Down, &bytes);
         if closes {
             self.trace.note(|| format!("broker closes line {place}"));
+            self.check_last_words(place);
         }
         self.drain_broker();
         closes || !bytes.is_empty()

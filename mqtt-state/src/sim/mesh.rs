@@ -79,7 +79,8 @@ impl World<'_> {
                 // Others keep what a store is behind with.
                 let mut joined = node.broker.joined();
                 let is_kept = node.behind.is_empty() && joined.all(|it| it.forwards_len == 0);
-                node.questions.is_empty() && !is_due && (is_kept || !self.plan.stores)
+                let goes_on = node.failure.is_none();
+                goes_on && node.questions.is_empty() && !is_due && (is_kept || !self.plan.stores)
             })
     }
 

@@ -25,7 +25,8 @@
 //! aliases in every packet that leaves a machine; nothing after the last packet; wills exactly when they
 //! are due; session present is the truth; sessions that end when they have to and not before;
 //! subscriptions that were granted stay; nobody gets what he has not subscribed to; of a group one member gets a message;
-//! nothing is sent that has expired. In the end: nothing
+//! nothing is sent that has expired; no client has more questions than its share; when a store has failed all hear it,
+//! nobody is let in, and what was not stored goes nowhere. In the end: nothing
 //! that was acknowledged is lost, every message that was taken has one outcome, no queue holds
 //! anything, and who does nothing stays connected. When all have left, nothing is left of them in the broker, in
 //! its store, or on the heap.
@@ -67,7 +68,9 @@ mod packets;
 mod plan;
 mod random;
 mod roam;
+mod said;
 mod sessions;
+mod store_failure;
 mod strangers;
 mod watch;
 mod wills;

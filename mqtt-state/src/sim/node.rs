@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeSet, VecDeque};
 
 use super::embed::Plain;
+use super::store_failure::StoreFailure;
 use crate::Timestamp;
 use crate::broker::{self, Broker, ConnectionId, JournalEntry};
 
@@ -18,6 +19,8 @@ pub(super) struct Node {
     /// When the last entry that is stored was handed out.
     pub(super) stored_at: Timestamp,
     pub(super) is_store_slow: bool,
+    /// Its store has failed for good, and another program goes on after so many steps.
+    pub(super) failure: Option<StoreFailure>,
     /// Questions that nobody has answered, in their order.
     pub(super) questions: VecDeque<broker::Event>,
 }
@@ -32,6 +35,7 @@ impl Node {
             store: Plain::default(),
             stored_at: now,
             is_store_slow: false,
+            failure: None,
             questions: VecDeque::new(),
         }
     }

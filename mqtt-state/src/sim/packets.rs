@@ -4,10 +4,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use mqtt_codec::{
-    Ack, Auth, AuthReason, Authentication, ConnAck, ConnAckOutcome, Connect, Delivery, Disconnect,
-    DisconnectReason, Packet, PacketId, PacketType, ProtocolVersion, Publish, PublishReason,
-    PublishTopic, QoS, ReasonCode, ReleaseReason, Str, SubAck, SubAckReasons, Subscribe,
-    SubscribeFilter, SubscribeFilters, SubscribeProperties, SubscribeReason, TopicAlias,
+    Ack, AckProperties, Auth, AuthReason, Authentication, ConnAck, ConnAckOutcome, Connect,
+    Delivery, Disconnect, DisconnectReason, Packet, PacketId, PacketType, ProtocolVersion, Publish,
+    PublishReason, PublishTopic, QoS, ReasonCode, ReleaseReason, Str, SubAck, SubAckReasons,
+    Subscribe, SubscribeFilter, SubscribeFilters, SubscribeProperties, SubscribeReason, TopicAlias,
     TopicFilter, TopicName, UnsubAck, UnsubAckReasons, Unsubscribe, UnsubscribeFilters,
     UnsubscribeReason,
 };
@@ -50,7 +50,7 @@ pub(super) enum Seen {
         clean_start: bool,
     },
     ConnAck {
-        is_accepted: bool,
+        refusal: Option<ReasonCode>,
         session_present: bool,
         limits: Limits,
     },
@@ -67,6 +67,8 @@ pub(super) enum Seen {
         kind: AckKind,
         id: PacketId,
         reason: ReasonCode,
+        /// It says something beside the reason.
+        has_words: bool,
     },
     Subscribe {
         id: PacketId,
@@ -83,7 +85,9 @@ pub(super) enum Seen {
     UnsubAck {
         id: PacketId,
     },
-    Disconnect,
+    Disconnect {
+        reason: ReasonCode,
+    },
     Other,
 }
 
@@ -93,9 +97,13 @@ pub(super) fn number_of(payload: &[u8]) -> Option<u32> {
     core::str::from_utf8(payload.get(..end)?).ok()?.parse().ok()
 }
 
-fn ack<R: Into<ReasonCode>>(kind: AckKind, id: PacketId, reason: R) -> Seen {
-    let reason = reason.into();
-    Seen::Ack { kind, id, reason }
+fn ack<R: Copy + Into<ReasonCode>>(kind: AckKind, it: &Ack<'_, R>) -> Seen {
+    Seen::Ack {
+        kind,
+        id: it.id,
+        reason: it.reason.into(),
+        has_words: it.properties != AckProperties::default(),
+    }
 }
 
 impl Seen {
@@ -115,7 +123,10 @@ impl Seen {
             Packet::ConnAck(connack) => {
                 let properties = &connack.properties;
                 Self::ConnAck {
-                    is_accepted: matches!(connack.outcome, ConnAckOutcome::Accepted { .. }),
+                    refusal: match connack.outcome {
+                        ConnAckOutcome::Accepted { .. } => None,
+                        ConnAckOutcome::Refused(reason) => Some(reason.into()),
+                    },
                     session_present: connack.outcome
                         == ConnAckOutcome::Accepted {
                             session_present: true,
@@ -136,10 +147,10 @@ impl Seen {
                 number: number_of(publish.payload),
                 expiry_secs: publish.properties.message_expiry_secs,
             },
-            Packet::PubAck(it) => ack(AckKind::PubAck, it.id, it.reason),
-            Packet::PubRec(it) => ack(AckKind::PubRec, it.id, it.reason),
-            Packet::PubRel(it) => ack(AckKind::PubRel, it.id, it.reason),
-            Packet::PubComp(it) => ack(AckKind::PubComp, it.id, it.reason),
+            Packet::PubAck(it) => ack(AckKind::PubAck, it),
+            Packet::PubRec(it) => ack(AckKind::PubRec, it),
+            Packet::PubRel(it) => ack(AckKind::PubRel, it),
+            Packet::PubComp(it) => ack(AckKind::PubComp, it),
             Packet::Subscribe(subscribe) => Self::Subscribe {
                 id: subscribe.id,
                 filters: { subscribe.filters.iter() }
@@ -160,7 +171,9 @@ impl Seen {
                     .collect(),
             },
             Packet::UnsubAck(unsuback) => Self::UnsubAck { id: unsuback.id },
-            Packet::Disconnect(_) => Self::Disconnect,
+            Packet::Disconnect(disconnect) => Self::Disconnect {
+                reason: disconnect.reason.into(),
+            },
             Packet::PingReq | Packet::PingResp | Packet::Auth(_) => Self::Other,
         }
     }

@@ -31,6 +31,8 @@ pub(super) enum Kind {
     Delay,
     SlowReader,
     SlowStore,
+    /// The broker's store fails for good.
+    FailStore,
     Store,
     /// An application acknowledges some messages, where that is left to it.
     Acknowledge,
@@ -216,6 +218,13 @@ impl Plan {
         if plan.changes_limits {
             plan.change_limits();
         }
+        if seed % 8 == 7 || seed.is_multiple_of(16) {
+            // Of more than one filter only the first is asked about at once.
+            plan.broker.decisions_per_connection_max = if seed % 16 == 7 { 2 } else { 1 };
+        }
+        if seed.is_multiple_of(8) || seed % 64 == 21 {
+            plan.fail_stores();
+        }
         // One in eight, and one in sixteen.
         if seed % 8 == 1 {
             plan.join(2 + usize::from(seed % 16 == 1), false);
@@ -234,6 +243,16 @@ impl Plan {
             action.kind = match (action.kind, action.arg % 3) {
                 (Kind::StrangeServer, 0) => Kind::RestartClient,
                 (Kind::StrangeServer, 1) => Kind::CrashBroker,
+                (kind, _) => kind,
+            };
+        }
+    }
+
+    /// Stores fail for good.
+    fn fail_stores(&mut self) {
+        for action in self.actions.iter_mut().skip(PRELUDE.len()) {
+            action.kind = match (action.kind, action.arg % 6) {
+                (Kind::SlowStore, 0..=2) | (Kind::StrangeServer, 5) => Kind::FailStore,
                 (kind, _) => kind,
             };
         }

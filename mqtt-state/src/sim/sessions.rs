@@ -8,6 +8,7 @@ use alloc::string::String;
 use mqtt_codec::{PacketId, QoS};
 use mqtt_topic::{SharedFilter, TopicFilter, TopicName};
 
+use super::inbox::Inbox;
 use super::watch::Broken;
 use crate::Timestamp;
 
@@ -279,6 +280,16 @@ impl Session {
     /// The store knows everything.
     pub(super) fn note_stored(&mut self) {
         self.is_stored = true;
+    }
+
+    /// It is again as it was, when the store has failed, and this is what its broker has made of it since.
+    pub(super) fn go_on_from(&mut self, since: &Self, inbox: &Inbox) {
+        if since.epoch == self.epoch {
+            self.must.clone_from(&since.must);
+        } else {
+            self.must.retain(|number| !inbox.seen.contains_key(number));
+        }
+        self.received.clone_from(&since.received);
     }
 
     pub(super) fn crash(&mut self, has_store: bool) {

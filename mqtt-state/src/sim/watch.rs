@@ -174,6 +174,7 @@ impl Way {
                 kind: AckKind::PubRel,
                 id,
                 reason: ReasonCode::Success,
+                ..
             } => match flights.in_use.get(id).copied() {
                 Some(Flight::Release { .. } | Flight::Withdrawn { .. }) => {}
                 Some(Flight::Publish {
@@ -241,8 +242,8 @@ impl Way {
                     return Err(("a payload that nobody published", format!("{seen:?}")));
                 }
             }
-            Seen::Disconnect => self.has_ended = true,
-            Seen::ConnAck { is_accepted, .. } => self.has_ended = !is_accepted,
+            Seen::Disconnect { .. } => self.has_ended = true,
+            Seen::ConnAck { refusal, .. } => self.has_ended = refusal.is_some(),
             Seen::Connect { .. }
             | Seen::Ack { .. }
             | Seen::Subscribe { .. }
@@ -319,7 +320,9 @@ impl Way {
     /// The sender has taken a packet that came the other way.
     pub(super) fn hear(&mut self, seen: &Seen, flights: &mut Flights) {
         match seen {
-            Seen::Ack { kind, id, reason } => {
+            Seen::Ack {
+                kind, id, reason, ..
+            } => {
                 let has_failed = reason.value() >= 0x80;
                 let flight = flights.in_use.get(id).copied();
                 match (kind, flight) {
@@ -372,17 +375,19 @@ mod tests {
 
     #[test]
     fn a_connection_of_an_older_session_begins_and_ends_like_any_other() {
-        let (is_accepted, session_present) = (true, false);
+        let goodbye = Seen::Disconnect {
+            reason: ReasonCode::ServerShuttingDown,
+        };
         let connack = Seen::ConnAck {
-            is_accepted,
-            session_present,
+            refusal: None,
+            session_present: false,
             limits: Limits::default(),
         };
         let rows: [(&str, &[&Seen], Result<(), &str>); 4] = [
-            ("in its order", &[&connack, &Seen::Disconnect], Ok(())),
+            ("in its order", &[&connack, &goodbye], Ok(())),
             (
                 "no greeting",
-                &[&Seen::Disconnect],
+                &[&goodbye],
                 Err("CONNECT and CONNACK come first, and once"),
             ),
             (
@@ -392,7 +397,7 @@ mod tests {
             ),
             (
                 "behind the last",
-                &[&connack, &Seen::Disconnect, &Seen::Other],
+                &[&connack, &goodbye, &Seen::Other],
                 Err("nothing after the last packet"),
             ),
         ];

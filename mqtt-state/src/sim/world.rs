@@ -158,6 +158,7 @@ impl<'e> World<'e> {
     pub(super) fn look(&mut self) {
         self.fire();
         self.sweep();
+        self.check_failures();
         let result = self.wills.settle(self.now);
         self.check(result);
         for client in 0..self.actors.len() {

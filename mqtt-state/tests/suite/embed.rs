@@ -129,6 +129,40 @@ fn a_broker_that_drains_says_goodbye_in_pieces_and_takes_nobody() {
     assert_eq!(hall.broker.stats().sessions, 600, "sessions stay");
 }
 
+/// A goodbye that takes more steps than a call has is the whole of one call, however few these are.
+#[test]
+fn a_broker_that_drains_comes_to_an_end() {
+    for (work_per_call, filters) in [(0, 0), (1, 0), (1, 5), (4, 4), (5, 4)] {
+        let row = format!("{work_per_call} steps, {filters} filters");
+        let config = Config {
+            work_per_call,
+            ..Config::default()
+        };
+        let mut hall = Hall::new(V5_0, config);
+        let ids: Vec<_> = ["a", "b", "c"].map(|name| hall.joined(name)).into();
+        for number in 0..filters {
+            let text = format!("t/{number}");
+            let filter = [want(&text, QoS::AtLeastOnce)];
+            with_subscribe(1, &filter, |packet| hall.say(ids[1], packet));
+            hall.hear(ids[1]);
+        }
+        hall.broker.drain(hall.peer.now, Drain::default());
+        let is_due = |hall: &Hall| {
+            let due = hall.broker.poll_timeout();
+            due.is_some_and(|it| it.reason == TimeoutReason::Work)
+        };
+        let mut calls = 0;
+        while is_due(&hall) {
+            calls += 1;
+            assert!(calls < 20, "{row}");
+            hall.broker.handle_timeout(hall.peer.now);
+        }
+        for id in ids {
+            assert_eq!(hall.hear(id), ["DISCONNECT 8B", "close"], "{row}");
+        }
+    }
+}
+
 /// Only a 5.0 client can be told a reason; who has not said CONNECT is told nothing, and a place that
 /// nobody is in is passed over.
 #[test]

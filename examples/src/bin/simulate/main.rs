@@ -226,10 +226,17 @@ fn report(sum: &mut Sum, elapsed: f64, out: &mut impl Write) -> io::Result<bool>
     let [accepted, refused] = coverage.acknowledged;
     writeln!(
         out,
-        "{} messages acknowledged by applications, {} refused, {} had to come again",
+        "{} messages acknowledged by applications, {} refused, {} acknowledgements with words, {} had to come again",
         accepted.iter().sum::<u64>(),
         refused.iter().sum::<u64>(),
+        coverage.acknowledged_with_words,
         coverage.left_unacknowledged
+    )?;
+    let [goodbyes, in_place, silent, later] = coverage.told_of_failure;
+    writeln!(
+        out,
+        "{goodbyes} goodbyes as a store has failed, {in_place} refusals in place of CONNACK, {silent} without a word, {later} refused later; {} times all questions of a connection open",
+        coverage.full_shares
     )?;
     let [at_clients, at_brokers] = coverage.given_up;
     writeln!(
