@@ -43,6 +43,7 @@ fn config(u: &mut Unstructured<'_>) -> Result<Config> {
         retained_len_max: 2,
         work_per_call: 1,
         held_max: 1,
+        decisions_per_connection_max: 1,
         journal_len_max: 4,
         ..Config::default()
     };
@@ -80,6 +81,10 @@ struct World {
     lines: BTreeMap<ConnectionId, Line>,
     disk: BTreeMap<Vec<u8>, StoreValue>,
     at: Timestamp,
+    /// Questions without an answer.
+    questions: Vec<Event>,
+    /// The store takes nothing more.
+    has_failed: bool,
 }
 
 fn run(u: &mut Unstructured<'_>) -> Result<()> {
@@ -92,6 +97,8 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
         lines: BTreeMap::new(),
         disk: BTreeMap::new(),
         at: Timestamp::ZERO,
+        questions: Vec::new(),
+        has_failed: false,
     };
     while !u.is_empty() {
         world.step(u)?;
@@ -147,7 +154,19 @@ impl World {
                     self.broker.reauthorize(self.now, u.choose(&NAMES)?);
                 }
             },
-            18 if self.config.journal && u.ratio(1, 4)? => self.crash(u)?,
+            18 => match u.int_in_range(0..=7_u8)? {
+                0 | 1 if self.config.journal => self.crash(u)?,
+                2 => {
+                    // What was said before, and what was handed out and not stored.
+                    self.fetch();
+                    self.has_failed |= self.config.journal;
+                    let was_draining = self.broker.is_draining();
+                    self.broker.handle_store_failed(self.now);
+                    let drains = was_draining || self.config.journal;
+                    assert_eq!(self.broker.is_draining(), drains);
+                }
+                _ => {}
+            },
             _ => {
                 if let Some(id) = self.choose(u)? {
                     let _ = self.broker.explain(id);
@@ -255,40 +274,66 @@ impl World {
         Ok(())
     }
 
-    fn answer(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+    /// Takes what the broker has to say. Nobody is let in when the store has failed.
+    fn fetch(&mut self) {
         while let Some(event) = self.broker.poll_event() {
-            let allows = u.ratio(3, 4)?;
-            match event {
-                Event::Authenticate { decision, .. } | Event::AuthenticateStep { decision, .. } => {
-                    let answer = match allows {
-                        true => ConnectAnswer::Allow,
-                        false => ConnectAnswer::Refuse(ConnectReason::NotAuthorized),
-                    };
-                    let _stale = self.broker.decide_connect(self.now, decision, answer);
-                }
-                Event::AuthorizePublish { decision, .. } => {
-                    let answer = match allows {
-                        true => PublishAnswer::Allow,
-                        false => PublishAnswer::Refuse(PublishReason::NotAuthorized),
-                    };
-                    let _stale = self.broker.decide_publish(self.now, decision, answer);
-                }
-                Event::AuthorizeSubscribe { decision, .. } => {
-                    let answer = match allows {
-                        true => SubscribeAnswer::Allow,
-                        false => SubscribeAnswer::Refuse(SubscribeReason::NotAuthorized),
-                    };
-                    let _stale = self.broker.decide_subscribe(self.now, decision, answer);
-                }
-                _ => {}
+            let is_in = matches!(event, Event::Connected { .. });
+            assert!(!is_in || !self.has_failed, "{event:?}");
+            let is_question = matches!(
+                event,
+                Event::Authenticate { .. }
+                    | Event::AuthenticateStep { .. }
+                    | Event::AuthorizePublish { .. }
+                    | Event::AuthorizeSubscribe { .. }
+            );
+            if is_question {
+                self.questions.push(event);
             }
+        }
+    }
+
+    fn answer(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        self.fetch();
+        while !self.questions.is_empty() && u.ratio(3, 4)? {
+            let place = u.choose_index(self.questions.len())?;
+            let event = self.questions.swap_remove(place);
+            self.decide(u, event)?;
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, u: &mut Unstructured<'_>, event: Event) -> Result<()> {
+        let allows = u.ratio(3, 4)?;
+        match event {
+            Event::Authenticate { decision, .. } | Event::AuthenticateStep { decision, .. } => {
+                let answer = match allows {
+                    true => ConnectAnswer::Allow,
+                    false => ConnectAnswer::Refuse(ConnectReason::NotAuthorized),
+                };
+                let _stale = self.broker.decide_connect(self.now, decision, answer);
+            }
+            Event::AuthorizePublish { decision, .. } => {
+                let answer = match allows {
+                    true => PublishAnswer::Allow,
+                    false => PublishAnswer::Refuse(PublishReason::NotAuthorized),
+                };
+                let _stale = self.broker.decide_publish(self.now, decision, answer);
+            }
+            Event::AuthorizeSubscribe { decision, .. } => {
+                let answer = match allows {
+                    true => SubscribeAnswer::Allow,
+                    false => SubscribeAnswer::Refuse(SubscribeReason::NotAuthorized),
+                };
+                let _stale = self.broker.decide_subscribe(self.now, decision, answer);
+            }
+            _ => {}
         }
         Ok(())
     }
 
     fn store(&mut self, loses: bool) {
         while let Some(entry) = self.broker.poll_journal() {
-            if loses {
+            if loses || self.has_failed {
                 // It is never written, and nothing behind it may be.
                 return;
             }
@@ -317,6 +362,8 @@ impl World {
         }
         self.broker = restore.finish();
         self.latest = self.now;
+        self.has_failed = false;
+        self.questions.clear();
         Ok(())
     }
 }

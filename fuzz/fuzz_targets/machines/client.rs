@@ -7,10 +7,10 @@ mod common;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use mqtt_codec::{Connect, DisconnectReason, PublishReason, Str, SubscribeFilter, TopicFilter};
-use mqtt_state::client::{Acknowledge, Client, Config, Event, Receipt, State, WhenFull};
+use mqtt_state::client::{AckError, Acknowledge, Client, Config, Event, Receipt, State, WhenFull};
 use mqtt_state::{Timestamp, Transmit};
 
-use common::{FILTERS, Held, Sent, bytes, message, pass, qos, version};
+use common::{FILTERS, Held, Sent, bytes, message, pass, qos, version, words};
 
 fuzz_target!(|data: &[u8]| {
     // An error says that the input is used up.
@@ -92,17 +92,23 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
             }
             5 if !receipts.is_empty() => {
                 let receipt = receipts.swap_remove(u.choose_index(receipts.len())?);
-                let accepts = u.arbitrary()?;
-                let _late = held.during(|| match accepts {
-                    true => client.ack(now, receipt).is_ok(),
-                    false => client
-                        .reject(
-                            now,
-                            receipt,
-                            PublishReason::QuotaExceeded,
-                            Default::default(),
-                        )
-                        .is_ok(),
+                let way = u.int_in_range(0..=3_u8)?;
+                let words = words(u)?;
+                let unanswered = client.unacknowledged_len();
+                held.during(|| match way {
+                    0 => drop(client.ack(now, receipt)),
+                    1 => drop(client.ack_with(now, receipt, words)),
+                    2 => {
+                        let reason = PublishReason::QuotaExceeded;
+                        drop(client.reject(now, receipt, reason, words));
+                    }
+                    _ => {
+                        let reason = PublishReason::NoMatchingSubscribers;
+                        let none = client.reject(now, receipt, reason, words);
+                        assert_eq!(none, Err(AckError::NotARefusal));
+                        assert_eq!(client.unacknowledged_len(), unanswered);
+                        assert_ne!(client.ack(now, receipt), Err(AckError::NotARefusal));
+                    }
                 });
             }
             6 => {

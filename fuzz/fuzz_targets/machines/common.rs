@@ -10,7 +10,7 @@ use std::time::Duration;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use mqtt_codec::arbitrary::with_packet;
 use mqtt_codec::{
-    Message, Packet, PacketId, PacketType, Parsed, ProtocolVersion, QoS, ReasonCode, Str, decode,
+    AckProperties, Message, Packet, PacketId, PacketType, Parsed, ProtocolVersion, QoS, ReasonCode, Str, decode,
 };
 use mqtt_state::{Timestamp, Transmit};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -76,6 +76,15 @@ pub fn message(u: &mut Unstructured<'_>) -> Result<Message> {
         ..Default::default()
     };
     Ok(message.with_properties(&properties).unwrap())
+}
+
+/// What is said beside the reason of an acknowledgement.
+pub fn words(u: &mut Unstructured<'_>) -> Result<AckProperties<'static>> {
+    let text = *u.choose(&["", "no", "a reason that takes more room than there is"])?;
+    Ok(AckProperties {
+        reason_string: Str::new(text).ok().filter(|_| !text.is_empty()),
+        ..AckProperties::default()
+    })
 }
 
 /// Time goes on: mostly a little, sometimes much, sometimes back.

@@ -4,16 +4,27 @@
 
 mod common;
 
+use core::time::Duration;
+
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use mqtt_codec::{
-    Connect, ConnectReason, DisconnectReason, Packet, ProtocolVersion, PublishReason, Str,
-    SubscribeReason, UnsubscribeReason,
+    Connect, ConnectReason, DisconnectReason, Packet, ProtocolVersion, PublishReason, ReasonCode,
+    Str, SubscribeReason, UnsubscribeReason,
 };
-use mqtt_state::server::{Acceptance, Acknowledge, Config, Connection, Event, Session};
+use mqtt_state::server::{
+    Acceptance, AckError, Acknowledge, Config, Connection, Event, Receipt, Session,
+};
 use mqtt_state::{Timestamp, Transmit};
 
-use common::{Held, Sent, bytes, message, pass, version};
+use common::{Held, Sent, bytes, message, pass, version, words};
+
+const REASONS: [PublishReason; 4] = [
+    PublishReason::Success,
+    PublishReason::NoMatchingSubscribers,
+    PublishReason::NotAuthorized,
+    PublishReason::PayloadFormatInvalid,
+];
 
 fuzz_target!(|data: &[u8]| {
     // An error says that the input is used up.
@@ -53,9 +64,66 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     let version = version(u)?;
     let mut kept = Session::new();
     let mut now = Timestamp::ZERO;
-    // Connections of the same client, one after the other.
+    let mut receipts = Vec::new();
+    // Connections of the same client, one after the other, and what its owner does meanwhile.
     while !u.is_empty() {
-        kept = connection(u, &config, version, kept, &mut now)?;
+        kept = connection(u, &config, version, kept, &mut now, &mut receipts)?;
+        while u.ratio(1, 2)? {
+            away(u, &config, &mut kept, now, &mut receipts)?;
+        }
+    }
+    Ok(())
+}
+
+/// What an owner does in a session whose client is away.
+fn away(
+    u: &mut Unstructured<'_>,
+    config: &Config,
+    session: &mut Session,
+    now: Timestamp,
+    receipts: &mut Vec<Receipt>,
+) -> Result<()> {
+    match u.int_in_range(0..=4_u8)? {
+        0 | 1 => {
+            let before = (session.waiting_len(), session.messages_bytes());
+            let message = message(u)?;
+            match session.deliver(now, config, message) {
+                Ok(_) => assert_eq!(session.waiting_len(), before.0 + 1),
+                Err(_) => {
+                    assert_eq!((session.waiting_len(), session.messages_bytes()), before);
+                }
+            }
+            assert!(session.waiting_len() <= config.waiting_len_max);
+            assert!(session.messages_bytes() <= config.messages_bytes_max);
+        }
+        2 if !receipts.is_empty() => {
+            let receipt = receipts.swap_remove(u.choose_index(receipts.len())?);
+            let reason = *u.choose(&REASONS)?;
+            let is_refusal = ReasonCode::from(reason).is_error();
+            let words = words(u)?;
+            match u.int_in_range(0..=2_u8)? {
+                0 => drop(session.ack(receipt)),
+                1 => {
+                    let result = session.ack_with(receipt, reason, words);
+                    assert_eq!(result == Err(AckError::NotASuccess), is_refusal);
+                }
+                _ => {
+                    let result = session.reject_publish(receipt, reason, words);
+                    assert_eq!(result == Err(AckError::NotARefusal), !is_refusal);
+                }
+            }
+        }
+        3 => {
+            let stored = session.snapshot(now);
+            let open = session.open_deliveries().count();
+            let elapsed = Duration::from_secs(u.int_in_range(0..=10)?);
+            let restored = Session::restore(now, elapsed, config, stored);
+            let restored = restored.expect("what it says of itself can be restored");
+            assert_eq!(restored.open_deliveries().count(), open);
+            *session = restored;
+            receipts.clear();
+        }
+        _ => {}
     }
     Ok(())
 }
@@ -67,11 +135,12 @@ fn connection(
     version: ProtocolVersion,
     kept: Session,
     now: &mut Timestamp,
+    receipts: &mut Vec<Receipt>,
 ) -> Result<Session> {
     let mut held = Held::default();
     let mut connection = held.during(|| Connection::new(*now, config.clone()));
     let (mut sent, mut input) = (Sent::by_server(version), Vec::new());
-    let (mut kept, mut receipts, mut requests) = (Some(kept), Vec::new(), Vec::new());
+    let (mut kept, mut requests) = (Some(kept), Vec::new());
     if !u.ratio(1, 8)? {
         let mut connect = Connect::new(version, Str::new("c").unwrap());
         connect.keep_alive_secs = 10;
@@ -97,13 +166,20 @@ fn connection(
             }
             7 if !receipts.is_empty() => {
                 let receipt = receipts.swap_remove(u.choose_index(receipts.len())?);
-                let reason = PublishReason::NotAuthorized;
-                let _late = match u.arbitrary()? {
-                    true => connection.ack(*now, receipt).is_ok(),
-                    false => connection
-                        .reject_publish(*now, receipt, reason, Default::default())
-                        .is_ok(),
-                };
+                let reason = *u.choose(&REASONS)?;
+                let is_refusal = ReasonCode::from(reason).is_error();
+                let words = words(u)?;
+                match u.int_in_range(0..=2_u8)? {
+                    0 => drop(connection.ack(*now, receipt)),
+                    1 => {
+                        let result = connection.ack_with(*now, receipt, reason, words);
+                        assert_eq!(result == Err(AckError::NotASuccess), is_refusal);
+                    }
+                    _ => {
+                        let result = connection.reject_publish(*now, receipt, reason, words);
+                        assert_eq!(result == Err(AckError::NotARefusal), !is_refusal);
+                    }
+                }
             }
             8 if !requests.is_empty() => {
                 let (token, filters) = requests.swap_remove(u.choose_index(requests.len())?);

@@ -142,6 +142,10 @@ pub struct Coverage {
     pub heals: u64,
     /// Sessions that followed their client to another broker.
     pub moves: u64,
+    /// Filters that a joined broker had no room for.
+    pub not_noted: u64,
+    /// Subscriptions that there was no room for where their session had gone.
+    pub not_moved: u64,
     /// Joined brokers that have ended without a warning, and begun anew.
     pub restarts: u64,
     /// Messages that were got at another broker than they came to, and those of groups.
@@ -214,6 +218,8 @@ impl Coverage {
             (&mut self.heals, other.heals),
             (&mut self.moves, other.moves),
             (&mut self.restarts, other.restarts),
+            (&mut self.not_noted, other.not_noted),
+            (&mut self.not_moved, other.not_moved),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -335,6 +341,14 @@ impl Coverage {
                 "a session that follows its client to another broker",
             ),
             (self.restarts, "a joined broker that begins anew"),
+            (
+                self.not_noted,
+                "a filter that a joined broker has no room for",
+            ),
+            (
+                self.not_moved,
+                "a subscription that stays behind when its session goes",
+            ),
             (
                 self.given_up[0],
                 "a message that a client gives up after it was sent",

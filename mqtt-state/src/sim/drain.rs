@@ -185,7 +185,7 @@ impl World<'_> {
         lines.find(|line| line.node == at && line.id == connection)
     }
 
-    fn client_named(&self, client_id: &str) -> Option<usize> {
+    pub(super) fn client_named(&self, client_id: &str) -> Option<usize> {
         self.actors.iter().position(|actor| actor.name == client_id)
     }
 
@@ -268,6 +268,13 @@ impl World<'_> {
             Event::WillPublished { topic, .. } if !self.nodes[self.at].config.ask.publish => {
                 self.will_published(&topic);
             }
+            Event::InterestRefused { filter, .. } => {
+                self.coverage.not_noted += 1;
+                self.refuse_interest(filter);
+            }
+            Event::NotMoved {
+                client_id, what, ..
+            } => self.leave_behind(&client_id, &what),
             // The will goes with the one of two sessions that is not the client's.
             Event::SessionMoved { client_id, .. } => {
                 if let Some(client) = self.client_named(&client_id) {

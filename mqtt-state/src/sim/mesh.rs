@@ -28,9 +28,15 @@ fn id(place: usize) -> BrokerId {
     BrokerId::new(u32::try_from(place).unwrap_or(u32::MAX))
 }
 
-/// The settings of one of several brokers.
-pub(super) fn config(place: usize, base: &broker::Config, has_store: bool) -> broker::Config {
-    broker::Config {
+/// The settings of one of several brokers, with room for all that the others want, or unlike the others and for little
+/// of it.
+pub(super) fn config(
+    place: usize,
+    base: &broker::Config,
+    has_store: bool,
+    is_small: bool,
+) -> broker::Config {
+    let mut config = broker::Config {
         join: Some(JoinConfig {
             id: id(place),
             // Who is not cut off answers some day.
@@ -39,7 +45,14 @@ pub(super) fn config(place: usize, base: &broker::Config, has_store: bool) -> br
         }),
         journal: base.journal && has_store,
         ..base.clone()
+    };
+    if is_small {
+        config.subscriptions_per_session_max = if place == 0 { 4 } else { 1 };
+        if let Some(join) = &mut config.join {
+            join.interests_max = 2;
+        }
     }
+    config
 }
 
 impl Mesh {

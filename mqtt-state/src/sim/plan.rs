@@ -161,6 +161,8 @@ pub struct Plan {
     pub(super) actions: Vec<Action>,
     /// How many there are; several are joined.
     pub(super) brokers: usize,
+    /// They have little room for what the others want, and unlike limits.
+    pub(super) has_small_brokers: bool,
     /// Each of several has a store of its own, and may crash.
     pub(super) stores: bool,
     /// A program that begins again may take other sizes of packets than the one before.
@@ -212,6 +214,7 @@ impl Plan {
             lag,
             actions,
             brokers: 1,
+            has_small_brokers: seed % 64 == 9,
             stores: false,
             changes_limits: tight && seed.is_multiple_of(3),
         };
@@ -248,8 +251,9 @@ impl Plan {
         }
     }
 
-    /// Stores fail for good.
+    /// Stores fail for good, and are always a little behind.
     fn fail_stores(&mut self) {
+        self.lag = 3;
         for action in self.actions.iter_mut().skip(PRELUDE.len()) {
             action.kind = match (action.kind, action.arg % 6) {
                 (Kind::SlowStore, 0..=2) | (Kind::StrangeServer, 5) => Kind::FailStore,

@@ -1,11 +1,13 @@
 //! Clients that go from one of several brokers to another, and their sessions that follow.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::coverage::Stage;
 use super::random::Random;
 use super::world::World;
+use crate::broker::MovedPart;
 
 impl World<'_> {
     /// Where a client connects: mostly where it was.
@@ -55,7 +57,39 @@ impl World<'_> {
 
     /// Whether a group is known to have a member wherever one publishes.
     pub(super) fn is_sure(&self) -> bool {
-        !self.is_joined() || self.is_quiet()
+        let mut refused = self.refused.iter();
+        let is_known = !refused.any(|filter| is_of_group(filter));
+        !self.is_joined() || is_known && self.is_quiet()
+    }
+
+    /// A broker has no room for what somebody at another one wants: it is not known to all, and will not be.
+    pub(super) fn refuse_interest(&mut self, filter: String) {
+        if is_of_group(&filter) {
+            self.group.forget();
+            self.oracle.forget_turns();
+        }
+        for session in &mut self.sessions {
+            session.note_refused(&filter);
+        }
+        self.refused.insert(filter);
+    }
+
+    /// There is no room for something of a session where that has come to.
+    pub(super) fn leave_behind(&mut self, client_id: &str, what: &MovedPart) {
+        self.coverage.not_moved += 1;
+        let MovedPart::Subscription(filter) = what else {
+            return self.fail("there is room for all identifiers", format!("{what:?}"));
+        };
+        let Some(client) = self.client_named(client_id) else {
+            return;
+        };
+        let session = &mut self.sessions[client];
+        self.oracle.unsubscribe(client, filter, session);
+        session.unsubscribe(filter);
+        if is_of_group(filter) {
+            self.group.forget();
+            self.oracle.forget_turns();
+        }
     }
 
     /// The broker that is looked at has a client's session from here on.
@@ -84,7 +118,7 @@ impl World<'_> {
     pub(super) fn note_quiet(&mut self) {
         self.oracle.close_all();
         for client in 0..self.actors.len() {
-            self.sessions[client].note_known();
+            self.sessions[client].note_known(&self.refused);
             self.sessions[client].has_stray = false;
             let of_client = |line: &&super::line::Line| line.client == client;
             let mut lines = self.lines.iter().filter(of_client);
@@ -119,4 +153,9 @@ impl World<'_> {
             self.sessions[client].roams = false;
         }
     }
+}
+
+/// Whether brokers say this of a group, with its name or without it.
+fn is_of_group(filter: &str) -> bool {
+    filter.ends_with("s/#")
 }

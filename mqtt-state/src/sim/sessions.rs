@@ -183,10 +183,18 @@ impl Session {
         }
     }
 
-    /// All brokers know what is granted.
-    pub(super) fn note_known(&mut self) {
-        for subscription in self.subscriptions.values_mut() {
+    /// All brokers know what is granted, but for that which some have no room for.
+    pub(super) fn note_known(&mut self, refused: &BTreeSet<String>) {
+        for (filter, subscription) in &mut self.subscriptions {
             subscription.is_known |= subscription.is_sure;
+            subscription.is_known &= !refused.contains(filter);
+        }
+    }
+
+    /// Some have no room for this one.
+    pub(super) fn note_refused(&mut self, filter: &str) {
+        if let Some(subscription) = self.subscriptions.get_mut(filter) {
+            subscription.is_known = false;
         }
     }
 

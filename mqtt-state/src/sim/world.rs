@@ -1,5 +1,6 @@
 //! A broker, its clients, and the connections between them, with everything that looks at them.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -29,6 +30,8 @@ pub(super) struct World<'e> {
     /// The one that is looked at.
     pub(super) at: usize,
     pub(super) mesh: Mesh,
+    /// Filters that a broker had no room for when another one told it of them.
+    pub(super) refused: BTreeSet<String>,
     pub(super) actors: Vec<Actor>,
     pub(super) sessions: Vec<Session>,
     pub(super) wills: Wills,
@@ -61,7 +64,10 @@ impl<'e> World<'e> {
         let len = actors.len();
         let nodes = (0..plan.brokers).map(|place| match plan.brokers {
             1 => Node::new(config.clone(), now),
-            _ => Node::new(mesh::config(place, &config, plan.stores), now),
+            _ => {
+                let config = mesh::config(place, &config, plan.stores, plan.has_small_brokers);
+                Node::new(config, now)
+            }
         });
         let nodes: Vec<_> = nodes.collect();
         let mut world = Self {
@@ -70,6 +76,7 @@ impl<'e> World<'e> {
             nodes,
             at: 0,
             mesh: Mesh::default(),
+            refused: BTreeSet::new(),
             sessions: alloc::vec![Session::new(); len],
             flights: alloc::vec![Flights::default(); len],
             actors,

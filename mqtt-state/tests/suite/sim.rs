@@ -9,8 +9,9 @@ use mqtt_state::sim::{self, Coverage, Embedder, Plain, Plan};
 #[test]
 fn whatever_goes_wrong_nothing_is_broken() {
     let mut coverage = Coverage::default();
-    // Some 200, and one with a broker that gives a message up after it was sent, which is rare.
-    for seed in (0..200).chain([513]) {
+    // Some 200, one with a broker that gives a message up after it was sent, and one with a session that
+    // goes where there is no room for all of it, which are rare.
+    for seed in (0..200).chain([513, 585]) {
         let report = sim::run(seed, &mut Plain::default());
         if let Some(failure) = report.failure {
             panic!("seed {seed}: {failure}");
@@ -81,6 +82,8 @@ fn seeds_that_have_failed_fail_no_more() {
         // And `a_session_that_comes_has_room_in_the_store_for_both_of_its_parts`.
         184_709, // CONNACK of a connection that another one has taken the place of.
         191_093,
+        // A goodbye that was put off in each call: `a_broker_that_drains_comes_to_an_end`.
+        0, 85, 136,
     ];
     for seed in seeds {
         let failure = sim::run(seed, &mut Plain::default()).failure;

@@ -262,8 +262,13 @@ fn report(sum: &mut Sum, elapsed: f64, out: &mut impl Write) -> io::Result<bool>
     let [far, far_turns] = coverage.far;
     writeln!(
         out,
-        "{} messages between joined brokers, {} sessions moved, {far} messages got at another broker, {far_turns} more of groups, {} links healed, {} joined brokers begun anew",
-        coverage.carried, coverage.moves, coverage.heals, coverage.restarts
+        "{} messages between joined brokers, {} sessions moved, {far} messages got at another broker, {far_turns} more of groups, {} links healed, {} joined brokers begun anew, {} filters not noted, {} subscriptions left behind",
+        coverage.carried,
+        coverage.moves,
+        coverage.heals,
+        coverage.restarts,
+        coverage.not_noted,
+        coverage.not_moved
     )?;
     writeln!(
         out,
