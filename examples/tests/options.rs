@@ -178,6 +178,29 @@ fn files_of_access_that_are_wrong_say_where() {
     refused(&["--password-file", &wrong], "line 1");
 }
 
+/// Two brokers on one store would each undo what the other does.
+#[test]
+fn a_store_of_another_broker_or_version_is_left_alone() {
+    let path = folder("options-store").join("store");
+    let store = path.to_str().unwrap();
+    let broker = OurBroker::with(&["--store", store]);
+    refused(&["--store", store], "already open");
+    let (code, lines) = broker.program.interrupt();
+    assert_eq!(code, Some(0), "{lines:?}");
+
+    let database = redb::Database::open(&path).unwrap();
+    let writing = database.begin_write().unwrap();
+    let about = redb::TableDefinition::<&str, u64>::new("about");
+    writing
+        .open_table(about)
+        .unwrap()
+        .insert("form", 1_000)
+        .unwrap();
+    writing.commit().unwrap();
+    drop(database);
+    refused(&["--store", store], "has form 1000");
+}
+
 #[test]
 fn limits_reach_the_broker() {
     let mut broker = OurBroker::with(&[
