@@ -33,7 +33,7 @@ pub(super) struct Offer {
 pub enum ConnectError {
     /// A connection exists; end it, or report its end with `handle_close`, before the next.
     AlreadyConnected,
-    /// As many events wait as [`Config`](super::Config) allows: fetch them first.
+    /// As many events wait as [`Config`] allows: fetch them first.
     EventsFull,
     /// The packet cannot be written in its version.
     Encode(EncodeError),
@@ -98,7 +98,7 @@ impl Client {
     /// Begins a connection on a transport that has just been opened: queues CONNECT.
     ///
     /// Receive Maximum, Maximum Packet Size and Topic Alias Maximum are filled in from the
-    /// [`Config`](super::Config). With `clean_start`, or a client identifier other than the one
+    /// [`Config`]. With `clean_start`, or a client identifier other than the one
     /// before, what was in flight is lost at once, with an event for each message; messages that were
     /// never sent stay and go out on this connection.
     ///
