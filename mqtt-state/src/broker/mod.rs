@@ -31,12 +31,95 @@
 //!
 //! | to | look at |
 //! |---|---|
-//! | decide who may connect, publish and subscribe | [`Config::ask`], [`Broker::decide_connect`] |
+//! | decide who may connect, publish and subscribe | [`Config::ask`], [`Broker::decide_connect`], [an example](#questions-and-a-store) |
 //! | publish, subscribe and disconnect without a connection | [`Broker::publish`], [`Broker::subscribe_local`], [`Broker::disconnect_client`], [`Broker::drain`] |
 //! | keep sessions and retained messages in a store | [`Config::journal`], [`Broker::poll_journal`], [`Restore`] |
 //! | join brokers, of one machine or of many | [`join`] |
 //! | bound memory | [`Config::total_bytes_max`], [`Config::memory_bound`] |
 //! | see what it does | [`Event`], [`Broker::stats`], [`Broker::explain`] |
+//!
+//! # Questions and a store
+//!
+//! An embedder that says who may do what, and keeps what must not be forgotten. Both may take as long as they
+//! like: whatever depends on them waits, and everything else goes on.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use mqtt_codec::{ConnectReason, Connect, Packet, ProtocolVersion, Str, SubscribeReason};
+//! use mqtt_state::broker::{
+//!     Ask, Broker, Config, ConnectAnswer, Event, Peer, PublishAnswer, StoreValue, SubscribeAnswer,
+//! };
+//! use mqtt_state::Timestamp;
+//!
+//! /// After any call, before output is polled.
+//! fn follow(now: Timestamp, broker: &mut Broker, database: &mut BTreeMap<Vec<u8>, StoreValue>) {
+//!     while let Some(event) = broker.poll_event() {
+//!         let answered = match event {
+//!             Event::Authenticate { decision, request, .. } => {
+//!                 let is_known = request.user_name.as_deref() == Some("joe");
+//!                 let is_right = request.password.as_deref() == Some(&b"secret"[..]);
+//!                 let answer = if is_known && is_right {
+//!                     ConnectAnswer::Allow
+//!                 } else {
+//!                     ConnectAnswer::Refuse(ConnectReason::BadUserNameOrPassword)
+//!                 };
+//!                 broker.decide_connect(now, decision, answer)
+//!             }
+//!             Event::AuthorizePublish { decision, .. } => {
+//!                 broker.decide_publish(now, decision, PublishAnswer::Allow)
+//!             }
+//!             Event::AuthorizeSubscribe { decision, filter, .. } => {
+//!                 let answer = if filter.starts_with("house/") {
+//!                     SubscribeAnswer::Allow
+//!                 } else {
+//!                     SubscribeAnswer::Refuse(SubscribeReason::NotAuthorized)
+//!                 };
+//!                 broker.decide_subscribe(now, decision, answer)
+//!             }
+//!             _report => continue,
+//!         };
+//!         // Who has gone meanwhile hears no answer, and that is all.
+//!         let _stale = answered.is_err();
+//!     }
+//!     let mut position = 0;
+//!     while let Some(entry) = broker.poll_journal() {
+//!         for change in entry.changes() {
+//!             match change.value() {
+//!                 Some(value) => database.insert(change.key().to_bytes(), value.clone()),
+//!                 None => database.remove(&change.key().to_bytes()),
+//!             };
+//!         }
+//!         position = entry.position();
+//!     }
+//!     // A real database commits here; what waits for that goes out from here on.
+//!     broker.handle_stored(position);
+//! }
+//!
+//! let ask = Ask { connect: true, publish: true, subscribe: true };
+//! let mut broker = Broker::new(Config { ask, journal: true, ..Config::default() });
+//! let (now, mut database) = (Timestamp::ZERO, BTreeMap::new());
+//!
+//! let mut connect = Connect::new(ProtocolVersion::V5_0, Str::new("meter-7")?);
+//! connect.properties.session_expiry_secs = Some(3600);
+//! for (user, code) in [("mallory", 0x86), ("joe", 0)] {
+//!     connect.user_name = Some(Str::new(user)?);
+//!     connect.password = Some(mqtt_codec::Binary::new(b"secret")?);
+//!     let mut input = Vec::new();
+//!     Packet::Connect(connect).encode_to(ProtocolVersion::V5_0, &mut input)?;
+//!     let id = broker.accept(now, Peer::default())?;
+//!     let _all = broker.handle_input(now, id, &input);
+//!     let mut output = Vec::new();
+//!     let _nothing_yet = broker.poll_transmit(now, id, 1024, &mut output);
+//!     assert!(output.is_empty(), "the question is open");
+//!     follow(now, &mut broker, &mut database);
+//!     let _close_or_idle = broker.poll_transmit(now, id, 1024, &mut output);
+//!     assert_eq!((output[0], output[3]), (0x20, code), "CONNACK");
+//! }
+//! assert!(!database.is_empty(), "the session that outlives its connection");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Restore`] goes on from such a store, and says what is kept.
 
 mod backlog;
 mod config;

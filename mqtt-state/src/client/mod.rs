@@ -25,13 +25,135 @@
 //! |---|---|
 //! | know what became of a message | [`Event::Published`], [`Event::PublishLost`], [`Client::open_publishes`] |
 //! | subscribe, and again after a lost session | [`Client::subscribe`], [`Client::resubscribe`] |
+//! | drive it on a socket | [on a blocking socket](#on-a-blocking-socket) |
 //! | acknowledge by hand | [`Config::acknowledge`], [`Client::ack`], [`Client::reject`] |
+//! | carry messages from one server to another | [a bridge](#a-bridge) |
 //! | know what the server can do | [`Client::negotiated`] |
 //! | come again after a lost connection | [`Backoff`] |
 //! | authenticate in several steps | [`Client::authenticate`], [`Client::reauthenticate`] |
 //! | keep the session in a store | [`Client::snapshot`], [`Client::restore`]; [`Config::journal`], [`Client::poll_journal`] |
 //! | bound memory | [`Config::waiting_len_max`] and what is beside it, [`Config::memory_bound`] |
 //! | see what it does and waits for | [`Client::stats`], [`Client::explain`] |
+//!
+//! # On a blocking socket
+//!
+//! With `std::net` and one thread. A timeout of the socket stands in for what waits for bytes and for a
+//! deadline at once:
+//!
+//! ```no_run
+//! use std::io::{Read, Write};
+//! use std::net::TcpStream;
+//! use std::time::{Duration, Instant};
+//!
+//! use mqtt_codec::{Connect, ProtocolVersion, QoS, Str, SubscribeFilter};
+//! use mqtt_state::client::{Client, Config, Event};
+//! use mqtt_state::{Timestamp, Transmit};
+//!
+//! let mut stream = TcpStream::connect("127.0.0.1:1883")?;
+//! let origin = Instant::now();
+//! let now = || Timestamp::ZERO + origin.elapsed();
+//! let mut client = Client::new(Config::default());
+//! client.connect(now(), &Connect::new(ProtocolVersion::V5_0, Str::new("subscriber-1")?))?;
+//! let (mut input, mut output, mut piece) = (Vec::new(), Vec::new(), [0; 4096]);
+//! loop {
+//!     while let Some(event) = client.poll_event() {
+//!         match event {
+//!             Event::Connected { .. } => {
+//!                 // Where the connection is over already, `Event::Closed` is next.
+//!                 let _over = client.subscribe(&[SubscribeFilter::new("house/#", QoS::AtLeastOnce)?]);
+//!             }
+//!             Event::Message { message, .. } => println!("{}", message.topic()),
+//!             other => println!("{other:?}"),
+//!         }
+//!     }
+//!     let transmit = client.poll_transmit(now(), 64 * 1024, &mut output);
+//!     stream.write_all(&output)?;
+//!     output.clear();
+//!     match transmit {
+//!         Transmit::More => continue,
+//!         Transmit::Close => break,
+//!         Transmit::Idle => {}
+//!     }
+//!     // What was left goes first: nothing may come behind it.
+//!     let taken = client.handle_input(now(), &input).bytes;
+//!     if taken > 0 {
+//!         input.drain(..taken);
+//!         continue;
+//!     }
+//!     let due = client.poll_timeout().map(|timeout| timeout.at.saturating_since(now()));
+//!     // 0 would be for ever.
+//!     stream.set_read_timeout(due.map(|due| due.max(Duration::from_millis(1))))?;
+//!     match stream.read(&mut piece) {
+//!         Ok(0) => client.handle_close(now()),
+//!         Ok(len) => input.extend_from_slice(&piece[..len]),
+//!         Err(_no_bytes_in_time) => client.handle_timeout(now()),
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # A bridge
+//!
+//! Two clients carry messages from one server to another, and no message is acknowledged before it is the
+//! other client's. While that one has no room the first server keeps its messages, and stops when as many are
+//! unacknowledged as it may have:
+//!
+//! ```
+//! use std::collections::VecDeque;
+//! use mqtt_codec::{Connect, Message, ProtocolVersion, Str};
+//! use mqtt_state::Timestamp;
+//! use mqtt_state::client::{Acknowledge, Client, Config, Event, Receipt};
+//!
+//! /// Messages that were fetched from one client, on their way to the other one.
+//! type Held = VecDeque<(Message, Option<Receipt>)>;
+//!
+//! fn carry(now: Timestamp, from: &mut Client, to: &mut Client, held: &mut Held) {
+//!     while let Some(event) = from.poll_event() {
+//!         match event {
+//!             Event::Message { message, receipt, .. } => held.push_back((message, receipt)),
+//!             // They come again, and their receipts are worth nothing any more.
+//!             Event::Closed { .. } => held.retain(|(_, receipt)| receipt.is_none()),
+//!             _ => {}
+//!         }
+//!     }
+//!     while let Some((message, receipt)) = held.pop_front() {
+//!         if let Err(error) = to.publish(now, message) {
+//!             // There may be room behind its next events.
+//!             return held.push_front((error.message, receipt));
+//!         }
+//!         let _done = receipt.map(|receipt| from.ack(now, receipt));
+//!     }
+//! }
+//!
+//! let now = Timestamp::ZERO;
+//! let by_hand = Config { acknowledge: Acknowledge::Manual, waiting_len_max: 1, ..Config::default() };
+//! let mut near = Client::new(by_hand.clone());
+//! let mut far = Client::new(by_hand);
+//! near.connect(now, &Connect::new(ProtocolVersion::V3_1_1, Str::new("bridge")?))?;
+//! let _connect = near.poll_transmit(now, 1024, &mut Vec::new());
+//! // CONNACK, and two messages at QoS 1.
+//! let _all = near.handle_input(now, b"\x20\x02\0\0\x32\x06\0\x01t\0\x01a\x32\x06\0\x01t\0\x02b");
+//!
+//! let mut held = Held::new();
+//! carry(now, &mut near, &mut far, &mut held);
+//! let mut answers = Vec::new();
+//! let _idle = near.poll_transmit(now, 1024, &mut answers);
+//! assert_eq!(answers, b"\x40\x02\0\x01", "PUBACK for the first one, for which there was room");
+//! assert_eq!(held.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - Messages are held beside the events, not left in them: behind them may be what makes room for the other
+//!   direction, and two directions would wait for each other. As many come as
+//!   [`Config::receive_maximum`] allows.
+//! - Fetch the events of a client before `carry` whenever its connection may have ended, as here: a message
+//!   whose receipt is stale comes once more.
+//! - In 5.0 No Local ([`SubscriptionOptions::no_local`](mqtt_codec::SubscriptionOptions)) keeps the bridge's own
+//!   messages from coming back.
+//! - [`Event::PublishLost`] hands a message back when a server has lost the session: publish it again.
+//! - With [`Config::journal`] in both, whoever stores what [`Client::poll_journal`] of *both* hands out behind `carry`
+//!   as one, all or nothing, and only then calls [`Client::handle_stored`] has each QoS 2 message once, whenever
+//!   the program ends.
 //!
 //! # What does not compile
 //!

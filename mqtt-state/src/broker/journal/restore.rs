@@ -81,6 +81,56 @@ impl core::error::Error for RestoreError {}
 /// Expiry has gone on while no broker ran. The clients of all sessions count as gone since the last
 /// entry, so wills and sessions whose time is over by now are due at once: the first
 /// [`handle_timeout`](Broker::handle_timeout) ends them.
+///
+/// What is stored is a table of keys and values, so that any database will do, and there is nothing to compact:
+///
+/// ```
+/// use core::time::Duration;
+/// use std::collections::BTreeMap;
+/// use mqtt_codec::{Message, QoS, TopicName};
+/// use mqtt_state::Timestamp;
+/// use mqtt_state::broker::{Broker, Config, Idle, Restore, StoreKey};
+///
+/// let config = Config { journal: true, ..Config::default() };
+/// let now = Timestamp::from_secs(100);
+/// let mut broker = Broker::new(config.clone());
+/// broker.publish(now, Message::new("house/light", "on")?.with_qos(QoS::AtLeastOnce).with_retain(true));
+///
+/// // A database whose keys are bytes in order, here in memory.
+/// let mut database = BTreeMap::new();
+/// let mut at = Timestamp::ZERO;
+/// while let Some(entry) = broker.poll_journal() {
+///     // All of an entry or nothing of it.
+///     for change in entry.changes() {
+///         let key = change.key().to_bytes();
+///         match change.value() {
+///             Some(value) => database.insert(key, value.clone()),
+///             None => database.remove(&key),
+///         };
+///     }
+///     at = entry.at();
+///     broker.handle_stored(entry.position());
+/// }
+///
+/// // The program ends without a warning. The next one goes on an hour later, with a clock that
+/// // starts anew.
+/// let idle = Idle { at, elapsed: Duration::from_secs(3600) };
+/// let mut restore = Restore::new(config, Timestamp::ZERO, idle);
+/// for (key, value) in database {
+///     let key = StoreKey::from_bytes(&key).ok_or("not a key")?;
+///     restore.put(key, value)?;
+/// }
+/// let broker = restore.finish();
+/// assert_eq!(broker.retained(TopicName::new("house/light")?).map(Message::payload), Some(&b"on"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// What is kept: sessions that outlive their connection, with their subscriptions, the messages of
+/// QoS 1 and 2 that wait or are in flight, and the QoS 2 messages that came and were not released;
+/// retained messages; wills. What is not: QoS 0 messages, and sessions that end with their
+/// connection, for a connection does not outlive the program. Their wills are kept and published
+/// afterwards. Nor is it kept which retained messages a new subscription still had to get, and a will that
+/// somebody is being asked about is gone with the question.
 #[derive(Debug)]
 pub struct Restore {
     broker: Broker,
