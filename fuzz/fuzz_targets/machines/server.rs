@@ -68,7 +68,7 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     // Connections of the same client, one after the other, and what its owner does meanwhile.
     while !u.is_empty() {
         kept = connection(u, &config, version, kept, &mut now, &mut receipts)?;
-        while u.ratio(1, 2)? {
+        while !u.is_empty() && u.ratio(1, 2)? {
             away(u, &config, &mut kept, now, &mut receipts)?;
         }
     }

@@ -33,6 +33,20 @@ impl Broker {
         if is_full {
             self.fire_due(now);
         }
+        self.refuse_while_draining(id)?;
+        check_connect(connect, &self.config.server).map_err(CloseCause::Refused)?;
+        if self.is_full() && !self.comes_back(id, connect) {
+            return Err(CloseCause::Refused(ConnectReason::ServerBusy));
+        }
+        let request = ConnectRequest::new(connect, &self.config.server);
+        if self.config.ask.connect {
+            return self.ask_connect(now, id, Box::new(request));
+        }
+        self.admit(now, id, request, None)
+    }
+
+    /// Nobody is let in who was not, once goodbyes are said, also if the answer about him comes between two of them.
+    fn refuse_while_draining(&mut self, id: ConnectionId) -> Result<(), CloseCause> {
         if let Some(drain) = &self.draining {
             let reason = mqtt_codec::ReasonCode::from(drain.reason);
             let reason = ConnectReason::try_from(reason);
@@ -49,15 +63,7 @@ impl Broker {
             }
             return Err(CloseCause::Refused(reason));
         }
-        check_connect(connect, &self.config.server).map_err(CloseCause::Refused)?;
-        if self.is_full() && !self.comes_back(id, connect) {
-            return Err(CloseCause::Refused(ConnectReason::ServerBusy));
-        }
-        let request = ConnectRequest::new(connect, &self.config.server);
-        if self.config.ask.connect {
-            return self.ask_connect(now, id, Box::new(request));
-        }
-        self.admit(now, id, request, None)
+        Ok(())
     }
 
     /// Whether a client comes for the session that it has here and brings no more to keep than it has left:
@@ -85,6 +91,7 @@ impl Broker {
         connect: ConnectRequest,
         authentication_data: Option<AuthenticationData>,
     ) -> Result<(), CloseCause> {
+        self.refuse_while_draining(id)?;
         match self.claim(now, id, connect, authentication_data) {
             Some((connect, data)) => self.admit_claimed(now, id, connect, data, false),
             None => Ok(()),

@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use mqtt_codec::{DisconnectReason, Message, Packet, QoS};
-use mqtt_state::broker::{self, Config, ConnectionId, Drain, Event, SharedPolicy};
+use mqtt_state::broker::{
+    self, Ask, Config, ConnectAnswer, ConnectionId, Drain, Event, SharedPolicy,
+};
 use mqtt_state::{CloseCause, TimeoutReason, server};
 
 use crate::hall::Hall;
@@ -161,6 +163,33 @@ fn a_broker_that_drains_comes_to_an_end() {
             assert_eq!(hall.hear(id), ["DISCONNECT 8B", "close"], "{row}");
         }
     }
+}
+
+/// Nor is somebody let in between two goodbyes who was being asked about.
+#[test]
+fn whose_answer_comes_between_goodbyes_is_not_let_in() {
+    let config = Config {
+        work_per_call: 1,
+        ask: Ask {
+            connect: true,
+            ..Ask::default()
+        },
+        ..Config::default()
+    };
+    let mut hall = Hall::new(V5_0, config);
+    let _first = hall.open();
+    let id = hall.open();
+    assert_eq!(hall.ask(id, connect(V5_0, "c")), [""; 0]);
+    let asked = hall.events().into_iter().find_map(|event| match event {
+        Event::Authenticate { decision, .. } => Some(decision),
+        _ => None,
+    });
+    let now = hall.peer.now;
+    hall.broker.drain(now, Drain::default());
+    let answer = ConnectAnswer::Allow;
+    let decided = hall.broker.decide_connect(now, asked.unwrap(), answer);
+    assert_eq!(decided, Ok(()));
+    assert_eq!(hall.hear(id), ["CONNACK 88", "close"]);
 }
 
 /// Only a 5.0 client can be told a reason; who has not said CONNECT is told nothing, and a place that
