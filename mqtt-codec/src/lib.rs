@@ -43,6 +43,7 @@
 //! | `serde` | numbers, texts and [`Message`] to store; what comes back is checked |
 //! | `defmt` | small values and errors on a microcontroller's debug link |
 //! | `arbitrary` | valid packets for fuzzers, and packets that break one rule each |
+//! | `small` | for firmware: what is inlined for speed is called, and packets are counted and written by the same code; nothing else changes |
 //! | `extra-platforms` | `alloc` on targets without compare-and-swap, such as thumbv6m; what stands in for that is said to `portable-atomic`, by its feature `critical-section` or `--cfg portable_atomic_unsafe_assume_single_core` |
 //!
 //! Without `std` and `alloc`, borrowed decoding and encoding into a slice need no allocator. That is all a device

@@ -3,9 +3,13 @@
 use super::ack;
 #[cfg(feature = "alloc")]
 use super::publish;
+#[cfg(not(feature = "small"))]
+use crate::wire::Counter;
+#[cfg(feature = "small")]
+use crate::wire::Pen;
 #[cfg(feature = "alloc")]
 use crate::wire::{Behind, Grown};
-use crate::wire::{Counter, Front, Header, Room, Sink, VAR_INT_MAX};
+use crate::wire::{Front, Header, Room, Sink, VAR_INT_MAX};
 use crate::{EncodeError, Packet, PacketType, ProtocolVersion, Publish};
 
 /// The first byte, and a remaining length in four.
@@ -145,9 +149,12 @@ pub(crate) trait Body {
     /// How many bytes it takes.
     #[inline]
     fn lengths(&self, version: ProtocolVersion) -> Result<Lengths, EncodeError> {
+        #[cfg(feature = "small")]
+        let mut counter = Pen::counting();
+        #[cfg(not(feature = "small"))]
         let mut counter = Counter::default();
         let none_yet = Lengths::default();
-        self.write(version, none_yet, Header::NONE, &mut counter);
+        draw(self, version, none_yet, Header::NONE, &mut counter);
         Lengths::new(counter.len, 0)
     }
 
@@ -272,7 +279,40 @@ fn encode_apart(
     version: ProtocolVersion,
     room: &mut impl Room,
 ) -> Result<usize, EncodeError> {
+    #[cfg(feature = "small")]
+    return encode_with_pen(header, body, version, room);
+    #[cfg(not(feature = "small"))]
     encode_body(header, body, version, room)
+}
+
+/// The same, where counting and writing are one piece of code.
+#[cfg(feature = "small")]
+#[inline(always)]
+fn encode_with_pen(
+    (packet_type, flags): (PacketType, u8),
+    body: &impl Body,
+    version: ProtocolVersion,
+    room: &mut impl Room,
+) -> Result<usize, EncodeError> {
+    body.check(version)?;
+    let lengths = body.lengths(version)?;
+    let header = Header::new(packet_type, flags, lengths.remaining);
+    let mut out = room.take(lengths.size)?;
+    draw(body, version, lengths, header, &mut Pen::writing(&mut out));
+    Ok(lengths.size)
+}
+
+/// Writing, as a call where that is to be there once.
+#[cfg_attr(not(feature = "small"), inline(always))]
+#[cfg_attr(feature = "small", inline(never))]
+fn draw<B: Body + ?Sized, S: Sink>(
+    body: &B,
+    version: ProtocolVersion,
+    lengths: Lengths,
+    header: Header,
+    out: &mut S,
+) {
+    body.write(version, lengths, header, out);
 }
 
 /// What is known before the first byte is written.

@@ -1,9 +1,13 @@
 //! Bytes: reading them without leaving the packet, writing them after they were counted.
 
+#[cfg(feature = "small")]
+mod pen;
 mod reader;
 mod room;
 mod writer;
 
+#[cfg(feature = "small")]
+pub(crate) use pen::Pen;
 pub(crate) use reader::{Context, Reader, first_control_character};
 #[cfg(feature = "alloc")]
 pub(crate) use room::{Behind, Grown, Within};

@@ -84,7 +84,8 @@ impl<'a> Reader<'a> {
     }
 
     // What is cold takes values: a reader whose address nobody takes stays in registers.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn error_at(
         &self,
         kind: DecodeErrorKind,
@@ -114,7 +115,8 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
-    #[inline]
+    #[cfg_attr(not(feature = "small"), inline)]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn take(&mut self, len: usize, field: Field) -> Result<&'a [u8], DecodeError> {
         let Some((taken, rest)) = self.rest.split_at_checked(len) else {
             return Err(self.error(DecodeErrorKind::CutShort, field));
@@ -158,7 +160,8 @@ impl<'a> Reader<'a> {
         rest
     }
 
-    #[inline]
+    #[cfg_attr(not(feature = "small"), inline)]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn u8(&mut self, field: Field) -> Result<u8, DecodeError> {
         let Some((&first, rest)) = self.rest.split_first() else {
             return Err(self.error(DecodeErrorKind::CutShort, field));
@@ -167,12 +170,14 @@ impl<'a> Reader<'a> {
         Ok(first)
     }
 
-    #[inline]
+    #[cfg_attr(not(feature = "small"), inline)]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn u16(&mut self, field: Field) -> Result<u16, DecodeError> {
         self.array(field).map(u16::from_be_bytes)
     }
 
-    #[inline]
+    #[cfg_attr(not(feature = "small"), inline)]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn u32(&mut self, field: Field) -> Result<u32, DecodeError> {
         self.array(field).map(u32::from_be_bytes)
     }
@@ -188,7 +193,8 @@ impl<'a> Reader<'a> {
 
     /// A variable byte integer inside a packet: cut short is malformed here.
     // [5:MQTT-1.5.5-1] Only the shortest form is taken.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn var_int(&mut self, field: Field) -> Result<u32, DecodeError> {
         if let Some((&first @ 0..0x80, rest)) = self.rest.split_first() {
             self.rest = rest;
@@ -219,7 +225,8 @@ impl<'a> Reader<'a> {
     }
 
     // [5:MQTT-2.2.1-3] [3:MQTT-2.3.1-1]
-    #[inline]
+    #[cfg_attr(not(feature = "small"), inline)]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn packet_id(&mut self) -> Result<PacketId, DecodeError> {
         let before = self.rest.len();
         let id = self.u16(Field::PacketId)?;
@@ -230,20 +237,23 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes with their length in front.
-    #[inline]
+    #[cfg_attr(not(feature = "small"), inline)]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn bytes(&mut self, field: Field) -> Result<&'a [u8], DecodeError> {
         let len = self.u16(field)?;
         self.take(len.into(), field)
     }
 
-    #[inline]
+    #[cfg_attr(not(feature = "small"), inline)]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn binary(&mut self, field: Field) -> Result<Binary<'a>, DecodeError> {
         let bytes = self.bytes(field)?;
         // A length of two bytes cannot say more than binary data may have.
         Binary::new(bytes).map_err(|_| self.error(DecodeErrorKind::CutShort, field))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn str(&mut self, field: Field) -> Result<Str<'a>, DecodeError> {
         let bytes = self.bytes(field)?;
         if is_plain(bytes) && self.context.strictness.tolerates(Rule::ControlCharacters) {
@@ -282,7 +292,8 @@ impl<'a> Reader<'a> {
         self.error_at(kind, field, self.start_of(bytes).saturating_add(offset))
     }
 
-    #[inline]
+    #[cfg_attr(not(feature = "small"), inline)]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn topic_name(&mut self, field: Field) -> Result<TopicName<'a>, DecodeError> {
         let bytes = self.bytes(field)?;
         self.parse_topic_name(bytes, field)
@@ -298,7 +309,8 @@ impl<'a> Reader<'a> {
         TopicName::from_bytes(bytes).map_err(|error| self.topic_error(error, bytes, field))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn topic_filter(&mut self) -> Result<TopicFilter<'a>, DecodeError> {
         let bytes = self.bytes(Field::TopicFilter)?;
         let filter = TopicFilter::from_bytes(bytes)

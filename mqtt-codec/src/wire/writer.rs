@@ -7,8 +7,8 @@ use crate::property::{Block5, block_len};
 /// A fixed header, which is written together with what is behind it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
-    first: u8,
-    remaining: u32,
+    pub(super) first: u8,
+    pub(super) remaining: u32,
 }
 
 impl Header {

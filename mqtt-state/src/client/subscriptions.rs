@@ -1,7 +1,7 @@
 //! What this client is subscribed to, as far as the server has said so.
 
 use alloc::collections::BTreeMap;
-use alloc::string::ToString;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -39,7 +39,7 @@ impl Subscription {
 
     pub(super) fn stored(&self) -> StoredSubscription {
         StoredSubscription {
-            filter: self.filter().filter.to_string(),
+            filter: String::from(self.filter().filter.as_str()),
             options: self.options,
             id: self.id,
         }
@@ -174,7 +174,7 @@ impl Subscriptions {
         let mut refused = reasons.map(|reason| ReasonCode::from(reason).is_error());
         for filter in asked {
             if !refused.next().unwrap_or(false) {
-                let text = || TopicFilter::assume_valid(&filter).to_string();
+                let text = || String::from(TopicFilter::assume_valid(&filter).as_str());
                 journal.add(|| Record::Unsubscribed { filter: text() });
                 let Some(place) = self.granted.iter().position(|held| held.filter == filter) else {
                     continue;

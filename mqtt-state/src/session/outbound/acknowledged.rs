@@ -1,5 +1,6 @@
 //! Acknowledgements as they arrive, of messages and of requests.
 
+use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 
 use mqtt_codec::{PacketId, QoS};
@@ -146,7 +147,8 @@ impl<M> Outbound<M> {
 
     /// Requests end with their connection; answers their tags, oldest first.
     pub(crate) fn take_requests(&mut self) -> Vec<u64> {
-        let mut open: Vec<_> = self
+        // A heap, as there are few of them: sorting has code for many.
+        let open: BinaryHeap<_> = self
             .ids
             .values()
             .filter_map(|place| {
@@ -154,8 +156,8 @@ impl<M> Outbound<M> {
                 matches!(flow.state, State::Request(_)).then_some((flow.tag, place))
             })
             .collect();
-        open.sort_unstable_by_key(|(tag, _)| *tag);
-        open.into_iter()
+        open.into_sorted_vec()
+            .into_iter()
             .map(|(tag, place)| {
                 self.finish(place, |_, _| {});
                 tag

@@ -9,7 +9,7 @@ use mqtt_codec::{PacketId, QoS};
 use super::RequestKind;
 
 /// Where a flow is kept; for the next one in the same place it is the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place(NonZeroU32);
 
 impl Place {
