@@ -198,7 +198,10 @@ impl<'a> Frame<'a> {
         version: ProtocolVersion,
         done: impl Fn(Packet<'a>) -> T,
     ) -> Result<T, DecodeError> {
-        if S::IS_CLIENT && self.packet_type == PacketType::Connect && self.minimal {
+        if S::IS_CLIENT && self.packet_type == PacketType::Connect {
+            if !self.minimal {
+                return self.decode_connect().map(|it| done(Packet::Connect(it)));
+            }
             // It says its version itself.
             let mut reader = self.reader(None, &DecodeConfig::STRICT);
             return Packet::decode::<S, _>(
@@ -208,9 +211,6 @@ impl<'a> Frame<'a> {
                 version,
                 done,
             );
-        }
-        if S::IS_CLIENT && self.packet_type == PacketType::Connect {
-            return self.decode_connect().map(|it| done(Packet::Connect(it)));
         }
         self.check_in(version, Strictness::STRICT)?;
         let mut reader = self.reader(Some(version), &DecodeConfig::STRICT);

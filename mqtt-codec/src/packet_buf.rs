@@ -66,7 +66,7 @@ impl PacketBuf {
         packet: &Packet<'_>,
         version: ProtocolVersion,
     ) -> Result<usize, EncodeError> {
-        packet.encode_into(version, self)
+        self.push_within(packet, version, usize::MAX)
     }
 
     /// Appends a packet of at most so many bytes; answers how many they were.

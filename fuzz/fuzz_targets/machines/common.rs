@@ -10,7 +10,8 @@ use std::time::Duration;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use mqtt_codec::arbitrary::with_packet;
 use mqtt_codec::{
-    AckProperties, Message, Packet, PacketId, PacketType, Parsed, ProtocolVersion, QoS, ReasonCode, Str, decode,
+    AckProperties, Message, Packet, PacketId, PacketType, Parsed, ProtocolVersion, QoS, ReasonCode,
+    Str, decode,
 };
 use mqtt_state::{Timestamp, Transmit};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};

@@ -149,12 +149,15 @@ pub(crate) trait Body {
     /// How many bytes it takes.
     #[inline]
     fn lengths(&self, version: ProtocolVersion) -> Result<Lengths, EncodeError> {
+        let none_yet = Lengths::default();
         #[cfg(feature = "small")]
         let mut counter = Pen::counting();
+        #[cfg(feature = "small")]
+        draw(self, version, none_yet, Header::NONE, &mut counter);
         #[cfg(not(feature = "small"))]
         let mut counter = Counter::default();
-        let none_yet = Lengths::default();
-        draw(self, version, none_yet, Header::NONE, &mut counter);
+        #[cfg(not(feature = "small"))]
+        self.write(version, none_yet, Header::NONE, &mut counter);
         Lengths::new(counter.len, 0)
     }
 
@@ -302,15 +305,15 @@ fn encode_with_pen(
     Ok(lengths.size)
 }
 
-/// Writing, as a call where that is to be there once.
-#[cfg_attr(not(feature = "small"), inline(always))]
-#[cfg_attr(feature = "small", inline(never))]
-fn draw<B: Body + ?Sized, S: Sink>(
+/// A call, so that it is there once for counting and for writing.
+#[cfg(feature = "small")]
+#[inline(never)]
+fn draw<B: Body + ?Sized>(
     body: &B,
     version: ProtocolVersion,
     lengths: Lengths,
     header: Header,
-    out: &mut S,
+    out: &mut Pen<'_>,
 ) {
     body.write(version, lengths, header, out);
 }

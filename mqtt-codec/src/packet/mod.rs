@@ -110,6 +110,13 @@ fn apart_from_others<'a, P, T>(
     }
 }
 
+/// What one side alone sends, and is not read here. Whoever asks has looked at the type before.
+#[cold]
+fn not_read(reader: &Reader<'_>, packet_type: PacketType) -> DecodeError {
+    let kind = DecodeErrorKind::ReservedPacketType(packet_type.value());
+    reader.error(kind, Field::FixedHeader)
+}
+
 /// A packet with nothing behind it.
 #[inline(always)]
 fn whole<'a, P>(
@@ -137,26 +144,34 @@ impl<'a> Packet<'a> {
             ($name:ident, $decode:expr) => {
                 apart_from_others(reader, $decode, |packet| done(Self::$name(packet)))
             };
+            // Those that one side alone sends.
+            ($name:ident if $is_read:expr, $decode:expr) => {
+                if $is_read {
+                    packet!($name, $decode)
+                } else {
+                    Err(not_read(reader, packet_type))
+                }
+            };
         }
         // The lists and the payload are whatever is left, so nothing can be left behind them.
         match packet_type {
             PacketType::Publish => {
                 Publish::decode(flags, reader, version, |it| done(Self::Publish(it)))
             }
-            PacketType::Connect if S::IS_CLIENT => packet!(Connect, Connect::decode),
-            PacketType::Subscribe if S::IS_CLIENT => {
-                packet!(Subscribe, |reader| Subscribe::decode(reader, version))
-            }
-            PacketType::SubAck if S::IS_SERVER => {
-                packet!(SubAck, |reader| SubAck::decode(reader, version))
-            }
-            PacketType::Unsubscribe if S::IS_CLIENT => {
-                packet!(Unsubscribe, |reader| Unsubscribe::decode(reader, version))
-            }
-            PacketType::UnsubAck if S::IS_SERVER => {
-                packet!(UnsubAck, |reader| UnsubAck::decode(reader, version))
-            }
-            PacketType::ConnAck if S::IS_SERVER => packet!(ConnAck, |reader| {
+            PacketType::Connect => packet!(Connect if S::IS_CLIENT, Connect::decode),
+            PacketType::Subscribe => packet!(Subscribe if S::IS_CLIENT, |reader| {
+                Subscribe::decode(reader, version)
+            }),
+            PacketType::SubAck => packet!(SubAck if S::IS_SERVER, |reader| {
+                SubAck::decode(reader, version)
+            }),
+            PacketType::Unsubscribe => packet!(Unsubscribe if S::IS_CLIENT, |reader| {
+                Unsubscribe::decode(reader, version)
+            }),
+            PacketType::UnsubAck => packet!(UnsubAck if S::IS_SERVER, |reader| {
+                UnsubAck::decode(reader, version)
+            }),
+            PacketType::ConnAck => packet!(ConnAck if S::IS_SERVER, |reader| {
                 whole(reader, |reader| ConnAck::decode(reader, version))
             }),
             PacketType::PubAck => packet!(PubAck, |reader| {
@@ -171,10 +186,10 @@ impl<'a> Packet<'a> {
             PacketType::PubComp => packet!(PubComp, |reader| {
                 whole(reader, |reader| ack::decode(packet_type, reader, version))
             }),
-            PacketType::PingReq if S::IS_CLIENT => {
+            PacketType::PingReq => {
                 apart_from_others(reader, Reader::finish, |()| done(Self::PingReq))
             }
-            PacketType::PingResp if S::IS_SERVER => {
+            PacketType::PingResp => {
                 apart_from_others(reader, Reader::finish, |()| done(Self::PingResp))
             }
             PacketType::Disconnect => packet!(Disconnect, |reader| {
@@ -182,11 +197,6 @@ impl<'a> Packet<'a> {
             }),
             PacketType::Auth => {
                 packet!(Auth, |reader| whole(reader, Auth::decode))
-            }
-            // Whoever asks has looked at the type before.
-            _from_others => {
-                let kind = DecodeErrorKind::ReservedPacketType(packet_type.value());
-                Err(reader.error(kind, Field::FixedHeader))
             }
         }
     }

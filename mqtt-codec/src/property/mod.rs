@@ -96,25 +96,26 @@ pub(crate) fn read_block<'a>(
 }
 
 /// Reads the properties of a block without its length.
-#[inline]
+#[cfg(feature = "small")]
 pub(crate) fn read_properties<'a>(
     reader: Reader<'a>,
     slot: Slot,
     mut each: impl FnMut(PropertyId, &mut Reader<'a>) -> Result<(), DecodeError>,
 ) -> Result<Block<'a>, DecodeError> {
-    #[cfg(feature = "small")]
-    return walk(reader, slot, &mut each as Each<'_, 'a>);
-    #[cfg(not(feature = "small"))]
-    walk(reader, slot, &mut each)
+    walk(reader, slot, &mut each as Each<'_, 'a>)
 }
+
+#[cfg(not(feature = "small"))]
+pub(crate) use self::walk as read_properties;
 
 /// What takes a property, for all packets in one form.
 #[cfg(feature = "small")]
 type Each<'e, 'a> = &'e mut dyn FnMut(PropertyId, &mut Reader<'a>) -> Result<(), DecodeError>;
 
+/// Reads the properties of a block without its length.
 #[cfg_attr(not(feature = "small"), inline)]
 #[cfg_attr(feature = "small", inline(never))]
-fn walk<'a>(
+pub(crate) fn walk<'a>(
     mut reader: Reader<'a>,
     slot: Slot,
     mut each: impl FnMut(PropertyId, &mut Reader<'a>) -> Result<(), DecodeError>,
