@@ -100,7 +100,7 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
                     1 => drop(client.ack_with(now, receipt, words)),
                     2 => {
                         let reason = PublishReason::QuotaExceeded;
-                        drop(client.reject(now, receipt, reason, words));
+                        let _refused = client.reject(now, receipt, reason, words);
                     }
                     _ => {
                         let reason = PublishReason::NoMatchingSubscribers;
