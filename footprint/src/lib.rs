@@ -7,12 +7,14 @@
 
 extern crate alloc;
 
+use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc, Layout};
 use core::hint::black_box;
 use core::panic::PanicInfo;
 
 use mqtt_codec::{Message, QoS};
 use mqtt_state::Timestamp;
+use mqtt_state::client::Client;
 
 #[panic_handler]
 fn panic(_info: &PanicInfo<'_>) -> ! {
@@ -54,6 +56,15 @@ pub fn any_time() -> Timestamp {
 pub fn any_message() -> Option<Message> {
     let message = Message::from_slice("site/7/light", any_bytes()).ok()?;
     Some(message.with_qos(black_box(QoS::AtLeastOnce)))
+}
+
+/// One turn of a client's loop, but for its events.
+pub fn turn(client: &mut Client, out: &mut Vec<u8>) {
+    let _more = black_box(client.poll_transmit(any_time(), 256, out));
+    let _taken = black_box(client.handle_input(any_time(), any_bytes()));
+    let _due = black_box(client.poll_timeout());
+    client.handle_timeout(any_time());
+    client.handle_close(any_time());
 }
 
 /// A program that does one thing, with the bytes that its machine takes where it stands, to be read out

@@ -8,7 +8,7 @@ extern crate alloc;
 use alloc::vec::Vec;
 use core::hint::black_box;
 
-use footprint::{any_bytes, any_message, any_time};
+use footprint::{any_message, any_time, turn};
 use mqtt_codec::{
     AckProperties, Connect, DisconnectReason, ProtocolVersion, PublishReason, QoS, Str,
     SubscribeFilter, TopicFilter,
@@ -58,11 +58,7 @@ footprint::program!(Client, {
             }
         }
         command(&mut client);
-        let _more = black_box(client.poll_transmit(any_time(), 256, &mut out));
-        let _taken = black_box(client.handle_input(any_time(), any_bytes()));
-        let _due = black_box(client.poll_timeout());
-        client.handle_timeout(any_time());
-        client.handle_close(any_time());
+        turn(&mut client, &mut out);
     }
     out
 });

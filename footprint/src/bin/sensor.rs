@@ -8,7 +8,7 @@ extern crate alloc;
 use alloc::vec::Vec;
 use core::hint::black_box;
 
-use footprint::{any_bytes, any_message, any_time};
+use footprint::{any_message, any_time, turn};
 use mqtt_codec::{Connect, ProtocolVersion, Str};
 use mqtt_state::client::{Client, Config, Event};
 
@@ -29,11 +29,7 @@ footprint::program!(Client, {
         if let Some(message) = any_message() {
             let _token = black_box(client.publish(any_time(), message));
         }
-        let _more = black_box(client.poll_transmit(any_time(), 256, &mut out));
-        let _taken = black_box(client.handle_input(any_time(), any_bytes()));
-        let _due = black_box(client.poll_timeout());
-        client.handle_timeout(any_time());
-        client.handle_close(any_time());
+        turn(&mut client, &mut out);
     }
     out
 });

@@ -270,6 +270,9 @@ fn encode_body(
     let lengths = body.lengths(version)?;
     let mut out = room.take(lengths.size)?;
     let header = Header::new(packet_type, flags, lengths.remaining);
+    #[cfg(feature = "small")]
+    draw(body, version, lengths, header, &mut Pen::writing(&mut out));
+    #[cfg(not(feature = "small"))]
     body.write(version, lengths, header, &mut out);
     Ok(lengths.size)
 }
@@ -282,27 +285,7 @@ fn encode_apart(
     version: ProtocolVersion,
     room: &mut impl Room,
 ) -> Result<usize, EncodeError> {
-    #[cfg(feature = "small")]
-    return encode_with_pen(header, body, version, room);
-    #[cfg(not(feature = "small"))]
     encode_body(header, body, version, room)
-}
-
-/// The same, where counting and writing are one piece of code.
-#[cfg(feature = "small")]
-#[inline(always)]
-fn encode_with_pen(
-    (packet_type, flags): (PacketType, u8),
-    body: &impl Body,
-    version: ProtocolVersion,
-    room: &mut impl Room,
-) -> Result<usize, EncodeError> {
-    body.check(version)?;
-    let lengths = body.lengths(version)?;
-    let header = Header::new(packet_type, flags, lengths.remaining);
-    let mut out = room.take(lengths.size)?;
-    draw(body, version, lengths, header, &mut Pen::writing(&mut out));
-    Ok(lengths.size)
 }
 
 /// A call, so that it is there once for counting and for writing.
