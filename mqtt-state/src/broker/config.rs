@@ -113,7 +113,9 @@ pub struct Config {
     /// message.
     pub join: Option<JoinConfig>,
     /// Source of everything random, which is the client identifiers that are assigned. Different
-    /// for each run, unless runs have to be repeatable. 0.
+    /// for each run, unless runs have to be repeatable: with the same one the next run gives the same identifiers to
+    /// other clients, but for those whose sessions it has. Brokers that are [joined](super::join) have other ones
+    /// each, and in each [incarnation](JoinConfig::incarnation), whatever stands here. 0.
     pub seed: u64,
 }
 

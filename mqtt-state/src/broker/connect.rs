@@ -46,7 +46,7 @@ impl Broker {
     }
 
     /// Nobody is let in who was not, once goodbyes are said, also if the answer about him comes between two of them.
-    fn refuse_while_draining(&mut self, id: ConnectionId) -> Result<(), CloseCause> {
+    pub(super) fn refuse_while_draining(&mut self, id: ConnectionId) -> Result<(), CloseCause> {
         if let Some(drain) = &self.draining {
             let reason = mqtt_codec::ReasonCode::from(drain.reason);
             let reason = ConnectReason::try_from(reason);
@@ -491,9 +491,9 @@ impl Broker {
         loop {
             self.assigned = self.assigned.wrapping_add(1);
             let id = mix(self.config.seed ^ self.assigned);
-            // Brokers that are joined have other ones each.
+            // Brokers that are joined have other ones each, and in each run: a session may be at any of them.
             let id = match &self.config.join {
-                Some(join) => format!("auto-{}-{id:016x}", join.id),
+                Some(join) => format!("auto-{}-{:x}-{id:016x}", join.id, join.incarnation),
                 None => format!("auto-{id:016x}"),
             };
             if self.sessions.find(&id).is_none() {

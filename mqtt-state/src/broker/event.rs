@@ -198,7 +198,9 @@ pub enum Event {
         /// The other broker.
         broker: BrokerId,
     },
-    /// The link to another broker is gone.
+    /// The link to another broker is gone, by [`part`](super::Broker::part). One that begins anew by itself, as something was
+    /// missing or the other side has begun anew, is [`Joined`](Self::Joined) once more without it:
+    /// [`JoinedBroker::is_up`](super::JoinedBroker::is_up) is what is so meanwhile.
     Parted {
         /// The other broker.
         broker: BrokerId,
@@ -248,7 +250,7 @@ pub enum Event {
     /// knows nothing of those that were up:
     /// it has begun anew without a higher [`JoinConfig::incarnation`](super::JoinConfig::incarnation), or has
     /// [forgotten](super::Broker::forget_joined) this one, and
-    /// is not listened to. It is joined when it begins anew with a higher one. Told once for each
+    /// is not listened to. It is joined when it begins anew with a higher one. Told at most once for each
     /// link of this side; a carrier that brings what is long over can be the cause as well.
     IncarnationTooLow {
         /// The other broker.
@@ -281,7 +283,8 @@ pub enum DropCause {
 pub enum MovedPart {
     /// A subscription with this filter: the session has as many as may be, or it has too many levels.
     Subscription(String),
-    /// The identifier of a QoS 2 message whose PUBCOMP is missing: it counts as not in use.
+    /// The identifier of a QoS 2 message that is sent and whose PUBCOMP is missing, or that is received and not
+    /// released: it counts as not in use.
     PacketId(PacketId),
 }
 

@@ -40,6 +40,7 @@ impl Broker {
     pub(super) fn weight_of_indexes(&self) -> usize {
         [
             self.subscriptions.memory(),
+            self.denied_bytes,
             self.local.memory(),
             self.retained.memory(),
             self.joined_bytes(),
@@ -212,7 +213,7 @@ impl Config {
     }
 
     /// Messages at QoS 1 and 2 that a client may have open on one connection.
-    fn received_max(&self) -> u16 {
+    pub(super) fn received_max(&self) -> u16 {
         let v3 = self.server.receive_maximum_v3;
         self.server.receive_maximum.max(v3).max(1)
     }

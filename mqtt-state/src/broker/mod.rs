@@ -231,6 +231,8 @@ pub struct Broker {
     empty_bytes: usize,
     /// Of the indexes of subscriptions and retained messages.
     indexes_bytes: usize,
+    /// Of what subscriptions hold outside of their index.
+    denied_bytes: usize,
     /// Client identifiers assigned so far.
     assigned: u64,
 }
@@ -296,6 +298,7 @@ impl Broker {
             counts: Counts::default(),
             empty_bytes: 0,
             indexes_bytes: 0,
+            denied_bytes: 0,
             assigned: 0,
             config,
         };

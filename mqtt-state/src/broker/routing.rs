@@ -59,6 +59,12 @@ impl Subscription {
         self.deny.as_ref().map_or(&[], |deny| &deny.0)
     }
 
+    /// Bytes of it outside of itself.
+    pub(super) fn len_held(&self) -> usize {
+        let places = size_of_val(self.denied());
+        { self.denied().iter() }.fold(places, |sum, filter| sum.saturating_add(filter.len()))
+    }
+
     /// Whether a message with this topic may not be delivered.
     #[inline]
     pub(super) fn denies(&self, name: TopicName<'_>) -> bool {

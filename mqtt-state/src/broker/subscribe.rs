@@ -10,7 +10,7 @@ use mqtt_codec::{
     Subscribe, SubscribeFilter, SubscribeReason, SubscriptionId, SubscriptionOptions, TopicFilter,
     UnsubAck, UnsubAckReasons, Unsubscribe, UnsubscribeReason,
 };
-use mqtt_topic::{Cursor, SharedFilter, SubscriptionFilter};
+use mqtt_topic::{Cursor, IndexError, SharedFilter, SubscriptionFilter};
 
 use super::decision::{Grant, SubscribeAnswer};
 use super::event::Event;
@@ -127,12 +127,10 @@ impl Broker {
         let subscription = Subscription::new(granted, id, since, deny);
         // [5:MQTT-3.8.4-3] [3:MQTT-3.8.4-3] The same filter again replaces; nothing that waits is lost.
         let kept = self.store.journal.is_on().then(|| subscription.clone());
-        let inserted = match shared {
-            Some(shared) => self.subscriptions.insert_shared(shared, key, subscription),
-            None => self.subscriptions.insert(filter, key, subscription),
-        };
-        self.weigh_indexes();
-        if inserted.is_err() {
+        if self
+            .put_into_index(key, filter, shared, subscription)
+            .is_err()
+        {
             return SubscribeReason::TopicFilterInvalid;
         }
         if let Some(subscription) = kept {
@@ -154,6 +152,34 @@ impl Broker {
         // [5:MQTT-3.2.2-10] Any QoS is granted; delivery never exceeds what was published.
         // [5:MQTT-3.8.4-7] It may be less than what was asked for.
         qos.into()
+    }
+
+    /// Puts a subscription into the index, in the place of the one before. Answers whether there was one.
+    pub(super) fn put_into_index(
+        &mut self,
+        key: SessionKey,
+        filter: TopicFilter<'_>,
+        shared: Option<SharedFilter<'_>>,
+        subscription: Subscription,
+    ) -> Result<bool, IndexError> {
+        let bytes = subscription.len_held();
+        let inserted = match shared {
+            Some(shared) => self.subscriptions.insert_shared(shared, key, subscription),
+            None => self.subscriptions.insert(filter, key, subscription),
+        };
+        if inserted.is_ok() {
+            self.denied_bytes = self.denied_bytes.saturating_add(bytes);
+        }
+        let inserted = inserted.map(|before| self.note_removed(before));
+        self.weigh_indexes();
+        inserted
+    }
+
+    /// What a subscription that was in the index has held is not counted any more. Answers whether there was one.
+    fn note_removed(&mut self, removed: Option<Subscription>) -> bool {
+        let bytes = removed.as_ref().map_or(0, Subscription::len_held);
+        self.denied_bytes = self.denied_bytes.saturating_sub(bytes);
+        removed.is_some()
     }
 
     fn start_replay(
@@ -245,19 +271,20 @@ impl Broker {
         let Ok(shared) = self.shared_form(filter, version) else {
             return false;
         };
-        let existed = match shared {
-            None => self.subscriptions.remove(filter, key).is_some(),
+        let removed = match shared {
+            None => self.subscriptions.remove(filter, key),
             Some(shared) => {
                 let group = self.subscriptions.group(shared).map(|group| group.id());
-                let existed = self.subscriptions.remove_shared(shared, key).is_some();
+                let removed = self.subscriptions.remove_shared(shared, key);
                 if let Some(group) = group
                     && self.subscriptions.group(shared).is_none()
                 {
                     self.router.forget_group(group);
                 }
-                existed
+                removed
             }
         };
+        let existed = self.note_removed(removed);
         if existed {
             self.weigh_indexes();
             self.record_unsubscribed(key, filter.as_str());
@@ -284,7 +311,8 @@ impl Broker {
     }
 
     fn remove_plain(&mut self, key: SessionKey, filter: TopicFilter<'_>) -> bool {
-        let existed = self.subscriptions.remove(filter, key).is_some();
+        let removed = self.subscriptions.remove(filter, key);
+        let existed = self.note_removed(removed);
         if existed {
             self.weigh_indexes();
             self.record_unsubscribed(key, filter.as_str());
@@ -345,8 +373,9 @@ impl Broker {
                 self.record_unsubscribed(key, &filter);
             }
         }
-        let mut groups = Vec::new();
-        self.subscriptions.for_each_of(key, |filter, _| {
+        let (mut groups, mut bytes) = (Vec::new(), 0_usize);
+        self.subscriptions.for_each_of(key, |filter, subscription| {
+            bytes = bytes.saturating_add(subscription.len_held());
             if let SubscriptionFilter::Shared { group, filter } = filter {
                 groups.extend(
                     self.subscriptions
@@ -358,6 +387,7 @@ impl Broker {
         let groups: Vec<_> = groups.into_iter().map(|group| group.id()).collect();
         self.note_no_interest(key);
         self.subscriptions.remove_subscriber(key);
+        self.denied_bytes = self.denied_bytes.saturating_sub(bytes);
         self.weigh_indexes();
         for group in groups {
             self.router.forget_group(group);

@@ -407,6 +407,14 @@ impl Broker {
             let connection = self.connections.get(waiter.connection);
             connection.is_some_and(|connection| connection.link.awaits_decision())
         });
+        let waiter = waiter.filter(|waiter| {
+            let outcome = self.refuse_while_draining(waiter.connection);
+            let is_let_in = outcome.is_ok();
+            if !is_let_in {
+                self.conclude(now, waiter.connection, outcome);
+            }
+            is_let_in
+        });
         match (waiter, session) {
             (Some(waiter), _) => {
                 let Waiter {

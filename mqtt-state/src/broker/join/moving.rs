@@ -231,7 +231,8 @@ impl Broker {
         if let Some(entry) = self.sessions.get_mut(key) {
             let in_flight_max = self.config.server.in_flight_len_max();
             entry.session.outbound.limit_in_flight(in_flight_max);
-            entry.expiry_secs = expiry_secs;
+            let expiry_max_secs = self.config.server.session_expiry_max_secs;
+            entry.expiry_secs = expiry_secs.min(expiry_max_secs.unwrap_or(u32::MAX));
             entry.owner = whose.map(Arc::new);
             entry.since = stamp.count;
         }

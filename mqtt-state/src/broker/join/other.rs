@@ -185,6 +185,12 @@ impl Other {
         self.welcome_due = false;
     }
 
+    /// The same for a reason that is told already.
+    fn reopen(&mut self) {
+        self.open();
+        self.is_told_of_old = true;
+    }
+
     pub(super) fn close(&mut self) {
         self.is_open = false;
         self.down();
@@ -262,16 +268,28 @@ impl Other {
             }
             // It says so once for each link, before anything else on it, and a link that came later was heard of: so
             // this is another run.
-            Body::Hello if !core::mem::replace(&mut self.is_told_of_old, true) => Heard::Old,
-            // Nobody who knows this link opened one before it was known, nor has anybody forgotten that it was up.
-            Body::Welcome { .. }
-                if is_mine
-                    && (is_forgetful || !is_known)
-                    && !core::mem::replace(&mut self.is_told_of_old, true) =>
-            {
-                Heard::Old
+            Body::Hello => {
+                let heard = self.hear_old();
+                if self.is_up && matches!(heard, Heard::Old) {
+                    // The one that was up may be gone.
+                    self.reopen();
+                    rewind(&mut self.queue);
+                }
+                heard
             }
-            Body::Hello | Body::Welcome { .. } => Heard::Ignored,
+            // Nobody who knows this link opened one before it was known, nor has anybody forgotten that it was up.
+            Body::Welcome { .. } if is_mine && (is_forgetful || !is_known) => {
+                let heard = self.hear_old();
+                if is_forgetful && self.welcome_said {
+                    // It takes the link for one that is up, until it hears of another one.
+                    self.reopen();
+                    rewind(&mut self.queue);
+                } else if is_forgetful {
+                    self.welcome_due = false;
+                }
+                heard
+            }
+            Body::Welcome { .. } => Heard::Ignored,
             body if is_mine && is_known && self.is_up => {
                 if number > self.next_in {
                     // Something is missing: all anew.
@@ -286,6 +304,14 @@ impl Other {
                 Heard::Body(body)
             }
             _of_another_link => Heard::Ignored,
+        }
+    }
+
+    /// Another run of the other side than the one that was heard of is there, and no later one.
+    fn hear_old(&mut self) -> Heard {
+        match core::mem::replace(&mut self.is_told_of_old, true) {
+            true => Heard::Ignored,
+            false => Heard::Old,
         }
     }
 

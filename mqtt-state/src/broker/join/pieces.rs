@@ -12,7 +12,7 @@ use crate::broker::backlog::queue_limits;
 use crate::broker::sessions::{Replay, SessionKey};
 use crate::broker::store::Delivery;
 use crate::broker::{Broker, DropCause, Event, MovedPart};
-use crate::session::Release;
+use crate::session::{Inbound, Release};
 
 impl Broker {
     /// There are as many subscriptions as may be, or it has too many levels.
@@ -38,17 +38,15 @@ impl Broker {
         let since = self.router.number_subscription();
         let subscription = subscription.into_subscription(since);
         let recorded = subscription.clone();
-        let index = &mut self.subscriptions;
-        let before = match (is_shared, named.as_shared()) {
-            (true, Some(shared)) => index.insert_shared(shared, key, subscription),
-            (true, None) => return,
-            (false, _) => index.insert(filter, key, subscription),
-        };
-        self.weigh_indexes();
-        if before.is_err() {
+        let shared = named.as_shared().filter(|_| is_shared);
+        if is_shared && shared.is_none() {
+            return;
+        }
+        let was_there = self.put_into_index(key, filter, shared, subscription);
+        if was_there.is_err() {
             self.leave_out_subscription(client_id, &moved);
         }
-        if matches!(before, Ok(None)) {
+        if was_there == Ok(false) {
             self.record_subscribed(key, filter, is_shared, &recorded);
             self.note_interest(key, filter, is_shared, true);
             // It is said before `Moving`, however far going through all of them is.
@@ -75,12 +73,7 @@ impl Broker {
         };
         match piece {
             Piece::Subscription(_) | Piece::Subscribed { .. } => {}
-            Piece::Unreleased { id } => {
-                if entry.session.inbound.remember(id) {
-                    let kept_as = entry.kept_as();
-                    self.store.record_received(kept_as, id);
-                }
-            }
+            Piece::Unreleased { id } => self.take_unreleased(key, client_id, id),
             Piece::Released { id } => {
                 // However many there are: the client may hold its identifier.
                 if !entry.session.outbound.holds(id) {
@@ -92,19 +85,41 @@ impl Broker {
             }
             Piece::Waiting(delivery) => self.take_waiting(now, client_id, stamp, delivery),
             Piece::Replay { filter, qos, id } => {
-                let maximum = self.subscriptions.subscriptions_len(key);
-                let of_first = self.store.taken();
-                if TopicFilter::new(&filter).is_ok() && entry.replays.len() < maximum {
+                let is_it = |replay: &Replay| *replay.filter == *filter.as_bytes();
+                let is_new = !entry.replays.iter().any(is_it);
+                let held = TopicFilter::new(&filter).ok();
+                let held = held.and_then(|filter| self.subscriptions.get(filter, key));
+                // There are never more of them than subscriptions.
+                if is_new && held.is_some() {
                     entry.replays.push_back(Replay {
                         filter: String::from(filter).into_bytes().into(),
                         qos,
                         subscription_id: id,
                         cursor: Cursor::default(),
-                        of_first,
+                        of_first: self.store.taken(),
                     });
+                    self.sessions.weigh(key);
                 }
             }
             Piece::Done => self.complete_arriving(key, client_id, stamp),
+        }
+    }
+
+    /// A QoS 2 message of a session that comes was received, and is not released.
+    fn take_unreleased(&mut self, key: SessionKey, client_id: &str, id: PacketId) {
+        let len_max = Inbound::len_max(self.config.received_max());
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let inbound = &mut entry.session.inbound;
+        if inbound.len() >= len_max && !inbound.is_known(id) {
+            self.events.push(Event::NotMoved {
+                client_id: client_id.into(),
+                what: MovedPart::PacketId(id),
+            });
+        } else if inbound.remember(id) {
+            let kept_as = entry.kept_as();
+            self.store.record_received(kept_as, id);
         }
     }
 

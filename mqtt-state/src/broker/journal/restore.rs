@@ -395,16 +395,11 @@ impl Restore {
         let filter = TopicFilter::new(text).map_err(|_| RestoreError::Filter)?;
         let is_shared = stored.is_shared;
         let subscription = stored.into_subscription(0);
-        let inserted = if is_shared {
-            let shared = filter.shared().ok().flatten().ok_or(RestoreError::Filter)?;
-            broker
-                .subscriptions
-                .insert_shared(shared, key, subscription)
-        } else {
-            broker.subscriptions.insert(filter, key, subscription)
+        let shared = match is_shared {
+            true => Some(filter.shared().ok().flatten().ok_or(RestoreError::Filter)?),
+            false => None,
         };
-        broker.weigh_indexes();
-        match inserted {
+        match broker.put_into_index(key, filter, shared, subscription) {
             Ok(_) => {
                 broker.note_interest(key, filter, is_shared, true);
                 Ok(())

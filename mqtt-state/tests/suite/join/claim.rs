@@ -1,10 +1,13 @@
 //! A client identifier is taken over from one broker by another.
 
+use std::collections::BTreeSet;
+
 use mqtt_codec::{Connect, DisconnectReason, QoS};
 use mqtt_state::CloseCause;
-use mqtt_state::broker::{self, ConnectionId, Event, Peer as Who};
+use mqtt_state::broker::{self, ConnectionId, Event, JoinConfig, Peer as Who};
 
-use super::mesh::Mesh;
+use super::mesh::{Mesh, joined};
+use crate::recorded::Broker;
 use crate::wire::{Peer, V3_1_1, V5_0, connect, text, want, with_subscribe};
 
 /// What a client hears that speaks to one of the brokers packet by packet.
@@ -361,6 +364,50 @@ fn nobody_hears_disconnect_while_a_session_is_looked_for() {
     }
 }
 
+/// A broker that drains lets nobody in, also if the answers of the others come between two of its goodbyes. A
+/// session that has come stays.
+#[test]
+fn nobody_is_let_in_between_two_goodbyes() {
+    for (row, has_session) in [("a session comes", true), ("there is none", false)] {
+        for (version, expected) in [
+            (V5_0, &["CONNACK 9D", "close"][..]),
+            (V3_1_1, &["close"][..]),
+        ] {
+            let base = broker::Config {
+                work_per_call: 1,
+                ..broker::Config::default()
+            };
+            let mut mesh = Mesh::with(2, &base);
+            for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+                mesh.joined(1, name, V5_0);
+            }
+            if has_session {
+                Line::open(&mut mesh, 0, &resuming(version, 100)).hear(&mut mesh);
+            }
+            let line = Line::open(&mut mesh, 1, &resuming(version, 100));
+            let world = &mut mesh.worlds[1];
+            let drain = broker::Drain {
+                reason: DisconnectReason::ServerMoved,
+                ..broker::Drain::default()
+            };
+            world.broker.drain(world.now, drain);
+            while mesh.carry() {}
+            let connected = mesh.worlds[1].broker.stats().clients;
+            assert!(connected > 0, "{row}, {version}: it drains still");
+            let session = mesh.worlds[1].broker.session("x");
+            let found = session.map(|session| session.connection);
+            assert_eq!(found, has_session.then_some(None), "{row}, {version}");
+            assert_eq!(line.hear(&mut mesh), expected, "{row}, {version}");
+            mesh.pass_secs(1000);
+            assert_eq!(
+                mesh.worlds[1].broker.session("x").is_some(),
+                has_session && version == V3_1_1,
+                "{row}, {version}"
+            );
+        }
+    }
+}
+
 /// A client that does not wait for its CONNACK leaves a session that goes on without it.
 #[test]
 fn the_client_is_gone_before_its_session_has_come() {
@@ -513,6 +560,50 @@ fn who_need_not_be_looked_for() {
     let names: Vec<_> = names.collect();
     assert_eq!(names.len(), 2);
     assert_ne!(names[0], names[1]);
+}
+
+/// What this broker assigns to clients that come without an identifier.
+fn assigned(config: broker::Config) -> Vec<String> {
+    let mut broker = Broker::new(config);
+    let peer = Peer::new(V5_0);
+    for _ in 0..50 {
+        let connection = broker.accept(peer.now, Who::default()).unwrap();
+        peer.say(&mut (&mut broker, connection), connect(V5_0, ""));
+    }
+    let connected = core::iter::from_fn(|| broker.poll_event());
+    let names = connected.filter_map(|event| match event {
+        Event::Connected { client_id, .. } => Some(client_id.into()),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// [5:MQTT-3.2.2-16] No two brokers, and no two runs of one, give an identifier to two clients, though all have one
+/// seed. One that is alone has nothing but its seed.
+#[test]
+fn identifiers_that_are_assigned_are_nobody_elses() {
+    let mut all = BTreeSet::new();
+    let runs = (0..3).flat_map(|id| (0..4).map(move |incarnation| (id, incarnation)));
+    for (id, incarnation) in runs.chain([(0, u64::MAX), (11, 1), (1, 0x11)]) {
+        let config = joined(JoinConfig {
+            id: broker::BrokerId::new(id),
+            incarnation,
+            ..JoinConfig::default()
+        });
+        let names = assigned(config.clone());
+        assert_eq!(names, assigned(config), "a run can be repeated");
+        let before = all.len();
+        all.extend(names);
+        assert_eq!(all.len(), before + 50, "{id}, {incarnation}");
+    }
+    let alone = |seed| {
+        assigned(broker::Config {
+            seed,
+            ..broker::Config::default()
+        })
+    };
+    assert_eq!(alone(1), alone(1));
+    assert_ne!(alone(1), alone(1 << 32));
 }
 
 /// A client goes to a second broker and on to a third one, and the third one's claim comes before the

@@ -4,7 +4,9 @@ use mqtt_codec::{QoS, TopicFilter, TopicName};
 use mqtt_state::broker::{self, Ask, ConnectAnswer, Event, LocalSubscription};
 use serde_json::{Value, json};
 
-use super::voice::{Stage, forward, message, plain, resuming, stamp, subscribed, subscription};
+use super::voice::{
+    Stage, forward, message, plain, resuming, shared, stamp, subscribed, subscription,
+};
 
 const TOTAL: usize = 1_000_000;
 
@@ -106,6 +108,50 @@ fn a_session_stays_where_it_is() {
         let sessions = usize::from(fills_before.is_none());
         assert_eq!(stage.world.broker.stats().sessions, sessions, "{row}");
     }
+}
+
+/// What a subscriber may not have is kept with its subscription, and counts, until it is gone.
+#[test]
+fn what_is_denied_counts() {
+    let kept = |stage: &Stage| stage.world.broker.stats().kept_bytes;
+    let denied = 1000 * 100;
+    let (mut stage, mut sizes) = (Stage::new(&[1], &config()), Vec::new());
+    let before = kept(&stage);
+    for is_denied in [false, true] {
+        let (connection, claim) = stage.claimed(1);
+        for filter in [plain("t"), shared("$share/g/t")] {
+            let mut subscription = subscription(&filter);
+            if is_denied {
+                let deny = vec!["d".repeat(100); 1000];
+                subscription["Subscription"]["subscription"]["deny"] = json!(deny);
+            }
+            stage.piece(1, &claim, &subscription);
+        }
+        stage.piece(1, &claim, &subscribed());
+        stage.piece(1, &claim, &json!("Done"));
+        let heard = stage.heard_by(connection);
+        assert_eq!(heard, ["CONNACK 00 present"], "{is_denied}");
+        stage.hear(1);
+        stage.acknowledge(1);
+        sizes.push(kept(&stage) - before);
+        let filters = ["t", "$share/g/t"].map(|filter| TopicFilter::new(filter).unwrap());
+        for filter in filters.into_iter().take(usize::from(is_denied)) {
+            let with_both = kept(&stage);
+            assert!(stage.world.broker.revoke("x", filter));
+            assert!(kept(&stage) + denied < with_both, "one is gone");
+        }
+        let world = &mut stage.world;
+        world.broker.handle_close(world.now, connection);
+        world.settle();
+        stage.world.pass_secs(101);
+        stage.hear(1);
+        stage.acknowledge(1);
+        assert!(
+            kept(&stage) < before + denied / 10,
+            "{is_denied}: all are gone"
+        );
+    }
+    assert!(sizes[1] > sizes[0] + 2 * denied, "{sizes:?}");
 }
 
 /// Whoever asks and does not listen gets a few answers, for which there is memory in any case.

@@ -289,7 +289,8 @@ fn replays_that_come() {
         ("none", vec![], 0),
         ("one", vec![replay("t")], 1),
         ("no filter", vec![replay("t/#/u")], 0),
-        ("more than subscriptions", vec![replay("t"), replay("t")], 1),
+        ("of no subscription", vec![replay("#")], 0),
+        ("twice", vec![replay("t"), replay("t")], 1),
     ] {
         let mut stage = Stage::new(&[1], &broker::Config::default());
         let kept = message("t", "kept", QOS1).with_retain(true);
@@ -306,6 +307,61 @@ fn replays_that_come() {
         assert_eq!(heard[0], "CONNACK 00 present", "{row}");
         let replayed = { heard.iter() }.filter(|it| it.starts_with("PUBLISH t=kept q1"));
         assert_eq!(replayed.count(), expected, "{row}: {heard:?}");
+    }
+}
+
+/// A session that comes for a client that has not waited for it lasts no longer than one may here.
+#[test]
+fn a_session_that_comes_ends_in_the_time_of_its_new_place() {
+    for (row, expiry_secs, maximum, passed, expected) in [
+        ("its own time", 100, None, 99, true),
+        ("its own time is over", 100, None, 100, false),
+        ("shorter here", 100, Some(10), 9, true),
+        ("shorter here, and over", 100, Some(10), 10, false),
+        ("for ever", u32::MAX, None, 1_000_000, true),
+        ("for ever there", u32::MAX, Some(10), 10, false),
+        ("longer here", 10, Some(100), 10, false),
+    ] {
+        let mut config = broker::Config::default();
+        config.server.session_expiry_max_secs = maximum;
+        let mut stage = Stage::new(&[1], &config);
+        let (connection, claim) = stage.claimed(1);
+        let subscribed = json!({"expiry_secs": expiry_secs, "whose": null});
+        stage.piece(1, &claim, &json!({"Subscribed": subscribed}));
+        stage.world.broker.handle_close(stage.world.now, connection);
+        stage.piece(1, &claim, &json!("Done"));
+        stage.world.pass_secs(passed);
+        assert_eq!(stage.world.broker.session("x").is_some(), expected, "{row}");
+    }
+}
+
+/// As many identifiers that are not released come along as there may be, and the others are told.
+#[test]
+fn identifiers_that_come_are_as_many_as_may_be() {
+    for (receive_maximum, expected) in [(10, 20), (100, 200)] {
+        let mut config = broker::Config::default();
+        config.server.receive_maximum = receive_maximum;
+        config.server.receive_maximum_v3 = 10;
+        let mut pieces: Vec<_> = (1..=300)
+            .map(|id| json!({"Unreleased": {"id": id}}))
+            .collect();
+        // Known already.
+        pieces.push(json!({"Unreleased": {"id": 1}}));
+        let (mut stage, heard) = moved(&config, &pieces);
+        assert_eq!(heard, ["CONNACK 00 present"]);
+        let told = { stage.events().into_iter() }.filter_map(|event| match event {
+            Event::NotMoved {
+                what: MovedPart::PacketId(id),
+                ..
+            } => Some(id.get()),
+            _ => None,
+        });
+        let told: Vec<_> = told.collect();
+        assert_eq!(
+            told,
+            (expected + 1..=300).collect::<Vec<u16>>(),
+            "{receive_maximum}"
+        );
     }
 }
 
