@@ -310,6 +310,30 @@ fn a_server_that_does_not_answer_is_left() {
     assert!(closed);
 }
 
+/// It can be kept alive with nothing, so that its connection ends as if it had not answered.
+#[test]
+fn a_server_that_takes_no_packet_at_all_is_left() {
+    let mut peer = Peer::new(V5_0);
+    let mut client = Client::new(Config::default());
+    client.connect(peer.now, &connect_for(V5_0, 30)).unwrap();
+    peer.hear(&mut client);
+    let mut accepted = connack(false);
+    accepted.properties.packet_size_max = core::num::NonZeroU32::new(1);
+    peer.say(&mut client, accepted);
+    for (secs, heard) in [(31, &[][..]), (41, &["close"])] {
+        peer.now = Timestamp::from_secs(secs);
+        let due = client.poll_timeout().map(|timeout| timeout.at);
+        assert_eq!(due, Some(peer.now));
+        client.handle_timeout(peer.now);
+        assert_eq!(peer.hear(&mut client), heard, "{secs}");
+    }
+    let closed = core::iter::from_fn(|| client.poll_event()).find_map(|event| match event {
+        Event::Closed { cause, .. } => Some(cause),
+        _ => None,
+    });
+    assert_eq!(closed, Some(CloseCause::PingTimeout));
+}
+
 #[test]
 fn traffic_stands_for_pings() {
     let mut peer = Peer::new(V5_0);

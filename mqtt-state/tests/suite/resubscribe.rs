@@ -189,3 +189,45 @@ fn what_the_connection_ended_before_was_never_granted() {
     assert_eq!(held(&client), []);
     assert_eq!(client.resubscribe(), Ok(vec![]));
 }
+
+#[test]
+fn what_is_ended_in_the_middle_of_asking_again_leaves_nothing_out() {
+    // Two have been asked for again, each in a request of its own, and one is ended before the others are.
+    for (ended, expected) in [("a", &["c", "d"][..]), ("b", &["c", "d"]), ("d", &["c"])] {
+        let config = Config {
+            requests_max: 2,
+            ..Config::default()
+        };
+        let (mut client, peer) = connected(V5_0, config);
+        for (number, text) in (1..).zip(["a", "b", "c", "d"]) {
+            let (filters, with_id) = ([want(text, QoS::AtMostOnce)], u32::from(number));
+            client
+                .subscribe_with(
+                    &filters,
+                    SubscriptionId::new(with_id),
+                    UserProperties::default(),
+                )
+                .unwrap();
+            assert_eq!(asked(&mut client, &peer), [number]);
+            suback(&mut client, &peer, number, &[0]);
+        }
+        reconnect(&mut client, &peer, None);
+        assert_eq!(client.resubscribe(), Err(RequestError::Busy));
+        for request in asked(&mut client, &peer) {
+            suback(&mut client, &peer, request, &[0]);
+        }
+        client.unsubscribe(&[filter(ended)]).unwrap();
+        let unsuback = UnsubAck {
+            id: id(asked(&mut client, &peer)[0]),
+            reasons: UnsubAckReasons::new(&[UnsubscribeReason::Success]),
+            properties: Default::default(),
+        };
+        peer.say(&mut client, Packet::UnsubAck(unsuback));
+        client.resubscribe().unwrap();
+        let (bytes, _) = peer.hear_bytes(&mut client);
+        // The last byte is the options.
+        let found = { bytes.split(|byte| *byte == 0x82) }.filter_map(|it| it.iter().nth_back(1));
+        let found: Vec<_> = found.map(|it| char::from(*it).to_string()).collect();
+        assert_eq!(found, expected, "{ended} is ended");
+    }
+}

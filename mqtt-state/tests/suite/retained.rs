@@ -3,7 +3,8 @@
 use mqtt_codec::{Message, PublishProperties, QoS, RetainHandling, SubscriptionId};
 use mqtt_state::{broker, server};
 
-use crate::wire::{V3_1_1, V5_0, want};
+use crate::hall::Hall;
+use crate::wire::{V3_1_1, V5_0, publish, want};
 use crate::world::World;
 
 #[test]
@@ -253,7 +254,7 @@ fn a_server_that_does_not_retain_ends_the_connection() {
     let connection = world.vanish(who).unwrap();
     let mut peer = crate::wire::Peer::new(V5_0);
     peer.now = now;
-    let mut packet = crate::wire::publish("t", "x", QoS::AtMostOnce, 0);
+    let mut packet = publish("t", "x", QoS::AtMostOnce, 0);
     packet.retain = true;
     let heard = peer.ask(&mut (&mut world.broker, connection), packet);
     assert_eq!(heard, ["DISCONNECT 9A", "close"]);
@@ -424,5 +425,38 @@ fn a_full_broker_takes_what_makes_room() {
         };
         let is_told = world.broker_events().contains(&refused);
         assert_eq!((is_kept, is_told), expected, "{row}");
+    }
+}
+
+/// The short way through what is plain does not pass by what has to be refused.
+#[test]
+fn a_server_that_does_not_retain_takes_the_rest() {
+    // [5:MQTT-3.2.2-14]
+    for (version, refused) in [
+        (V5_0, &["DISCONNECT 9A", "close"][..]),
+        (V3_1_1, &["close"]),
+    ] {
+        let server = server::Config {
+            retain_available: false,
+            ..server::Config::default()
+        };
+        let config = broker::Config {
+            server,
+            ..broker::Config::default()
+        };
+        let mut hall = Hall::new(version, config);
+        let subscriber = hall.joined("subscriber");
+        hall.subscribe(subscriber, "t", QoS::AtMostOnce);
+        // As many bytes as make them come in by either door.
+        for payload in ["x", "xy"] {
+            let publisher = hall.joined("publisher");
+            for (retain, heard, copies) in [(false, &[][..], 1), (true, refused, 0)] {
+                let mut packet = publish("t", payload, QoS::AtMostOnce, 0);
+                packet.retain = retain;
+                let row = format!("{version}, {payload}, retain {retain}");
+                assert_eq!(hall.ask(publisher, packet), heard, "{row}");
+                assert_eq!(hall.hear(subscriber).len(), copies, "{row}");
+            }
+        }
     }
 }

@@ -897,6 +897,50 @@ fn released_twice_is_released_once() {
     assert_eq!(gone, [key_of(5, 9, &20_u64.to_be_bytes())]);
 }
 
+/// A table of identifiers is as long as the highest of them, and has to have room as everything else.
+#[test]
+fn identifiers_out_of_a_store_have_a_limit_of_bytes() {
+    let published = |id: u16| json!({"Published": {"message": 1, "id": id}});
+    let released = |id: u16| json!({"Released": {"id": id, "order": 1}});
+    let message = Message::new("a", "payload").unwrap();
+    let message = json!({"Message": {"message": message, "expires_at": null}});
+    let limit = Err(RestoreError::Limit);
+    // What is released has its turn at the end.
+    for (row, state, total_bytes_max, expected, kept) in [
+        ("in flight", published(60_000), 10_000_000, Ok(()), 1),
+        ("in flight, too high", published(60_000), 100_000, limit, 0),
+        ("in flight, low", published(3), 100_000, Ok(()), 1),
+        ("released", released(60_000), 10_000_000, Ok(()), 1),
+        ("released, too high", released(60_000), 100_000, Ok(()), 0),
+        ("released, low", released(3), 100_000, Ok(()), 1),
+    ] {
+        let config = Config {
+            total_bytes_max,
+            ..config()
+        };
+        let mut restore = Restore::new(config, Timestamp::ZERO, Idle::default());
+        let (key, delivery) = (
+            key_of(5, 9, &20_u64.to_be_bytes()),
+            stored_delivery(state, 2),
+        );
+        for (key, value, expected) in [
+            (key_of(1, 1, &[]), message.clone(), Ok(())),
+            (key_of(3, 9, &[]), stored_session("reader"), Ok(())),
+            (key.clone(), delivery, expected),
+        ] {
+            let value = serde_json::from_value(value).unwrap();
+            assert_eq!(restore.put(key, value), expected, "{row}");
+        }
+        let mut broker = restore.finish();
+        let session = broker.session("reader").unwrap();
+        assert_eq!(session.in_flight_len, kept, "{row}");
+        let entries: Vec<_> = core::iter::from_fn(|| broker.poll_journal()).collect();
+        let changes = entries.iter().flat_map(|entry| entry.changes());
+        let gone = { changes }.any(|it| it.value().is_none() && *it.key() == key);
+        assert_eq!(gone, kept == 0, "{row}");
+    }
+}
+
 /// When a session ends that a store has kept, and when its will is due.
 #[test]
 fn deadlines_out_of_a_store() {

@@ -1,12 +1,13 @@
 //! Joined brokers of which one keeps as much as it may: what it does not say, note and take then.
 
 use mqtt_codec::{QoS, TopicFilter, TopicName};
-use mqtt_state::broker::{self, Ask, ConnectAnswer, Event, LocalSubscription};
+use mqtt_state::broker::{self, Ask, ConnectAnswer, Event, LocalSubscription, MovedPart};
 use serde_json::{Value, json};
 
 use super::voice::{
-    Stage, forward, message, plain, resuming, shared, stamp, subscribed, subscription,
+    Stage, delivery, forward, message, plain, resuming, shared, stamp, subscribed, subscription,
 };
+use crate::wire::id;
 
 const TOTAL: usize = 1_000_000;
 
@@ -152,6 +153,79 @@ fn what_is_denied_counts() {
         );
     }
     assert!(sizes[1] > sizes[0] + 2 * denied, "{sizes:?}");
+}
+
+/// A high identifier takes a long table. That there is no memory for one is said, and the rest of the session comes.
+#[test]
+fn identifiers_that_there_is_no_memory_for() {
+    let released = |value: u16| json!({"Released": {"id": value}});
+    let published = |value: u16, qos: u8| {
+        let message = message("t", "a", QoS::try_from(qos).unwrap());
+        json!({"Published": {"id": value, "delivery": delivery(&message, qos)}})
+    };
+    for (row, is_full, piece, heard, not_moved) in [
+        (
+            "there is room",
+            false,
+            released(60_000),
+            &["PUBREL 60000 00"][..],
+            None,
+        ),
+        ("there is none", true, released(60_000), &[], Some(60_000)),
+        (
+            "of a table that is there",
+            true,
+            released(2),
+            &["PUBREL 2 00"],
+            None,
+        ),
+        (
+            "of a message that there is room for",
+            false,
+            published(60_000, 2),
+            &["PUBLISH t=a q2 id60000 dup"],
+            None,
+        ),
+        (
+            "of a message that is lost",
+            true,
+            published(60_000, 2),
+            &[],
+            Some(60_000),
+        ),
+        // Its client holds no identifier.
+        (
+            "of a message that is lost at QoS 1",
+            true,
+            published(60_000, 1),
+            &[],
+            None,
+        ),
+    ] {
+        for journal in [false, true] {
+            let config = broker::Config {
+                journal,
+                ..config()
+            };
+            let mut stage = Stage::new(&[1], &config);
+            let (connection, claim) = stage.claimed(1);
+            stage.piece(1, &claim, &subscription(&plain("t")));
+            stage.piece(1, &claim, &subscribed());
+            if is_full {
+                fill(&mut stage, 1);
+            }
+            stage.piece(1, &claim, &piece);
+            stage.piece(1, &claim, &json!("Done"));
+            let expected = [&["CONNACK 00 present"], heard].concat();
+            assert_eq!(stage.heard_by(connection), expected, "{row}");
+            let told = stage.events().into_iter().find_map(|event| match event {
+                Event::NotMoved { client_id, what } => Some((String::from(client_id), what)),
+                _ => None,
+            });
+            let not_moved = not_moved.map(|it| ("x".into(), MovedPart::PacketId(id(it))));
+            assert_eq!(told, not_moved, "{row}");
+        }
+    }
 }
 
 /// Whoever asks and does not listen gets a few answers, for which there is memory in any case.

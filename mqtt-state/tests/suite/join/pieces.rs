@@ -365,6 +365,51 @@ fn identifiers_that_come_are_as_many_as_may_be() {
     }
 }
 
+/// A replay that has not come to its end goes along, and one that has does not.
+#[test]
+fn replays_that_go() {
+    for (row, waiting_len_max, expected) in [("at its end", 100, 0), ("in its middle", 2, 1)] {
+        let config = broker::Config {
+            server: mqtt_state::server::Config {
+                in_flight_max: 1,
+                waiting_len_max,
+                ..mqtt_state::server::Config::default()
+            },
+            ..broker::Config::default()
+        };
+        let mut stage = Stage::new(&[], &config);
+        let now = stage.world.now;
+        for number in 0..10 {
+            let kept = message(&format!("t/{number}"), "kept", QOS1).with_retain(true);
+            stage.world.broker.publish(now, kept);
+        }
+        let connection = stage.connect(&resuming(100));
+        stage.heard_by(connection);
+        let peer = stage.peer();
+        with_subscribe(1, &[want("t/#", QOS1)], |packet| {
+            peer.say(&mut (&mut stage.world.broker, connection), packet);
+        });
+        assert_eq!(
+            stage.heard_by(connection),
+            ["SUBACK 1 01", "PUBLISH t/0=kept q1 id1 retain"],
+            "{row}"
+        );
+        stage.world.broker.handle_close(now, connection);
+        let mut stage = stage.with(1);
+        stage.hear(1);
+        let claim = stamp(50, 1);
+        stage.claim(1, &claim, &json!({"Claim": {"clean_start": false}}));
+        let moving = json!({"Moving": {"owner": 0, "witnesses": [0, 1]}});
+        stage.claim(1, &claim, &moving);
+        let claims = stage.hear_claims(1);
+        let pieces: Vec<_> = claims.iter().map(|it| &it["Piece"]).collect();
+        assert_eq!(pieces.last(), Some(&&json!("Done")), "{row}: {claims:?}");
+        let replay = json!({"Replay": {"filter": "t/#", "qos": 1, "id": null}});
+        let replays = pieces.iter().filter(|piece| ***piece == replay);
+        assert_eq!(replays.count(), expected, "{row}: {claims:?}");
+    }
+}
+
 /// Subscriptions that make no sense are left out, and those above the limit.
 #[test]
 fn subscriptions_that_come() {
