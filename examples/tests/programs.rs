@@ -238,6 +238,31 @@ fn a_subscriber_waits_no_longer_than_it_may() {
     assert_eq!(subscriber.succeed(), [""; 0]);
 }
 
+/// Whoever forgot to say which version a server speaks is told so.
+// [3:MQTT-3.1.2-2] [5:MQTT-3.1.2-2]
+#[test]
+fn a_server_of_the_other_version_is_one_clear_line() {
+    let rows = [
+        ("5", &[0x20, 0x02, 0x00, 0x01][..]),
+        ("311", &[0x20, 0x03, 0x00, 0x84, 0x00]),
+    ];
+    for (version, refusal) in rows {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _length = stream.read(&mut [0; 1000]).unwrap();
+            stream.write_all(refusal).unwrap();
+        });
+        let flags = ["-p", &port, "-V", version, "-t", "a", "-m", "b", "-q", "1"];
+        let (code, lines) = Program::start(env!("CARGO_BIN_EXE_publish"), &flags).finish();
+        server.join().unwrap();
+        assert_eq!(code, Some(1), "{version}: {lines:?}");
+        let expected = "publish: connection refused: Unsupported Protocol Version (0x84)";
+        assert_eq!(lines, [expected], "{version}");
+    }
+}
+
 /// A file that was cut short, or is something else, is one clear line.
 #[test]
 fn a_store_that_is_damaged_is_an_error() {

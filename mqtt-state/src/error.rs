@@ -267,7 +267,8 @@ pub enum CloseCause {
     DisconnectedByPeer(DisconnectReason),
     /// This side sent DISCONNECT, or would have where the version has none.
     Disconnected(DisconnectReason),
-    /// The server refused the CONNECT.
+    /// The server refused the CONNECT. One that does not know its version may say so in the way of the other
+    /// version, and means [`ConnectReason::UnsupportedProtocolVersion`].
     Refused(ConnectReason),
     /// The peer broke the rules.
     ProtocolError(ProtocolError),

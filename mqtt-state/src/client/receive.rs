@@ -2,8 +2,8 @@
 
 use bytes::{Buf, BytesMut};
 use mqtt_codec::{
-    Frame, Message, Packet, PacketType, Parsed, PlainAck, ProtocolVersion, Publish, PublishReason,
-    QoS,
+    ConnectReason, Frame, Message, Packet, PacketType, Parsed, PlainAck, ProtocolVersion, Publish,
+    PublishReason, QoS,
 };
 
 use super::connect::Parting;
@@ -221,6 +221,19 @@ impl Client {
         size
     }
 
+    /// Whether a CONNACK that is none of the version that CONNECT offered comes from a server that does not
+    /// know that version: it answers in one that it knows.
+    // [3:MQTT-3.1.2-2] [5:MQTT-3.1.2-2]
+    #[cold]
+    fn is_refusal_of_version(&self, frame: &Frame<'_>, offered: ProtocolVersion) -> bool {
+        matches!(self.phase, Phase::Connecting { .. })
+            && frame.packet_type() == PacketType::ConnAck
+            && match offered {
+                ProtocolVersion::V5_0 => frame.body() == [0, 0x01],
+                ProtocolVersion::V3_1_1 => frame.body().starts_with(&[0, 0x84]),
+            }
+    }
+
     #[cold]
     fn end_for(&mut self, now: Timestamp, error: ReceiveError) {
         match error {
@@ -267,6 +280,12 @@ impl Intake for Input<'_> {
         let handled = match client.decoder.decode_from_server(frame, version) {
             Ok(Some(packet)) => client.handle_packet(self.now, &packet, origin),
             Ok(None) => Err(ProtocolError::UnexpectedPacket(frame.packet_type()).into()),
+            Err(_) if client.is_refusal_of_version(frame, version) => {
+                let reason = ConnectReason::UnsupportedProtocolVersion;
+                client.with_link(Link::close);
+                client.end(self.now, CloseCause::Refused(reason), Parting::default());
+                Ok(())
+            }
             Err(error) => Err(ProtocolError::from(error).into()),
         };
         if let Err(error) = handled {

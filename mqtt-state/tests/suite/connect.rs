@@ -476,6 +476,63 @@ fn a_client_that_is_refused_says_why() {
     );
 }
 
+/// A server that does not know the version of a CONNECT answers in one that it knows.
+#[test]
+fn a_client_understands_a_refusal_of_its_version_in_the_other_one() {
+    let refused = CloseCause::Refused(ConnectReason::UnsupportedProtocolVersion);
+    let rows = [
+        // [3:MQTT-3.1.2-2]
+        ("5.0 at one for 3.1.1", V5_0, &[0x20, 2, 0, 1][..], true),
+        // [5:MQTT-3.1.2-2]
+        ("3.1.1 at one for 5.0", V3_1_1, &[0x20, 3, 0, 0x84, 0], true),
+        (
+            "the same, in words",
+            V3_1_1,
+            &[0x20, 8, 0, 0x84, 5, 0x1F, 0, 2, b'n', b'o'],
+            true,
+        ),
+        ("of its own", V5_0, &[0x20, 3, 0, 0x84, 0], true),
+        ("of its own", V3_1_1, &[0x20, 2, 0, 1], true),
+        // Whoever answers like this speaks neither version.
+        ("taken in, in 3.1.1", V5_0, &[0x20, 2, 0, 0], false),
+        ("for something else", V5_0, &[0x20, 2, 0, 5], false),
+        ("for something else", V3_1_1, &[0x20, 3, 0, 0x87, 0], false),
+        ("with a session", V5_0, &[0x20, 2, 1, 1], false),
+        ("with a session", V3_1_1, &[0x20, 3, 1, 0x84, 0], false),
+        ("with something behind", V5_0, &[0x20, 4, 0, 1, 0, 0], false),
+    ];
+    for (row, version, bytes, is_refusal) in rows {
+        let (mut client, peer) = client();
+        client.connect(peer.now, &connect(version, "c")).unwrap();
+        assert_eq!(peer.hear(&mut client), ["CONNECT c"]);
+        let consumed = client.handle_input(peer.now, bytes);
+        assert_eq!(consumed.bytes, bytes.len(), "{version:?}, {row}");
+        let [Event::Closed { cause, .. }] = &events(&mut client)[..] else {
+            panic!("{version:?}, {row}: nothing else happened");
+        };
+        assert_eq!(*cause == refused, is_refusal, "{version:?}, {row}: {cause}");
+        assert_eq!(peer.hear_bytes(&mut client), (vec![], true), "{row}");
+    }
+    // It is an answer to CONNECT and to nothing else.
+    let (mut client, peer) = client();
+    client.connect(peer.now, &connect(V5_0, "c")).unwrap();
+    assert_eq!(peer.hear(&mut client), ["CONNECT c"]);
+    assert_eq!(peer.ask(&mut client, connack(false)), [""; 0]);
+    let consumed = client.handle_input(peer.now, &[0x20, 2, 0, 1]);
+    assert_eq!(consumed.bytes, 4);
+    let last = events(&mut client).pop();
+    assert!(
+        matches!(
+            &last,
+            Some(Event::Closed {
+                cause: CloseCause::ProtocolError(_),
+                ..
+            })
+        ),
+        "{last:?}"
+    );
+}
+
 #[test]
 fn a_client_does_not_take_a_session_it_never_had() {
     // [5:MQTT-3.2.2-4]
