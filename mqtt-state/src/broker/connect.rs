@@ -444,11 +444,18 @@ impl Broker {
         // A will that still waits for its delay is published when the session ends.
         self.publish_will(now, key);
         self.work.spend(self.cost_of_ending(key));
+        if let Some(client_id) = self.remove_session(key, false) {
+            self.events.push(Event::SessionEnded { client_id });
+        }
+    }
+
+    /// A session is gone from here. What it was to get as a member of shared subscriptions is another one's, unless it
+    /// `goes_on` elsewhere. Answers whose it was.
+    pub(super) fn remove_session(&mut self, key: SessionKey, goes_on: bool) -> Option<Box<str>> {
         self.cancel_timers(key);
+        self.forget_moving(key);
         self.drop_subscriptions(key);
-        let Some(mut entry) = self.sessions.remove(key) else {
-            return;
-        };
+        let mut entry = self.sessions.remove(key)?;
         let outbound = &mut entry.session.outbound;
         let (in_flight, waiting) = (outbound.take_in_flight(), outbound.take_waiting());
         let sent = { in_flight.into_iter() }.map(|lost| (lost, true));
@@ -465,13 +472,12 @@ impl Broker {
                 ..
             } = lost;
             self.store.record_ended(kept_as, tag);
-            if let Some(delivery) = delivery {
-                self.dispatch_again(key, delivery, was_sent);
+            match delivery {
+                Some(delivery) if !goes_on => self.dispatch_again(key, delivery, was_sent),
+                delivery => self.store.release_delivery(delivery),
             }
         }
-        self.events.push(Event::SessionEnded {
-            client_id: entry.client_id,
-        });
+        Some(entry.client_id)
     }
 
     pub(super) fn cancel_timers(&mut self, key: SessionKey) {

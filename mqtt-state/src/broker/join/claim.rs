@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use mqtt_codec::{ConnectReason, DisconnectReason};
 
 use super::claims::{Claim, Waiter};
-use super::memory::NOTES_MIN;
+use super::memory::{NOTES_BYTES, NOTES_MIN};
 use super::message::{BrokerId, ClaimNote, Holds, Note, Piece, Stamp};
 use super::moving::Leaving;
 use super::queue::Item;
@@ -143,6 +143,14 @@ impl Broker {
         if let Some(other) = joined.and_then(|it| it.others.get_mut(&to))
             && (other.is_open || is_place && other.queue.notes_len() < notes_max)
         {
+            let has_room = match &what {
+                ClaimNote::Piece(_) => true,
+                // A session does not move, or is kept where nobody wants it, before this is said.
+                ClaimNote::Switched | ClaimNote::Declined { .. } => {
+                    other.queue.notes_bytes() < NOTES_BYTES
+                }
+                _ => false,
+            };
             let client_id = client_id.into();
             let note = Note::Claim {
                 client_id,
@@ -150,14 +158,7 @@ impl Broker {
                 what,
             };
             // Whoever does not listen gets no more answers than there is memory for.
-            let is_piece = matches!(
-                &note,
-                Note::Claim {
-                    what: ClaimNote::Piece(_),
-                    ..
-                }
-            );
-            if has_memory || is_piece || other.queue.notes_len() < NOTES_MIN {
+            if has_memory || has_room || other.queue.notes_len() < NOTES_MIN {
                 other.queue.push(Item::Note(Box::new(note)), true);
                 self.weigh_joined();
                 return true;
@@ -381,17 +382,20 @@ impl Broker {
             ..
         } = claim;
         self.timers.cancel(deadline, Timer::Claim(count));
-        for delivery in waiting {
-            // It has not all come.
-            self.store.release_delivery(Some(delivery));
-        }
         // Some of it has come, and its owner may have gone on without being heard.
         let is_broken_off = !is_complete && owner.is_some();
         if !is_complete && let Some(owner) = owner {
             let what = ClaimNote::Declined { keeps: false };
             self.say_claim(owner, &client_id, stamp, what);
             if let Some(key) = session {
-                self.drop_session(key);
+                self.remove_session(key, false);
+            }
+        }
+        for delivery in waiting {
+            match session {
+                Some(key) if !is_complete => self.dispatch_again(key, delivery, false),
+                // It has come behind the last of all.
+                _ => self.store.release_delivery(Some(delivery)),
             }
         }
         // It may be on its way to another broker, and none of this one's.

@@ -24,6 +24,8 @@ pub(super) struct Claims {
     pub(super) leaving: BTreeMap<SessionKey, Leaving>,
     /// Sessions that have come, as long as something for them may go to where they were.
     pub(super) arriving: BTreeMap<SessionKey, Arriving>,
+    /// Of those two, the ones that may have nothing more to wait for.
+    pub(super) unsettled: BTreeSet<SessionKey>,
 }
 
 /// A client identifier that this broker claims.
@@ -84,6 +86,27 @@ impl Claims {
     pub(super) fn is_arriving(&self, key: SessionKey) -> bool {
         let arriving = self.arriving.get(&key);
         arriving.is_some_and(|arriving| !arriving.is_complete)
+    }
+
+    /// One that goes, of which something changes.
+    pub(super) fn leaving_mut(&mut self, key: SessionKey) -> Option<&mut Leaving> {
+        let leaving = self.leaving.get_mut(&key)?;
+        self.unsettled.insert(key);
+        Some(leaving)
+    }
+
+    /// One that has come, of which something changes.
+    pub(super) fn arriving_mut(&mut self, key: SessionKey) -> Option<&mut Arriving> {
+        let arriving = self.arriving.get_mut(&key)?;
+        self.unsettled.insert(key);
+        Some(arriving)
+    }
+
+    /// A session does not move any more, as it is gone from here.
+    pub(super) fn forget_moving(&mut self, key: SessionKey) {
+        self.leaving.remove(&key);
+        self.arriving.remove(&key);
+        self.unsettled.remove(&key);
     }
 
     pub(super) fn of_client(&mut self, client_id: &str) -> Option<&mut Claim> {

@@ -77,9 +77,7 @@ impl Broker {
                 let cause = CloseCause::Disconnected(DisconnectReason::SessionTakenOver);
                 self.end_connection(now, older, cause, None);
             }
-            if self.sessions.get(key).is_some() {
-                self.drop_session(key);
-            }
+            self.remove_session(key, false);
             let broker = from;
             self.events.push(Event::SessionMoved { client_id, broker });
         }
@@ -110,11 +108,8 @@ impl Broker {
 
     /// Another broker has a later session of the same client.
     pub(super) fn give_up_session(&mut self, key: SessionKey, broker: BrokerId) {
-        let Some(entry) = self.sessions.get(key) else {
-            return;
-        };
-        let client_id = entry.client_id.clone();
-        self.drop_session(key);
-        self.events.push(Event::SessionMoved { client_id, broker });
+        if let Some(client_id) = self.remove_session(key, false) {
+            self.events.push(Event::SessionMoved { client_id, broker });
+        }
     }
 }

@@ -23,6 +23,9 @@ const BROKER: usize = 48;
 /// So much has not arrived of what is said about claims when no more is said for want of memory.
 pub(super) const NOTES_MIN: usize = 16;
 
+/// The same in bytes for what others wait for until they hear it, of which there may be many.
+pub(super) const NOTES_BYTES: usize = NOTES_MIN * TEXT_MAX;
+
 /// So many interests have changed when the link begins anew for want of memory.
 const DIRTY_MIN: usize = 16;
 
@@ -30,7 +33,7 @@ const DIRTY_MIN: usize = 16;
 const HIT: usize = 16;
 
 /// A session that moves, to here and from here.
-const MOVING: usize = MAP_ENTRY + size_of::<Leaving>() + size_of::<Arriving>();
+const MOVING: usize = 2 * MAP_ENTRY + size_of::<Leaving>() + size_of::<Arriving>();
 
 /// What one piece of a session takes on its way, beside its message and texts.
 pub(super) const PIECE: usize = size_of::<Item>() * 2 + size_of::<Note>() + size_of::<Piece>() + 96;

@@ -13,7 +13,7 @@ use super::retained::expires_in;
 use super::{Joined, Reach};
 use crate::Timestamp;
 use crate::broker::journal::StoredSubscription;
-use crate::broker::sessions::SessionKey;
+use crate::broker::sessions::{SessionEntry, SessionKey};
 use crate::broker::store::Delivery;
 use crate::broker::{Broker, Event, Owner};
 use crate::counted::Arc;
@@ -281,7 +281,8 @@ impl Broker {
             return;
         };
         let claims = &mut joined.claims;
-        if claims.leaving.is_empty() && claims.arriving.is_empty() {
+        // However many move.
+        if claims.unsettled.is_empty() {
             return;
         }
         // Messages that are still on their way to sessions here.
@@ -289,25 +290,39 @@ impl Broker {
         let is_behind = |switched: &BTreeMap<BrokerId, u64>| {
             first.is_none_or(|first| switched.values().all(|behind| *behind < first))
         };
-        claims.arriving.retain(|_, arriving| {
-            let is_settled = arriving.is_complete && arriving.due.is_empty();
-            !is_settled || !is_behind(&arriving.switched)
-        });
-        let sessions = &self.sessions;
-        let is_finished = |(key, leaving): &(&SessionKey, &Leaving)| {
-            let is_silent = sessions.get(**key).is_none_or(|entry| entry.fan_outs == 0);
-            let has_heard_all = leaving.due.as_ref().is_some_and(BTreeSet::is_empty);
-            // Turns of later messages are remembered: the new place has members of the same shared subscriptions.
-            is_silent && has_heard_all && is_behind(&leaving.switched)
-        };
-        let keys = claims.leaving.iter().filter(is_finished);
-        let keys: Vec<_> = keys.map(|(key, _)| *key).collect();
-        for key in keys {
-            if !self.may_go(key) {
-                continue;
+        let is_silent =
+            |key| { self.sessions.get(key) }.is_none_or(|entry: &SessionEntry| entry.fan_outs == 0);
+        let mut ready = Vec::new();
+        for key in core::mem::take(&mut claims.unsettled) {
+            if let Some(arriving) = claims.arriving.get(&key)
+                && arriving.is_complete
+                && arriving.due.is_empty()
+            {
+                if is_behind(&arriving.switched) {
+                    claims.arriving.remove(&key);
+                } else {
+                    claims.unsettled.insert(key);
+                }
             }
-            let joined = self.joined.as_mut();
-            if let Some(leaving) = joined.and_then(|it| it.claims.leaving.remove(&key)) {
+            if let Some(leaving) = claims.leaving.get(&key)
+                && leaving.due.as_ref().is_some_and(BTreeSet::is_empty)
+            {
+                // Turns of later messages are remembered: the new place has members of the same shared subscriptions.
+                if is_silent(key) && is_behind(&leaving.switched) {
+                    ready.push(key);
+                } else {
+                    claims.unsettled.insert(key);
+                }
+            }
+        }
+        for key in ready {
+            let may_go = self.may_go(key);
+            let Some(joined) = &mut self.joined else {
+                return;
+            };
+            if !may_go {
+                joined.claims.unsettled.insert(key);
+            } else if let Some(leaving) = joined.claims.leaving.remove(&key) {
                 self.finish_leaving(key, &leaving);
             }
         }
@@ -368,7 +383,8 @@ impl Broker {
             })
         }));
         pieces.push(Piece::Done);
-        self.drop_session(key);
+        // No will, and nobody else gets what it had.
+        self.remove_session(key, true);
         self.say_pieces(leaving.to, &client_id, leaving.stamp, pieces);
         self.events.push(Event::SessionMoved {
             client_id,
@@ -376,28 +392,8 @@ impl Broker {
         });
     }
 
-    /// A session is gone from here, and goes on elsewhere or not at all: no will, and nobody else gets
-    /// what it had.
-    pub(super) fn drop_session(&mut self, key: SessionKey) {
-        self.with_joined(|joined| {
-            joined.claims.leaving.remove(&key);
-            joined.claims.arriving.remove(&key);
-        });
-        self.cancel_timers(key);
-        self.drop_subscriptions(key);
-        let Some(mut entry) = self.sessions.remove(key) else {
-            return;
-        };
-        let kept_as = entry.kept_as();
-        for id in entry.session.inbound.unreleased() {
-            self.store.record_released(kept_as, id);
-        }
-        self.record_session_ended(entry.stored_as);
-        let outbound = &mut entry.session.outbound;
-        let (in_flight, waiting) = (outbound.take_in_flight(), outbound.take_waiting());
-        for lost in in_flight.into_iter().chain(waiting) {
-            self.store.record_ended(kept_as, lost.tag);
-            self.store.release_delivery(lost.message);
-        }
+    /// A session is gone from here: nobody is waited for.
+    pub(in crate::broker) fn forget_moving(&mut self, key: SessionKey) {
+        self.with_joined(|joined| joined.claims.forget_moving(key));
     }
 }

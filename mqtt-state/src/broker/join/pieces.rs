@@ -208,7 +208,7 @@ impl Broker {
     fn complete_arriving(&mut self, key: SessionKey, client_id: &str, stamp: Stamp) {
         let claim = self.claim_of(client_id, stamp);
         let moved = claim.map(|claim| core::mem::take(&mut claim.waiting));
-        let arriving = { self.joined.as_mut() }.and_then(|it| it.claims.arriving.get_mut(&key));
+        let arriving = { self.joined.as_mut() }.and_then(|it| it.claims.arriving_mut(key));
         if let Some(arriving) = arriving {
             arriving.is_complete = true;
         }

@@ -60,6 +60,14 @@ impl Item {
     fn is_message(&self) -> bool {
         matches!(self, Self::Message(_))
     }
+
+    fn held_by_note(&self) -> usize {
+        if self.is_message() {
+            0
+        } else {
+            self.len_held()
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -82,6 +90,8 @@ pub(super) struct Queue {
     bytes: usize,
     /// Bytes of everything that is not in the store.
     held: usize,
+    /// Of those, what is no message.
+    held_by_notes: usize,
 }
 
 impl Queue {
@@ -101,6 +111,12 @@ impl Queue {
         all.saturating_sub(self.len)
     }
 
+    /// Bytes of that.
+    pub(super) fn notes_bytes(&self) -> usize {
+        let places = self.notes_len().saturating_mul(size_of::<[Entry; 2]>());
+        places.saturating_add(self.held_by_notes)
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -117,6 +133,7 @@ impl Queue {
         });
         self.bytes = self.bytes.saturating_add(item.bytes());
         self.held = self.held.saturating_add(item.len_held());
+        self.held_by_notes = self.held_by_notes.saturating_add(item.held_by_note());
         self.len = self.len.saturating_add(usize::from(item.is_message()));
         self.waiting.push_back(Entry { sequence, item });
     }
@@ -184,18 +201,20 @@ impl Queue {
         self.kept.retain(&mut is_other);
         self.waiting.retain(is_other);
         self.held = self.held.saturating_sub(void);
+        self.held_by_notes = self.held_by_notes.saturating_sub(void);
     }
 
     fn forget(&mut self, entry: Entry) -> Item {
         self.bytes = self.bytes.saturating_sub(entry.item.bytes());
         self.held = self.held.saturating_sub(entry.item.len_held());
+        self.held_by_notes = { self.held_by_notes }.saturating_sub(entry.item.held_by_note());
         self.len = { self.len }.saturating_sub(usize::from(entry.item.is_message()));
         entry.item
     }
 
     /// Everything.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Item> {
-        (self.len, self.bytes, self.held) = (0, 0, 0);
+        (self.len, self.bytes, self.held, self.held_by_notes) = (0, 0, 0, 0);
         let kept = core::mem::take(&mut self.kept);
         let waiting = core::mem::take(&mut self.waiting);
         { kept.into_iter() }.chain(waiting).map(|entry| entry.item)

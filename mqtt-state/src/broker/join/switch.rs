@@ -28,7 +28,7 @@ impl Broker {
         let taken = joined.taken;
         let key = self.leaving_for(to, client_id, stamp);
         let joined = self.joined.as_mut();
-        let parts = joined.and_then(|it| Some((it.claims.leaving.get_mut(&key?)?, &it.others)));
+        let parts = joined.and_then(|it| Some((it.claims.leaving_mut(key?)?, &it.others)));
         let Some((leaving, others)) = parts else {
             return;
         };
@@ -67,7 +67,7 @@ impl Broker {
         let (Some(joined), Some(key)) = (&mut self.joined, key) else {
             return;
         };
-        if let Some(arriving) = joined.claims.arriving.get_mut(&key)
+        if let Some(arriving) = joined.claims.arriving_mut(key)
             && arriving.stamp == stamp
         {
             let Arriving {
@@ -94,13 +94,13 @@ impl Broker {
         };
         let taken = joined.taken;
         let claims = &mut joined.claims;
-        if let Some(arriving) = claims.arriving.get_mut(&key)
+        if let Some(arriving) = claims.arriving_mut(key)
             && arriving.stamp == stamp
             && arriving.due.remove(&from)
         {
             arriving.switched.insert(from, taken);
         }
-        if let Some(leaving) = claims.leaving.get_mut(&key)
+        if let Some(leaving) = claims.leaving_mut(key)
             && leaving.stamp == stamp
         {
             leaving.switched.entry(from).or_insert(taken);
@@ -151,9 +151,10 @@ impl Broker {
             return;
         };
         let claims = &mut joined.claims;
-        for arriving in claims.arriving.values_mut() {
+        for (key, arriving) in &mut claims.arriving {
             arriving.due.remove(&gone);
             arriving.witnesses.remove(&gone);
+            claims.unsettled.insert(*key);
         }
         // Owners do not wait for what they may not have been told.
         let mut told = Vec::new();
@@ -169,9 +170,10 @@ impl Broker {
         claims
             .arriving
             .retain(|_, arriving| !arriving.due.is_empty() || !arriving.is_complete);
-        for leaving in claims.leaving.values_mut() {
+        for (key, leaving) in &mut claims.leaving {
             if let Some(due) = &mut leaving.due {
                 due.remove(&gone);
+                claims.unsettled.insert(*key);
             }
         }
         self.weigh_joined();

@@ -228,6 +228,38 @@ fn identifiers_that_there_is_no_memory_for() {
     }
 }
 
+/// Nothing is kept of a session that has come and ended, though one that was to say from where on its messages are for
+/// that has never said so.
+#[test]
+fn a_session_that_has_ended_waits_for_nobody() {
+    let mut stage = Stage::new(&[1, 2], &config());
+    let kept = |stage: &mut Stage| {
+        for id in [1, 2] {
+            stage.hear(id);
+            stage.acknowledge(id);
+        }
+        stage.world.broker.stats().kept_bytes
+    };
+    let mut sizes = Vec::new();
+    for _ in 0..10 {
+        let (connection, claim) = stage.claimed(1);
+        stage.claim(2, &claim, &json!("Unclaimed"));
+        for piece in [subscription(&plain("t")), subscribed()] {
+            stage.piece(1, &claim, &piece);
+        }
+        stage.claim(1, &claim, &json!("Switched"));
+        stage.piece(1, &claim, &json!("Done"));
+        assert_eq!(stage.heard_by(connection), ["CONNACK 00 present"]);
+        let world = &mut stage.world;
+        world.broker.handle_close(world.now, connection);
+        world.settle();
+        stage.world.pass_secs(101);
+        assert_eq!(stage.world.broker.stats().sessions, 0);
+        sizes.push(kept(&mut stage));
+    }
+    assert_eq!(sizes[0], sizes[9], "{sizes:?}");
+}
+
 /// Whoever asks and does not listen gets a few answers, for which there is memory in any case.
 #[test]
 fn claims_of_a_broker_that_does_not_listen() {
@@ -246,6 +278,52 @@ fn claims_of_a_broker_that_does_not_listen() {
         }
         assert_eq!(said, expected, "{row}");
     }
+}
+
+/// Sessions of others that move wait for what only this broker can say, so it says so also when it has no memory, of
+/// as many as take no more than those few answers may.
+#[test]
+fn what_others_wait_for_is_said() {
+    let long = "x".repeat(60_000);
+    for (row, client_id, is_full, expected) in [
+        ("there is room", "x", false, 100),
+        ("there is none", "x", true, 100),
+        ("there is none for long names", &*long, true, 18),
+    ] {
+        let mut stage = Stage::new(&[1, 2], &config());
+        if is_full {
+            fill(&mut stage, 1);
+            stage.acknowledge(1);
+        }
+        let mut said = [0; 2];
+        for id in [1, 2] {
+            stage.hear(id);
+            stage.acknowledge(id);
+            stage.deafen(id);
+        }
+        for number in 0..100 {
+            let moving = json!({"Moving": {"owner": 2, "witnesses": [0, 2]}});
+            let claim = json!({"client_id": client_id, "stamp": stamp(number, 1), "what": moving});
+            stage.note(1, &json!({"Claim": claim}));
+            for (said, id) in said.iter_mut().zip([1, 2]) {
+                let heard = stage.hear_claims(id);
+                assert!(heard.iter().all(|it| *it == "Switched"), "{row}");
+                *said += heard.len();
+            }
+        }
+        assert_eq!(said, [expected; 2], "{row}");
+    }
+    // A session that is not wanted here is not kept elsewhere for ever.
+    let mut stage = Stage::new(&[1], &config());
+    fill(&mut stage, 1);
+    stage.acknowledge(1);
+    stage.deafen(1);
+    let mut said = Vec::new();
+    for number in 0..30 {
+        stage.piece(1, &stamp(number, 1), &subscribed());
+        said.extend(stage.hear_claims(1));
+    }
+    assert_eq!(said, vec![json!({"Declined": {"keeps": false}}); 30]);
 }
 
 /// A session that is to go waits while another one's pieces have not arrived and there is no memory for its own.

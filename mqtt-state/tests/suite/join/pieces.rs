@@ -563,6 +563,57 @@ fn a_session_that_does_not_all_come() {
     assert_eq!(stage.world.broker.stats().messages, 0);
 }
 
+/// What comes behind the last of a session is nobody's, and is not kept.
+#[test]
+fn what_comes_behind_the_last_of_a_session() {
+    let mut stage = Stage::new(&[1, 2], &broker::Config::default());
+    let (connection, claim) = stage.claimed(1);
+    let pieces = [
+        subscription(&plain("t")),
+        subscribed(),
+        waiting("a", 1),
+        json!("Done"),
+        waiting("b", 1),
+    ];
+    for piece in pieces {
+        stage.piece(1, &claim, &piece);
+    }
+    stage.hear(2);
+    stage.claim(2, &claim, &json!("Unclaimed"));
+    let heard = stage.heard_by(connection);
+    assert_eq!(heard, ["CONNACK 00 present", "PUBLISH t=a q1 id1"]);
+    assert_eq!(stage.world.broker.stats().messages, 1);
+}
+
+/// What it was to get as a member of a shared subscription is another member's, whether it had come with it or was given
+/// to it here.
+#[test]
+fn turns_of_a_session_that_does_not_all_come() {
+    let group = shared("$share/g/t");
+    let mut stage = Stage::new(&[1], &broker::Config::default());
+    let (connection, claim) = stage.claimed(1);
+    stage.piece(1, &claim, &subscription(&group));
+    stage.piece(1, &claim, &subscribed());
+    let world = &mut stage.world;
+    world.broker.publish(world.now, message("t", "given", QOS1));
+    let who = stage.subscriber("other", "$share/g/t");
+    let mut came = waiting("came", 1);
+    came["Waiting"]["group"] = group.clone();
+    let mut sent = published(5, "sent", 1);
+    sent["Published"]["delivery"]["group"] = group;
+    for piece in [came, sent, waiting("ordinary", 1)] {
+        stage.piece(1, &claim, &piece);
+    }
+    assert_eq!(stage.world.got(who), [""; 0], "they are not its own");
+    stage.world.pass_secs(6);
+    let heard = stage.heard_by(connection);
+    assert_eq!(heard, ["CONNACK 00"], "the session is a new one");
+    let mut got = stage.world.got(who);
+    got.sort();
+    assert_eq!(got, ["t=came q1", "t=given q1", "t=sent q1"]);
+    assert_eq!(stage.world.broker.stats().messages, 0);
+}
+
 /// The first subscriptions alone are no session.
 #[test]
 fn a_session_of_which_only_subscriptions_come() {

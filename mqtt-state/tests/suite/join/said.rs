@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::mesh::joined;
 use super::voice::{Stage, forward, message, plain, resuming, shared, stamp, subscribed};
-use crate::wire::{V5_0, connect, want};
+use crate::wire::{Peer, V5_0, connect, want, with_subscribe};
 
 const QOS1: QoS = QoS::AtLeastOnce;
 
@@ -1003,6 +1003,75 @@ fn sessions_that_others_have() {
             &["DISCONNECT 8E", "close"]
         };
         assert_eq!(heard, goodbye, "{row}");
+    }
+}
+
+/// What the older one of two sessions was to get as a member of a shared subscription is another member's, wherever that
+/// is, as when a session ends. [5:MQTT-4.8.2-4] But for a QoS 2 message that was sent.
+#[test]
+fn turns_of_the_older_one_of_two_sessions() {
+    let group = "$share/g/t";
+    for (row, is_sent, qos, expected) in [
+        ("waiting", false, QOS1, 3),
+        ("waiting, at QoS 2", false, QoS::ExactlyOnce, 3),
+        ("sent", true, QOS1, 3),
+        ("sent, at QoS 2", true, QoS::ExactlyOnce, 0),
+    ] {
+        for (is_here, is_leaving) in [(true, false), (false, false), (true, true), (false, true)] {
+            let row = format!("{row}, the other one is here: {is_here}, it leaves: {is_leaving}");
+            let mut stage = Stage::new(&[], &broker::Config::default());
+            let older = stage.connect(&resuming(100));
+            with_subscribe(1, &[want(group, QoS::ExactlyOnce)], |packet| {
+                let broker = &mut stage.world.broker;
+                Peer::new(V5_0).say(&mut (broker, older), packet);
+            });
+            stage.heard_by(older);
+            let publish = |stage: &mut Stage| {
+                for payload in ["0", "1", "2"] {
+                    let world = &mut stage.world;
+                    world.broker.publish(world.now, message("t", payload, qos));
+                }
+            };
+            if is_sent {
+                publish(&mut stage);
+                assert_eq!(stage.heard_by(older).len(), 3, "{row}");
+            }
+            stage.world.broker.handle_close(stage.world.now, older);
+            if !is_sent {
+                publish(&mut stage);
+            }
+            let who = is_here.then(|| stage.subscriber("other", group));
+            let mut stage = stage.with(1);
+            if !is_here {
+                let changes = [interest(&shared(group), 1, 1)];
+                stage.say(1, &interests(&changes, true));
+            }
+            stage.hear(1);
+            let later = json!({"Sessions": [{"client_id": "x", "since": u32::MAX}]});
+            if is_leaving {
+                let claim = stamp(50, 1);
+                stage.claim(1, &claim, &json!({"Claim": {"clean_start": false}}));
+                stage.hear(1);
+                stage.claim(1, &claim, &json!({"Declined": {"keeps": false}}));
+            } else {
+                stage.say(1, &later);
+            }
+            assert!(stage.world.broker.session("x").is_none(), "{row}");
+            let got = match who {
+                Some(who) => {
+                    stage.world.settle();
+                    stage.world.got(who)
+                }
+                None => stage.hear_messages(1),
+            };
+            assert_eq!(got.len(), expected, "{row}: {got:?}");
+            stage.acknowledge(1);
+            assert_eq!(
+                stage.world.broker.stats().messages,
+                0,
+                "{row}: nothing is kept"
+            );
+        }
     }
 }
 
