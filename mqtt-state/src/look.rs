@@ -38,6 +38,13 @@ impl Traffic {
         self.bytes_sent = self.bytes_sent.wrapping_add(as_count(bytes));
     }
 
+    /// A PUBLISH of so many bytes has been handed out.
+    #[inline]
+    pub(crate) fn note_publish_sent(&mut self, bytes: usize) {
+        self.note_sent(bytes);
+        self.note_publish(false);
+    }
+
     pub(crate) fn note_violation(&mut self) {
         self.violations = self.violations.wrapping_add(1);
     }

@@ -307,6 +307,7 @@ impl Broker {
             self.timers.cancel(at, Timer::Rate(id));
         }
         self.drop_held(id, session);
+        self.drop_at_hand(id);
         let client_id = session.map(|key| self.sessions.client_id(Some(key)));
         self.events.push(Event::Closed {
             connection: id,

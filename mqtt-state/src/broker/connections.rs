@@ -1,12 +1,13 @@
 //! The connections of a broker, and which of them have output.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use core::fmt;
 
+use super::at_hand::{AtHand, BYTES_MAX};
 use super::held::Held;
 use super::peer::Peer;
 use super::rate::Rates;
+use super::ready::{Ready, ReadyQueue};
 use super::sessions::SessionKey;
 use super::slab::{Key, Slab};
 use crate::counted::Arc;
@@ -79,7 +80,9 @@ pub(super) struct Connection {
     pub(super) request: Option<Box<ConnectRequest>>,
     /// Whether it may connect is asked.
     pub(super) question: Option<Key>,
-    ready: Ready,
+    /// What goes first of all it has.
+    pub(super) at_hand: Option<AtHand>,
+    pub(super) ready: Ready,
 }
 
 impl Connection {
@@ -93,32 +96,14 @@ impl Connection {
         }
     }
 
-    /// It has been drained. Answers whether it is to be handed out once more.
+    /// It has been drained, and nothing is to be done for its session either: it rests, if messages go to
+    /// it as they are.
     #[inline]
-    pub(super) fn note_drained(&mut self) -> bool {
-        match self.ready {
-            Ready::No | Ready::Queued => false,
-            Ready::HandedOut => {
-                self.ready = Ready::No;
-                false
-            }
-            Ready::Again => {
-                self.ready = Ready::No;
-                true
-            }
+    pub(super) fn note_rest(&mut self) {
+        if self.link.sends_as_it_is(BYTES_MAX) {
+            self.ready.rest();
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ready {
-    No,
-    /// Waits in the queue.
-    Queued,
-    /// Was handed out and has not been drained.
-    HandedOut,
-    /// Likewise, and its input may be taken since then: that has to be told.
-    Again,
 }
 
 /// All connections.
@@ -128,27 +113,13 @@ pub(super) struct Connections {
     ready: ReadyQueue,
 }
 
-/// Those that have output, each once until it is drained.
-#[derive(Debug)]
-pub(super) struct ReadyQueue(VecDeque<ConnectionId>);
-
-impl ReadyQueue {
-    #[inline]
-    pub(super) fn push(&mut self, id: ConnectionId, connection: &mut Connection) {
-        if connection.ready == Ready::No {
-            connection.ready = Ready::Queued;
-            self.0.push_back(id);
-        }
-    }
-}
-
 impl Connections {
     pub(super) const PLACE_SIZE: usize = Slab::<Connection>::PLACE_SIZE;
 
     pub(super) fn new() -> Self {
         Self {
             entries: Slab::new(),
-            ready: ReadyQueue(VecDeque::new()),
+            ready: ReadyQueue::new(),
         }
     }
 
@@ -164,7 +135,8 @@ impl Connections {
                 held: Held::default(),
                 request: None,
                 question: None,
-                ready: Ready::No,
+                at_hand: None,
+                ready: Ready::default(),
             })
             .map(ConnectionId)
     }
@@ -194,43 +166,39 @@ impl Connections {
     /// The connection has output: it is handed out once until it is drained.
     #[inline]
     pub(super) fn mark_ready(&mut self, id: ConnectionId) {
-        if let Some((connection, ready)) = self.get_with_queue(id) {
-            ready.push(id, connection);
+        if let Some((connection, queue)) = self.get_with_queue(id) {
+            queue.push(id, &mut connection.ready);
         }
     }
 
     /// Input of the connection that was not taken may be taken now: it is handed out, and if it has been
     /// and is not drained yet, once more afterwards.
     pub(super) fn mark_open(&mut self, id: ConnectionId) {
-        self.mark_ready(id);
-        if let Some(connection) = self.entries.get_mut(id.0)
-            && connection.ready == Ready::HandedOut
-        {
-            connection.ready = Ready::Again;
+        if let Some((connection, queue)) = self.get_with_queue(id) {
+            queue.push(id, &mut connection.ready);
+            connection.ready.repeat();
         }
     }
 
     /// The connection has had its time: it is handed out, whether or not it has been.
     pub(super) fn mark_over(&mut self, id: ConnectionId) {
-        if let Some((connection, ready)) = self.get_with_queue(id)
-            && connection.ready != Ready::Queued
-        {
-            connection.ready = Ready::No;
-            ready.push(id, connection);
+        if let Some((connection, queue)) = self.get_with_queue(id) {
+            connection.ready.drain();
+            queue.push(id, &mut connection.ready);
         }
     }
 
     /// The connection has been drained.
     pub(super) fn mark_drained(&mut self, id: ConnectionId) {
-        if { self.entries.get_mut(id.0) }.is_some_and(Connection::note_drained) {
+        if { self.entries.get_mut(id.0) }.is_some_and(|it| it.ready.drain()) {
             self.mark_ready(id);
         }
     }
 
     pub(super) fn pop_ready(&mut self) -> Option<ConnectionId> {
-        while let Some(id) = self.ready.0.pop_front() {
+        while let Some(id) = self.ready.pop() {
             if let Some(connection) = self.entries.get_mut(id.0) {
-                connection.ready = Ready::HandedOut;
+                connection.ready.hand_out();
                 return Some(id);
             }
         }

@@ -4,7 +4,7 @@ use mqtt_codec::{QoS, Rule};
 
 use super::connections::Connection;
 use super::{Broker, ConnectionId};
-use crate::{Explanation, InputWaits, Traffic};
+use crate::{Explanation, InputWaits, OutputWaits, Traffic};
 
 /// Figures about a broker at one moment, from [`Broker::stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,6 +112,10 @@ impl Broker {
         let explanation = connection.link.explain(session.map(|entry| &entry.session));
         Some(Explanation {
             input: { explanation.input }.or_else(|| self.input_waits(connection)),
+            output: match connection.at_hand {
+                Some(_) => Some(OutputWaits::ForPoll),
+                None => explanation.output,
+            },
             held_len: connection.held.len(),
             replays_len: session.map_or(0, |entry| entry.replays.len()),
             ..explanation

@@ -7,6 +7,7 @@ use mqtt_codec::PacketId;
 use super::connections::Connections;
 use super::decision::Decisions;
 use super::fan_out::FanOut;
+use super::ready::ReadyQueue;
 use super::sessions::{SessionKey, Sessions};
 use super::slab::PIECE;
 use super::store::{Delivery, MessageStore};
@@ -177,6 +178,7 @@ impl Config {
             table(sessions_max, Sessions::PLACE_SIZE),
             sessions_max.saturating_mul(self.of_session()),
             table(connections_max, Connections::PLACE_SIZE),
+            size_of::<[ConnectionId; 4 * ReadyQueue::KEPT]>(),
             connections_max.saturating_mul(self.of_connection()),
             timers.saturating_mul(TIMER),
             vec(events_max.saturating_add(decisions_max), size_of::<Event>()),
@@ -239,7 +241,7 @@ impl Config {
         };
         [
             // In the queue of those that are ready.
-            size_of::<[ConnectionId; 2]>(),
+            size_of::<[ConnectionId; 4]>(),
             vec(server.answers_len_max(), 1),
             aliases.saturating_mul(TEXT_MAX + MAP_ENTRY),
             vec(self.received_max().into(), size_of::<PacketId>()),

@@ -121,6 +121,7 @@
 //!
 //! [`Restore`] goes on from such a store, and says what is kept.
 
+mod at_hand;
 mod backlog;
 mod config;
 mod connect;
@@ -137,6 +138,7 @@ mod memory;
 mod outlet;
 mod peer;
 mod rate;
+mod ready;
 mod receive;
 mod retained;
 mod routing;
@@ -498,9 +500,11 @@ impl Broker {
     }
 
     fn forget(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.remove(id)
-            && let Some(at) = connection.timer_at.at()
-        {
+        let Some(connection) = self.connections.remove(id) else {
+            return;
+        };
+        debug_assert!(connection.at_hand.is_none());
+        if let Some(at) = connection.timer_at.at() {
             self.timers.cancel(at, Timer::Connection(id));
         }
     }

@@ -54,6 +54,18 @@ impl Outlet<'_> {
         true
     }
 
+    /// The same in a call of its own, for those who have a shorter way mostly.
+    #[inline(never)]
+    pub(super) fn deliver_apart(
+        &mut self,
+        key: SessionKey,
+        reference: &MessageRef,
+        bytes: usize,
+        copy: Copy,
+    ) -> bool {
+        self.deliver(key, reference, bytes, copy)
+    }
+
     /// The same where something has to give way, or memory to grow.
     #[cold]
     #[inline(never)]
@@ -95,6 +107,12 @@ impl Outlet<'_> {
             .saturating_add(self.sessions.bytes())
             .saturating_add(bytes)
             <= self.config.total_bytes_max
+    }
+
+    /// So many references were given out on the short way.
+    #[inline]
+    pub(super) fn note_handed(&mut self, handed: usize) {
+        self.uncounted = self.uncounted.wrapping_add(handed);
     }
 
     /// Counts the references that were given out.

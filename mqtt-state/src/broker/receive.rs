@@ -173,7 +173,7 @@ impl Broker {
     /// Takes the plain acknowledgements at the front of `input`, as far as they can be; answers how many
     /// bytes they were.
     fn take_plain_acks(&mut self, now: Timestamp, id: ConnectionId, input: &[u8]) -> usize {
-        let Some((connection, ready)) = self.connections.get_with_queue(id) else {
+        let Some((connection, queue)) = self.connections.get_with_queue(id) else {
             return 0;
         };
         let Some(entry) = connection
@@ -207,7 +207,7 @@ impl Broker {
         // There may be answers, and room for what waited for acknowledgements.
         let may_send = !session.outbound.is_idle();
         if link.has_control_output() || (may_send && link.has_publish(session)) {
-            ready.push(id, connection);
+            queue.push(id, &mut connection.ready);
         }
         if !entry.rests() {
             self.settle(id);

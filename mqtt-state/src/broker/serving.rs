@@ -138,6 +138,9 @@ impl<F: FnOnce(Option<BytesMut>) -> Message> Serving<'_, F> {
         let Making::Made(reference, bytes) = &*self.making else {
             return;
         };
+        if self.outlet.may_hand(reference, *bytes, self.summary) {
+            return self.hand_each(rest);
+        }
         let (summary, mut receivers) = (self.summary, self.receivers);
         for (key, subscription) in rest {
             if audience.has(*key, subscription) {
@@ -147,6 +150,31 @@ impl<F: FnOnce(Option<BytesMut>) -> Message> Serving<'_, F> {
             }
         }
         self.receivers = receivers;
+    }
+
+    /// The same for a message that goes on the short way, where that is open.
+    #[inline(always)]
+    fn hand_each(&mut self, each: &[(SessionKey, Subscription)]) {
+        let Making::Made(reference, bytes) = &*self.making else {
+            return;
+        };
+        let (summary, audience) = (self.summary, self.audience);
+        let (mut handed, mut delivered) = (0_usize, 0_usize);
+        for (key, subscription) in each {
+            if audience.has(*key, subscription) {
+                let retain = summary.retain && subscription.retain_as_published;
+                if self.outlet.hand(*key, subscription, reference, retain) {
+                    handed = handed.wrapping_add(1);
+                    continue;
+                }
+                let copy = Wish::of(subscription, None).copy(summary);
+                let is_taken = self.outlet.deliver_apart(*key, reference, *bytes, copy);
+                delivered = delivered.wrapping_add(usize::from(is_taken));
+            }
+        }
+        self.outlet.note_handed(handed);
+        let receivers = handed.saturating_add(delivered);
+        self.receivers = self.receivers.saturating_add(receivers);
     }
 
     /// To one, for all of his subscriptions that may have it.

@@ -9,11 +9,13 @@ use bytes::BytesMut;
 use mqtt_codec::{Message, PacketId, QoS, SubscriptionId};
 use mqtt_topic::GroupId;
 
+use super::at_hand::AtHand;
 use super::event::{DropCause, Event, EventQueue};
 use super::journal::{Journal, StoredAs};
 use super::slab::{Key, Slab};
 use crate::link::{Outgoing, OutgoingIds, Settled, Store, Writer, Written};
 use crate::pieces::Output;
+use crate::server::ServerLink;
 use crate::{Timestamp, Traffic};
 
 /// So many pieces of memory are kept for messages to come, each of so many bytes at most.
@@ -270,6 +272,35 @@ impl MessageStore {
     pub(super) fn supersede(&mut self, reference: &MessageRef) {
         if let Some(stored) = self.messages.get_mut(reference.0) {
             stored.is_superseded = true;
+        }
+    }
+
+    /// Whether a message goes as it is, to whoever gets no properties of his own.
+    pub(super) fn goes_as_it_is(&self, reference: &MessageRef) -> bool {
+        let stored = self.messages.get(reference.0);
+        stored.is_some_and(|it| it.expires_at.is_none() && !it.message.has_properties())
+    }
+
+    /// Writes a message that is at hand, and gives the reference back.
+    #[inline(always)]
+    pub(super) fn hand_over<O: Output>(
+        &mut self,
+        at_hand: &AtHand,
+        link: &mut ServerLink,
+        out: &mut O,
+    ) {
+        let Some(stored) = self.messages.get_mut(at_hand.message.0) else {
+            return;
+        };
+        let (message, retain) = (&stored.message, at_hand.retain);
+        // It fits: that was looked at before.
+        let _is_written = if stored.references > FEW {
+            link.copy_as_it_is((stored.ordinal, message), retain, &mut self.written, out)
+        } else {
+            link.write_as_it_is(message, retain, out)
+        };
+        if stored.give_back() {
+            self.free(at_hand.message.uncounted());
         }
     }
 

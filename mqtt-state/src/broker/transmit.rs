@@ -23,8 +23,8 @@ impl Broker {
         out: &mut O,
     ) -> Transmit {
         let now = self.begin(now);
-        let end = out.len().saturating_add(max_bytes.max(1));
         self.follow_store(id);
+        let end = out.len().saturating_add(max_bytes.max(1));
         let looked = self.look(now, id, end, out);
         // Mostly that is all.
         if looked.is_settled {
@@ -33,7 +33,7 @@ impl Broker {
         self.transmit_more(now, id, end, out, looked.transmit)
     }
 
-    /// Appends what its link has to send, until there are `end` bytes in `out`.
+    /// Appends what is at hand and what its link has to send, until there are `end` bytes in `out`.
     #[inline(always)]
     fn look<O: Output>(
         &mut self,
@@ -48,6 +48,21 @@ impl Broker {
                 is_settled: true,
             };
         };
+        let before = out.len();
+        if let Some(at_hand) = connection.at_hand.take() {
+            self.store.hand_over(&at_hand, &mut connection.link, out);
+            self.traffic
+                .note_publish_sent(out.len().saturating_sub(before));
+            let was_all = connection.ready.drain_at_hand();
+            return Looked {
+                transmit: if was_all {
+                    Transmit::Idle
+                } else {
+                    Transmit::More
+                },
+                is_settled: true,
+            };
+        }
         let Some(key) = connection.session else {
             return self.look_before_session(now, id, end, out);
         };
@@ -63,14 +78,17 @@ impl Broker {
             client_id: &entry.client_id,
         };
         let session = Some(&mut entry.session);
-        let before = out.len();
         let transmit = connection
             .link
             .transmit(now, end, out, session, &mut deliveries);
         self.traffic.note_sent(out.len().saturating_sub(before));
         let is_settled = transmit == Transmit::Idle && entry.rests() && !is_stored;
-        if is_settled && connection.note_drained() {
-            self.connections.mark_ready(id);
+        if is_settled {
+            if connection.ready.drain() {
+                self.connections.mark_ready(id);
+            } else {
+                connection.note_rest();
+            }
         }
         Looked {
             transmit,

@@ -134,6 +134,44 @@ impl Link {
         encoded.is_ok()
     }
 
+    /// Whether a message of so many bytes goes as it is, if it has no properties.
+    #[inline]
+    pub(crate) fn sends_as_it_is(&self, bytes: usize) -> bool {
+        let has_room = self.send.packet_size_max >= bytes.saturating_add(HEAD_MAX);
+        has_room && self.phase == Phase::Open && !self.send.aliases.are_possible()
+    }
+
+    /// Appends a QoS 0 message without properties, while [`sends_as_it_is`](Self::sends_as_it_is). Answers
+    /// whether it did.
+    #[inline(always)]
+    pub(crate) fn write_as_it_is<O: Output>(
+        &mut self,
+        message: &Message,
+        retain: bool,
+        out: &mut O,
+    ) -> bool {
+        let size_max = self.send.packet_size_max;
+        self.write_found(
+            message,
+            (Delivery::AtMostOnce, retain),
+            size_max,
+            out.copied(),
+        )
+    }
+
+    /// The same for a message that many get, and that is known by this number.
+    #[inline(always)]
+    pub(crate) fn copy_as_it_is<O: Output>(
+        &self,
+        numbered: (u64, &Message),
+        retain: bool,
+        written: &mut Written,
+        out: &mut O,
+    ) -> bool {
+        let how = (Delivery::AtMostOnce, retain);
+        written.write(numbered, self.version, how, usize::MAX, out.copied())
+    }
+
     pub(super) fn write_with_properties<M, O: Output>(
         &mut self,
         now: Timestamp,

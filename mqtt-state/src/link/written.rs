@@ -19,8 +19,8 @@ pub(crate) struct Written {
 /// One packet.
 #[derive(Debug, Default)]
 struct Cut {
-    /// The number of its message.
-    of: Option<u64>,
+    /// The number of its message; 0 is none.
+    of: u64,
     stencil: Stencil,
 }
 
@@ -43,7 +43,7 @@ impl Written {
             (ProtocolVersion::V5_0, false) => &mut self.v5,
             (ProtocolVersion::V5_0, true) => &mut self.v5_counted,
         };
-        if cut.of != Some(number) && !cut.anew(number, message, version, is_counted) {
+        if cut.of != number && !cut.anew(number, message, version, is_counted) {
             return false;
         }
         cut.stencil.copy_within(delivery, retain, size_max, buf)
@@ -61,11 +61,11 @@ impl Cut {
         version: ProtocolVersion,
         is_counted: bool,
     ) -> bool {
-        self.of = None;
+        self.of = 0;
         let is_kept =
             message.len_held() <= LEN_MAX && self.stencil.cut(message, version, is_counted).is_ok();
         if is_kept {
-            self.of = Some(number);
+            self.of = number;
         }
         is_kept
     }

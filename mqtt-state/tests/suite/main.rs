@@ -15,6 +15,7 @@
 
 mod acknowledge;
 mod alias;
+mod at_hand;
 mod attacks;
 mod authenticate;
 mod backlog;

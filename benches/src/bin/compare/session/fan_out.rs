@@ -111,7 +111,7 @@ impl Fan {
                 while self.broker.poll_transmit(NOW, id, MAX_BYTES, &mut self.buf) == Transmit::More
                 {
                 }
-                arrived += usize::from(self.buf.ends_with(&PAYLOAD));
+                arrived += usize::from(self.buf.last_chunk() == Some(&PAYLOAD));
                 if let [0x32, _, 0, topic_len, rest @ ..] = &*self.buf
                     && let Some([high, low]) = rest
                         .get(usize::from(*topic_len)..)

@@ -1,0 +1,193 @@
+//! Which connections have output: each is handed out once until it is drained.
+
+use alloc::vec::Vec;
+
+use super::ConnectionId;
+
+/// What one connection has, and whether that has been told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Ready {
+    #[default]
+    No,
+    /// Was drained, and nothing has come since.
+    Rests,
+    /// Waits in the queue.
+    Queued,
+    /// Likewise, and has nothing but what is at hand.
+    QueuedAtHand,
+    /// Was handed out and has not been drained.
+    HandedOut,
+    /// Likewise, and has nothing but what is at hand.
+    HandedOutAtHand,
+    /// Was handed out and has not been drained, and its input may be taken since then: that has to be told.
+    Again,
+}
+
+impl Ready {
+    /// Whether something may be put at hand.
+    #[inline]
+    pub(super) fn rests(self) -> bool {
+        self == Self::Rests
+    }
+
+    /// It was drained, and something may be put at hand from here on.
+    #[inline]
+    pub(super) fn rest(&mut self) {
+        if *self == Self::No {
+            *self = Self::Rests;
+        }
+    }
+
+    #[inline]
+    pub(super) fn hand_out(&mut self) {
+        *self = match self {
+            Self::QueuedAtHand => Self::HandedOutAtHand,
+            _ => Self::HandedOut,
+        };
+    }
+
+    /// It has been drained. Answers whether it is to be handed out once more.
+    #[inline]
+    pub(super) fn drain(&mut self) -> bool {
+        let is_once_more = *self == Self::Again;
+        *self = match self {
+            Self::Queued | Self::QueuedAtHand => Self::Queued,
+            Self::No | Self::Rests | Self::HandedOut | Self::HandedOutAtHand | Self::Again => {
+                Self::No
+            }
+        };
+        is_once_more
+    }
+
+    /// What was at hand is on its way. Answers whether that was all: it rests again then.
+    #[inline]
+    pub(super) fn drain_at_hand(&mut self) -> bool {
+        let was_all = *self == Self::HandedOutAtHand;
+        if was_all {
+            *self = Self::Rests;
+        }
+        was_all
+    }
+
+    /// Once it is drained it is handed out again.
+    pub(super) fn repeat(&mut self) {
+        if *self == Self::HandedOut {
+            *self = Self::Again;
+        }
+    }
+}
+
+/// Those that are to be handed out, in the order in which they had something.
+#[derive(Debug)]
+pub(super) struct ReadyQueue {
+    ids: Vec<ConnectionId>,
+    /// So many of them have been.
+    handed_out: usize,
+}
+
+impl ReadyQueue {
+    /// As many as are left, and twice so many more, stay when they have been handed out: each is moved once
+    /// at most.
+    pub(super) const KEPT: usize = 64;
+
+    pub(super) const fn new() -> Self {
+        Self {
+            ids: Vec::new(),
+            handed_out: 0,
+        }
+    }
+
+    /// A connection has output.
+    #[inline]
+    pub(super) fn push(&mut self, id: ConnectionId, ready: &mut Ready) {
+        *ready = match *ready {
+            Ready::No | Ready::Rests => {
+                self.ids.push(id);
+                Ready::Queued
+            }
+            Ready::Queued | Ready::QueuedAtHand => Ready::Queued,
+            Ready::HandedOut | Ready::HandedOutAtHand => Ready::HandedOut,
+            Ready::Again => Ready::Again,
+        };
+    }
+
+    /// A connection that rests has something at hand.
+    #[inline]
+    pub(super) fn push_at_hand(&mut self, id: ConnectionId, ready: &mut Ready) {
+        self.ids.push(id);
+        *ready = Ready::QueuedAtHand;
+    }
+
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<ConnectionId> {
+        let id = *self.ids.get(self.handed_out)?;
+        self.handed_out = self.handed_out.wrapping_add(1);
+        if self.handed_out == self.ids.len() {
+            self.ids.clear();
+            self.handed_out = 0;
+        } else if self.handed_out > (self.ids.len() / 2).wrapping_add(Self::KEPT) {
+            self.forget_handed_out();
+        }
+        Some(id)
+    }
+
+    /// Those who are left move to the front.
+    #[cold]
+    fn forget_handed_out(&mut self) {
+        self.ids.drain(..self.handed_out);
+        self.handed_out = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_is_never_empty_does_not_grow() {
+        let mut queue = ReadyQueue::new();
+        let id = ConnectionId::from_bits;
+        let (mut next_in, mut next_out) = (0, 0);
+        for round in 0..100_000_u64 {
+            // From 1 to 1,000 of them wait, and never none.
+            let waiting = 1 + round % 1000;
+            while next_in - next_out < waiting {
+                queue.push(id(next_in), &mut Ready::No);
+                next_in += 1;
+            }
+            assert_eq!(queue.pop(), Some(id(next_out)), "in their order");
+            next_out += 1;
+            let left = usize::try_from(next_in - next_out).unwrap();
+            assert!(queue.ids.len() <= 2 * (left + ReadyQueue::KEPT) + 2);
+        }
+        while let Some(last) = queue.pop() {
+            assert_eq!(last, id(next_out));
+            next_out += 1;
+        }
+        assert_eq!(next_out, next_in);
+    }
+
+    #[test]
+    fn each_stands_in_the_queue_once_until_it_is_drained() {
+        use Ready::*;
+        // What is done, and what it is from there on; `true` where it has got into the queue.
+        let mut queue = ReadyQueue::new();
+        let id = ConnectionId::from_bits(7);
+        for (before, pushed, drained) in [
+            (No, (Queued, true), (No, false)),
+            (Rests, (Queued, true), (No, false)),
+            (Queued, (Queued, false), (Queued, false)),
+            (QueuedAtHand, (Queued, false), (Queued, false)),
+            (HandedOut, (HandedOut, false), (No, false)),
+            (HandedOutAtHand, (HandedOut, false), (No, false)),
+            (Again, (Again, false), (No, true)),
+        ] {
+            let mut ready = before;
+            queue.push(id, &mut ready);
+            assert_eq!((ready, queue.pop().is_some()), pushed, "{before:?}");
+            let mut ready = before;
+            let is_once_more = ready.drain();
+            assert_eq!((ready, is_once_more), drained, "{before:?}");
+        }
+    }
+}
