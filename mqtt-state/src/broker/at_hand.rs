@@ -11,10 +11,13 @@ use super::routing::{Subscription, Summary};
 use super::sessions::{SessionEntry, SessionKey};
 use super::store::MessageRef;
 use super::{Broker, ConnectionId};
+use crate::link::Written;
+use crate::pieces::SHARED_MIN;
 
 /// Messages of more bytes take the long way: some are not copied there. So do all to a client that may not
 /// take so many.
-pub(super) const BYTES_MAX: usize = 4096;
+pub(super) const BYTES_MAX: usize = Written::LEN_MAX;
+const _: () = assert!(BYTES_MAX <= SHARED_MIN, "none of them is shared");
 
 /// The one message that is at hand for a connection.
 #[derive(Debug)]

@@ -293,12 +293,12 @@ impl MessageStore {
             return;
         };
         let (message, retain) = (&stored.message, at_hand.retain);
-        // It fits: that was looked at before.
-        let _is_written = if stored.references > FEW {
+        let is_written = if stored.references > FEW {
             link.copy_as_it_is((stored.ordinal, message), retain, &mut self.written, out)
         } else {
             link.write_as_it_is(message, retain, out)
         };
+        debug_assert!(is_written, "that it fits was looked at before");
         if stored.give_back() {
             self.free(at_hand.message.uncounted());
         }

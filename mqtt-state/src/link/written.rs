@@ -4,9 +4,6 @@ use alloc::vec::Vec;
 
 use mqtt_codec::{Delivery, Message, ProtocolVersion, Stencil};
 
-/// A packet is kept of a message up to so many bytes: with larger ones it is the copying that takes the time.
-const LEN_MAX: usize = 4096;
-
 /// The last message that many got, as the packets that there are of it.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
@@ -25,6 +22,10 @@ struct Cut {
 }
 
 impl Written {
+    /// A packet is kept of a message up to so many bytes: with larger ones it is the copying that takes the
+    /// time.
+    pub(crate) const LEN_MAX: usize = 4096;
+
     /// Appends the PUBLISH of a message that is known by this number, as long as it is kept, and has no
     /// properties; if it has at most so many bytes. Answers whether it did.
     #[inline(always)]
@@ -62,8 +63,8 @@ impl Cut {
         is_counted: bool,
     ) -> bool {
         self.of = 0;
-        let is_kept =
-            message.len_held() <= LEN_MAX && self.stencil.cut(message, version, is_counted).is_ok();
+        let is_kept = message.len_held() <= Written::LEN_MAX
+            && self.stencil.cut(message, version, is_counted).is_ok();
         if is_kept {
             self.of = number;
         }
