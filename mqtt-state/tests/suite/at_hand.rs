@@ -224,8 +224,8 @@ fn who_takes_small_packets_only_is_sent_no_larger_one() {
     });
     hall.drain();
     hall.events();
-    hall.publish("t", "fits", QoS::AtMostOnce);
     hall.publish("t", "does not fit into so few", QoS::AtMostOnce);
+    hall.publish("t", "fits", QoS::AtMostOnce);
     assert_eq!(hall.drain(), [(id, vec!["PUBLISH t=fits q0".into()])]);
     let dropped = |event: &Event| {
         matches!(
