@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 
 use anyhow::Context as _;
 use clap::Args;
-use mqtt_codec::{Message, ProtocolVersion, QoS, ReasonCode};
+use mqtt_codec::{Message, ProtocolVersion, QoS, ReasonCode, Strictness};
 use mqtt_state::CloseCause;
 use mqtt_state::client::{Client, Config, Event};
 
@@ -76,6 +76,9 @@ pub struct ConnectOptions {
     /// Whether the will is retained
     #[arg(long, requires = "will_topic")]
     will_retain: bool,
+    /// Let go what a broker does against the standard, where it can be understood all the same; -d tells what
+    #[arg(long)]
+    lenient: bool,
     /// Print what happens, to standard error
     #[arg(short, long)]
     debug: bool,
@@ -88,6 +91,14 @@ pub struct ConnectOptions {
 impl ConnectOptions {
     /// A client, and the file that it may write into.
     pub fn machine(&self, config: Config) -> anyhow::Result<Machine> {
+        let config = Config {
+            strictness: if self.lenient {
+                Strictness::LENIENT
+            } else {
+                config.strictness
+            },
+            ..config
+        };
         match &self.record {
             Some(path) => Machine::recorded(config, path),
             None => Ok(Client::new(config).into()),
@@ -168,6 +179,16 @@ impl ConnectOptions {
             }
             Event::Closed { cause, .. } => crate::log!("closed: {cause}"),
             other => crate::log!("{other:?}"),
+        }
+    }
+
+    /// Prints what the broker was let go, if asked to.
+    pub fn trace_tolerated(&self, client: &Client) {
+        if !self.debug {
+            return;
+        }
+        for (rule, packets) in client.tolerated() {
+            crate::log!("let go: {rule}, packets: {packets}");
         }
     }
 

@@ -263,6 +263,42 @@ fn a_server_of_the_other_version_is_one_clear_line() {
     }
 }
 
+/// Some brokers answer clients of 3.1.1 with acknowledgements of 5.0.
+#[test]
+fn a_server_that_says_too_much_is_understood_by_who_is_lenient() {
+    for lenient in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _length = stream.read(&mut [0; 1000]).unwrap();
+            stream.write_all(&[0x20, 0x02, 0x00, 0x00]).unwrap();
+            // PUBLISH: its packet identifier is behind a topic of one letter.
+            let mut message = [0; 8];
+            stream.read_exact(&mut message).unwrap();
+            stream
+                .write_all(&[0x40, 0x03, message[5], message[6], 0x10])
+                .unwrap();
+            let _goodbye = stream.read(&mut [0; 1000]);
+        });
+        let flags = [
+            "-p", &port, "-V", "311", "-t", "a", "-m", "b", "-q", "1", "-d",
+        ];
+        let flags = [&flags[..], if lenient { &["--lenient"] } else { &[] }].concat();
+        let (code, lines) = Program::start(env!("CARGO_BIN_EXE_publish"), &flags).finish();
+        server.join().unwrap();
+        let (expected, last) = if lenient {
+            (0, "let go: bytes behind the last field, packets: 1")
+        } else {
+            let last = "publish: PUBACK: bytes are left over behind the last field (end of the packet at byte 4); \
+                 Malformed Packet (0x81)";
+            (1, last)
+        };
+        assert_eq!(code, Some(expected), "{lines:?}");
+        assert_eq!(lines.last().map(String::as_str), Some(last));
+    }
+}
+
 /// A file that was cut short, or is something else, is one clear line.
 #[test]
 fn a_store_that_is_damaged_is_an_error() {

@@ -98,6 +98,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let result = publish_all(&mut driver, &payloads, options);
     // Whatever came of it: who leaves without a goodbye has a will.
     driver.close();
+    options.connect.trace_tolerated(&driver.client);
     result
 }
 

@@ -122,6 +122,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         },
     };
     driver.close().await;
+    options.connect.trace_tolerated(&driver.client);
     result
 }
 
