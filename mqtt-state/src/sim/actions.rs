@@ -41,6 +41,7 @@ impl World<'_> {
     pub(super) fn act(&mut self, action: Action) {
         self.coverage.steps += 1;
         self.go_on_after_failures();
+        self.begin_again();
         let mut random = Random::new(action.arg);
         let random = &mut random;
         let client = random.below(self.actors.len());
@@ -138,6 +139,7 @@ impl World<'_> {
                     .disconnect_client(self.now, &name, reason, None);
                 self.drain_broker();
             }
+            Kind::PublishByBroker if self.is_too_low() => {}
             Kind::PublishByBroker => {
                 let topic = random.pick(&["t/0", "t/1"]);
                 let qos = random.pick(&QOS);
@@ -250,9 +252,10 @@ impl World<'_> {
     }
 
     pub(super) fn connect(&mut self, client: usize, random: &mut Random, may_clean: bool) {
+        let is_too_low = self.is_too_low();
         let line = self.next_line();
         let actor = &mut self.actors[client];
-        if actor.client.state() != State::Disconnected {
+        if is_too_low || actor.client.state() != State::Disconnected {
             return;
         }
         let takes_over = self.sessions[client].line.is_some();

@@ -148,6 +148,8 @@ pub struct Coverage {
     pub not_moved: u64,
     /// Joined brokers that have ended without a warning, and begun anew.
     pub restarts: u64,
+    /// Times that one was told of another one that had done so with too low an incarnation.
+    pub too_low: u64,
     /// Messages that were got at another broker than they came to, and those of groups.
     pub far: [u64; 2],
     /// QoS 2 messages that were given up after they were sent, by a client and by a broker.
@@ -218,6 +220,7 @@ impl Coverage {
             (&mut self.heals, other.heals),
             (&mut self.moves, other.moves),
             (&mut self.restarts, other.restarts),
+            (&mut self.too_low, other.too_low),
             (&mut self.not_noted, other.not_noted),
             (&mut self.not_moved, other.not_moved),
         ];
@@ -341,6 +344,10 @@ impl Coverage {
                 "a session that follows its client to another broker",
             ),
             (self.restarts, "a joined broker that begins anew"),
+            (
+                self.too_low,
+                "a joined broker that begins anew with too low an incarnation",
+            ),
             (
                 self.not_noted,
                 "a filter that a joined broker has no room for",

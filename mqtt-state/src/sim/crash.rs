@@ -6,7 +6,10 @@ use alloc::vec::Vec;
 use super::coverage::Fault;
 use super::embed::Embedder;
 use super::world::World;
-use crate::broker::{Broker, Idle, Restore, StoreKey};
+use crate::broker::{Broker, BrokerId, Idle, Restore, StoreKey};
+
+/// Steps after which one that has begun anew with the incarnation of before begins once more, unless others tell of it.
+const TOO_LOW_STEPS: usize = 10;
 
 impl World<'_> {
     /// The broker's program ends without a warning, and another goes on with what was stored.
@@ -95,7 +98,13 @@ impl World<'_> {
         self.coverage.restarts += 1;
         let joins = { self.nodes.iter() }.filter_map(|node| node.config.join.as_ref());
         let latest = joins.map(|join| join.incarnation).max().unwrap_or(0);
-        if let Some(join) = &mut self.nodes[at].config.join {
+        let node = &mut self.nodes[at];
+        let is_too_low =
+            node.too_low.is_none() && (self.plan.seed / 16 + self.coverage.restarts) % 4 == 1;
+        node.too_low = is_too_low.then_some(TOO_LOW_STEPS);
+        if let Some(join) = &mut node.config.join
+            && !is_too_low
+        {
             // By more than a run counts, and behind the runs of the others, as they count together.
             join.incarnation = latest + 1_000_000;
         }
@@ -106,6 +115,49 @@ impl World<'_> {
             if session.home != at {
                 session.must.retain(|number| !lost.contains(number));
             }
+        }
+    }
+
+    /// Whoever has seen that a broker has begun anew with an incarnation that is too low lets it begin once more.
+    pub(super) fn begin_again(&mut self) {
+        let at = self.at;
+        for place in 0..self.nodes.len() {
+            match &mut self.nodes[place].too_low {
+                Some(0) => {
+                    self.at = place;
+                    self.crash_broker();
+                }
+                Some(left) => *left -= 1,
+                None => {}
+            }
+        }
+        self.at = at;
+    }
+
+    /// All have begun as they should.
+    pub(super) fn end_too_low(&mut self) {
+        for place in 0..self.nodes.len() {
+            if self.nodes[place].too_low.is_some() {
+                self.at = place;
+                self.crash_broker();
+            }
+        }
+    }
+
+    /// Whether a broker counts once more what it has counted: nobody comes until it has begun as it should.
+    pub(super) fn is_too_low(&self) -> bool {
+        self.nodes.iter().any(|node| node.too_low.is_some())
+    }
+
+    /// A broker is told of another one.
+    pub(super) fn told_too_low(&mut self, other: BrokerId) {
+        self.coverage.too_low += 1;
+        match self.nodes.get_mut(other.get() as usize) {
+            Some(node) if node.too_low.is_some() => node.too_low = Some(0),
+            _ => self.fail(
+                "who begins anew as it should is joined",
+                format!("{} is told of {other}", self.at),
+            ),
         }
     }
 

@@ -268,6 +268,7 @@ impl World<'_> {
             Event::WillPublished { topic, .. } if !self.nodes[self.at].config.ask.publish => {
                 self.will_published(&topic);
             }
+            Event::IncarnationTooLow { broker } => self.told_too_low(broker),
             Event::InterestRefused { filter, .. } => {
                 self.coverage.not_noted += 1;
                 self.refuse_interest(filter);

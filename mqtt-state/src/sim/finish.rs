@@ -18,6 +18,7 @@ impl World<'_> {
     pub(super) fn finish(&mut self) {
         self.trace.note(|| "faults stop".into());
         self.end_failures();
+        self.end_too_low();
         self.heal_all();
         for node in &mut self.nodes {
             node.is_store_slow = false;

@@ -21,6 +21,8 @@ pub(super) struct Node {
     pub(super) is_store_slow: bool,
     /// Its store has failed for good, and another program goes on after so many steps.
     pub(super) failure: Option<StoreFailure>,
+    /// It has begun anew with the incarnation of before, and begins once more after so many steps.
+    pub(super) too_low: Option<usize>,
     /// Questions that nobody has answered, in their order.
     pub(super) questions: VecDeque<broker::Event>,
 }
@@ -36,6 +38,7 @@ impl Node {
             stored_at: now,
             is_store_slow: false,
             failure: None,
+            too_low: None,
             questions: VecDeque::new(),
         }
     }

@@ -96,6 +96,9 @@ impl World<'_> {
     /// A client that follows no rule.
     pub(super) fn strange_client(&mut self, random: &mut Random) {
         self.at = 0;
+        if self.is_too_low() {
+            return;
+        }
         let now = self.now;
         if self.strangers.clients.is_empty() || random.chance(30) {
             if self.strangers.clients.len() >= 3 {

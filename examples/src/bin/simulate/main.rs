@@ -262,11 +262,12 @@ fn report(sum: &mut Sum, elapsed: f64, out: &mut impl Write) -> io::Result<bool>
     let [far, far_turns] = coverage.far;
     writeln!(
         out,
-        "{} messages between joined brokers, {} sessions moved, {far} messages got at another broker, {far_turns} more of groups, {} links healed, {} joined brokers begun anew, {} filters not noted, {} subscriptions left behind",
+        "{} messages between joined brokers, {} sessions moved, {far} messages got at another broker, {far_turns} more of groups, {} links healed, {} joined brokers begun anew, {} told to have done so too low, {} filters not noted, {} subscriptions left behind",
         coverage.carried,
         coverage.moves,
         coverage.heals,
         coverage.restarts,
+        coverage.too_low,
         coverage.not_noted,
         coverage.not_moved
     )?;
