@@ -1,5 +1,5 @@
-//! Real peers: Debian's mosquitto and its clients, and PyPI's paho-mqtt, in both versions, at every
-//! QoS. A missing peer fails the tests; nothing is skipped.
+//! Real peers: Debian's mosquitto and its clients, PyPI's paho-mqtt and npm's mqtt, in both versions, at
+//! every QoS. A missing peer fails the tests; nothing is skipped.
 
 #![cfg(feature = "interop")]
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
@@ -354,6 +354,17 @@ fn paho_cut_in_the_middle_and_with_a_receive_maximum_of_1() {
     let broker = OurBroker::start();
     for (_, version) in VERSIONS {
         paho("flow.py", &broker.port, &[version]);
+    }
+}
+
+/// Nothing that was confirmed is lost, and nothing comes twice at QoS 2.
+#[test]
+fn npm_mqtt_whose_sockets_are_cut_while_it_publishes_and_subscribes() {
+    let broker = OurBroker::start();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mqttjs/sessions.js");
+    let script = script.to_str().expect("a readable path");
+    for (_, version) in VERSIONS {
+        Program::start("node", &[script, &broker.port, version]).succeed();
     }
 }
 
