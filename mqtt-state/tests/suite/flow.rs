@@ -2,11 +2,13 @@
 
 use core::num::NonZeroU16;
 
+use bytes::{Buf as _, BytesMut};
 use mqtt_codec::{Connect, DisconnectReason, Message, Packet, PublishReason, QoS, ReasonCode};
 use mqtt_state::broker::{self, DropCause};
 use mqtt_state::client::{self, Event, PublishErrorKind};
 use mqtt_state::{CloseCause, InputWaits, OutputWaits, ProtocolError, Timestamp, Transmit, server};
 
+use crate::hall::Hall;
 use crate::recorded::{Broker, Client};
 use crate::wire::{
     Peer, V3_1_1, V5_0, connack, connect, filter, id, puback, pubcomp, publish, pubrec, pubrel,
@@ -424,6 +426,77 @@ fn a_peer_that_does_not_read_its_answers_is_not_read_either() {
         answers += peer.hear(&mut (&mut broker, connection)).len();
     }
     assert_eq!(answers, 1000 - taken.bytes / 2, "none is lost");
+}
+
+/// The same for messages, which mostly come by a short way, through both doors of both roles.
+#[test]
+fn a_peer_that_does_not_read_its_acknowledgements_is_not_read_either() {
+    const LEN: usize = 100;
+    // So many acknowledgements, of four bytes each.
+    const WAITING: usize = 25;
+    for (qos, is_shared) in [
+        (QoS::AtLeastOnce, false),
+        (QoS::AtLeastOnce, true),
+        (QoS::ExactlyOnce, false),
+        (QoS::ExactlyOnce, true),
+    ] {
+        let mut input = BytesMut::new();
+        for number in 1..=100 {
+            let mut bytes = Vec::new();
+            Packet::from(publish("t", "m", qos, number))
+                .encode_to(V5_0, &mut bytes)
+                .unwrap();
+            input.extend_from_slice(&bytes);
+        }
+        let size = input.len() / LEN;
+
+        let config = client::Config {
+            answers_bytes_max: 4 * WAITING,
+            ..client::Config::default()
+        };
+        let (mut client, peer) = client_with_quota(10, config);
+        let mut rest = input.clone();
+        let mut answers = Vec::new();
+        while !rest.is_empty() {
+            let before = rest.len();
+            if is_shared {
+                let _taken = client.handle_input_shared(peer.now, &mut rest);
+            } else {
+                let taken = client.handle_input(peer.now, &rest);
+                rest.advance(taken.bytes);
+            }
+            let heard = peer.hear(&mut client).len();
+            assert_eq!(heard, (before - rest.len()) / size, "none is lost");
+            answers.push(heard);
+            while client.poll_event().is_some() {}
+        }
+        assert_eq!(answers, [WAITING; 4], "client, {qos:?}, shared {is_shared}");
+
+        let config = broker::Config {
+            server: server::Config {
+                answers_bytes_max: 4 * WAITING,
+                receive_maximum: 1000,
+                ..server::Config::default()
+            },
+            ..broker::Config::default()
+        };
+        let mut hall = Hall::new(V5_0, config);
+        let id = hall.joined("c");
+        let mut rest = input;
+        let mut answers = Vec::new();
+        while !rest.is_empty() {
+            let now = hall.peer.now;
+            if is_shared {
+                let _taken = hall.broker.handle_input_shared(now, id, &mut rest);
+            } else {
+                let taken = hall.broker.handle_input(now, id, &rest);
+                rest.advance(taken.bytes);
+            }
+            answers.push(hall.hear(id).len());
+        }
+        // That nobody wants it takes a byte more.
+        assert_eq!(answers, [20; 5], "broker, {qos:?}, shared {is_shared}");
+    }
 }
 
 #[test]
