@@ -2,8 +2,9 @@
 
 use mqtt_codec::{
     Binary, BinaryTooLong, EncodeError, InvalidPacketType, InvalidQoS, InvalidReason, List,
-    NotInVersion, Packet, PacketId, Parsed, ProtocolVersion, Publish, QoS, ReasonCode, Str,
-    StrError, SubscribeReason, SubscriptionId, TopicAlias, TopicName, decode,
+    NotInVersion, Packet, PacketId, Parsed, PlainPublish, ProtocolVersion, Publish, QoS,
+    ReasonCode, SharedTopic, Str, StrError, SubscribeReason, SubscriptionId, TopicAlias, TopicName,
+    decode,
 };
 
 #[test]
@@ -88,6 +89,18 @@ fn values_look_like_themselves() {
              properties: PublishProperties { payload_format: None, message_expiry_secs: None, \
              response_topic: None, correlation_data: None, content_type: None, \
              subscription_ids: [], user_properties: [] }, payload_len: 6 }",
+        ),
+        (
+            format!(
+                "{:?}",
+                PlainPublish::first_of(b"\x31\x09\0\x01tsecret", ProtocolVersion::V3_1_1, 20)
+            ),
+            "Some(PlainPublish { delivery: AtMostOnce, retain: true, topic: Name(\"t\"), \
+             payload_len: 6, .. })",
+        ),
+        (
+            format!("{:?}", SharedTopic::from(TopicName::new("t").unwrap())),
+            "\"t\"",
         ),
         (PacketId::MIN.to_string(), "1"),
         (TopicAlias::new(9).unwrap().to_string(), "9"),

@@ -3,8 +3,8 @@
 use core::num::NonZeroU16;
 
 use mqtt_codec::{ConnAck, Message, QoS};
-use mqtt_state::OutputWaits;
 use mqtt_state::client::{Config, Event, LostCause, PublishErrorKind, PublishToken, WhenFull};
+use mqtt_state::{OutputWaits, Transmit};
 
 use crate::recorded::Client;
 use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, puback};
@@ -194,6 +194,27 @@ fn it_is_told_when_the_server_takes_more() {
         assert_eq!(available(&mut client), 1, "{version}");
         peer.hear(&mut client);
         assert_eq!(available(&mut client), 0, "said once");
+    }
+}
+
+#[test]
+fn what_waits_for_room_in_a_buffer_waits_for_no_quota() {
+    for version in [V3_1_1, V5_0] {
+        let (mut client, peer) = (Client::new(Config::default()), Peer::new(version));
+        client.connect(peer.now, &connect(version, "c")).unwrap();
+        peer.hear(&mut client);
+        peer.say(&mut client, connack(false));
+        while client.poll_event().is_some() {}
+        for _ in 0..5 {
+            client.publish(peer.now, message("m")).unwrap();
+        }
+        let mut slices = 0;
+        while client.poll_transmit(peer.now, 10, &mut Vec::new()) == Transmit::More {
+            slices += 1;
+        }
+        assert!(slices > 2, "{version}: {slices}");
+        assert_eq!(client.stats().quota_waits, 0, "{version}");
+        assert_eq!(client.poll_event(), None, "{version}");
     }
 }
 

@@ -193,7 +193,12 @@ fn what_the_connection_ended_before_was_never_granted() {
 #[test]
 fn what_is_ended_in_the_middle_of_asking_again_leaves_nothing_out() {
     // Two have been asked for again, each in a request of its own, and one is ended before the others are.
-    for (ended, expected) in [("a", &["c", "d"][..]), ("b", &["c", "d"]), ("d", &["c"])] {
+    for (ended, expected) in [
+        ("a", &["c", "d"][..]),
+        ("b", &["c", "d"]),
+        ("c", &["d"]),
+        ("d", &["c"]),
+    ] {
         let config = Config {
             requests_max: 2,
             ..Config::default()

@@ -305,6 +305,39 @@ fn interests_above_the_limit() {
     }
 }
 
+/// What a broker says at once is weighed filter by filter, and what there is no memory for is told.
+#[test]
+fn interests_that_there_is_no_memory_for() {
+    const TOTAL: usize = 1_000_000;
+    for (row, len, fits) in [("short", 20, true), ("long", 20_000, false)] {
+        for way in [plain as fn(&str) -> Value, shared] {
+            let config = broker::Config {
+                total_bytes_max: TOTAL,
+                ..broker::Config::default()
+            };
+            let mut stage = Stage::new(&[1], &config);
+            let changes: Vec<_> = (0..100)
+                .map(|number| {
+                    // No two have a level in common, which would be kept once.
+                    let text = format!("$share/{number}/{}{number}", "f".repeat(len));
+                    interest(&way(&text), 1, 1)
+                })
+                .collect();
+            stage.say(1, &interests(&changes, true));
+            let joined = stage.world.broker.joined().next().unwrap();
+            let (noted, refused) = (joined.interests, joined.interests_refused);
+            assert_eq!(refused == 0, fits, "{row}: {noted} are noted");
+            assert!(noted > 10 && noted + usize::try_from(refused).unwrap() == 100);
+            let kept = stage.world.broker.stats().kept_bytes;
+            // A group has a turn beside, so that the last one may be above it.
+            assert!(kept < TOTAL + 25_000, "{row}: {kept} for {noted}");
+            let told = stage.events().into_iter();
+            let told = told.filter(|it| matches!(it, Event::InterestRefused { .. }));
+            assert_eq!(u64::try_from(told.count()).unwrap(), refused, "{row}");
+        }
+    }
+}
+
 /// Whoever is gone for good wants nothing.
 #[test]
 fn a_forgotten_broker_wants_nothing() {
