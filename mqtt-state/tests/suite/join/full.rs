@@ -1,13 +1,13 @@
 //! Joined brokers of which one keeps as much as it may: what it does not say, note and take then.
 
-use mqtt_codec::{QoS, TopicFilter, TopicName};
+use mqtt_codec::{Binary, QoS, TopicFilter, TopicName, Will};
 use mqtt_state::broker::{self, Ask, ConnectAnswer, Event, LocalSubscription, MovedPart};
 use serde_json::{Value, json};
 
 use super::voice::{
     Stage, delivery, forward, message, plain, resuming, shared, stamp, subscribed, subscription,
 };
-use crate::wire::id;
+use crate::wire::{id, name};
 
 const TOTAL: usize = 1_000_000;
 
@@ -258,6 +258,22 @@ fn a_session_that_has_ended_waits_for_nobody() {
         sizes.push(kept(&mut stage));
     }
     assert_eq!(sizes[0], sizes[9], "{sizes:?}");
+}
+
+/// What somebody has said who waits for his session is kept, and counts.
+#[test]
+fn who_waits_for_a_session_counts() {
+    let weight = |len: usize| {
+        let mut stage = Stage::new(&[1], &config());
+        let before = stage.world.broker.stats().kept_bytes;
+        let payload = vec![b'w'; len];
+        let mut connect = resuming(100);
+        connect.will = Some(Will::new(name("will"), Binary::new(&payload).unwrap()));
+        let connection = stage.connect(&connect);
+        assert_eq!(stage.heard_by(connection), [""; 0], "he waits");
+        stage.world.broker.stats().kept_bytes - before
+    };
+    assert!(weight(20_000) >= weight(0) + 20_000);
 }
 
 /// Whoever asks and does not listen gets a few answers, for which there is memory in any case.

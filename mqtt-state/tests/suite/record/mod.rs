@@ -332,14 +332,18 @@ fn a_call_that_never_came_back_is_the_last_one() {
 fn a_log_says_when_something_is_due() {
     let mut client = Recorder::<Client>::new(client::Config::default());
     let mut connection = Recorder::<Connection>::new(NOW, server::Config::default());
+    let mut broker = Recorder::<Broker>::new(broker::Config::default());
     client.connect(NOW, &connect(V5_0, "c")).unwrap();
     connection.poll_event();
+    let visitor = broker.accept(NOW, Visitor::default()).unwrap();
     for _ in 0..2 {
         client.poll_event();
         connection.poll_event();
+        broker.poll_event();
     }
     client.handle_close(NOW);
     connection.handle_close(NOW);
+    broker.handle_close(NOW, visitor);
     for (row, log, due) in [
         ("client", client.take_log(), "; due 1020000000000 Connect"),
         (
@@ -347,6 +351,7 @@ fn a_log_says_when_something_is_due() {
             connection.take_log(),
             "; due 1010000000000 Connect",
         ),
+        ("broker", broker.take_log(), "; due 1010000000000 Connect"),
     ] {
         let log = String::from_utf8(log).unwrap();
         let answers: Vec<_> = log.lines().filter(|it| it.starts_with("< ")).collect();
