@@ -37,7 +37,8 @@ impl Outlet<'_> {
     ) -> bool {
         let config = &self.config.server;
         let len_max = config.waiting_len_max.min(self.config.waiting_qos0_len_max);
-        summary.qos == QoS::AtMostOnce
+        !cfg!(feature = "small")
+            && summary.qos == QoS::AtMostOnce
             && len_max > 0
             && bytes <= BYTES_MAX.min(config.messages_bytes_max)
             && !self.store.journal.is_on()

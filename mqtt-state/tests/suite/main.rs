@@ -15,6 +15,8 @@
 
 mod acknowledge;
 mod alias;
+// A short way that small programs do without.
+#[cfg(not(feature = "small"))]
 mod at_hand;
 mod attacks;
 mod authenticate;
