@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use bytes::BytesMut;
-use mqtt_codec::{Connect, Packet, ProtocolVersion, QoS};
+use mqtt_codec::{Connect, Message, Packet, ProtocolVersion, QoS};
 use mqtt_state::broker::{self, ConnectionId};
 use mqtt_state::client::{Config, Event};
 use mqtt_state::server::{self, Acceptance};
@@ -350,6 +350,39 @@ fn traffic_stands_for_pings() {
     }
 }
 
+/// What is offered while nothing is taken is a sign of life once more when it is taken, by the short way as well.
+#[test]
+fn an_acknowledgement_that_waited_is_a_sign_of_life() {
+    let mut peer = Peer::new(V5_0);
+    let mut client = Client::new(Config {
+        events_max: 2,
+        ..Config::default()
+    });
+    client.connect(peer.now, &connect_for(V5_0, 30)).unwrap();
+    peer.hear(&mut client);
+    peer.say(&mut client, connack(false));
+    while client.poll_event().is_some() {}
+    let message = Message::new("t", "m").unwrap();
+    let message = message.with_qos(QoS::AtLeastOnce);
+    client.publish(peer.now, message).unwrap();
+    peer.hear(&mut client);
+    peer.now = Timestamp::from_secs(31);
+    client.handle_timeout(peer.now);
+    assert_eq!(peer.hear(&mut client), ["PINGREQ"]);
+    for _ in 0..2 {
+        peer.say(&mut client, publish("t", "x", QoS::AtMostOnce, 0));
+    }
+    let acknowledgement = [0x40, 2, 0, 1];
+    for (secs, taken) in [(32, 0), (40, 4)] {
+        peer.now = Timestamp::from_secs(secs);
+        let consumed = client.handle_input(peer.now, &acknowledgement);
+        assert_eq!(consumed.bytes, taken, "at {secs} s");
+        let due = client.poll_timeout().map(|timeout| timeout.at);
+        assert_eq!(due, Some(Timestamp::from_secs(secs + 10)), "at {secs} s");
+        while client.poll_event().is_some() {}
+    }
+}
+
 #[test]
 fn the_keep_alive_of_the_server_binds_the_client() {
     // [5:MQTT-3.1.2-21] Shorter, longer, none in place of one, and one in place of none.
@@ -448,7 +481,7 @@ fn a_ping_counts_from_when_it_is_handed_out() {
         peer.say(&mut client, connack(false));
         while client.poll_event().is_some() {}
         let start = peer.now;
-        let message = mqtt_codec::Message::new("t", vec![b'x'; 100_000]).unwrap();
+        let message = Message::new("t", vec![b'x'; 100_000]).unwrap();
         client.publish(start, message).unwrap();
         let mut out = Vec::new();
         let mut transmit = client.poll_transmit(start, 1000, &mut out);
