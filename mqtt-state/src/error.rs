@@ -288,21 +288,18 @@ impl fmt::Display for CloseCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ConnectionLost => f.write_str("connection lost"),
+            // By the names that codes have in these packets.
             Self::DisconnectedByPeer(reason) => {
-                let reason = ReasonCode::from(*reason);
-                write!(
-                    f,
-                    "the peer disconnected: {reason} (0x{:02X})",
-                    reason.value()
-                )
+                let code = ReasonCode::from(*reason).value();
+                write!(f, "the peer disconnected: {reason} (0x{code:02X})")
             }
             Self::Disconnected(reason) => {
-                let reason = ReasonCode::from(*reason);
-                write!(f, "disconnected: {reason} (0x{:02X})", reason.value())
+                let code = ReasonCode::from(*reason).value();
+                write!(f, "disconnected: {reason} (0x{code:02X})")
             }
             Self::Refused(reason) => {
-                let reason = ReasonCode::from(*reason);
-                write!(f, "connection refused: {reason} (0x{:02X})", reason.value())
+                let code = ReasonCode::from(*reason).value();
+                write!(f, "connection refused: {reason} (0x{code:02X})")
             }
             Self::ProtocolError(error) => {
                 let reason = error.reason_code();

@@ -114,6 +114,10 @@ fn causes_name_the_reason_and_its_code() {
             "disconnected: Server shutting down (0x8B)",
         ),
         (
+            CloseCause::Disconnected(DisconnectReason::NormalDisconnection),
+            "disconnected: Normal disconnection (0x00)",
+        ),
+        (
             CloseCause::Refused(ConnectReason::NotAuthorized),
             "connection refused: Not authorized (0x87)",
         ),
