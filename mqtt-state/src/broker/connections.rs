@@ -100,7 +100,7 @@ impl Connection {
     /// it as they are.
     #[inline]
     pub(super) fn note_rest(&mut self) {
-        if self.link.sends_as_it_is(BYTES_MAX) {
+        if self.link.both_roles().sends_as_it_is(BYTES_MAX) {
             self.ready.rest();
         }
     }

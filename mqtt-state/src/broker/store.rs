@@ -13,9 +13,8 @@ use super::at_hand::AtHand;
 use super::event::{DropCause, Event, EventQueue};
 use super::journal::{Journal, StoredAs};
 use super::slab::{Key, Slab};
-use crate::link::{Outgoing, OutgoingIds, Settled, Store, Writer, Written};
+use crate::link::{Link, Outgoing, OutgoingIds, Settled, Store, Writer, Written};
 use crate::pieces::Output;
-use crate::server::ServerLink;
 use crate::{Timestamp, Traffic};
 
 /// So many pieces of memory are kept for messages to come, each of so many bytes at most.
@@ -283,12 +282,7 @@ impl MessageStore {
 
     /// Writes a message that is at hand, and gives the reference back.
     #[inline(always)]
-    pub(super) fn hand_over<O: Output>(
-        &mut self,
-        at_hand: &AtHand,
-        link: &mut ServerLink,
-        out: &mut O,
-    ) {
+    pub(super) fn hand_over<O: Output>(&mut self, at_hand: &AtHand, link: &mut Link, out: &mut O) {
         let Some(stored) = self.messages.get_mut(at_hand.message.0) else {
             return;
         };

@@ -23,8 +23,8 @@ impl Broker {
         out: &mut O,
     ) -> Transmit {
         let now = self.begin(now);
-        self.follow_store(id);
         let end = out.len().saturating_add(max_bytes.max(1));
+        self.follow_store(id);
         let looked = self.look(now, id, end, out);
         // Mostly that is all.
         if looked.is_settled {
@@ -50,7 +50,8 @@ impl Broker {
         };
         let before = out.len();
         if let Some(at_hand) = connection.at_hand.take() {
-            self.store.hand_over(&at_hand, &mut connection.link, out);
+            let link = connection.link.both_roles();
+            self.store.hand_over(&at_hand, link, out);
             self.traffic
                 .note_publish_sent(out.len().saturating_sub(before));
             let was_all = connection.ready.drain_at_hand();

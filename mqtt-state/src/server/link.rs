@@ -11,15 +11,14 @@ mod waits;
 use alloc::boxed::Box;
 
 use mqtt_codec::{
-    AckProperties, Binary, Connect, Decoder, Delivery, Disconnect, EncodeError, Frame, Message,
-    Packet, PacketType, Parsed, ProtocolVersion, Publish, PublishReason, Rule, Subscribe,
-    Unsubscribe,
+    AckProperties, Binary, Connect, Decoder, Delivery, Disconnect, EncodeError, Frame, Packet,
+    PacketType, Parsed, ProtocolVersion, Publish, PublishReason, Rule, Subscribe, Unsubscribe,
 };
 
 use super::Config;
 use super::authenticate::Dialogue;
 use super::connect::Offer;
-use crate::link::{AckEffect, Arrival, Link, ReceiveError, Store, Topic, Written};
+use crate::link::{AckEffect, Arrival, Link, ReceiveError, Store, Topic};
 use crate::pieces::Output;
 use crate::session::Session;
 use crate::{CloseCause, ProtocolError, Timestamp, Transmit};
@@ -302,33 +301,10 @@ impl ServerLink {
         self.link.transmit(now, end, out, session, store)
     }
 
-    /// Whether a message of so many bytes goes as it is, if it has no properties.
-    pub(crate) fn sends_as_it_is(&self, bytes: usize) -> bool {
-        self.link.sends_as_it_is(bytes)
-    }
-
-    /// Appends a QoS 0 message without properties, while [`sends_as_it_is`](Self::sends_as_it_is). Answers
-    /// whether it did.
-    #[inline(always)]
-    pub(crate) fn write_as_it_is<O: Output>(
-        &mut self,
-        message: &Message,
-        retain: bool,
-        out: &mut O,
-    ) -> bool {
-        self.link.write_as_it_is(message, retain, out)
-    }
-
-    /// The same for a message that many get, and that is known by this number.
-    #[inline(always)]
-    pub(crate) fn copy_as_it_is<O: Output>(
-        &self,
-        numbered: (u64, &Message),
-        retain: bool,
-        written: &mut Written,
-        out: &mut O,
-    ) -> bool {
-        self.link.copy_as_it_is(numbered, retain, written, out)
+    /// The rules of both roles, for messages that go as they are: there are none of a server about these.
+    #[inline]
+    pub(crate) fn both_roles(&mut self) -> &mut Link {
+        &mut self.link
     }
 
     pub(crate) fn is_connected(&self) -> bool {
