@@ -47,6 +47,18 @@ impl Access {
         }
     }
 
+    /// Whether somebody who was let in by other files would be let in by these. A password that is another one
+    /// by now may have been one that others knew: who has the new one comes back with it.
+    pub fn may_stay(&self, before: &Self, user: Option<&str>) -> bool {
+        match (user, &self.passwords) {
+            (Some(user), Some(passwords)) => {
+                let before = before.passwords.as_ref();
+                before.is_some_and(|before| passwords.has_same(before, user))
+            }
+            _ => !self.deny_anonymous,
+        }
+    }
+
     /// The user whose session it is. Only a name that was checked counts.
     pub fn user<'o>(&self, owner: Option<&'o Owner>) -> Option<&'o str> {
         let name = owner?.user_name.as_deref();

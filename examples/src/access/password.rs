@@ -58,6 +58,12 @@ impl Passwords {
         }
     }
 
+    /// Whether a user is there with the same hash as in another file.
+    pub(super) fn has_same(&self, other: &Self, user: &str) -> bool {
+        let hash = self.hashes.get(user);
+        hash.is_some() && hash == other.hashes.get(user)
+    }
+
     fn is_right(&self, hash: &PasswordHash, password: &[u8]) -> anyhow::Result<bool> {
         let (hasher, salt, expected) = parts(hash)?;
         let mut memory = self.spare_memory().pop().unwrap_or_default();

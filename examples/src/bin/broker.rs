@@ -1,6 +1,7 @@
 //! An MQTT broker on TCP, TLS and WebSocket, in memory or with a store.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -8,6 +9,7 @@ use mqtt_examples::access::password;
 use mqtt_examples::broker::Server;
 use mqtt_examples::broker::listen::{Listener, Transport};
 use mqtt_examples::broker::options::{Options, Plan};
+use mqtt_examples::broker::reload::Reload;
 use mqtt_examples::broker::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,7 +17,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let result = match &options.hash_password {
         Some(given) => password::print_line(given),
-        None => options.plan().and_then(run),
+        None => options.plan().and_then(|plan| run(plan, options)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -27,7 +29,8 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(plan: Plan) -> anyhow::Result<()> {
+async fn run(plan: Plan, options: Options) -> anyhow::Result<()> {
+    let reload = Arc::new(Reload::new(options, &plan));
     let store = plan.store.as_deref().map(Store::open).transpose()?;
     let record = plan.record.as_deref();
     let server = Server::new(
@@ -41,6 +44,7 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     // Before anybody can know that it runs, and end it.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut listeners = Vec::new();
     for (number, (address, transport)) in (0..).zip(plan.listeners) {
         listeners.push(Listener::bind(number, &address, transport).await?);
@@ -50,6 +54,12 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
         let server = server.clone();
         tokio::spawn(async move { server.serve(listener).await });
     }
+    let reader = server.clone();
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            reader.read_again(&reload).await;
+        }
+    });
     if let Some(every) = plan.figures_every {
         let server = server.clone();
         tokio::spawn(async move { server.publish_figures(every).await });

@@ -22,12 +22,12 @@ impl Server {
                 ..
             } => {
                 let user = request.user_name.as_deref();
-                if self.shared.access.is_slow(user) {
+                if state.access.is_slow(user) {
                     if let Some(peer) = state.peers.get(&connection) {
                         self.check_password(decision, *request, Arc::clone(peer));
                     }
                 } else {
-                    let may = self.shared.access.may_connect(user, None);
+                    let may = state.access.may_connect(user, None);
                     let _late = state.broker.decide_connect(now, decision, answer(may));
                 }
             }
@@ -38,7 +38,7 @@ impl Server {
                 message,
                 ..
             } => {
-                let access = &self.shared.access;
+                let access = &state.access;
                 let user = access.user(owner.as_deref());
                 let answer = match access.may_publish(user, &client_id, message.topic()) {
                     true => PublishAnswer::Allow,
@@ -53,7 +53,7 @@ impl Server {
                 filter,
                 ..
             } => {
-                let access = &self.shared.access;
+                let access = &state.access;
                 let user = access.user(owner.as_deref());
                 let refusal = match TopicFilter::new(&filter) {
                     Ok(filter) => access.refusal(user, &client_id, filter),
@@ -67,28 +67,35 @@ impl Server {
     }
 
     /// Away from the machine, as it takes its time, and not more of them at once than there are cores: what
-    /// each costs would add up to more than there is. Who has left before it is his turn is not checked.
+    /// each costs would add up to more than there is. Who has left before it is his turn is not checked. Where
+    /// the files were read again meanwhile, the answer by those before is none.
     fn check_password(&self, decision: ConnectDecision, request: ConnectRequest, peer: Arc<Peer>) {
         let server = self.clone();
         tokio::spawn(async move {
             let Ok(_turn) = server.shared.checks.acquire().await else {
                 return;
             };
-            if peer.is_over.load(Ordering::Relaxed) {
-                return;
+            let request = Arc::new(request);
+            let mut access = server.locked(|state| Arc::clone(&state.access));
+            while !peer.is_over.load(Ordering::Relaxed) {
+                let (by, said) = (Arc::clone(&access), Arc::clone(&request));
+                let check = spawn_blocking(move || {
+                    by.may_connect(said.user_name.as_deref(), said.password.as_deref())
+                });
+                let may = check.await.unwrap_or(false);
+                let now = server.shared.clock.now();
+                let newer = server.locked(|state| {
+                    if !Arc::ptr_eq(&access, &state.access) {
+                        return Some(Arc::clone(&state.access));
+                    }
+                    let _late = state.broker.decide_connect(now, decision, answer(may));
+                    None
+                });
+                match newer {
+                    Some(newer) => access = newer,
+                    None => return,
+                }
             }
-            let checking = server.clone();
-            let check = spawn_blocking(move || {
-                let (user, password) = (request.user_name, request.password);
-                let access = &checking.shared.access;
-                access.may_connect(user.as_deref(), password.as_deref())
-            });
-            let may = check.await.unwrap_or(false);
-            let now = server.shared.clock.now();
-            let _late = server.locked(|state| {
-                let broker = &mut state.broker;
-                broker.decide_connect(now, decision, answer(may))
-            });
         });
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,9 +25,29 @@ pub enum Transport {
     /// Nothing.
     Tcp,
     /// TLS.
-    Tls(Arc<ServerConfig>),
+    Tls(Certificates),
     /// WebSocket, without TLS.
     WebSocket,
+}
+
+/// What is shown to those who come in through TLS, and asked of them: whoever comes later may get other ones.
+#[derive(Clone, Debug)]
+pub struct Certificates(Arc<RwLock<Arc<ServerConfig>>>);
+
+impl Certificates {
+    /// These, until there are others.
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Self(Arc::new(RwLock::new(config)))
+    }
+
+    /// Others, from the next connection on.
+    pub(super) fn replace(&self, config: Arc<ServerConfig>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// A place where clients come in.
@@ -115,9 +135,11 @@ async fn run(admitted: Admitted, stream: TcpStream, transport: Transport) {
             let (read, write) = stream.into_split();
             admitted.carry(read, write).await;
         }
-        Transport::Tls(config) => {
+        Transport::Tls(certificates) => {
             let handshake = async {
-                let stream = TlsAcceptor::from(config).accept(stream).await?;
+                let stream = TlsAcceptor::from(certificates.current())
+                    .accept(stream)
+                    .await?;
                 // The first certificate is the client's own, if it had to show one.
                 if let Some([own, ..]) = stream.get_ref().1.peer_certificates() {
                     admitted.identify(tls::subject(own)?)?;

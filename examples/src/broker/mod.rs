@@ -8,6 +8,7 @@ mod decide;
 pub mod listen;
 pub mod options;
 mod record;
+pub mod reload;
 mod report;
 pub mod store;
 pub mod sys;
@@ -47,8 +48,6 @@ struct Shared {
     state: Mutex<State>,
     /// The next deadline may have changed.
     timer: Notify,
-    /// Who may do what.
-    access: Access,
     /// Whose turn it is to have a password checked: that takes a whole core for a while, and much memory.
     checks: Semaphore,
     /// Places for connections that are over and are still read from.
@@ -62,6 +61,8 @@ struct State {
     broker: Recorder<Broker>,
     /// Where all that the machine is told goes, if that is asked for.
     log: Option<Log>,
+    /// Who may do what, as it was read last.
+    access: Arc<Access>,
     peers: BTreeMap<ConnectionId, Arc<Peer>>,
     report: Report,
     /// Where the machine's journal goes, if it has one.
@@ -115,6 +116,7 @@ impl Server {
         let state = Mutex::new(State {
             broker,
             log,
+            access: Arc::new(access),
             peers: BTreeMap::new(),
             report: Report::new(verbose),
             outlet: None,
@@ -125,7 +127,6 @@ impl Server {
                 clock,
                 state,
                 timer: Notify::new(),
-                access,
                 checks: Semaphore::new(available_parallelism().map_or(1, NonZero::get)),
                 endings: Semaphore::new(endings_max),
                 input_chunk,

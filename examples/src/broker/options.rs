@@ -3,15 +3,18 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Parser};
 use mqtt_codec::QoS;
 use mqtt_state::{broker, server};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use tokio_rustls::rustls::ServerConfig;
 
-use super::listen::Transport;
+use super::listen::{Certificates, Transport};
 use crate::access::Access;
 use crate::access::acl::{Acl, DenySubscribe};
 use crate::access::password::Passwords;
@@ -38,8 +41,9 @@ pub struct Options {
     settings: Settings,
 }
 
-/// What flags say, and a file.
-#[derive(Debug, Default, Args, Deserialize)]
+/// What flags say, and a file. What is read again while the broker runs is not serialized: the rest is what needs
+/// a restart.
+#[derive(Clone, Debug, Default, Args, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 struct Settings {
     /// Address and port to listen on; may be given more than once [default: 127.0.0.1:1883]
@@ -52,12 +56,15 @@ struct Settings {
     tls_bind: Option<Vec<String>>,
     /// Certificate of this broker, and those who vouch for it, as PEM
     #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing)]
     tls_cert: Option<String>,
     /// Private key of this broker, as PEM
     #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing)]
     tls_key: Option<String>,
     /// TLS clients need a certificate that one of these vouches for
     #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing)]
     tls_client_ca: Option<String>,
     /// Address and port to listen on for WebSockets; may be given more than once
     #[arg(long, value_name = "ADDR:PORT")]
@@ -65,18 +72,21 @@ struct Settings {
     ws_bind: Option<Vec<String>>,
     /// Whether clients may come without user name and password [default: true]
     #[arg(long, value_name = "true|false")]
+    #[serde(skip_serializing)]
     allow_anonymous: Option<bool>,
     /// User names and hashes of their passwords, one "user:hash" in each line
     #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing)]
     password_file: Option<String>,
     /// Who may publish and subscribe where: lines "user NAME", "user *" or "anonymous", and below each its rules,
     /// "allow" or "deny", then "publish", "subscribe" or "both", then a filter with %u and %c in it; the first
     /// that applies decides, and without one it is denied
     #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing)]
     acl: Option<String>,
     /// Refuse subscriptions within a filter, with a reason code that is 0x87 if not given
     #[arg(long, value_name = "FILTER[=CODE]")]
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parsed", skip_serializing)]
     deny_subscribe: Option<DenySubscribe>,
     /// Longest keep alive, in seconds; clients of 3.1.1 that want a longer one are refused
     #[arg(long, value_name = "SECS")]
@@ -154,6 +164,10 @@ pub struct Plan {
     pub access: Access,
     /// Where clients come in.
     pub listeners: Vec<(String, Transport)>,
+    /// What those listeners show that speak TLS.
+    pub certificates: Option<Certificates>,
+    /// The settings that are in force until the program ends, by name.
+    pub(super) others: Value,
     /// How often figures are published.
     pub figures_every: Option<Duration>,
     /// Whether everything is printed.
@@ -164,15 +178,27 @@ pub struct Plan {
     pub record: Option<String>,
 }
 
+/// What is read again while the broker runs.
+pub(super) struct Again {
+    /// Who may do what.
+    pub(super) access: Access,
+    /// What those see who come in through TLS.
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    /// The other settings, by name.
+    pub(super) others: Value,
+    /// What it was read from.
+    pub(super) files: Vec<String>,
+}
+
 impl Options {
     /// What the flags say, and the file they name, with the files named therein.
-    pub fn plan(self) -> anyhow::Result<Plan> {
-        let settings = match &self.config {
-            Some(path) => self.settings.or(Settings::read(path)?),
-            None => self.settings,
-        };
+    pub fn plan(&self) -> anyhow::Result<Plan> {
+        let settings = self.all()?;
+        let certificates = settings.tls()?.map(Certificates::new);
         Ok(Plan {
-            listeners: settings.listeners()?,
+            listeners: settings.listeners(certificates.as_ref())?,
+            certificates,
+            others: settings.others()?,
             figures_every: settings
                 .sys_interval
                 .filter(|secs| *secs > 0)
@@ -182,6 +208,25 @@ impl Options {
             record: settings.record.clone(),
             config: settings.config(),
             access: settings.access()?,
+        })
+    }
+
+    /// The same files once more, and what of them can be in force without a restart.
+    pub(super) fn again(&self) -> anyhow::Result<Again> {
+        let settings = self.all()?;
+        Ok(Again {
+            access: settings.access()?,
+            tls: settings.tls()?,
+            others: settings.others()?,
+            files: settings.files(self.config.as_deref()),
+        })
+    }
+
+    fn all(&self) -> anyhow::Result<Settings> {
+        let settings = self.settings.clone();
+        Ok(match &self.config {
+            Some(path) => settings.or(Settings::read(path)?),
+            None => settings,
         })
     }
 }
@@ -254,7 +299,33 @@ impl Settings {
         })
     }
 
-    fn listeners(&self) -> anyhow::Result<Vec<(String, Transport)>> {
+    fn others(&self) -> anyhow::Result<Value> {
+        Ok(serde_json::to_value(self)?)
+    }
+
+    /// The files that are read once more, as they are named.
+    fn files(&self, config: Option<&str>) -> Vec<String> {
+        let files = [&self.password_file, &self.acl];
+        let tls = [&self.tls_cert, &self.tls_key, &self.tls_client_ca];
+        let named = files.into_iter().chain(tls).flatten().cloned();
+        config.map(str::to_owned).into_iter().chain(named).collect()
+    }
+
+    /// What clients get to see through TLS, where there is a place for them to come in.
+    fn tls(&self) -> anyhow::Result<Option<Arc<ServerConfig>>> {
+        if self.tls_bind.is_none() {
+            return Ok(None);
+        }
+        let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) else {
+            bail!("--tls-bind needs --tls-cert and --tls-key");
+        };
+        tls::server_config(cert, key, self.tls_client_ca.as_deref()).map(Some)
+    }
+
+    fn listeners(
+        &self,
+        certificates: Option<&Certificates>,
+    ) -> anyhow::Result<Vec<(String, Transport)>> {
         let mut listeners = Vec::new();
         match &self.bind {
             Some(bind) => {
@@ -262,14 +333,10 @@ impl Settings {
             }
             None => listeners.push(("127.0.0.1:1883".to_owned(), Transport::Tcp)),
         }
-        if let Some(bind) = &self.tls_bind {
-            let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) else {
-                bail!("--tls-bind needs --tls-cert and --tls-key");
-            };
-            let config = tls::server_config(cert, key, self.tls_client_ca.as_deref())?;
+        if let (Some(bind), Some(certificates)) = (&self.tls_bind, certificates) {
             listeners.extend(
                 bind.iter()
-                    .map(|at| (at.clone(), Transport::Tls(config.clone()))),
+                    .map(|at| (at.clone(), Transport::Tls(certificates.clone()))),
             );
         }
         let tls_files = [&self.tls_cert, &self.tls_key, &self.tls_client_ca];

@@ -91,7 +91,7 @@ fn is_fault(event: &Event) -> bool {
 }
 
 /// Prints a line. What clients say of themselves may have line ends in it, and whatever a terminal obeys.
-fn tell(at: Timestamp, text: &str) {
+pub(super) fn tell(at: Timestamp, text: &str) {
     let mut line = String::new();
     for char in text.chars() {
         if char.is_control() {

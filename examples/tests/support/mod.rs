@@ -140,6 +140,12 @@ impl Program {
 
     /// Asks the program to end, with a signal.
     pub fn signal(self, signal: &str) -> (Option<i32>, Vec<String>) {
+        self.send_signal(signal);
+        self.finish()
+    }
+
+    /// Sends a signal that is no reason to end.
+    pub fn send_signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -148,7 +154,6 @@ impl Program {
                 .expect("kill exists")
                 .success()
         );
-        self.finish()
     }
 
     /// The number of the process.
