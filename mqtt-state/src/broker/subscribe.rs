@@ -243,20 +243,31 @@ impl Broker {
                 UnsubscribeReason::NoSubscriptionExisted
             });
         }
-        // [5:MQTT-3.10.4-4] [5:MQTT-3.10.4-5] [5:MQTT-3.11.3-1] [3:MQTT-3.10.4-4] [3:MQTT-3.10.4-5] Answered in any case.
-        if let Some(connection) = self.connections.get_mut(id) {
-            let reasons = UnsubAckReasons::new(&reasons);
-            let unsuback = UnsubAck {
-                id: packet_id,
-                reasons,
-                properties: AckProperties::default(),
-            };
-            connection
-                .link
-                .send(&Packet::UnsubAck(unsuback))
-                .map_err(|_| CloseCause::AnswerTooLarge)?;
+        // One that the embedder has taken away comes back, should this broker end before that is stored.
+        if reasons.contains(&UnsubscribeReason::NoSubscriptionExisted) {
+            self.answering_for_all(id, |broker| broker.send_unsuback(id, packet_id, &reasons))
+        } else {
+            self.send_unsuback(id, packet_id, &reasons)
         }
-        Ok(())
+    }
+
+    // [5:MQTT-3.10.4-4] [5:MQTT-3.10.4-5] [5:MQTT-3.11.3-1] [3:MQTT-3.10.4-4] [3:MQTT-3.10.4-5] Answered in any case.
+    fn send_unsuback(
+        &mut self,
+        id: ConnectionId,
+        packet_id: PacketId,
+        reasons: &[UnsubscribeReason],
+    ) -> Result<(), CloseCause> {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Ok(());
+        };
+        let unsuback = UnsubAck {
+            id: packet_id,
+            reasons: UnsubAckReasons::new(reasons),
+            properties: AckProperties::default(),
+        };
+        { connection.link.send(&Packet::UnsubAck(unsuback)) }
+            .map_err(|_| CloseCause::AnswerTooLarge)
     }
 
     // [5:MQTT-3.10.4-1] [3:MQTT-3.10.4-1] Only the same filter, character by character.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use mqtt_codec::{
     Binary, Connect, DisconnectReason, Message, Packet, ProtocolVersion, PublishProperties, QoS,
-    TopicName, Will,
+    TopicFilter, TopicName, Will,
 };
 use mqtt_state::broker::{self, Config, ConnectAnswer, Idle, RestoreError, StoreKey, StoreValue};
 use mqtt_state::client::{self, Event};
@@ -1471,4 +1471,33 @@ fn identifiers_out_of_a_store_have_a_limit_in_bytes() {
     let kept = broker.stats().kept_bytes;
     assert!(kept <= config.total_bytes_max, "{kept}");
     assert!(kept > config.total_bytes_max / 2, "{kept}");
+}
+
+/// What the embedder takes away from a client comes back when the broker ends before that is stored: until then the
+/// client does not hear that there is no such subscription.
+#[test]
+fn unsuback_of_what_was_taken_away_waits_for_the_store() {
+    // Server: [5:MQTT-3.11.3-1] [3:MQTT-3.10.4-4]
+    for version in VERSIONS {
+        let mut world = World::with(config());
+        let who = world.client("c");
+        world.resume(who, version);
+        world.subscribe(who, &[want("t", QoS::AtMostOnce)]);
+        world.settle();
+        world.events(who);
+        world.disk.lag = 1000;
+        let filter = TopicFilter::new("t").unwrap();
+        assert!(world.broker.revoke("c", filter), "{version}");
+        for is_stored in [false, true] {
+            if is_stored {
+                world.disk.lag = 0;
+            } else {
+                world.of(who).unsubscribe(&[filter]).unwrap();
+            }
+            world.settle();
+            let told = world.events(who);
+            let told = { told.iter() }.any(|event| matches!(event, Event::Unsubscribed { .. }));
+            assert_eq!(told, is_stored, "{version}");
+        }
+    }
 }
