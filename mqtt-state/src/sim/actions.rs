@@ -146,7 +146,6 @@ impl World<'_> {
                 if self.is_joined() {
                     self.at = random.below(self.nodes.len());
                 }
-                let is_sure = self.is_sure();
                 let number = self.oracle.add(From::Broker, topic, qos, false);
                 let payload = format!("{number} ");
                 if let Ok(message) = Message::new(topic, payload) {
@@ -155,11 +154,14 @@ impl World<'_> {
                         let ends = self.now.plus_secs(secs);
                         self.oracle.limit_at_broker(number, ends);
                     }
-                    self.oracle.route(number, &self.sessions, self.at, is_sure);
+                    self.route(number, None);
                     self.nodes[self.at].broker.publish(self.now, message);
                     self.drain_broker();
                 }
             }
+            Kind::SubscribeLocal => self.subscribe_local(random),
+            Kind::Revoke => self.revoke(client, random),
+            Kind::Reauthorize => self.reauthorize(client),
             Kind::StrangeClient => self.strange_client(random),
             Kind::StrangeServer => self.strange_server(random),
         }

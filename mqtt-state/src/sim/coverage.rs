@@ -130,6 +130,14 @@ pub struct Coverage {
     pub told_of_failure: [u64; 4],
     /// Connections that had as many questions as their share is.
     pub full_shares: u64,
+    /// Messages that subscriptions of the embedder's own have got.
+    pub told_locals: u64,
+    /// Subscriptions that were taken away by the embedder, and those that it was asked about once more.
+    pub revoked: u64,
+    /// See `revoked`.
+    pub reconsidered: u64,
+    /// Questions that were open until their time was over, or forgotten before.
+    pub unanswered: u64,
     /// Messages that had to come again, as an application had not acknowledged them.
     pub left_unacknowledged: u64,
     /// Messages that a member of a group has got, by QoS.
@@ -214,6 +222,10 @@ impl Coverage {
                 other.acknowledged_with_words,
             ),
             (&mut self.full_shares, other.full_shares),
+            (&mut self.told_locals, other.told_locals),
+            (&mut self.revoked, other.revoked),
+            (&mut self.reconsidered, other.reconsidered),
+            (&mut self.unanswered, other.unanswered),
             (&mut self.turns_again, other.turns_again),
             (&mut self.weighed, other.weighed),
             (&mut self.carried, other.carried),
@@ -337,6 +349,16 @@ impl Coverage {
                 "a refusal after the store has failed",
             ),
             (self.full_shares, "a connection with all of its questions"),
+            (
+                self.told_locals,
+                "a message for a subscription of the embedder",
+            ),
+            (self.revoked, "a subscription that is taken away"),
+            (
+                self.reconsidered,
+                "a subscription that is asked about again",
+            ),
+            (self.unanswered, "a question that nobody answers in time"),
             (self.counted_down, "a message with less time than at first"),
             (self.heals, "a link between brokers that carries again"),
             (

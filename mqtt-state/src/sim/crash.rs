@@ -56,6 +56,7 @@ impl World<'_> {
         if !has_store {
             self.nodes[self.at].broker = Broker::new(self.nodes[self.at].config.clone());
             self.coverage.fault(Fault::CrashBrokerWithoutStore);
+            self.renew_locals();
             return;
         }
         if !has_failed {
@@ -79,6 +80,7 @@ impl World<'_> {
             false => self.embedder.read(put),
         }
         self.nodes[self.at].broker = restore.finish();
+        self.renew_locals();
         if let Some((key, error)) = refused {
             self.fail(
                 "what was stored can be restored",

@@ -179,7 +179,7 @@ impl World<'_> {
     }
 
     /// The connection with this name at the broker that is looked at.
-    fn line_at(&mut self, connection: ConnectionId) -> Option<&mut Line> {
+    pub(super) fn line_at(&mut self, connection: ConnectionId) -> Option<&mut Line> {
         let at = self.at;
         let mut lines = self.lines.iter_mut();
         lines.find(|line| line.node == at && line.id == connection)
@@ -211,6 +211,11 @@ impl World<'_> {
                 session_present,
                 ..
             } => self.connected(connection, session_present),
+            Event::Local {
+                subscription,
+                message,
+            } => self.local_gets(subscription, &message),
+            Event::Refused { topic, .. } => self.excuse_locals(|it, _| it == topic),
             Event::Closed {
                 connection, cause, ..
             } => {
@@ -223,6 +228,10 @@ impl World<'_> {
                 line.note_failure(&cause);
                 line.stage = Stage::Ending;
                 let (client, number) = (line.client, line.number);
+                self.excuse_locals(|_, line| line == Some(number));
+                if self.plan.extras.lets_expire {
+                    self.leave_undecided(connection);
+                }
                 self.sessions[client].close(self.now, number);
                 let normally = matches!(
                     cause,
@@ -267,6 +276,7 @@ impl World<'_> {
             // Where it was asked for, what counts is when.
             Event::WillPublished { topic, .. } if !self.nodes[self.at].config.ask.publish => {
                 self.will_published(&topic);
+                self.check_will_at_locals(&topic);
             }
             Event::IncarnationTooLow { broker } => self.told_too_low(broker),
             Event::InterestRefused { filter, .. } => {
@@ -300,24 +310,6 @@ impl World<'_> {
                 self.check(result);
             }
             _ => {}
-        }
-    }
-
-    /// Somebody will answer a question. Of what one connection has sent no more are open than its share.
-    fn ask(&mut self, event: broker::Event) {
-        let connection = of_connection(&event);
-        let node = &mut self.nodes[self.at];
-        node.questions.push_back(event);
-        if connection.is_none() {
-            return;
-        }
-        let of_same = |event: &&broker::Event| of_connection(event) == connection;
-        let open = node.questions.iter().filter(of_same).count();
-        let share = node.config.decisions_per_connection_max;
-        self.coverage.full_shares += u64::from(open == share);
-        if open > share {
-            let text = format!("{open} of {connection:?}");
-            self.fail("no connection has more questions than its share", text);
         }
     }
 
@@ -379,84 +371,5 @@ impl World<'_> {
                 self.wills.doubt(client, Some(self.at));
             }
         }
-    }
-
-    /// Answers some questions. Answers whether there were some.
-    pub(super) fn decide(&mut self, len: usize) -> bool {
-        let mut some = false;
-        for at in 0..self.nodes.len() {
-            self.at = at;
-            for _ in 0..len {
-                let Some(event) = self.nodes[at].questions.pop_front() else {
-                    break;
-                };
-                some = true;
-                self.answer(event);
-                self.drain_broker();
-            }
-        }
-        some
-    }
-
-    /// Answers one question.
-    pub(super) fn answer(&mut self, event: broker::Event) {
-        use broker::Event;
-        let now = self.now;
-        match event {
-            Event::Authenticate {
-                decision, request, ..
-            } => {
-                let answer = self.embedder.decide_connect(&request);
-                let _stale = self.nodes[self.at]
-                    .broker
-                    .decide_connect(now, decision, answer);
-            }
-            Event::AuthenticateStep { decision, .. } => {
-                let answer = broker::ConnectAnswer::Allow;
-                let _stale = self.nodes[self.at]
-                    .broker
-                    .decide_connect(now, decision, answer);
-            }
-            Event::AuthorizePublish {
-                decision,
-                client_id,
-                message,
-                ..
-            } => {
-                let answer = self.embedder.decide_publish(&client_id, &message);
-                let number = super::packets::number_of(message.payload());
-                let is_allowed = answer == broker::PublishAnswer::Allow;
-                let is_taken = self.nodes[self.at]
-                    .broker
-                    .decide_publish(now, decision, answer)
-                    .is_ok();
-                if let Some(number) = number.filter(|_| is_allowed && is_taken) {
-                    self.oracle
-                        .route(number, &self.sessions, self.at, self.is_sure());
-                }
-            }
-            Event::AuthorizeSubscribe {
-                decision,
-                client_id,
-                filter,
-                ..
-            } => {
-                let answer = self.embedder.decide_subscribe(&client_id, &filter);
-                let _stale = self.nodes[self.at]
-                    .broker
-                    .decide_subscribe(now, decision, answer);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The connection that has sent what is asked about, as far as that counts towards its share.
-const fn of_connection(event: &broker::Event) -> Option<ConnectionId> {
-    use broker::Event;
-    match event {
-        Event::AuthorizePublish { connection, .. }
-        | Event::AuthorizeSubscribe { connection, .. } => *connection,
-        _ => None,
     }
 }

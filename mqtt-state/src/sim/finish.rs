@@ -17,6 +17,11 @@ impl World<'_> {
     /// Faults stop. Everything that was accepted completes or is reported lost, and all queues are empty.
     pub(super) fn finish(&mut self) {
         self.trace.note(|| "faults stop".into());
+        if self.plan.extras.lets_expire {
+            // Nobody waits for what is not answered until then, and from here on all is.
+            self.plan.extras.lets_expire = false;
+            self.pass(self.plan.broker.decision_timeout);
+        }
         self.end_failures();
         self.end_too_low();
         self.heal_all();

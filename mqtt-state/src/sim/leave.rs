@@ -39,6 +39,7 @@ impl World<'_> {
             self.broker_loses(place);
         }
         self.sweep();
+        self.end_locals();
         self.all_rest();
         for at in 0..self.nodes.len() {
             let sessions = self.nodes[at].broker.sessions();
@@ -103,13 +104,13 @@ impl World<'_> {
     /// One broker goes on. Answers whether it had something to do.
     fn go_on(&mut self) -> bool {
         let mut some = false;
-        let node = &mut self.nodes[self.at];
-        while let Some(event) = node.broker.poll_event() {
+        while let Some(event) = self.nodes[self.at].broker.poll_event() {
             some = true;
             if is_question(&event) {
-                node.questions.push_back(event);
+                self.ask(event);
             }
         }
+        let node = &mut self.nodes[self.at];
         while let Some(entry) = node.broker.poll_journal() {
             some = true;
             match self.plan.brokers > 1 {
@@ -134,9 +135,9 @@ impl World<'_> {
             some = true;
             node.broker.handle_timeout(self.now);
         }
-        while let Some(event) = self.nodes[self.at].questions.pop_front() {
+        while let Some(asked) = self.next_question() {
             some = true;
-            self.answer(event);
+            self.answer(&asked);
         }
         some
     }

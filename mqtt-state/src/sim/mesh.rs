@@ -206,6 +206,7 @@ impl World<'_> {
         }
         self.group.forget();
         self.oracle.forget_turns();
+        self.locals_lose_links();
     }
 
     fn part(&mut self, one: usize, other: usize) {

@@ -1,8 +1,11 @@
 //! One broker, and what its embedder keeps of it.
 
 use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
 
 use super::embed::Plain;
+use super::locals::Local;
+use super::questions::Asked;
 use super::store_failure::StoreFailure;
 use crate::Timestamp;
 use crate::broker::{self, Broker, ConnectionId, JournalEntry};
@@ -23,8 +26,14 @@ pub(super) struct Node {
     pub(super) failure: Option<StoreFailure>,
     /// It has begun anew with the incarnation of before, and begins once more after so many steps.
     pub(super) too_low: Option<usize>,
-    /// Questions that nobody has answered, in their order.
-    pub(super) questions: VecDeque<broker::Event>,
+    /// Questions that nobody has answered, in their order; of connections that are gone, too.
+    pub(super) questions: VecDeque<Asked>,
+    /// How many there were.
+    pub(super) asked: u64,
+    /// What is asked is asked again.
+    pub(super) reauthorizes: bool,
+    /// Subscriptions of the embedder's own.
+    pub(super) locals: Vec<Local>,
 }
 
 impl Node {
@@ -40,6 +49,9 @@ impl Node {
             failure: None,
             too_low: None,
             questions: VecDeque::new(),
+            asked: 0,
+            reauthorizes: false,
+            locals: Vec::new(),
         }
     }
 }

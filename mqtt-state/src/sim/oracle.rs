@@ -40,9 +40,11 @@ pub(super) struct Known {
     has_come: bool,
     /// The broker that it came to first, and whether it came to another one later.
     pub(super) at: Option<usize>,
-    is_elsewhere: bool,
+    pub(super) is_elsewhere: bool,
     /// It has come to the broker once more, behind others.
-    was_repeated: bool,
+    pub(super) was_repeated: bool,
+    /// It was not decided on in its turn: its connection has ended before, or its time was over.
+    pub(super) was_left: bool,
     /// Whose sessions had to get it when it first came: there it keeps its place.
     placed: Vec<(usize, u32)>,
     /// Whoever was subscribed at some time when it may have been routed.
@@ -52,7 +54,7 @@ pub(super) struct Known {
     /// It has come last behind something that waited for an answer, and may have been dropped with it.
     is_held: bool,
     /// That was so at some time.
-    was_held: bool,
+    pub(super) was_held: bool,
     /// How often it went on from the broker.
     pub(super) turns: usize,
     /// To whom it was sent as a message of a group, in which sessions.
@@ -96,7 +98,7 @@ pub(super) type Lane = (From, usize, String, QoS, QoS);
 pub(super) struct Oracle {
     pub(super) messages: Vec<Known>,
     /// Taken, and not with everybody yet: behind a question, or in a fan-out that goes on later.
-    open: BTreeSet<u32>,
+    pub(super) open: BTreeSet<u32>,
     /// There are several brokers.
     pub(super) is_joined: bool,
 }
@@ -117,6 +119,7 @@ impl Oracle {
             at: None,
             is_elsewhere: false,
             was_repeated: false,
+            was_left: false,
             placed: Vec::new(),
             possible: BTreeSet::new(),
             due: Vec::new(),
@@ -183,14 +186,19 @@ impl Oracle {
     }
 
     /// The broker takes a message, or decides that it goes on.
-    /// `at` is the place of the broker, `is_sure` whether it knows who is a member of a group.
-    pub(super) fn route(&mut self, number: u32, sessions: &[Session], at: usize, is_sure: bool) {
-        let Some(known) = self.messages.get_mut(number as usize) else {
-            return;
-        };
+    /// `at` is the place of the broker, `is_sure` whether it knows who is a member of a group. Answers whether it goes on
+    /// for certain, where it is no repetition.
+    pub(super) fn route(
+        &mut self,
+        number: u32,
+        sessions: &[Session],
+        at: usize,
+        is_sure: bool,
+    ) -> Option<bool> {
+        let known = self.messages.get_mut(number as usize)?;
         // [5:MQTT-4.3.3-10] [3:MQTT-4.3.3-2] Once, however often it is sent.
         if known.is_routed && !known.may_repeat {
-            return;
+            return None;
         }
         self.open.insert(number);
         known.is_elsewhere |= *known.at.get_or_insert(at) != at;
@@ -209,6 +217,9 @@ impl Oracle {
             && !known.is_held
             && is_sure
             && group::is_certain(sessions, &known.topic);
+        // At QoS 2 a repetition goes to nobody.
+        let is_repetition = is_again && known.qos == QoS::ExactlyOnce;
+        let is_certain = !known.is_uncertain && !known.is_held && !is_repetition;
         for (client, session) in sessions.iter().enumerate() {
             if session.may_get(&known.topic) {
                 known.possible.insert(client);
@@ -221,16 +232,14 @@ impl Oracle {
             if is_first && !known.is_held && qos > QoS::AtMostOnce {
                 known.placed.push(due);
             }
-            // At QoS 2 a repetition goes to nobody.
-            let is_repetition = is_again && known.qos == QoS::ExactlyOnce;
-            let is_sure = !known.is_uncertain && !known.is_held && !is_repetition;
-            if qos > QoS::AtMostOnce && is_sure {
+            if qos > QoS::AtMostOnce && is_certain {
                 known.due_last.push(due);
                 if !known.due.contains(&due) {
                     known.due.push(due);
                 }
             }
         }
+        Some(is_certain)
     }
 
     /// The broker says that it has a message.
@@ -416,7 +425,8 @@ impl Oracle {
         // What was dropped once may come late, when its publisher had to send it again.
         // So may what came to the broker before somebody had subscribed, and once more behind others.
         let has_place = !known.was_repeated || known.placed.contains(&(client, session.epoch));
-        let may_be_late = session.is_waived(topic, number) || !has_place || known.is_elsewhere;
+        let may_be_late =
+            session.is_waived(topic, number) || !has_place || known.is_elsewhere || known.was_left;
         if before.is_none() && !is_shared && !may_be_late {
             // [5:MQTT-4.6.0-5] [3:MQTT-4.6.0-6]
             if last.is_some_and(|last| last > number) {

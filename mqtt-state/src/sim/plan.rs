@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use mqtt_codec::{ProtocolVersion, QoS};
 
+use super::extras::Extras;
 use super::random::Random;
 use crate::broker::{self, Ask, SharedPolicy};
 use crate::{client, server};
@@ -50,6 +51,12 @@ pub(super) enum Kind {
     CutLink,
     HealLink,
     Carry,
+    /// The embedder subscribes, or no more.
+    SubscribeLocal,
+    /// It takes a subscription of a client away.
+    Revoke,
+    /// It wants to be asked again about all of them.
+    Reauthorize,
 }
 
 /// How often each kind is chosen, out of the sum of all.
@@ -82,7 +89,7 @@ const WEIGHTS: [(Kind, usize); 25] = [
 ];
 
 /// How each run begins, so that there is something to break.
-const PRELUDE: [Kind; 18] = [
+pub(super) const PRELUDE: [Kind; 18] = [
     Kind::Connect,
     Kind::Connect,
     Kind::Connect,
@@ -167,6 +174,7 @@ pub struct Plan {
     pub(super) stores: bool,
     /// A program that begins again may take other sizes of packets than the one before.
     pub(super) changes_limits: bool,
+    pub(super) extras: Extras,
 }
 
 impl Plan {
@@ -217,6 +225,7 @@ impl Plan {
             has_small_brokers: seed % 64 == 9,
             stores: false,
             changes_limits: tight && seed.is_multiple_of(3),
+            extras: Extras::default(),
         };
         if plan.changes_limits {
             plan.change_limits();
@@ -234,6 +243,7 @@ impl Plan {
         } else if seed % 16 == 5 {
             plan.join(2 + usize::from(seed % 32 == 5), true);
         }
+        plan.add_extras();
         plan
     }
 

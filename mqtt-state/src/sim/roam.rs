@@ -117,6 +117,7 @@ impl World<'_> {
     /// wants.
     pub(super) fn note_quiet(&mut self) {
         self.oracle.close_all();
+        self.settle_locals();
         for client in 0..self.actors.len() {
             self.sessions[client].note_known(&self.refused);
             self.sessions[client].has_stray = false;

@@ -58,6 +58,8 @@ pub(super) struct Session {
     pending: BTreeMap<String, u32>,
     /// What may be subscribed to all the same, as a crash may bring it back.
     ghosts: BTreeSet<String>,
+    /// What was taken away from the client, and may not be stored.
+    revoked: BTreeSet<String>,
     /// Acknowledged towards their publishers, and not delivered.
     pub(super) must: BTreeSet<u32>,
     /// Ended before its time, for a reason that has to follow at once.
@@ -97,6 +99,7 @@ impl Session {
             subscriptions: BTreeMap::new(),
             pending: BTreeMap::new(),
             ghosts: BTreeSet::new(),
+            revoked: BTreeSet::new(),
             must: BTreeSet::new(),
             unexplained: false,
             is_mixed: false,
@@ -114,6 +117,7 @@ impl Session {
     fn reset(&mut self, now_there: Exists) {
         let filters = core::mem::take(&mut self.subscriptions);
         self.ghosts.extend(filters.into_keys());
+        self.revoked.clear();
         self.must.clear();
         self.waived.clear();
         self.expires = None;
@@ -288,6 +292,9 @@ impl Session {
     /// The store knows everything.
     pub(super) fn note_stored(&mut self) {
         self.is_stored = true;
+        for filter in core::mem::take(&mut self.revoked) {
+            self.ghosts.remove(&filter);
+        }
     }
 
     /// It is again as it was, when the store has failed, and this is what its broker has made of it since.
@@ -302,6 +309,8 @@ impl Session {
 
     pub(super) fn crash(&mut self, has_store: bool) {
         let was_connected = self.line.take().is_some();
+        // What was taken away may be back.
+        self.revoked.clear();
         if !has_store || (self.is_stored && self.expiry_secs == 0) {
             self.reset(Exists::No);
             if !has_store {
@@ -317,6 +326,7 @@ impl Session {
 
     pub(super) fn subscribe(&mut self, filter: &str, qos: QoS, no_local: bool) {
         *self.pending.entry(String::from(filter)).or_default() += 1;
+        self.revoked.remove(filter);
         let before = self.subscriptions.get(filter);
         let subscription = Subscription {
             qos,
@@ -355,6 +365,30 @@ impl Session {
             self.ghosts.insert(String::from(filter));
             self.is_stored = false;
         }
+    }
+
+    /// Its broker has taken a subscription away. One that is on its way may be made before or after.
+    pub(super) fn take_away(&mut self, filter: &str) {
+        self.subscriptions.remove(filter);
+        self.ghosts.insert(String::from(filter));
+        if self.is_answered(filter) {
+            self.revoked.insert(String::from(filter));
+        }
+        self.is_stored = false;
+    }
+
+    /// Its broker has lowered the QoS of a subscription, likewise.
+    pub(super) fn lower(&mut self, filter: &str, qos_max: QoS) {
+        if !self.is_answered(filter) {
+            self.unsubscribe(filter);
+        } else if let Some(subscription) = self.subscriptions.get_mut(filter) {
+            subscription.qos = subscription.qos.min(qos_max);
+        }
+    }
+
+    /// Whether each SUBSCRIBE with this filter has its SUBACK.
+    pub(super) fn is_answered(&self, filter: &str) -> bool {
+        self.pending.get(filter).is_none_or(|pending| *pending == 0)
     }
 
     /// UNSUBACK has been sent. What was refused before may have been granted still earlier, so only

@@ -95,6 +95,7 @@ impl<'e> World<'e> {
         };
         world.oracle.is_joined = world.is_joined();
         world.join_all();
+        world.begin_locals();
         world
     }
 
@@ -140,9 +141,11 @@ impl<'e> World<'e> {
                 }
             }
             if !fired {
+                self.check_questions();
                 self.at = at;
                 if !self.is_joined() && self.nodes[0].questions.is_empty() {
                     self.oracle.close_all();
+                    self.settle_locals();
                 } else if self.is_joined() && self.is_quiet() {
                     self.note_quiet();
                 }

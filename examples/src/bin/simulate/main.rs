@@ -238,6 +238,11 @@ fn report(sum: &mut Sum, elapsed: f64, out: &mut impl Write) -> io::Result<bool>
         "{goodbyes} goodbyes as a store has failed, {in_place} refusals in place of CONNACK, {silent} without a word, {later} refused later; {} times all questions of a connection open",
         coverage.full_shares
     )?;
+    writeln!(
+        out,
+        "{} messages for local subscriptions, {} subscriptions taken away, {} asked about again, {} questions not answered in time",
+        coverage.told_locals, coverage.revoked, coverage.reconsidered, coverage.unanswered
+    )?;
     let [at_clients, at_brokers] = coverage.given_up;
     writeln!(
         out,

@@ -1,0 +1,46 @@
+//! What only some runs have, so that the seeds of the others mean what they always did.
+
+use core::time::Duration;
+
+use super::plan::{Kind, PRELUDE, Plan};
+use super::random::Random;
+
+/// What a run has beside what all have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Extras {
+    /// The embedder subscribes as well.
+    pub(super) has_locals: bool,
+    /// Subscriptions are taken away, or asked about again.
+    pub(super) takes_back: bool,
+    /// Some questions are never answered, and the others in any order.
+    pub(super) lets_expire: bool,
+}
+
+impl Plan {
+    /// Five seeds of sixteen have one broker and some of it, one of sixteen several brokers.
+    pub(super) fn add_extras(&mut self) {
+        let is_single = matches!(self.seed % 16, 2 | 10 | 12 | 13 | 14);
+        if !is_single && !matches!(self.seed % 64, 33 | 41 | 53 | 57) {
+            return;
+        }
+        // Another one than that which has decided the rest.
+        let mut random = Random::new(!self.seed);
+        self.extras = Extras {
+            has_locals: random.chance(60),
+            takes_back: random.chance(60),
+            lets_expire: random.chance(40) && is_single,
+        };
+        if self.extras.lets_expire {
+            self.broker.decision_timeout = Duration::from_secs(random.pick(&[1, 5, 30]));
+        }
+        let extras = self.extras;
+        for action in self.actions.iter_mut().skip(PRELUDE.len()) {
+            action.kind = match (action.kind, action.arg % 40) {
+                (Kind::Round, 0) if extras.has_locals => Kind::SubscribeLocal,
+                (Kind::Round, 1..=2) if extras.takes_back => Kind::Revoke,
+                (Kind::Round, 3) if extras.takes_back => Kind::Reauthorize,
+                (kind, _) => kind,
+            };
+        }
+    }
+}
