@@ -257,6 +257,11 @@ impl Link {
         self.outbox.hold(mark, position);
     }
 
+    /// The next packet is CONNACK.
+    pub(crate) fn note_greeting(&mut self) {
+        self.outbox.note_greeting();
+    }
+
     /// So much of the journal is stored.
     pub(crate) fn note_stored(&mut self, position: u64) {
         self.outbox.note_stored(position);

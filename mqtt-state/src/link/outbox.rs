@@ -19,6 +19,8 @@ pub(crate) struct Outbox {
     pushed: u64,
     /// Bytes that were taken, over the whole connection.
     taken: u64,
+    /// Where CONNECT or CONNACK begins: at the front, or behind a dialogue of AUTH packets.
+    greeting: u64,
     /// What must not be taken yet, in order. Without a journal there is nothing.
     holds: Holds,
     stored: u64,
@@ -67,6 +69,7 @@ impl Outbox {
             limit: limit.max(1),
             pushed: 0,
             taken: 0,
+            greeting: 0,
             holds: Holds::default(),
             stored: 0,
         }
@@ -124,12 +127,17 @@ impl Outbox {
         Some(self.holds.first()?.position)
     }
 
-    /// Whether the first packet of the connection is still here: nothing goes before it.
+    /// The next packet is the one that opens the connection.
+    pub(crate) fn note_greeting(&mut self) {
+        self.greeting = self.end();
+    }
+
+    /// Whether the packet that opens the connection is still here: nothing but AUTH goes before it.
     // [5:MQTT-3.2.0-1] [3:MQTT-3.2.0-1] CONNACK is the first packet of a server, [5:MQTT-3.1.0-1]
     // [3:MQTT-3.1.0-1] CONNECT that of a client.
     #[inline]
     pub(crate) const fn holds_greeting(&self) -> bool {
-        self.taken == 0 && !self.bytes.is_empty()
+        self.taken <= self.greeting && !self.bytes.is_empty()
     }
 
     /// How many bytes may be taken now.

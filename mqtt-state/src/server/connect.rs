@@ -331,6 +331,7 @@ impl ServerLink {
                 },
             },
         };
+        self.link.note_greeting();
         self.link.send(&Packet::ConnAck(connack))?;
         self.phase = link::Phase::Connected(Terms {
             session_expiry_asked_secs: offer.session_expiry_asked_secs,

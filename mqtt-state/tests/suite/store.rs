@@ -4,8 +4,8 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use mqtt_codec::{
-    Binary, Connect, DisconnectReason, Message, Packet, ProtocolVersion, PublishProperties, QoS,
-    TopicFilter, TopicName, Will,
+    Auth, AuthReason, Authentication, Binary, Connect, DisconnectReason, Message, Packet,
+    ProtocolVersion, PublishProperties, QoS, TopicFilter, TopicName, Will,
 };
 use mqtt_state::broker::{self, Config, ConnectAnswer, Idle, RestoreError, StoreKey, StoreValue};
 use mqtt_state::client::{self, Event};
@@ -206,6 +206,55 @@ fn no_message_goes_before_a_connack_that_waits() {
         flush(&mut world);
         flush(&mut world);
         assert_eq!(world.got(reader), ["t=m q1", "t=free q0"], "{version}");
+    }
+}
+
+/// AUTH has gone before, and so CONNACK is not the first packet.
+#[test]
+fn no_message_goes_before_a_connack_that_waits_behind_a_dialogue() {
+    // Server: [5:MQTT-3.2.0-1]
+    let mut config = config();
+    config.ask.connect = true;
+    config.server.enhanced_authentication = true;
+    let mut hall = Hall::new(V5_0, config);
+    let method = || Authentication {
+        method: text("m"),
+        data: None,
+    };
+    let store = |hall: &mut Hall| {
+        while let Some(entry) = hall.broker.poll_journal() {
+            hall.broker.handle_stored(entry.position());
+        }
+    };
+    for is_second in [false, true] {
+        let mut packet = connect(V5_0, "c");
+        packet.clean_start = false;
+        packet.properties.session_expiry_secs = Some(100);
+        packet.properties.authentication = Some(method());
+        let (id, _) = hall.enter(packet);
+        for answer in [ConnectAnswer::Ask(None), ConnectAnswer::Allow] {
+            let decision = hall.connects()[0];
+            let asks = answer == ConnectAnswer::Ask(None);
+            let now = hall.peer.now;
+            hall.broker.decide_connect(now, decision, answer).unwrap();
+            if asks {
+                assert_eq!(hall.hear(id), ["AUTH"]);
+                hall.say(id, Auth::new(AuthReason::ContinueAuthentication, method()));
+            }
+        }
+        if is_second {
+            hall.publish("t", "m", QoS::AtMostOnce);
+            assert_eq!(hall.hear(id), [""; 0], "it is not stored");
+            store(&mut hall);
+            assert_eq!(hall.hear(id), ["CONNACK 00 present", "PUBLISH t=m q0"]);
+        } else {
+            store(&mut hall);
+            hall.subscribe(id, "t", QoS::AtMostOnce);
+            store(&mut hall);
+            hall.hear(id);
+            hall.broker.handle_close(hall.peer.now, id);
+            store(&mut hall);
+        }
     }
 }
 
