@@ -8,6 +8,7 @@ use mqtt_codec::{
     QoS, RetainHandling, Str, SubscribeFilter, TopicFilter, TopicName, Will,
 };
 
+use super::authenticate::offer;
 use super::coverage::Fault;
 use super::oracle::From;
 use super::packets::QOS;
@@ -162,6 +163,7 @@ impl World<'_> {
             Kind::SubscribeLocal => self.subscribe_local(random),
             Kind::Revoke => self.revoke(client, random),
             Kind::Reauthorize => self.reauthorize(client),
+            Kind::Reauthenticate => self.reauthenticate(client),
             Kind::StrangeClient => self.strange_client(random),
             Kind::StrangeServer => self.strange_server(random),
         }
@@ -278,6 +280,7 @@ impl World<'_> {
         connect.keep_alive_secs = plan.keep_alive_secs;
         if plan.version == ProtocolVersion::V5_0 {
             connect.properties.session_expiry_secs = Some(expiry_secs);
+            connect.properties.authentication = plan.has_method.then(offer);
         }
         let topic = format!("w/c{client}/{line}");
         let payload;

@@ -138,6 +138,9 @@ pub struct Coverage {
     pub reconsidered: u64,
     /// Questions that were open until their time was over, or forgotten before.
     pub unanswered: u64,
+    /// Steps of enhanced authentications: a client is asked, refused, let in, or content again; one does not answer; one
+    /// hears that it is authenticated again.
+    pub authentication: [u64; 6],
     /// Messages that had to come again, as an application had not acknowledged them.
     pub left_unacknowledged: u64,
     /// Messages that a member of a group has got, by QoS.
@@ -256,6 +259,9 @@ impl Coverage {
         for (sum, more) in { self.told_of_failure.iter_mut() }.zip(other.told_of_failure) {
             *sum += more;
         }
+        for (sum, more) in { self.authentication.iter_mut() }.zip(other.authentication) {
+            *sum += more;
+        }
         for (sum, more) in self.given_up.iter_mut().zip(other.given_up) {
             *sum += more;
         }
@@ -359,6 +365,23 @@ impl Coverage {
                 "a subscription that is asked about again",
             ),
             (self.unanswered, "a question that nobody answers in time"),
+            (self.authentication[0], "a client that is asked for more"),
+            (
+                self.authentication[1],
+                "a client that is refused as it authenticates",
+            ),
+            (
+                self.authentication[2],
+                "a client that is let in as it authenticates",
+            ),
+            (
+                self.authentication[4],
+                "a client that does not answer when it is asked for more",
+            ),
+            (
+                self.authentication[5],
+                "a client that is authenticated again",
+            ),
             (self.counted_down, "a message with less time than at first"),
             (self.heals, "a link between brokers that carries again"),
             (

@@ -53,6 +53,11 @@ impl World<'_> {
                     );
                     self.check(result);
                 }
+                Event::Authenticate { data } => self.is_asked(client, data.as_ref()),
+                Event::Reauthenticated { data } => {
+                    self.is_authenticated_again(client, data.as_ref());
+                }
+                Event::Connected { .. } => self.check_last_word(client),
                 Event::PublishLost { token, cause, .. } => {
                     let actor = &mut self.actors[client];
                     let number = actor.number_of(*token);

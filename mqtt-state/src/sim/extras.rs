@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use mqtt_codec::ProtocolVersion;
+
 use super::plan::{Kind, PRELUDE, Plan};
 use super::random::Random;
 
@@ -14,6 +16,8 @@ pub(super) struct Extras {
     pub(super) takes_back: bool,
     /// Some questions are never answered, and the others in any order.
     pub(super) lets_expire: bool,
+    /// Clients of 5.0 authenticate step by step.
+    pub(super) authenticates: bool,
 }
 
 impl Plan {
@@ -29,7 +33,15 @@ impl Plan {
             has_locals: random.chance(60),
             takes_back: random.chance(60),
             lets_expire: random.chance(40) && is_single,
+            authenticates: random.chance(40) && !self.changes_limits,
         };
+        if self.extras.authenticates {
+            self.broker.ask.connect = true;
+            self.broker.server.enhanced_authentication = true;
+            for client in &mut self.clients {
+                client.has_method = client.version == ProtocolVersion::V5_0;
+            }
+        }
         if self.extras.lets_expire {
             self.broker.decision_timeout = Duration::from_secs(random.pick(&[1, 5, 30]));
         }
@@ -39,6 +51,7 @@ impl Plan {
                 (Kind::Round, 0) if extras.has_locals => Kind::SubscribeLocal,
                 (Kind::Round, 1..=2) if extras.takes_back => Kind::Revoke,
                 (Kind::Round, 3) if extras.takes_back => Kind::Reauthorize,
+                (Kind::Round, 4..=6) if extras.authenticates => Kind::Reauthenticate,
                 (kind, _) => kind,
             };
         }

@@ -22,6 +22,7 @@ impl World<'_> {
             self.plan.extras.lets_expire = false;
             self.pass(self.plan.broker.decision_timeout);
         }
+        self.end_dialogues();
         self.end_failures();
         self.end_too_low();
         self.heal_all();
@@ -66,6 +67,7 @@ impl World<'_> {
         }
         self.look();
         self.check_end();
+        self.check_dialogues();
         self.check_mesh();
         self.rest();
     }

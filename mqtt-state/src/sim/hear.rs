@@ -27,6 +27,23 @@ impl World<'_> {
         for (seen, size) in packets {
             let line = &mut self.lines[place];
             let client = line.client;
+            let dialogue = &mut line.dialogue;
+            let result = match (&seen, direction) {
+                (Seen::Connect { has_method, .. }, _) => {
+                    dialogue.begin(*has_method);
+                    Ok(())
+                }
+                (Seen::ConnAck { refusal: None, .. }, _) => dialogue.accept(),
+                (Seen::Auth { said, method }, _) => {
+                    dialogue.send(direction == Direction::Up, *said, method)
+                }
+                (Seen::Disconnect { .. }, _) | (_, Direction::Down) => Ok(()),
+                (_, Direction::Up) => dialogue.check_other(&seen),
+            };
+            if let Err((rule, text)) = result {
+                return self.fail(rule, text);
+            }
+            let line = &mut self.lines[place];
             self.trace
                 .note(|| format!("line {} {direction:?} sends {seen:?}", line.number));
             let result = match direction {
@@ -229,6 +246,7 @@ impl World<'_> {
                 Seen::Connect {
                     limits,
                     clean_start,
+                    ..
                 } => {
                     line.down.way.limits = limits;
                     let session = &mut self.sessions[client];

@@ -9,6 +9,7 @@ use core::time::Duration;
 use bytes::BytesMut;
 use mqtt_codec::{ProtocolVersion, QoS};
 
+use super::authenticate::Dialogue;
 use super::coverage::{Fault, Stage};
 use super::store_failure::Told;
 use super::watch::Way;
@@ -61,6 +62,8 @@ pub(super) struct Line {
     pub(super) present: bool,
     /// What its broker said to it, and what it owes it.
     pub(super) told: Told,
+    /// An enhanced authentication on it.
+    pub(super) dialogue: Dialogue,
     /// When the client handed out something last.
     pub(super) sent_at: Timestamp,
     /// Of the session.
@@ -112,6 +115,7 @@ impl World<'_> {
             stage: Stage::Connecting,
             present: false,
             told: Told::default(),
+            dialogue: Dialogue::default(),
             sent_at: self.now,
             epoch: 0,
             taken: BTreeMap::new(),

@@ -49,6 +49,7 @@
 
 mod actions;
 mod actor;
+mod authenticate;
 mod coverage;
 mod crash;
 mod drain;

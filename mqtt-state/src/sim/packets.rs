@@ -48,6 +48,7 @@ pub(super) enum Seen {
     Connect {
         limits: Limits,
         clean_start: bool,
+        has_method: bool,
     },
     ConnAck {
         refusal: Option<ReasonCode>,
@@ -88,7 +89,19 @@ pub(super) enum Seen {
     Disconnect {
         reason: ReasonCode,
     },
+    Auth {
+        said: Said,
+        method: String,
+    },
     Other,
+}
+
+/// What AUTH is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    Done,
+    GoOn,
+    Again,
 }
 
 /// The number at the front of a payload.
@@ -118,6 +131,7 @@ impl Seen {
                         topic_alias_maximum: properties.topic_alias_maximum.unwrap_or(0),
                     },
                     clean_start: connect.clean_start,
+                    has_method: properties.authentication.is_some(),
                 }
             }
             Packet::ConnAck(connack) => {
@@ -174,7 +188,17 @@ impl Seen {
             Packet::Disconnect(disconnect) => Self::Disconnect {
                 reason: disconnect.reason.into(),
             },
-            Packet::PingReq | Packet::PingResp | Packet::Auth(_) => Self::Other,
+            Packet::Auth(auth) => Self::Auth {
+                said: match auth.reason {
+                    AuthReason::ContinueAuthentication => Said::GoOn,
+                    AuthReason::ReAuthenticate => Said::Again,
+                    _ => Said::Done,
+                },
+                method: { auth.authentication }
+                    .map(|it| it.method.as_str().to_string())
+                    .unwrap_or_default(),
+            },
+            Packet::PingReq | Packet::PingResp => Self::Other,
         }
     }
 }

@@ -57,6 +57,7 @@ pub(super) enum Kind {
     Revoke,
     /// It wants to be asked again about all of them.
     Reauthorize,
+    Reauthenticate,
 }
 
 /// How often each kind is chosen, out of the sum of all.
@@ -129,6 +130,8 @@ pub(super) struct ClientPlan {
     /// In percent, how often it starts clean.
     pub(super) clean: usize,
     pub(super) will: Option<WillPlan>,
+    /// Its CONNECT has an authentication method.
+    pub(super) has_method: bool,
 }
 
 #[cfg(test)]
@@ -141,6 +144,7 @@ impl Default for ClientPlan {
             expiry_secs: u32::MAX,
             clean: 0,
             will: None,
+            has_method: false,
         }
     }
 }
@@ -363,6 +367,7 @@ fn client_plan(random: &mut Random, tight: bool) -> ClientPlan {
         expiry_secs,
         clean: random.pick(&[0, 0, 5, 30]),
         will,
+        has_method: false,
     }
 }
 

@@ -133,13 +133,27 @@ impl World<'_> {
         let broker = &mut self.nodes[at].broker;
         match &asked.event {
             Event::Authenticate {
-                decision, request, ..
+                decision,
+                connection,
+                request,
+                ..
             } => {
-                let answer = self.embedder.decide_connect(request);
+                let mut answer = self.embedder.decide_connect(request);
+                if answer == ConnectAnswer::Allow {
+                    answer = self.authenticate(*connection, asked.number, Some(request), None);
+                }
+                let broker = &mut self.nodes[at].broker;
                 broker.decide_connect(now, *decision, answer)
             }
-            Event::AuthenticateStep { decision, .. } => {
-                broker.decide_connect(now, *decision, ConnectAnswer::Allow)
+            Event::AuthenticateStep {
+                decision,
+                connection,
+                data,
+                ..
+            } => {
+                let answer = self.authenticate(*connection, asked.number, None, data.as_ref());
+                let broker = &mut self.nodes[at].broker;
+                broker.decide_connect(now, *decision, answer)
             }
             Event::AuthorizePublish {
                 decision,

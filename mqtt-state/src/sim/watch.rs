@@ -213,6 +213,10 @@ impl Way {
             return Err(("nothing after the last packet", format!("{seen:?}")));
         }
         let is_first = self.packets == 0;
+        // A server may ask before it answers a CONNECT.
+        if is_first && matches!(seen, Seen::Auth { .. }) {
+            return Ok(());
+        }
         self.packets += 1;
         let begins = matches!(seen, Seen::Connect { .. } | Seen::ConnAck { .. });
         // [5:MQTT-3.1.0-1] [3:MQTT-3.1.0-1] [5:MQTT-3.2.0-1] [3:MQTT-3.2.0-1] [5:MQTT-3.1.0-2] [3:MQTT-3.1.0-2] [5:MQTT-3.2.0-2]
@@ -250,6 +254,7 @@ impl Way {
             | Seen::Unsubscribe { .. }
             | Seen::SubAck { .. }
             | Seen::UnsubAck { .. }
+            | Seen::Auth { .. }
             | Seen::Other => {}
         }
         Ok(())

@@ -45,6 +45,8 @@ pub(super) struct World<'e> {
     pub(super) stored: usize,
     pub(super) strangers: Strangers,
     pub(super) coverage: Coverage,
+    /// Faults have stopped.
+    pub(super) is_ending: bool,
     pub(super) step: usize,
     pub(super) failure: Option<Failure>,
     pub(super) trace: Trace,
@@ -88,6 +90,7 @@ impl<'e> World<'e> {
             stored: 0,
             strangers: Strangers::new(plan.seed),
             coverage: Coverage::of_one_run(),
+            is_ending: false,
             step: 0,
             failure: None,
             trace,

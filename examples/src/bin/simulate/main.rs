@@ -243,6 +243,11 @@ fn report(sum: &mut Sum, elapsed: f64, out: &mut impl Write) -> io::Result<bool>
         "{} messages for local subscriptions, {} subscriptions taken away, {} asked about again, {} questions not answered in time",
         coverage.told_locals, coverage.revoked, coverage.reconsidered, coverage.unanswered
     )?;
+    let [asked, refused, let_in, _, silent, again] = coverage.authentication;
+    writeln!(
+        out,
+        "{asked} steps of enhanced authentications, {let_in} clients let in, {refused} refused, {silent} steps not answered, {again} authenticated again"
+    )?;
     let [at_clients, at_brokers] = coverage.given_up;
     writeln!(
         out,
