@@ -266,7 +266,9 @@ impl Broker {
             reasons: UnsubAckReasons::new(reasons),
             properties: AckProperties::default(),
         };
-        { connection.link.send(&Packet::UnsubAck(unsuback)) }
+        connection
+            .link
+            .send(&Packet::UnsubAck(unsuback))
             .map_err(|_| CloseCause::AnswerTooLarge)
     }
 

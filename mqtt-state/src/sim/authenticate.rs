@@ -1,6 +1,7 @@
 //! Enhanced authentication: dialogues before CONNACK, and again on a connection that is there.
 
 use alloc::format;
+use alloc::string::String;
 
 use mqtt_codec::{Authentication, Binary, ConnectReason, Str};
 
@@ -97,7 +98,7 @@ impl Dialogue {
         };
         // [5:MQTT-4.12.0-5]
         if method != METHOD {
-            return Err(("one method in one connection", format!("{method}")));
+            return Err(("one method in one connection", String::from(method)));
         }
         self.turn = next;
         Ok(())

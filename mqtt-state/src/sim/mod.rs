@@ -25,7 +25,10 @@
 //! aliases in every packet that leaves a machine; nothing after the last packet; wills exactly when they
 //! are due; session present is the truth; sessions that end when they have to and not before;
 //! subscriptions that were granted stay; nobody gets what he has not subscribed to; of a group one member gets a message;
-//! nothing is sent that has expired; no client has more questions than its share; when a store has failed all hear it,
+//! nothing is sent that has expired; no client has more questions than its share,
+//! and no question is open for longer than its time; what is taken away from a client is gone, and its embedder gets
+//! what a client with the same filter would; each side of an enhanced authentication speaks in its turn, and hears what
+//! the other has said; when a store has failed all hear it,
 //! nobody is let in, and what was not stored goes nowhere. In the end: nothing
 //! that was acknowledged is lost, every message that was taken has one outcome, no queue holds
 //! anything, and who does nothing stays connected. When all have left, nothing is left of them in the broker, in

@@ -212,7 +212,7 @@ fn no_message_goes_before_a_connack_that_waits() {
 /// AUTH has gone before, and so CONNACK is not the first packet.
 #[test]
 fn no_message_goes_before_a_connack_that_waits_behind_a_dialogue() {
-    // Server: [5:MQTT-3.2.0-1]
+    // [5:MQTT-3.2.0-1]
     let mut config = config();
     config.ask.connect = true;
     config.server.enhanced_authentication = true;
@@ -1020,7 +1020,7 @@ fn deadlines_out_of_a_store() {
         let session = serde_json::from_value(session).unwrap();
         assert_eq!(restore.put(key_of(3, 9, &[]), session), Ok(()));
         let mut broker = restore.finish();
-        let filter = mqtt_codec::TopicFilter::new("will").unwrap();
+        let filter = TopicFilter::new("will").unwrap();
         broker.subscribe_local(filter).unwrap();
         for secs in 0..=100 {
             broker.handle_timeout(Timestamp::from_secs(secs));
@@ -1526,7 +1526,7 @@ fn identifiers_out_of_a_store_have_a_limit_in_bytes() {
 /// client does not hear that there is no such subscription.
 #[test]
 fn unsuback_of_what_was_taken_away_waits_for_the_store() {
-    // Server: [5:MQTT-3.11.3-1] [3:MQTT-3.10.4-4]
+    // [5:MQTT-3.10.4-2] [3:MQTT-3.10.4-2]
     for version in VERSIONS {
         let mut world = World::with(config());
         let who = world.client("c");
