@@ -163,13 +163,17 @@ impl Pair {
         };
         let before = (self.up.len(), self.down.len());
         let up = self.client.poll_transmit(self.now, max, &mut self.up);
-        while let Some(ready) = self.broker.poll_ready() {
-            self.is_ready |= ready == connection;
+        let (mut down, now, buf) = (Transmit::Idle, self.now, &mut self.down);
+        while let Some((ready, transmit)) = self.broker.poll_ready_into(now, |ready| {
+            (ready == connection).then_some((&mut *buf, max))
+        }) {
+            if ready == connection {
+                down = transmit;
+                self.is_ready = down == Transmit::More;
+            }
         }
-        let mut down = Transmit::Idle;
         if self.is_ready {
-            let buf = &mut self.down;
-            down = self.broker.poll_transmit(self.now, connection, max, buf);
+            down = self.broker.poll_transmit(now, connection, max, buf);
             self.is_ready = down == Transmit::More;
         }
         let grown = before != (self.up.len(), self.down.len());

@@ -6,13 +6,15 @@
 
 use mqtt_codec::QoS;
 
+use super::connections::Connection;
 use super::outlet::Outlet;
 use super::routing::{Subscription, Summary};
 use super::sessions::{SessionEntry, SessionKey};
-use super::store::MessageRef;
+use super::store::{MessageRef, MessageStore};
 use super::{Broker, ConnectionId};
 use crate::link::Written;
-use crate::pieces::SHARED_MIN;
+use crate::pieces::{Output, SHARED_MIN};
+use crate::{Traffic, Transmit};
 
 /// Messages of more bytes take the long way: some are not copied there. So do all to a client that may not
 /// take so many.
@@ -55,7 +57,7 @@ impl Outlet<'_> {
         reference: &MessageRef,
         retain: bool,
     ) -> bool {
-        if subscription.id.is_some() {
+        if !subscription.is_simple && subscription.id.is_some() {
             return false;
         }
         let Some(entry) = self.sessions.get_mut(key) else {
@@ -82,6 +84,29 @@ impl SessionEntry {
     #[inline]
     fn has_nothing(&self) -> bool {
         self.session.outbound.messages_bytes() == 0 && !self.is_full
+    }
+}
+
+impl Connection {
+    /// Writes what is at hand. Answers whether there is more behind it.
+    #[inline(always)]
+    pub(super) fn write_at_hand<O: Output>(
+        &mut self,
+        store: &mut MessageStore,
+        traffic: &mut Traffic,
+        out: &mut O,
+    ) -> Transmit {
+        let before = out.len();
+        if let Some(at_hand) = &self.at_hand {
+            store.hand_over(at_hand, self.link.both_roles(), out);
+            self.at_hand = None;
+        }
+        traffic.note_publish_sent(out.len().wrapping_sub(before));
+        if self.ready.drain_at_hand() {
+            Transmit::Idle
+        } else {
+            Transmit::More
+        }
     }
 }
 

@@ -195,14 +195,19 @@ impl Connections {
         }
     }
 
-    pub(super) fn pop_ready(&mut self) -> Option<ConnectionId> {
-        while let Some(id) = self.ready.pop() {
-            if let Some(connection) = self.entries.get_mut(id.0) {
-                connection.ready.hand_out();
-                return Some(id);
+    /// The next connection that has output.
+    #[inline]
+    pub(super) fn hand_out(&mut self) -> Option<(ConnectionId, &mut Connection)> {
+        let id = loop {
+            let id = self.ready.pop()?;
+            // The compiler makes one look of this and the next.
+            if self.entries.get_mut(id.0).is_some() {
+                break id;
             }
-        }
-        None
+        };
+        let connection = self.entries.get_mut(id.0)?;
+        connection.ready.hand_out();
+        Some((id, connection))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -7,7 +7,6 @@ use mqtt_codec::PacketId;
 use super::connections::Connections;
 use super::decision::Decisions;
 use super::fan_out::FanOut;
-use super::ready::ReadyQueue;
 use super::sessions::{SessionKey, Sessions};
 use super::slab::PIECE;
 use super::store::{Delivery, MessageStore};
@@ -178,7 +177,6 @@ impl Config {
             table(sessions_max, Sessions::PLACE_SIZE),
             sessions_max.saturating_mul(self.of_session()),
             table(connections_max, Connections::PLACE_SIZE),
-            size_of::<[ConnectionId; 4 * ReadyQueue::KEPT]>(),
             connections_max.saturating_mul(self.of_connection()),
             timers.saturating_mul(TIMER),
             vec(events_max.saturating_add(decisions_max), size_of::<Event>()),

@@ -418,7 +418,41 @@ impl Broker {
     /// then, and the transport is to be closed whether or not it has room. Who keeps bytes that a transport had no
     /// room for calls `poll_transmit` all the same then: [`Event::Closed`] has told that the connection is over.
     pub fn poll_ready(&mut self) -> Option<ConnectionId> {
-        self.connections.pop_ready()
+        let (id, _) = self.connections.hand_out()?;
+        Some(id)
+    }
+
+    /// Does what [`poll_ready`](Self::poll_ready) does, and then what [`poll_transmit`](Self::poll_transmit) does with
+    /// the buffer of that connection and so many bytes at most, which `room` names: one call where a driver would
+    /// make two. Where the transport has no room, `room` answers `None`; nothing is polled then, and
+    /// [`Transmit::More`] says that `poll_transmit` is to be called once there is.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use mqtt_codec::{Connect, Packet, ProtocolVersion, Str};
+    /// use mqtt_state::broker::{Broker, Config, Peer};
+    /// use mqtt_state::{Timestamp, Transmit};
+    ///
+    /// let (now, mut broker) = (Timestamp::ZERO, Broker::new(Config::default()));
+    /// let id = broker.accept(now, Peer::default())?;
+    /// let mut outputs = BTreeMap::from([(id, Vec::new())]);
+    /// let connect = Connect::new(ProtocolVersion::V3_1_1, Str::new("meter")?);
+    /// let mut input = Vec::new();
+    /// Packet::Connect(connect).encode_to(ProtocolVersion::V3_1_1, &mut input)?;
+    /// let _all = broker.handle_input(now, id, &input);
+    ///
+    /// let polled = broker.poll_ready_into(now, |id| Some((outputs.get_mut(&id)?, 4096)));
+    /// assert_eq!(polled, Some((id, Transmit::Idle)));
+    /// assert_eq!(outputs[&id], [0x20, 2, 0, 0], "CONNACK");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn poll_ready_into<'o>(
+        &mut self,
+        now: Timestamp,
+        room: impl FnOnce(ConnectionId) -> Option<(&'o mut Vec<u8>, usize)>,
+    ) -> Option<(ConnectionId, Transmit)> {
+        self.transmit_next(now, room)
     }
 
     /// Appends bytes for the transport of a connection to `buf`: whole PUBLISH packets, about

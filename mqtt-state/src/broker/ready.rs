@@ -88,10 +88,6 @@ pub(super) struct ReadyQueue {
 }
 
 impl ReadyQueue {
-    /// As many as are left, and twice so many more, stay when they have been handed out: each is moved once
-    /// at most.
-    pub(super) const KEPT: usize = 64;
-
     pub(super) const fn new() -> Self {
         Self {
             ids: Vec::new(),
@@ -104,7 +100,7 @@ impl ReadyQueue {
     pub(super) fn push(&mut self, id: ConnectionId, ready: &mut Ready) {
         *ready = match *ready {
             Ready::No | Ready::Rests => {
-                self.ids.push(id);
+                self.append(id);
                 Ready::Queued
             }
             Ready::Queued | Ready::QueuedAtHand => Ready::Queued,
@@ -116,28 +112,38 @@ impl ReadyQueue {
     /// A connection that rests has something at hand.
     #[inline]
     pub(super) fn push_at_hand(&mut self, id: ConnectionId, ready: &mut Ready) {
-        self.ids.push(id);
+        self.append(id);
         *ready = Ready::QueuedAtHand;
     }
 
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<ConnectionId> {
-        let id = *self.ids.get(self.handed_out)?;
-        self.handed_out = self.handed_out.wrapping_add(1);
-        if self.handed_out == self.ids.len() {
-            self.ids.clear();
-            self.handed_out = 0;
-        } else if self.handed_out > (self.ids.len() / 2).wrapping_add(Self::KEPT) {
-            self.forget_handed_out();
+    fn append(&mut self, id: ConnectionId) {
+        if self.ids.len() == self.ids.capacity() {
+            self.make_room();
         }
-        Some(id)
+        self.ids.push(id);
     }
 
-    /// Those who are left move to the front.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<ConnectionId> {
+        let Some(id) = self.ids.get(self.handed_out) else {
+            self.ids.clear();
+            self.handed_out = 0;
+            return None;
+        };
+        self.handed_out = self.handed_out.wrapping_add(1);
+        Some(*id)
+    }
+
+    /// Those who are left move to the front where they are half of all at most: none moves more often than
+    /// others have been handed out, and there is never room for more than four times as many as wait.
     #[cold]
-    fn forget_handed_out(&mut self) {
-        self.ids.drain(..self.handed_out);
-        self.handed_out = 0;
+    #[inline(never)]
+    fn make_room(&mut self) {
+        if self.handed_out >= self.ids.len() / 2 {
+            self.ids.drain(..self.handed_out);
+            self.handed_out = 0;
+        }
     }
 }
 
@@ -159,8 +165,7 @@ mod tests {
             }
             assert_eq!(queue.pop(), Some(id(next_out)), "in their order");
             next_out += 1;
-            let left = usize::try_from(next_in - next_out).unwrap();
-            assert!(queue.ids.len() <= 2 * (left + ReadyQueue::KEPT) + 2);
+            assert!(queue.ids.capacity() <= 4 * 1000, "{round}");
         }
         while let Some(last) = queue.pop() {
             assert_eq!(last, id(next_out));
@@ -172,7 +177,8 @@ mod tests {
     #[test]
     fn each_stands_in_the_queue_once_until_it_is_drained() {
         use Ready::*;
-        // What is done, and what it is from there on; `true` where it has got into the queue.
+        // What is done, and what it is from there on; `true` where it has got into the queue, and where it is
+        // to be handed out once more.
         let mut queue = ReadyQueue::new();
         let id = ConnectionId::from_bits(7);
         for (before, pushed, drained) in [
@@ -190,6 +196,13 @@ mod tests {
             let mut ready = before;
             let is_once_more = ready.drain();
             assert_eq!((ready, is_once_more), drained, "{before:?}");
+        }
+        // With what is at hand.
+        for (before, handed_over) in [(QueuedAtHand, (Rests, true)), (Queued, (HandedOut, false))] {
+            let mut ready = before;
+            ready.hand_out();
+            let was_all = ready.drain_at_hand();
+            assert_eq!((ready, was_all), handed_over, "{before:?}");
         }
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Subscription {
     pub(super) no_local: bool,
     pub(super) retain_as_published: bool,
     pub(super) id: Option<SubscriptionId>,
+    /// It has no identifier, denies nothing and takes what its own client publishes: one look for all three.
+    pub(super) is_simple: bool,
     /// Counts the subscriptions: a message that was accepted before is not for this one.
     pub(super) since: u64,
     /// Filters of what is not delivered.
@@ -49,6 +51,7 @@ impl Subscription {
             no_local: options.no_local,
             retain_as_published: options.retain_as_published,
             id,
+            is_simple: deny.is_empty() && id.is_none() && !options.no_local,
             since,
             deny: (!deny.is_empty()).then(|| Box::new(Deny(deny))),
         }

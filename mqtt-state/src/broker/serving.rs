@@ -103,13 +103,17 @@ impl Audience<'_> {
     /// Whether an ordinary subscription has one.
     #[inline(always)]
     fn has(self, key: SessionKey, subscription: &Subscription) -> bool {
-        // [5:MQTT-3.8.3-3] Not back to the client that published it.
-        let is_own = subscription.no_local && self.publisher == Some(key);
-        !is_own
-            && subscription.since <= self.accepted
+        subscription.since <= self.accepted
             && self.reach.takes_plain()
             && !{ self.joined }.is_some_and(|joined| joined.is_elsewhere(key, self.reach))
-            && !subscription.denies(self.name)
+            && (subscription.is_simple || self.is_wanted(key, subscription))
+    }
+
+    /// Whether the subscription itself wants it.
+    fn is_wanted(self, key: SessionKey, subscription: &Subscription) -> bool {
+        // [5:MQTT-3.8.3-3] Not back to the client that published it.
+        let is_own = subscription.no_local && self.publisher == Some(key);
+        !is_own && !subscription.denies(self.name)
     }
 }
 
@@ -159,10 +163,11 @@ impl<F: FnOnce(Option<BytesMut>) -> Message> Serving<'_, F> {
             return;
         };
         let (summary, audience) = (self.summary, self.audience);
+        let is_retained = summary.retain;
         let (mut handed, mut delivered) = (0_usize, 0_usize);
         for (key, subscription) in each {
             if audience.has(*key, subscription) {
-                let retain = summary.retain && subscription.retain_as_published;
+                let retain = is_retained & subscription.retain_as_published;
                 if self.outlet.hand(*key, subscription, reference, retain) {
                     handed = handed.wrapping_add(1);
                     continue;

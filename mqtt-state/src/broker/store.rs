@@ -91,8 +91,11 @@ impl Stored {
     /// One reference less. Answers whether it was the last.
     #[inline]
     fn give_back(&mut self) -> bool {
-        self.references = self.references.saturating_sub(1);
-        self.references == 0
+        let is_last = self.references <= 1;
+        if !is_last {
+            self.references = self.references.wrapping_sub(1);
+        }
+        is_last
     }
 }
 

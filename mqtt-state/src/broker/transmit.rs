@@ -1,5 +1,7 @@
 //! Bytes on their way out of a broker.
 
+use alloc::vec::Vec;
+
 use super::retained::Replays;
 use super::store::Deliveries;
 use super::{Broker, ConnectionId};
@@ -14,6 +16,25 @@ struct Looked {
 }
 
 impl Broker {
+    /// What the next connection with output has, for where there is room for it.
+    #[inline(always)]
+    pub(super) fn transmit_next<'o>(
+        &mut self,
+        now: Timestamp,
+        room: impl FnOnce(ConnectionId) -> Option<(&'o mut Vec<u8>, usize)>,
+    ) -> Option<(ConnectionId, Transmit)> {
+        let (id, connection) = self.connections.hand_out()?;
+        let Some((out, max_bytes)) = room(id) else {
+            return Some((id, Transmit::More));
+        };
+        let transmit = if connection.at_hand.is_some() {
+            connection.write_at_hand(&mut self.store, &mut self.traffic, out)
+        } else {
+            self.poll_transmit(now, id, max_bytes, out)
+        };
+        Some((id, transmit))
+    }
+
     #[inline(always)]
     pub(super) fn transmit<O: Output>(
         &mut self,
@@ -48,22 +69,13 @@ impl Broker {
                 is_settled: true,
             };
         };
-        let before = out.len();
-        if let Some(at_hand) = connection.at_hand.take() {
-            let link = connection.link.both_roles();
-            self.store.hand_over(&at_hand, link, out);
-            self.traffic
-                .note_publish_sent(out.len().saturating_sub(before));
-            let was_all = connection.ready.drain_at_hand();
+        if connection.at_hand.is_some() {
             return Looked {
-                transmit: if was_all {
-                    Transmit::Idle
-                } else {
-                    Transmit::More
-                },
+                transmit: connection.write_at_hand(&mut self.store, &mut self.traffic, out),
                 is_settled: true,
             };
         }
+        let before = out.len();
         let Some(key) = connection.session else {
             return self.look_before_session(now, id, end, out);
         };

@@ -8,6 +8,7 @@ use mqtt_codec::{DisconnectReason, Message, Str};
 use mqtt_topic::{IndexError, TopicFilter};
 
 use super::form::{Filter, Said, Text, Unfit};
+use super::outcome::Appended as _;
 use super::tape::Tape;
 use super::{Drive, Machine, Offer, Recorder};
 use crate::broker::{
@@ -125,6 +126,34 @@ impl Recorder<Broker> {
             .unwrap_or_default()
     }
 
+    /// Records [`Broker::poll_ready_into`], as the two calls that it stands for.
+    pub fn poll_ready_into<'o>(
+        &mut self,
+        now: Timestamp,
+        room: impl FnOnce(ConnectionId) -> Option<(&'o mut Vec<u8>, usize)>,
+    ) -> Option<(ConnectionId, Transmit)> {
+        let Self { machine, tape } = self;
+        tape.call(|| Ok(BrokerCall::poll_ready {}));
+        // As it is between the two.
+        let due = machine.poll_timeout();
+        let (mut before, mut output) = (0, None);
+        let polled = machine.poll_ready_into(now, |id| {
+            tape.answer(&due, &Some(id), |_sink| {});
+            let (buf, max_bytes) = room(id)?;
+            tape.call(|| Ok(BrokerCall::poll_transmit { now, id, max_bytes }));
+            before = buf.len();
+            Some((&mut **output.insert(buf), max_bytes))
+        });
+        match (&polled, output) {
+            (None, _) => tape.answer(machine, &None::<ConnectionId>, |_sink| {}),
+            (Some((_, transmit)), Some(buf)) => {
+                tape.answer(machine, transmit, |sink| buf.digest(before, sink));
+            }
+            (Some(_), None) => {}
+        }
+        polled
+    }
+
     /// Records [`Broker::handle_input_shared`]. How large the buffer is, which decides what shares memory and
     /// nothing else, is not written down.
     pub fn handle_input_shared(
@@ -165,6 +194,13 @@ impl Recorder<Restore> {
             machine,
             tape: self.tape,
         }
+    }
+}
+
+/// A machine at another moment.
+impl Machine for Option<Timeout> {
+    fn due(&self) -> Option<Timeout> {
+        *self
     }
 }
 

@@ -6,13 +6,13 @@ use core::num::NonZeroU32;
 use mqtt_codec::{
     Message, Packet, ProtocolVersion, PublishProperties, QoS, RetainHandling, SubscribeFilter,
 };
-use mqtt_state::OutputWaits;
 use mqtt_state::broker::{Config, ConnectionId, DropCause, Event};
+use mqtt_state::{OutputWaits, Transmit};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::hall::Hall;
-use crate::wire::{V3_1_1, V5_0, connect, disconnect, puback, want, with_subscribe};
+use crate::wire::{V3_1_1, V5_0, connect, disconnect, puback, show_all, want, with_subscribe};
 
 impl Hall {
     /// Everybody gets what he has, as a driver does it. Answers who was handed out, with what he heard.
@@ -20,6 +20,26 @@ impl Hall {
         core::iter::from_fn(|| {
             let id = self.broker.poll_ready()?;
             Some((id, self.hear(id)))
+        })
+        .collect()
+    }
+
+    /// The same in one call for each, where there is room for so many bytes at a time.
+    fn drain_into(&mut self, max_bytes: usize) -> Vec<(ConnectionId, Vec<String>)> {
+        let (now, version) = (self.peer.now, self.peer.version);
+        core::iter::from_fn(|| {
+            let mut bytes = Vec::new();
+            let broker = &mut self.broker;
+            let (id, mut transmit) =
+                broker.poll_ready_into(now, |_| Some((&mut bytes, max_bytes)))?;
+            while transmit == Transmit::More {
+                transmit = broker.poll_transmit(now, id, max_bytes, &mut bytes);
+            }
+            let mut heard = show_all(&bytes, version);
+            if transmit == Transmit::Close {
+                heard.push("close".into());
+            }
+            Some((id, heard))
         })
         .collect()
     }
@@ -39,6 +59,16 @@ impl Hall {
         let explanation = self.broker.explain(id).unwrap();
         (explanation.waiting_len, explanation.output)
     }
+}
+
+/// How a driver takes what there is.
+#[derive(Clone, Copy, Debug)]
+enum Door {
+    /// Readers are never handed out, so that nothing is ever at hand.
+    Unasked,
+    Apart,
+    /// In one call, for so many bytes.
+    Into(usize),
 }
 
 const AT_HAND: (usize, Option<OutputWaits>) = (0, Some(OutputWaits::ForPoll));
@@ -103,6 +133,58 @@ fn one_that_was_handed_out_gets_what_comes_before_it_is_drained() {
     assert_eq!(hall.hear(id), ["PUBLISH t=3 q0"]);
     assert_eq!(hall.broker.poll_ready(), Some(id), "it had been told");
     assert_eq!(hall.hear(id), Vec::<String>::new());
+}
+
+#[test]
+fn one_call_hands_out_and_polls() {
+    let (mut hall, id) = hall(V5_0);
+    let now = hall.peer.now;
+    let asked = hall
+        .broker
+        .poll_ready_into(now, |_| unreachable!("nobody has anything"));
+    assert_eq!(asked, None);
+    let mut bytes = Vec::new();
+    // At hand, and not.
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        for has_room in [false, true] {
+            hall.publish("t", "1", qos);
+            let polled = hall.broker.poll_ready_into(now, |ready| {
+                assert_eq!(ready, id);
+                has_room.then_some((&mut bytes, 1))
+            });
+            if has_room {
+                assert_eq!(polled, Some((id, Transmit::Idle)));
+            } else {
+                assert_eq!(polled, Some((id, Transmit::More)), "it is to be polled");
+                assert_eq!(hall.broker.poll_ready(), None, "it was handed out");
+                let polled = hall.broker.poll_transmit(now, id, 1, &mut bytes);
+                assert_eq!(polled, Transmit::Idle);
+            }
+            let heard = show_all(&core::mem::take(&mut bytes), V5_0);
+            assert_eq!(heard.len(), 1, "{heard:?}");
+            assert!(heard[0].starts_with("PUBLISH t=1"), "{heard:?}");
+            if let Some((_, packet_id)) = heard[0].split_once(" q1 id") {
+                hall.say(id, puback(packet_id.parse().unwrap()));
+            }
+            assert_eq!(hall.broker.poll_ready(), None, "it is drained");
+        }
+    }
+    // Behind what is at hand there is more.
+    hall.publish("t", "1", QoS::AtMostOnce);
+    hall.say(id, Packet::PingReq);
+    let broker = &mut hall.broker;
+    let polled = broker.poll_ready_into(now, |_| Some((&mut bytes, 100)));
+    assert_eq!(polled, Some((id, Transmit::More)));
+    let polled = hall.broker.poll_transmit(now, id, 100, &mut bytes);
+    assert_eq!(polled, Transmit::Idle);
+    assert_eq!(show_all(&bytes, V5_0), ["PUBLISH t=1 q0", "PINGRESP"]);
+    hall.say(
+        id,
+        disconnect(mqtt_codec::DisconnectReason::NormalDisconnection),
+    );
+    let broker = &mut hall.broker;
+    let polled = broker.poll_ready_into(now, |_| Some((&mut bytes, 100)));
+    assert_eq!(polled, Some((id, Transmit::Close)));
 }
 
 fn expiring(message: Message, secs: u32) -> Message {
@@ -269,24 +351,23 @@ fn step() -> impl Strategy<Value = Step> {
 
 const READERS: usize = 4;
 
-/// A broker with readers of several kinds; or the same whose readers are never handed out, so that nothing
-/// is ever at hand.
+/// A broker with readers of several kinds.
 struct Run {
     hall: Hall,
-    is_driven: bool,
+    door: Door,
     readers: Vec<ConnectionId>,
     /// What each of them heard: messages, and everything else.
     heard: Vec<[Vec<String>; 2]>,
 }
 
 impl Run {
-    fn new(version: ProtocolVersion, is_driven: bool) -> Self {
+    fn new(version: ProtocolVersion, door: Door) -> Self {
         let hall = Hall::new(version, Config::default());
         let heard = vec![[vec![], vec![]]; READERS];
         let readers = Vec::new();
         let mut run = Self {
             hall,
-            is_driven,
+            door,
             readers,
             heard,
         };
@@ -350,15 +431,15 @@ impl Run {
     }
 
     fn drain(&mut self) {
-        if self.is_driven {
-            for (id, heard) in self.hall.drain() {
-                self.note(id, heard);
-            }
-        } else {
-            for id in self.readers.clone() {
-                let heard = self.hall.hear(id);
-                self.note(id, heard);
-            }
+        let drained = match self.door {
+            Door::Apart => self.hall.drain(),
+            Door::Into(max_bytes) => self.hall.drain_into(max_bytes),
+            Door::Unasked => { self.readers.iter() }
+                .map(|id| (*id, self.hall.hear(*id)))
+                .collect(),
+        };
+        for (id, heard) in drained {
+            self.note(id, heard);
         }
     }
 
@@ -385,19 +466,25 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn both_ways_bring_the_same(is_v5 in any::<bool>(), steps in vec(step(), 0..60)) {
+    fn all_ways_bring_the_same(
+        is_v5 in any::<bool>(), max_bytes in 1..200_usize, steps in vec(step(), 0..60),
+    ) {
         let version = if is_v5 { V5_0 } else { V3_1_1 };
-        let [mut short, mut long] = [true, false].map(|is_driven| Run::new(version, is_driven));
-        for step in steps {
-            short.act(step.clone());
-            long.act(step);
+        let doors = [Door::Unasked, Door::Apart, Door::Into(max_bytes)];
+        let mut runs = doors.map(|door| Run::new(version, door));
+        for run in &mut runs {
+            for step in steps.iter().cloned() {
+                run.act(step);
+            }
+            run.drain();
+            // One more for those who have acknowledged something.
+            run.drain();
         }
-        short.drain();
-        long.drain();
-        // One more for those who have acknowledged something.
-        short.drain();
-        long.drain();
-        prop_assert_eq!(&short.heard, &long.heard);
-        prop_assert_eq!(short.hall.broker.stats().messages, long.hall.broker.stats().messages);
+        let [unasked, others @ ..] = &runs;
+        for run in others {
+            prop_assert_eq!(&run.heard, &unasked.heard, "{:?}", run.door);
+            let messages = run.hall.broker.stats().messages;
+            prop_assert_eq!(messages, unasked.hall.broker.stats().messages);
+        }
     }
 }

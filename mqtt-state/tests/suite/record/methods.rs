@@ -65,7 +65,7 @@ fn recorded(machine: &str, file: &str) -> BTreeSet<String> {
     for method in written.split("\n    pub fn ").skip(1) {
         let (name, rest) = method.split_once('(').unwrap();
         if rest.trim_start().starts_with("&mut self") {
-            found.insert(name.to_owned());
+            found.insert(name.split('<').next().unwrap().to_owned());
         }
     }
     found
