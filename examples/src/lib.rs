@@ -7,19 +7,13 @@
 /// Prints a line. A reader that has gone away, as `head` does, is no reason to panic.
 #[macro_export]
 macro_rules! out {
-    ($($text:tt)*) => {{
-        use std::io::Write as _;
-        let _gone = writeln!(std::io::stdout(), $($text)*);
-    }};
+    ($($text:tt)*) => { $crate::lines::out(format_args!($($text)*)) };
 }
 
 /// Prints a line for people, beside the output proper.
 #[macro_export]
 macro_rules! log {
-    ($($text:tt)*) => {{
-        use std::io::Write as _;
-        let _gone = writeln!(std::io::stderr(), $($text)*);
-    }};
+    ($($text:tt)*) => { $crate::lines::log(format_args!($($text)*)) };
 }
 
 pub mod access;
@@ -28,6 +22,7 @@ pub mod clock;
 pub mod drive;
 pub mod framed;
 pub mod inspect;
+pub mod lines;
 pub mod load;
 pub mod options;
 pub mod private_file;

@@ -11,10 +11,14 @@ use mqtt_examples::broker::listen::{Listener, Transport};
 use mqtt_examples::broker::options::{Options, Plan};
 use mqtt_examples::broker::reload::Reload;
 use mqtt_examples::broker::store::Store;
+use mqtt_examples::lines;
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    // Clients do not wait until somebody reads what is told of them.
+    let is_broker = options.hash_password.is_none();
+    let _last_lines = is_broker.then(lines::in_background);
     let result = match &options.hash_password {
         Some(given) => password::print_line(given),
         None => options.plan().and_then(|plan| run(plan, options)),
