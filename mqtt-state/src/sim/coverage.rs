@@ -141,6 +141,9 @@ pub struct Coverage {
     /// Steps of enhanced authentications: a client is asked, refused, let in, or content again; one does not answer; one
     /// hears that it is authenticated again.
     pub authentication: [u64; 6],
+    /// What a broker without memory has not taken: messages, those of one receiver, clients, and subscriptions, with those
+    /// that were denied.
+    pub no_room: [u64; 4],
     /// Messages that had to come again, as an application had not acknowledged them.
     pub left_unacknowledged: u64,
     /// Messages that a member of a group has got, by QoS.
@@ -262,6 +265,9 @@ impl Coverage {
         for (sum, more) in { self.authentication.iter_mut() }.zip(other.authentication) {
             *sum += more;
         }
+        for (sum, more) in { self.no_room.iter_mut() }.zip(other.no_room) {
+            *sum += more;
+        }
         for (sum, more) in self.given_up.iter_mut().zip(other.given_up) {
             *sum += more;
         }
@@ -365,6 +371,16 @@ impl Coverage {
                 "a subscription that is asked about again",
             ),
             (self.unanswered, "a question that nobody answers in time"),
+            (self.no_room[0], "a message that there is no memory for"),
+            (
+                self.no_room[1],
+                "a message that there is no memory for in a session",
+            ),
+            (self.no_room[2], "a client that there is no memory for"),
+            (
+                self.no_room[3],
+                "a subscription that there is no memory for",
+            ),
             (self.authentication[0], "a client that is asked for more"),
             (
                 self.authentication[1],

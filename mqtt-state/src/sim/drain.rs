@@ -104,6 +104,7 @@ impl World<'_> {
             self.trace.note(|| format!("broker {event:?}"));
             self.handle_event(event);
         }
+        self.weigh();
         for place in 0..self.sessions.len() {
             let result = self.sessions[place].settle();
             self.check(result);
@@ -220,6 +221,9 @@ impl World<'_> {
                 subscription,
                 message,
             } => self.local_gets(subscription, &message),
+            Event::Refused { client_id, topic } if self.plan.extras.is_full => {
+                self.turn_away(&client_id, &topic);
+            }
             Event::Refused { topic, .. } => self.excuse_locals(|it, _| it == topic),
             Event::Closed {
                 connection, cause, ..
@@ -265,8 +269,13 @@ impl World<'_> {
                 }
             }
             Event::Dropped {
-                client_id, topic, ..
+                client_id,
+                topic,
+                cause,
             } => {
+                if cause == broker::DropCause::BrokerFull {
+                    self.note_dropped_when_full(&topic);
+                }
                 let Some(client) = self.client_named(&client_id) else {
                     return;
                 };
@@ -361,7 +370,8 @@ impl World<'_> {
         }
         let result = self.wills.connect(self.now, client, present);
         self.check(result);
-        if let Some(will) = self.actors[client].plan.will {
+        let will = { self.lines.iter() }.find(|line| line.number == number);
+        if let Some(will) = will.and_then(|line| line.will) {
             let connects = number;
             let topic = format!("w/c{client}/{connects}");
             self.wills.leave(

@@ -18,6 +18,8 @@ pub(super) struct Extras {
     pub(super) lets_expire: bool,
     /// Clients of 5.0 authenticate step by step.
     pub(super) authenticates: bool,
+    /// The broker has memory for little.
+    pub(super) is_full: bool,
 }
 
 impl Plan {
@@ -34,7 +36,12 @@ impl Plan {
             takes_back: random.chance(60),
             lets_expire: random.chance(40) && is_single,
             authenticates: random.chance(40) && !self.changes_limits,
+            is_full: random.chance(30) && is_single,
         };
+        if self.extras.is_full {
+            self.broker.total_bytes_max = random.pick(&[4_000, 5_000, 6_000, 9_000]);
+            self.broker.messages_len_max = random.pick(&[6, 1_000, 1_000]);
+        }
         if self.extras.authenticates {
             self.broker.ask.connect = true;
             self.broker.server.enhanced_authentication = true;

@@ -26,6 +26,7 @@ impl World<'_> {
         self.end_failures();
         self.end_too_low();
         self.heal_all();
+        self.make_room();
         for node in &mut self.nodes {
             node.is_store_slow = false;
         }

@@ -155,6 +155,7 @@ impl World<'_> {
 
     /// What the broker has said is stored, and binds it.
     fn broker_has_sent(&mut self, place: usize, seen: &Seen) {
+        self.note_no(place, seen);
         let line = &mut self.lines[place];
         let client = line.client;
         match seen {
@@ -254,6 +255,7 @@ impl World<'_> {
                         // The older one ends before it is known whether this one begins.
                         session.split();
                     }
+                    self.note_coming(place, clean_start);
                 }
                 Seen::Publish {
                     id,

@@ -11,6 +11,7 @@ use mqtt_codec::{ProtocolVersion, QoS};
 
 use super::authenticate::Dialogue;
 use super::coverage::{Fault, Stage};
+use super::plan::WillPlan;
 use super::store_failure::Told;
 use super::watch::Way;
 use super::world::World;
@@ -62,6 +63,9 @@ pub(super) struct Line {
     pub(super) present: bool,
     /// What its broker said to it, and what it owes it.
     pub(super) told: Told,
+    pub(super) will: Option<WillPlan>,
+    /// Its CONNECT was for a session that is there, and brought nothing to keep.
+    pub(super) comes_back: bool,
     /// An enhanced authentication on it.
     pub(super) dialogue: Dialogue,
     /// When the client handed out something last.
@@ -115,6 +119,8 @@ impl World<'_> {
             stage: Stage::Connecting,
             present: false,
             told: Told::default(),
+            will: self.actors[client].plan.will,
+            comes_back: false,
             dialogue: Dialogue::default(),
             sent_at: self.now,
             epoch: 0,

@@ -28,7 +28,8 @@
 //! nothing is sent that has expired; no client has more questions than its share,
 //! and no question is open for longer than its time; what is taken away from a client is gone, and its embedder gets
 //! what a client with the same filter would; each side of an enhanced authentication speaks in its turn, and hears what
-//! the other has said; when a store has failed all hear it,
+//! the other has said; a broker without memory turns nobody away who comes for its session, and takes what there is room
+//! for; when a store has failed all hear it,
 //! nobody is let in, and what was not stored goes nowhere. In the end: nothing
 //! that was acknowledged is lost, every message that was taken has one outcome, no queue holds
 //! anything, and who does nothing stays connected. When all have left, nothing is left of them in the broker, in
@@ -60,6 +61,7 @@ mod embed;
 mod extras;
 mod faults;
 mod finish;
+mod full;
 mod group;
 mod hear;
 mod inbox;

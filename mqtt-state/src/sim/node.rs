@@ -32,6 +32,9 @@ pub(super) struct Node {
     pub(super) asked: u64,
     /// What is asked is asked again.
     pub(super) reauthorizes: bool,
+    /// Bytes and messages that it has kept before what it was told last.
+    pub(super) kept_before: usize,
+    pub(super) messages_before: usize,
     /// Subscriptions of the embedder's own.
     pub(super) locals: Vec<Local>,
 }
@@ -51,6 +54,8 @@ impl Node {
             questions: VecDeque::new(),
             asked: 0,
             reauthorizes: false,
+            kept_before: 0,
+            messages_before: 0,
             locals: Vec::new(),
         }
     }

@@ -63,7 +63,7 @@ pub(super) struct Known {
     pub(super) is_due_to_group: bool,
     /// Those of them that had to get it when it came last.
     due_last: Vec<(usize, u32)>,
-    is_acknowledged: bool,
+    pub(super) is_acknowledged: bool,
     /// What its publisher gave it.
     pub(super) lifetime_secs: Option<u32>,
     /// When it expires there.
@@ -74,7 +74,7 @@ pub(super) struct Known {
 
 impl Known {
     /// The broker may have forgotten it.
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         // At QoS 2 it need not come again.
         self.is_uncertain |= self.is_routed && self.qos == QoS::ExactlyOnce;
         self.is_routed = false;

@@ -214,6 +214,11 @@ impl Session {
         self.epoch == epoch && !self.may_be_over
     }
 
+    /// Whether its broker has it for certain.
+    pub(super) fn is_there(&self, now: Timestamp) -> bool {
+        self.is_lost(now) && !self.roams && !self.may_be_over
+    }
+
     /// Whether it has to be somewhere, where nobody has it.
     pub(super) fn is_lost(&self, now: Timestamp) -> bool {
         let has_expired = self.expires.is_some_and(|at| at <= now);

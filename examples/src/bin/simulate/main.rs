@@ -248,6 +248,11 @@ fn report(sum: &mut Sum, elapsed: f64, out: &mut impl Write) -> io::Result<bool>
         out,
         "{asked} steps of enhanced authentications, {let_in} clients let in, {refused} refused, {silent} steps not answered, {again} authenticated again"
     )?;
+    let [messages, receivers, clients, subscriptions] = coverage.no_room;
+    writeln!(
+        out,
+        "no memory for {messages} messages, {receivers} receivers of one, {clients} clients, {subscriptions} subscriptions"
+    )?;
     let [at_clients, at_brokers] = coverage.given_up;
     writeln!(
         out,
