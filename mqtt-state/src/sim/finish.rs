@@ -126,7 +126,9 @@ impl World<'_> {
                 actor.open_len(),
                 self.sessions[client].must,
             );
-            if machine.state() != State::Connected && self.puts_out() {
+            if machine.state() != State::Connected && self.may_be_turned_away(client) {
+                continue;
+            } else if machine.state() != State::Connected && self.puts_out() {
                 // What it sends itself fills its queue each time that it comes, and it is put out.
                 return;
             } else if machine.state() != State::Connected {

@@ -114,6 +114,15 @@ impl World<'_> {
             }
         }
     }
+
+    /// Whether a client that has no session is out for good, as all that is there fills the broker.
+    pub(super) fn may_be_turned_away(&self, client: usize) -> bool {
+        let node = &self.nodes[self.sessions[client].home];
+        let (stats, config) = (node.broker.stats(), &node.config);
+        let is_full =
+            stats.kept_bytes >= config.total_bytes_max || stats.messages >= config.messages_len_max;
+        is_full && !self.sessions[client].is_there(self.now)
+    }
 }
 
 impl Oracle {
