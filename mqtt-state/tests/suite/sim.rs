@@ -82,6 +82,10 @@ fn seeds_that_have_failed_fail_no_more() {
         // And `a_session_that_comes_has_room_in_the_store_for_both_of_its_parts`.
         184_709, // CONNACK of a connection that another one has taken the place of.
         191_093,
+        // Taken away, and back after a crash behind UNSUBACK: `unsuback_of_what_was_taken_away_waits_for_the_store`.
+        3_166,
+        // Went before a CONNACK that waited: `no_message_goes_before_a_connack_that_waits_behind_a_dialogue`.
+        2_525,
         // A goodbye that was put off in each call: `a_broker_that_drains_comes_to_an_end`.
         0, 85, 136,
     ];
