@@ -8,8 +8,8 @@ use super::oracle::{From, Oracle};
 use super::packets::Seen;
 use super::world::World;
 
-/// Bytes that one thing takes at most: a message, or the places of a session.
-const ONE: usize = 1024;
+/// Bytes that come and go in one call at most: messages, and the places of a session, which grow by factors of two.
+const ONE: usize = 2048;
 
 /// Bytes by which what is let in at the edge may go beyond: a session, or a branch of an index.
 const BEYOND: usize = 3072;
