@@ -59,6 +59,10 @@ pub struct ConnectOptions {
     /// How long the broker keeps the session, in seconds (5.0); for ever with -c if not given
     #[arg(short = 'x', long, value_name = "SECS")]
     session_expiry_interval: Option<u32>,
+    /// End with a failure when the connection is lost; `subscribe`, and `publish` with -l, connect again if not given,
+    /// after the first connection
+    #[arg(long)]
+    no_reconnect: bool,
     /// Topic of the will
     #[arg(long, value_name = "TOPIC")]
     will_topic: Option<String>,
@@ -190,6 +194,11 @@ impl ConnectOptions {
         for (rule, packets) in client.tolerated() {
             crate::log!("let go: {rule}, packets: {packets}");
         }
+    }
+
+    /// Whether to connect again when the connection is lost.
+    pub fn reconnects(&self) -> bool {
+        !self.no_reconnect
     }
 
     /// Whether the broker may have a session from an earlier run.

@@ -60,6 +60,14 @@ impl Settings {
         }
     }
 
+    /// For connections after the first: the session goes on, if the broker still has it. In 3.1.1 a session that may
+    /// go on is one that stays, so that is left as it is.
+    pub fn go_on(&mut self) {
+        if self.version == ProtocolVersion::V5_0 {
+            self.clean_start = false;
+        }
+    }
+
     /// Hands CONNECT to the machine.
     pub fn connect(&self, client: &mut Machine, now: Timestamp) -> anyhow::Result<()> {
         let user_name = self

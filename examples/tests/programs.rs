@@ -192,6 +192,7 @@ fn a_message_that_is_too_large_is_no_reason_to_lose_others() {
             "-q",
             "1",
             "-l",
+            "--no-reconnect",
         ];
         let mut publisher = publish(&[&there[..], &will].concat());
         publisher.type_line("first");
@@ -341,7 +342,17 @@ fn a_store_that_takes_no_more_loses_nothing() {
     subscribe(&[&session[..], &["-E"]].concat()).succeed();
 
     let mut idle = subscribe(&["-p", port, "-t", "other"]);
-    let mut publisher = publish(&["-p", port, "-t", "t", "-q", "1", "-d", "-l"]);
+    let mut publisher = publish(&[
+        "-p",
+        port,
+        "-t",
+        "t",
+        "-q",
+        "1",
+        "-d",
+        "-l",
+        "--no-reconnect",
+    ]);
     let rest = "x".repeat(500_000);
     let mut number = 0;
     while publisher.try_type_line(&format!("{number:03}{rest}")) {
@@ -621,7 +632,7 @@ fn a_retained_message_greets_a_late_subscriber_until_it_is_cleared() {
 fn an_interrupted_broker_says_goodbye_and_ends_well() {
     for signal in ["-INT", "-TERM"] {
         let broker = OurBroker::start();
-        let mut subscriber = subscribe(&["-p", &broker.port, "-t", "#"]);
+        let mut subscriber = subscribe(&["-p", &broker.port, "-t", "#", "--no-reconnect"]);
         let (code, lines) = broker.program.signal(signal);
         assert_eq!(code, Some(0), "{signal}");
         assert!(

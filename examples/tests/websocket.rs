@@ -276,7 +276,7 @@ fn what_is_no_websocket_is_one_clear_line_and_exit_code_1() {
 fn an_interrupted_broker_says_goodbye_through_websockets() {
     let (broker, port) = broker();
     let url = format!("ws://127.0.0.1:{port}");
-    let mut subscriber = subscribe(&["--url", &url, "-t", "#"]);
+    let mut subscriber = subscribe(&["--url", &url, "-t", "#", "--no-reconnect"]);
     assert_eq!(broker.program.interrupt().0, Some(0));
     subscriber.wait_for("Server shutting down (0x8B)");
     assert_eq!(subscriber.finish().0, Some(1));

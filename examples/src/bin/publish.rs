@@ -11,10 +11,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{ArgGroup, Parser};
 use mqtt_codec::{Message, ProtocolVersion, QoS};
+use mqtt_examples::drive::Reconnect;
 use mqtt_examples::drive::blocking::Driver;
 use mqtt_examples::options::{ConnectOptions, failure, qos};
 use mqtt_examples::properties::{PropertyOptions, topic};
-use mqtt_state::client::{Config, Event, PublishToken, State};
+use mqtt_state::client::{Config, Event, LostCause, PublishToken, State};
 
 /// Publish messages to an MQTT broker.
 #[derive(Debug, Parser)]
@@ -107,6 +108,9 @@ fn publish_all(
     payloads: &mpsc::Receiver<Vec<u8>>,
     options: &Options,
 ) -> anyhow::Result<()> {
+    // Lines may come for ever; whoever has one message wants to know soon.
+    let is_wanted = options.stdin_line && options.connect.reconnects();
+    let mut reconnect = Reconnect::new("publish", is_wanted);
     let mut open = BTreeSet::new();
     let mut more = true;
     let mut result = Ok(());
@@ -133,14 +137,33 @@ fn publish_all(
         let events: Vec<_> = iter::from_fn(|| driver.client.poll_event()).collect();
         events.iter().for_each(|event| options.connect.trace(event));
         // Why the connection is gone says more than that messages are gone with it.
-        let mut failures = events
-            .iter()
-            .filter_map(|event| failure(event, driver.fault()));
-        if let Some(error) = failures.next() {
+        let over = events.iter().find_map(|event| match event {
+            Event::Closed { cause, .. } => Some((*cause, failure(event, driver.fault())?)),
+            _ => None,
+        });
+        if !reconnect.is_wanted()
+            && let Some((_, error)) = over
+        {
             return Err(error);
         }
-        for event in &events {
-            settle(event, &mut open)?;
+        for event in events {
+            match event {
+                Event::Connected { .. } => reconnect.connected(driver.now()),
+                // The broker may have it or not, and knows nothing of this session any more.
+                Event::PublishLost {
+                    token,
+                    message: Some(message),
+                    cause: LostCause::SessionLost,
+                } if reconnect.is_wanted() => {
+                    open.remove(&token);
+                    let now = driver.now();
+                    open.insert(driver.client.publish(now, message)?);
+                }
+                event => settle(&event, &mut open)?,
+            }
+        }
+        if let Some((cause, error)) = over {
+            driver.open_again(&mut reconnect, &cause, error)?;
         }
     }
     result

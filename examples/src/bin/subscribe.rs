@@ -9,11 +9,11 @@ use mqtt_codec::{
     Message, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscribeFilter,
     SubscriptionOptions, TopicFilter,
 };
-use mqtt_examples::drive::Machine;
 use mqtt_examples::drive::tokio::Driver;
+use mqtt_examples::drive::{Machine, Reconnect};
 use mqtt_examples::inspect;
 use mqtt_examples::options::{ConnectOptions, failure, qos};
-use mqtt_state::client::{Config, Event};
+use mqtt_state::client::{Config, Event, RequestError};
 use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -127,16 +127,30 @@ async fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 async fn listen(driver: &mut Driver, options: &Options) -> anyhow::Result<()> {
+    let mut reconnect = Reconnect::new("subscribe", options.connect.reconnects());
     driver.open().await?;
     let mut left = options.count;
+    // The broker has said so, in the session that there is.
+    let mut is_subscribed = false;
     while let Some(event) = driver.next_event().await {
         options.connect.trace(&event);
         if let Some(error) = failure(&event, driver.fault()) {
-            return Err(error);
+            let Event::Closed { cause, .. } = event else {
+                return Err(error);
+            };
+            driver.open_again(&mut reconnect, &cause, error).await?;
+            continue;
         }
         match event {
-            Event::Connected { .. } => subscribe(&mut driver.client, options)?,
+            Event::Connected { session_present } => {
+                reconnect.connected(driver.now());
+                is_subscribed &= session_present;
+                if !is_subscribed {
+                    subscribe(&mut driver.client, options)?;
+                }
+            }
             Event::Subscribed { reasons, .. } => {
+                is_subscribed = true;
                 let refused = reasons
                     .iter()
                     .zip(&options.topic)
@@ -192,8 +206,11 @@ fn subscribe(client: &mut Machine, options: &Options) -> anyhow::Result<()> {
             options: subscription,
         });
     }
-    client.subscribe(&filters)?;
-    Ok(())
+    match client.subscribe(&filters) {
+        // Over again already, which is an event of its own.
+        Ok(_) | Err(RequestError::NotConnected) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Prints a message, unless the options say not to.

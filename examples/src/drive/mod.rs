@@ -3,6 +3,7 @@
 
 pub mod blocking;
 mod machine;
+mod reconnect;
 pub mod tokio;
 
 use std::hash::{BuildHasher, RandomState};
@@ -12,6 +13,7 @@ use mqtt_state::Timestamp;
 use mqtt_state::client::{Backoff, BackoffConfig};
 
 pub use machine::Machine;
+pub use reconnect::Reconnect;
 
 /// Bytes asked of the machine, and of the socket, in one go.
 const CHUNK: usize = 16 * 1024;

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use mqtt_codec::DisconnectReason;
 use mqtt_state::client::Event;
-use mqtt_state::{Timestamp, Transmit};
+use mqtt_state::{CloseCause, Timestamp, Transmit};
 
 pub use background::Background;
 
-use super::{CHUNK, LAST_BYTES, Machine, Pauses};
+use super::{CHUNK, LAST_BYTES, Machine, Pauses, Reconnect};
 use crate::clock::Clock;
 use crate::settings::Settings;
 use stream::Stream;
@@ -61,6 +61,29 @@ impl Driver {
         self.stream = Some(stream);
         self.flush();
         Ok(())
+    }
+
+    /// After the end of a connection: opens sockets until there is one on which a handshake begins, with pauses in
+    /// between.
+    ///
+    /// # Errors
+    ///
+    /// The reason, where it is one to end.
+    pub fn open_again(
+        &mut self,
+        reconnect: &mut Reconnect,
+        cause: &CloseCause,
+        error: anyhow::Error,
+    ) -> anyhow::Result<()> {
+        self.settings.go_on();
+        let mut pause = reconnect.pause(self.now(), Some(cause), error)?;
+        loop {
+            thread::sleep(pause);
+            match self.open() {
+                Ok(()) => return Ok(()),
+                Err(error) => pause = reconnect.pause(self.now(), None, error)?,
+            }
+        }
     }
 
     /// One step: sends what is due, and waits for bytes, for a deadline or for `wait`, whichever

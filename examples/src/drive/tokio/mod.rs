@@ -10,13 +10,13 @@ use std::time::Duration;
 use bytes::{Buf as _, BytesMut};
 use mqtt_codec::DisconnectReason;
 use mqtt_state::client::{Event, State};
-use mqtt_state::{Pieces, Timestamp, Transmit};
+use mqtt_state::{CloseCause, Pieces, Timestamp, Transmit};
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, sink};
 use tokio::time::{sleep, timeout};
 
 pub use background::Background;
 
-use super::{CHUNK, LAST_BYTES, Machine, Pauses};
+use super::{CHUNK, LAST_BYTES, Machine, Pauses, Reconnect};
 use crate::clock::Clock;
 use crate::settings::Settings;
 use stream::Stream;
@@ -76,6 +76,29 @@ impl Driver {
     pub async fn open(&mut self) -> anyhow::Result<()> {
         let stream = Stream::open(&self.settings).await?;
         self.begin(stream)
+    }
+
+    /// After the end of a connection: opens sockets until there is one on which a handshake begins, with pauses in
+    /// between.
+    ///
+    /// # Errors
+    ///
+    /// The reason, where it is one to end.
+    pub async fn open_again(
+        &mut self,
+        reconnect: &mut Reconnect,
+        cause: &CloseCause,
+        error: anyhow::Error,
+    ) -> anyhow::Result<()> {
+        self.settings.go_on();
+        let mut pause = reconnect.pause(self.now(), Some(cause), error)?;
+        loop {
+            sleep(pause).await;
+            match self.open().await {
+                Ok(()) => return Ok(()),
+                Err(error) => pause = reconnect.pause(self.now(), None, error)?,
+            }
+        }
     }
 
     /// Begins the handshake on a socket that has just been opened.
