@@ -103,24 +103,32 @@ impl Line {
     ///
     /// When the publisher takes no message, or its publish is not completed.
     pub fn pass(&mut self, messages: usize) -> usize {
-        let mut arrived = 0;
+        (0..messages).map(|_| self.burst(1)).sum()
+    }
+
+    /// Publishes messages at once, fewer than the broker takes unacknowledged; answers how many of them
+    /// arrived.
+    ///
+    /// # Panics
+    ///
+    /// When the publisher does not take them all, or one of its publishes is not completed.
+    pub fn burst(&mut self, messages: usize) -> usize {
+        let Self {
+            broker, publisher, ..
+        } = self;
+        let mut told = Told::default();
+        publisher.up.clear();
         for _ in 0..messages {
-            let Self {
-                broker, publisher, ..
-            } = self;
-            let mut told = Told::default();
-            publisher.up.clear();
             let (_, transmit) = publisher
                 .client
                 .publish_into(NOW, &self.message, MAX_BYTES, &mut publisher.up)
                 .expect("room for one message");
             assert_eq!(transmit, Transmit::Idle, "all of it is written");
-            publisher.hand_over(broker, &mut told);
-            self.carry(&mut told);
-            assert_eq!(told.published, 1, "the publish is complete");
-            arrived += told.arrived;
         }
-        arrived
+        publisher.hand_over(broker, &mut told);
+        self.carry(&mut told);
+        assert_eq!(told.published, messages, "the publishes are complete");
+        told.arrived
     }
 
     /// Carries bytes to and fro until all are silent.

@@ -5,6 +5,7 @@ mod encode;
 mod parts;
 mod stencil;
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::{Bytes, BytesMut};
@@ -129,7 +130,18 @@ impl Message {
         }
     }
 
-    /// The same for one that is plain.
+    /// Copies a plain PUBLISH, in one allocation.
+    #[must_use]
+    #[inline]
+    pub fn from_plain(publish: &PlainPublish<'_>, topic: TopicName<'_>) -> Self {
+        let len = topic.as_bytes().len().saturating_add(publish.payload.len());
+        let mut bytes = Vec::with_capacity(len);
+        bytes.extend_from_slice(topic.as_bytes());
+        bytes.extend_from_slice(publish.payload);
+        Self::of_plain(bytes.into(), publish, topic)
+    }
+
+    /// The same, into memory that may have been used before, as [`from_publish_in`](Self::from_publish_in) does it.
     #[must_use]
     #[inline]
     pub fn from_plain_in(
@@ -137,14 +149,19 @@ impl Message {
         publish: &PlainPublish<'_>,
         topic: TopicName<'_>,
     ) -> Self {
-        let (topic, payload) = (topic.as_bytes(), publish.payload);
-        let topic_end = topic.len();
-        let end = topic_end.saturating_add(payload.len());
-        let mut memory = with_room(memory, end);
-        memory.extend_from_slice(topic);
-        memory.extend_from_slice(payload);
+        let len = topic.as_bytes().len().saturating_add(publish.payload.len());
+        let mut memory = with_room(memory, len);
+        memory.extend_from_slice(topic.as_bytes());
+        memory.extend_from_slice(publish.payload);
+        Self::of_plain(memory.freeze(), publish, topic)
+    }
+
+    /// Topic and payload, one behind the other.
+    #[inline]
+    fn of_plain(bytes: Bytes, publish: &PlainPublish<'_>, topic: TopicName<'_>) -> Self {
+        let (topic_end, end) = (topic.as_bytes().len(), bytes.len());
         Self {
-            bytes: memory.freeze(),
+            bytes,
             places: Places {
                 topic: Place::new(0, topic_end),
                 properties: Place::default(),

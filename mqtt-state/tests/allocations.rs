@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use allocation_counter::{AllocationInfo, measure};
-use bytes::Buf as _;
+use bytes::{Buf as _, BytesMut};
 use mqtt_codec::{Ack, Delivery, PacketId, Parsed, PublishReason, ReleaseReason, TopicName};
 use mqtt_codec::{Connect, Message, Packet, ProtocolVersion, Publish, QoS, Str, decode};
 use mqtt_state::client::{Acknowledge, Client, Config, Event};
@@ -240,6 +240,39 @@ fn receiving_allocates_the_message_and_nothing_else() {
                 assert_eq!(allocated.count_current, 0, "{row}: nothing is kept");
             }
         }
+    }
+}
+
+/// The same for small messages that come together in a buffer which they do not share, as each would keep all
+/// of it.
+#[test]
+fn messages_that_come_together_are_one_allocation_each() {
+    const TOGETHER: u64 = 16;
+    let topic = TopicName::new("site/7/room/12").unwrap();
+    for version in VERSIONS {
+        let mut line = Line::new(version, Config::default());
+        let mut input = BytesMut::new();
+        let mut messages = Vec::new();
+        for _ in 0..TOGETHER {
+            Publish::new(topic, &[0x55; 64])
+                .encode_to(version, &mut messages)
+                .unwrap();
+        }
+        let allocated = steady(|| {
+            input.extend_from_slice(&messages);
+            let taken = line.client.handle_input_shared(NOW, &mut input);
+            assert_eq!(taken.bytes, messages.len());
+            let arrived = core::iter::from_fn(|| line.client.poll_event())
+                .filter(|event| matches!(event, Event::Message { .. }));
+            assert_eq!(arrived.count() as u64, TOGETHER);
+        });
+        let bound = TOGETHER * u64::try_from(MESSAGES).unwrap();
+        assert!(
+            allocated.count_total <= bound,
+            "{version}: {}",
+            allocated.count_total
+        );
+        assert_eq!(allocated.count_current, 0, "{version}: nothing is kept");
     }
 }
 

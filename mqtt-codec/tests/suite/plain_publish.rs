@@ -32,6 +32,7 @@ fn agree(bytes: &[u8], version: ProtocolVersion, size_max: u32) -> bool {
         .unwrap_or_else(|| TopicName::new("aliased").unwrap());
     let copied = Message::from_plain_in(bytes::BytesMut::new(), &plain, topic);
     assert_eq!(copied, Message::from_publish(&plain.into(), topic));
+    assert_eq!(copied, Message::from_plain(&plain, topic));
     let mut written = Vec::new();
     match (plain.parts(), plain.topic()) {
         (Some(parts), PublishTopic::Name(_)) => {

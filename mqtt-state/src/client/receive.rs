@@ -206,7 +206,7 @@ impl Client {
                 message.with_qos(delivery.qos()).with_retain(retain)
             }
             (_, topic) => {
-                let message = Message::from_plain_in(BytesMut::new(), &publish, topic.name());
+                let message = Message::from_plain(&publish, topic.name());
                 input.advance(size);
                 message
             }

@@ -1,7 +1,7 @@
 //! A broker at work. S1: one message after the other from a publisher through a broker to a
 //! subscriber, all of them machines that see only bytes, everything acknowledged; without aliases, which
-//! the peer does not set by itself, and as the defaults make it. F: one message to
-//! many subscribers of both versions, each drained and acknowledged at once. Beside both what
+//! the peer does not set by itself, and as the defaults make it. B16: the same with sixteen messages at once.
+//! F: one message to many subscribers of both versions, each drained and acknowledged at once. Beside S1 and F what
 //! packets and index alone take. And up to a million connected sessions.
 
 mod fan_out;
@@ -19,14 +19,14 @@ const MESSAGES: usize = 1000;
 
 /// Publisher and subscriber, with whatever stands between them.
 trait Joined {
-    /// Carries one message through, with all its acknowledgements. Answers whether it is there, once
-    /// and as it was, and the publisher knows.
-    fn message(&mut self) -> bool;
+    /// Carries messages through that are sent at once, with all their acknowledgements. Answers how many are
+    /// there as they were; none where the publisher does not know of each.
+    fn messages(&mut self, at_once: usize) -> usize;
 }
 
 impl Joined for Line {
-    fn message(&mut self) -> bool {
-        self.pass(1) == 1
+    fn messages(&mut self, at_once: usize) -> usize {
+        self.burst(at_once)
     }
 }
 
@@ -34,11 +34,25 @@ fn add<J: Joined + 'static>(
     cases: &mut Vec<Case>,
     workload: &'static str,
     subject: (&'static str, Kind),
+    at_once: usize,
     joined: J,
 ) {
-    let run = |joined: &mut J| (0..MESSAGES).filter(|_| joined.message()).count();
-    cases.push(Case::new(workload, subject, MESSAGES, joined, |_| {}, run));
+    let rounds = MESSAGES / at_once;
+    let run = move |joined: &mut J| (0..rounds).map(|_| joined.messages(at_once)).sum::<usize>();
+    let messages = rounds * at_once;
+    cases.push(Case::new(workload, subject, messages, joined, |_| {}, run));
 }
+
+/// The same with so many messages at once, as a busy connection brings them. For these there are no bars.
+const AT_ONCE: usize = 16;
+const BURSTS: [(&str, ProtocolVersion, QoS); 6] = [
+    ("B16-v3-qos0", ProtocolVersion::V3_1_1, QoS::AtMostOnce),
+    ("B16-v3-qos1", ProtocolVersion::V3_1_1, QoS::AtLeastOnce),
+    ("B16-v3-qos2", ProtocolVersion::V3_1_1, QoS::ExactlyOnce),
+    ("B16-v5-qos0", ProtocolVersion::V5_0, QoS::AtMostOnce),
+    ("B16-v5-qos1", ProtocolVersion::V5_0, QoS::AtLeastOnce),
+    ("B16-v5-qos2", ProtocolVersion::V5_0, QoS::ExactlyOnce),
+];
 
 /// Each workload with its version, QoS and bytes of payload.
 const WORKLOADS: [(&str, ProtocolVersion, QoS, usize); 8] = [
@@ -57,15 +71,31 @@ pub(crate) fn cases() -> Vec<Case> {
     for (workload, version, qos, len) in WORKLOADS {
         floor::add_s1(&mut all, workload, (version, qos, len));
         let ours = Line::new(version, qos, len);
-        add(&mut all, workload, ("ours", Kind::Ours), ours);
+        add(&mut all, workload, ("ours", Kind::Ours), 1, ours);
         if version == ProtocolVersion::V5_0 {
             let ours = Line::with_aliases(version, qos, len);
-            add(&mut all, workload, ("ours, aliases", Kind::Ours), ours);
+            add(&mut all, workload, ("ours, aliases", Kind::Ours), 1, ours);
         }
         #[cfg(feature = "peers")]
         {
             let core = peers::Core::new(version, qos, &vec![0x55; len]);
-            add(&mut all, workload, ("mqtt-protocol-core", Kind::Peer), core);
+            add(
+                &mut all,
+                workload,
+                ("mqtt-protocol-core", Kind::Peer),
+                1,
+                core,
+            );
+        }
+    }
+    for (workload, version, qos) in BURSTS {
+        let ours = Line::new(version, qos, 64);
+        add(&mut all, workload, ("ours", Kind::Ours), AT_ONCE, ours);
+        #[cfg(feature = "peers")]
+        {
+            let core = peers::Core::new(version, qos, &[0x55; 64]);
+            let subject = ("mqtt-protocol-core", Kind::Peer);
+            add(&mut all, workload, subject, AT_ONCE, core);
         }
     }
     fan_out::add_all(&mut all);

@@ -125,6 +125,7 @@ impl Core {
         }
     }
 
+    /// Answers whether the publisher has nothing more to hear of it.
     fn publish(&mut self) -> bool {
         let (client, output) = &mut self.publisher;
         let needs_id = self.qos != Qos::AtMostOnce;
@@ -176,13 +177,14 @@ fn is_message(event: &Event, payload: &[u8]) -> bool {
 }
 
 impl Joined for Core {
-    fn message(&mut self) -> bool {
-        let (mut published, mut arrived) = (self.publish(), 0);
+    fn messages(&mut self, at_once: usize) -> usize {
+        let mut published = (0..at_once).filter(|_| self.publish()).count();
+        let mut arrived = 0;
         loop {
             let exit = &mut self.exit;
             let mut moved = give!(self.publisher.1 => self.entrance, |event| route(exit, event));
             moved |= give!(self.entrance.1 => self.publisher, |event| {
-                published |= matches!(event, Event::NotifyPacketIdReleased(_));
+                published += usize::from(matches!(event, Event::NotifyPacketIdReleased(_)));
             });
             let payload = &self.payload;
             moved |= give!(self.exit.1 => self.subscriber, |event| {
@@ -190,7 +192,7 @@ impl Joined for Core {
             });
             moved |= give!(self.subscriber.1 => self.exit, |_| {});
             if !moved {
-                return published && arrived == 1;
+                return if published == at_once { arrived } else { 0 };
             }
         }
     }
