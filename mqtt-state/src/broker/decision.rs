@@ -16,6 +16,7 @@ use mqtt_codec::{ConnectReason, Message, PublishReason, QoS, SubscribeReason};
 
 use super::ConnectionId;
 use super::event::boxed;
+use super::held::Left;
 use super::sessions::SessionKey;
 use super::slab::{Key, Slab};
 use crate::server::ConnectRequest;
@@ -142,10 +143,16 @@ impl fmt::Display for Stale {
 
 impl core::error::Error for Stale {}
 
+/// Names what one connection has left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeftKey(Key);
+
 /// Questions without an answer.
 #[derive(Debug)]
 pub(super) struct Decisions {
     open: Slab<Open>,
+    /// What connections have left that are gone.
+    left: Slab<Left>,
     /// Of what waits for an answer, and behind that.
     bytes: usize,
     /// Connections whose input was not taken because of that.
@@ -170,14 +177,14 @@ pub(super) enum Question {
     Reauthenticate { connection: ConnectionId },
     /// Something that the connection holds, in its order.
     Held { connection: ConnectionId },
-    /// A will, or a QoS 0 message whose connection did not wait for the answer.
-    Detached {
-        publisher: Option<SessionKey>,
+    /// A QoS 0 message whose connection did not wait for the answer, and of which others.
+    Left { left: LeftKey },
+    Will {
+        publisher: SessionKey,
         /// Whose session that is, or was.
         client_id: Box<str>,
         message: Message,
-        is_will: bool,
-        /// When it came, or a will was due: its expiry counts from then.
+        /// When it was due: its expiry counts from then.
         at: Timestamp,
     },
     /// A subscription that there is already.
@@ -192,8 +199,8 @@ impl Question {
     fn len_held(&self) -> usize {
         match self {
             Self::Connect { request, .. } => boxed(request),
-            Self::Reauthenticate { .. } | Self::Held { .. } => 0,
-            Self::Detached {
+            Self::Reauthenticate { .. } | Self::Held { .. } | Self::Left { .. } => 0,
+            Self::Will {
                 client_id, message, ..
             } => client_id.len().saturating_add(message.len_held()),
             Self::Again { filter, .. } => filter.len(),
@@ -203,10 +210,13 @@ impl Question {
 
 impl Decisions {
     pub(super) const PLACE_SIZE: usize = Slab::<Open>::PLACE_SIZE;
+    /// Of what one connection has left: it has a question at least.
+    pub(super) const LEFT_PLACE_SIZE: usize = Slab::<Left>::PLACE_SIZE;
 
     pub(super) fn new() -> Self {
         Self {
             open: Slab::new(),
+            left: Slab::new(),
             bytes: 0,
             refused: BTreeSet::new(),
         }
@@ -250,15 +260,26 @@ impl Decisions {
         Some(open)
     }
 
-    /// What a question is about has changed.
-    fn replace(&mut self, key: Key, question: Question) {
-        let Some(open) = self.open.get_mut(key) else {
-            return;
-        };
-        let before = core::mem::replace(&mut open.question, question).len_held();
-        let after = open.question.len_held();
-        self.note_done(before);
-        self.note_held(after);
+    /// A connection is gone, and this is left of it. `None` when it cannot be named.
+    pub(super) fn leave(&mut self, left: Left) -> Option<LeftKey> {
+        self.left.insert(left).map(LeftKey)
+    }
+
+    /// A question is about something of that.
+    pub(super) fn note_left(&mut self, decision: PublishDecision, left: LeftKey) {
+        if let Some(open) = self.open.get_mut(decision.0) {
+            // Its connection held that before, and the question nothing.
+            open.question = Question::Left { left };
+        }
+    }
+
+    pub(super) fn left_mut(&mut self, key: LeftKey) -> Option<&mut Left> {
+        self.left.get_mut(key.0)
+    }
+
+    /// Nothing of it is left.
+    pub(super) fn forget_left(&mut self, key: LeftKey) {
+        self.left.remove(key.0);
     }
 }
 

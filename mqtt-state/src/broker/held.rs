@@ -3,6 +3,7 @@
 
 mod carry_out;
 mod hold;
+mod left;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -15,6 +16,8 @@ use mqtt_codec::{
 
 use super::decision::{PublishAnswer, PublishDecision, SubscribeAnswer, SubscribeDecision};
 use crate::Timestamp;
+
+pub(super) use left::Left;
 
 /// The packets of one connection that wait, in their order. Mostly there are none.
 #[derive(Debug, Default)]

@@ -188,6 +188,7 @@ impl Config {
                 0
             },
             table(decisions_max, Decisions::PLACE_SIZE),
+            table(decisions_max, Decisions::LEFT_PLACE_SIZE),
             subscriptions_max.saturating_mul(MATCH),
             vec(messages_len_max, size_of::<FanOut>()),
             self.join.as_ref().map_or(0, |join| join.memory_bound(self)),

@@ -207,8 +207,8 @@ mod tests {
             From::Broker,
             0,
             "t".to_string(),
-            QoS::ExactlyOnce,
-            QoS::ExactlyOnce,
+            (QoS::ExactlyOnce, QoS::ExactlyOnce),
+            None,
         );
         for number in [0, 1] {
             let got = Got {

@@ -66,8 +66,8 @@ impl Local {
             known.from,
             known.at.unwrap_or(at),
             known.topic.clone(),
-            known.qos,
-            message.qos(),
+            (known.qos, message.qos()),
+            known.left_behind,
         );
         let may_be_late = known.was_repeated || known.is_elsewhere || known.was_left;
         if times == 1 && !may_be_late {

@@ -37,14 +37,16 @@ pub(super) struct Known {
     /// It may come twice, or late.
     may_repeat: bool,
     /// It has come to the broker, whatever became of that.
-    has_come: bool,
+    pub(super) has_come: bool,
     /// The broker that it came to first, and whether it came to another one later.
     pub(super) at: Option<usize>,
     pub(super) is_elsewhere: bool,
     /// It has come to the broker once more, behind others.
     pub(super) was_repeated: bool,
-    /// It was not decided on in its turn: its connection has ended before, or its time was over.
+    /// It was not decided on in its turn, as its time was over, or had to be sent again.
     pub(super) was_left: bool,
+    /// Its connection had ended when it went on, behind the message with this number that was not decided on.
+    pub(super) left_behind: Option<u32>,
     /// Whose sessions had to get it when it first came: there it keeps its place.
     placed: Vec<(usize, u32)>,
     /// Whoever was subscribed at some time when it may have been routed.
@@ -89,9 +91,9 @@ impl Known {
     }
 }
 
-/// What is kept in order: publisher, the broker that it is at, topic, and the QoS at which it was published and
-/// delivered.
-pub(super) type Lane = (From, usize, String, QoS, QoS);
+/// What is kept in order: publisher, the broker that it is at, topic, the QoS at which it was published and that at which
+/// it was delivered, and what a connection that is gone has left among itself.
+pub(super) type Lane = (From, usize, String, (QoS, QoS), Option<u32>);
 
 /// All messages, by number.
 #[derive(Clone, Debug, Default)]
@@ -120,6 +122,7 @@ impl Oracle {
             is_elsewhere: false,
             was_repeated: false,
             was_left: false,
+            left_behind: None,
             placed: Vec::new(),
             possible: BTreeSet::new(),
             due: Vec::new(),
@@ -420,7 +423,13 @@ impl Oracle {
             return Err(("at most once, or exactly once", text()));
         }
         let at = known.at.unwrap_or(0);
-        let key = (known.from, at, known.topic.clone(), known.qos, qos);
+        let key = (
+            known.from,
+            at,
+            known.topic.clone(),
+            (known.qos, qos),
+            known.left_behind,
+        );
         let last = inbox.last.get(&key).copied();
         // What was dropped once may come late, when its publisher had to send it again.
         // So may what came to the broker before somebody had subscribed, and once more behind others.

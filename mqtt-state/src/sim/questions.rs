@@ -204,14 +204,24 @@ impl World<'_> {
         connection.is_some() && others.any(is_before)
     }
 
-    /// A connection is over: what it has sent and nobody has decided on is decided on all the same, in any order.
+    /// A connection is over: QoS 0 messages that it has sent and nobody has decided on are decided on all the same,
+    /// and those behind them wait for that. The others come again.
     pub(super) fn leave_undecided(&mut self, id: ConnectionId) {
+        let mut first = None;
         for asked in &self.nodes[self.at].questions {
             if let Event::AuthorizePublish { message, .. } = &asked.event
                 && asked.counts_for() == Some(id)
             {
-                self.oracle.leave(message);
+                match (super::packets::number_of(message.payload()), message.qos()) {
+                    (Some(number), QoS::AtMostOnce) => {
+                        first = Some(first.map_or(number, |first: u32| first.min(number)));
+                    }
+                    _ => self.oracle.leave(message),
+                }
             }
+        }
+        if let Some(first) = first {
+            self.oracle.leave_from(first);
         }
     }
 
@@ -280,6 +290,20 @@ impl Oracle {
         let known = number.and_then(|number| self.messages.get_mut(number as usize));
         if let Some(known) = known {
             known.was_left = true;
+        }
+    }
+
+    /// The QoS 0 messages that have come from one client, this one first, go on among themselves, in their order.
+    // [5:MQTT-4.6.0-5] [3:MQTT-4.6.0-6]
+    fn leave_from(&mut self, first: u32) {
+        let mut left = self.messages.iter_mut().skip(first as usize);
+        let Some(known) = left.next() else { return };
+        let from = known.from;
+        known.left_behind = Some(first);
+        for known in left {
+            if known.from == from && known.qos == QoS::AtMostOnce && known.has_come {
+                known.left_behind = Some(first);
+            }
         }
     }
 }

@@ -341,6 +341,90 @@ fn a_qos_0_message_whose_publisher_left_is_decided_on_all_the_same() {
     assert_eq!(hall.hear(subscriber), ["PUBLISH t=x q0"]);
 }
 
+// [5:MQTT-4.6.0-5] [3:MQTT-4.6.0-6]
+#[test]
+fn messages_whose_publisher_left_go_on_in_their_order() {
+    let ask = Ask {
+        publish: true,
+        ..Ask::default()
+    };
+    // Which are answered before the publisher leaves and which behind, and what is heard after each of these.
+    type Row<'r> = (&'r [usize], &'r [(usize, &'r str)]);
+    let rows: [Row<'_>; 5] = [
+        (&[], &[(0, "a"), (1, "b"), (2, "c")]),
+        (&[], &[(2, ""), (1, ""), (0, "abc")]),
+        (&[], &[(1, ""), (0, "ab"), (2, "c")]),
+        (&[1, 2], &[(0, "abc")]),
+        (&[0, 2], &[(1, "bc")]),
+    ];
+    for version in [V3_1_1, V5_0] {
+        for (before, behind) in rows {
+            let mut hall = Hall::deciding(version, ask);
+            let subscriber = hall.joined("subscriber");
+            hall.subscribe_each(subscriber, &[want("t", QoS::ExactlyOnce)]);
+            hall.hear(subscriber);
+            let publisher = hall.joined("publisher");
+            for text in ["a", "b", "c"] {
+                hall.say(publisher, publish("t", text, QoS::AtMostOnce, 0));
+            }
+            let decisions = hall.publishes();
+            let allow = |hall: &mut Hall, number: usize| {
+                let now = hall.peer.now;
+                let decision = decisions[number];
+                let given =
+                    { &mut hall.broker }.decide_publish(now, decision, PublishAnswer::Allow);
+                assert_eq!(given, Ok(()));
+                let heard = hall.hear(subscriber);
+                let texts = heard
+                    .iter()
+                    .filter_map(|line| line.split(['=', ' ']).nth(2));
+                texts.collect::<String>()
+            };
+            for number in before {
+                allow(&mut hall, *number);
+            }
+            hall.broker.handle_close(hall.peer.now, publisher);
+            for (number, heard) in behind {
+                let row = format!("{version} {before:?} {behind:?} {number}");
+                assert_eq!(allow(&mut hall, *number), *heard, "{row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_whose_publisher_left_wait_no_longer_than_for_a_question() {
+    let ask = Ask {
+        publish: true,
+        ..Ask::default()
+    };
+    let mut hall = Hall::deciding(V5_0, ask);
+    let subscriber = hall.joined("subscriber");
+    hall.subscribe_each(subscriber, &[want("t", QoS::AtMostOnce)]);
+    hall.hear(subscriber);
+    let publisher = hall.joined("publisher");
+    for text in ["a", "b", "c"] {
+        hall.say(publisher, publish("t", text, QoS::AtMostOnce, 0));
+    }
+    let decisions = hall.publishes();
+    hall.broker.handle_close(hall.peer.now, publisher);
+    for (decision, answer) in [
+        (decisions[1], PublishAnswer::Allow),
+        (decisions[2], PublishAnswer::Drop),
+    ] {
+        let given = hall.broker.decide_publish(hall.peer.now, decision, answer);
+        assert_eq!(given, Ok(()));
+    }
+    assert_eq!(hall.hear(subscriber), [""; 0]);
+    // The first counts as denied.
+    let timeout = Config::default().decision_timeout;
+    hall.pass(timeout.as_secs());
+    assert_eq!(hall.hear(subscriber), ["PUBLISH t=b q0"]);
+    let given =
+        { &mut hall.broker }.decide_publish(hall.peer.now, decisions[0], PublishAnswer::Allow);
+    assert_eq!(given, Err(Stale));
+}
+
 #[test]
 fn a_will_is_asked_about_when_it_is_due() {
     let ask = Ask {

@@ -55,7 +55,10 @@ impl Broker {
                 self.note_question(connection, None);
                 self.answer_reauthenticate(now, connection, answer);
             }
-            Question::Held { .. } | Question::Detached { .. } | Question::Again { .. } => {}
+            Question::Held { .. }
+            | Question::Left { .. }
+            | Question::Will { .. }
+            | Question::Again { .. } => {}
         }
         Ok(())
     }
@@ -87,11 +90,11 @@ impl Broker {
             Question::Held { connection } => {
                 self.answer_held_publish(now, connection, decision, answer);
             }
-            Question::Detached {
+            Question::Left { left } => self.answer_left(left, decision, answer),
+            Question::Will {
                 publisher,
                 client_id,
                 message,
-                is_will,
                 at,
             } => {
                 let message = match answer {
@@ -99,20 +102,17 @@ impl Broker {
                     PublishAnswer::AllowAs(message) => message,
                     PublishAnswer::Refuse(_) | PublishAnswer::Drop => return Ok(()),
                 };
+                let topic = String::from(message.topic().as_str());
                 // The broker speaks there, and no client after its end either.
                 if is_reserved(message.topic()) {
-                    if is_will {
-                        let topic = String::from(message.topic().as_str());
-                        self.events.push(Event::Refused { client_id, topic });
-                    }
+                    self.events.push(Event::Refused { client_id, topic });
                     return Ok(());
                 }
-                if is_will && self.has_room_to_route(&message) {
-                    let topic = String::from(message.topic().as_str());
+                if self.has_room_to_route(&message) {
                     self.events.push(Event::WillPublished { client_id, topic });
                 }
                 // That a will is gone may not be stored yet.
-                self.depending(|broker| broker.route_message(at, publisher, message, None));
+                self.depending(|broker| broker.route_message(at, Some(publisher), message, None));
             }
             Question::Connect { .. } | Question::Reauthenticate { .. } | Question::Again { .. } => {
             }
@@ -149,7 +149,8 @@ impl Broker {
             Question::Again { session, filter } => self.answer_again(session, &filter, answer),
             Question::Connect { .. }
             | Question::Reauthenticate { .. }
-            | Question::Detached { .. } => {}
+            | Question::Left { .. }
+            | Question::Will { .. } => {}
         }
         Ok(())
     }

@@ -83,11 +83,10 @@ impl Broker {
         let peer = peer.unwrap_or_else(|| Arc::clone(&self.nobody));
         let owner = self.owner_of(Some(key));
         let shown = will.clone();
-        let question = Question::Detached {
-            publisher: Some(key),
+        let question = Question::Will {
+            publisher: key,
             client_id: client_id.clone(),
             message: will,
-            is_will: true,
             at: now,
         };
         if let Some(decision) = self.open_question(now, question) {
@@ -104,24 +103,6 @@ impl Broker {
             let topic = String::from(shown.topic().as_str());
             self.events.push(Event::Refused { client_id, topic });
         }
-    }
-
-    /// The connection that a message came on is gone: the question about it stays.
-    pub(in crate::broker) fn detach(
-        &mut self,
-        decision: PublishDecision,
-        publisher: Option<SessionKey>,
-        message: Message,
-        at: Timestamp,
-    ) {
-        let question = Question::Detached {
-            publisher,
-            client_id: self.sessions.client_id(publisher),
-            message,
-            is_will: false,
-            at,
-        };
-        self.decisions.replace(decision.0, question);
     }
 
     /// Whose CONNECT, or step of an authentication, waits for this answer.
@@ -193,7 +174,7 @@ impl Broker {
                 return;
             }
             Question::Held { connection } => self.holds_publish(*connection, PublishDecision(key)),
-            Question::Detached { .. } => true,
+            Question::Left { .. } | Question::Will { .. } => true,
             Question::Again { .. } => false,
         };
         // It was there a moment ago.

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use mqtt_codec::{Delivery, Message, PublishReason, QoS, SubscribeFilter, TopicFilter};
 
 use super::Packet;
+use super::left::{Left, LeftMessage};
 use crate::broker::decision::PublishAnswer;
 use crate::broker::routing::{Routed, is_reserved, reason_for};
 use crate::broker::sessions::SessionKey;
@@ -140,6 +141,7 @@ impl Broker {
         if let Some(question) = connection.question.take() {
             self.forget_question(question);
         }
+        let mut left = Left::new(key);
         for packet in packets {
             match packet {
                 Packet::Publish {
@@ -151,14 +153,28 @@ impl Broker {
                 } => {
                     let open = decision.filter(|_| answer.is_none());
                     match (delivery.qos(), open) {
-                        (QoS::AtMostOnce, Some(decision)) if self.may_detach() => {
-                            self.detach(decision, key, message, at);
+                        (QoS::AtMostOnce, Some(_)) if self.may_leave() => {
+                            left.push(LeftMessage {
+                                message,
+                                at,
+                                decision,
+                                answer,
+                            });
                         }
                         (QoS::AtMostOnce, Some(decision)) => {
                             self.forget_question(decision.key());
                             if let Some(key) = key {
                                 self.refuse_message(key, message.topic());
                             }
+                        }
+                        // [5:MQTT-4.6.0-5] [3:MQTT-4.6.0-6] Behind those that are not decided on.
+                        (QoS::AtMostOnce, None) if !left.is_empty() => {
+                            left.push(LeftMessage {
+                                message,
+                                at,
+                                decision,
+                                answer,
+                            });
                         }
                         (QoS::AtMostOnce, None) => {
                             self.publish_decided(at, key, message, answer, None);
@@ -176,11 +192,14 @@ impl Broker {
                 Packet::Unsubscribe { .. } | Packet::Disconnect(_) => {}
             }
         }
+        if !left.is_empty() {
+            self.leave(left);
+        }
     }
 
     /// Whether a question may stay when its connection is gone: who connects again and again must not
     /// take the room of those who are here.
-    fn may_detach(&self) -> bool {
+    fn may_leave(&self) -> bool {
         self.decisions.len() <= self.config.decisions_max / 2
     }
 }
