@@ -346,8 +346,12 @@ impl Oracle {
             if is_its_own && is_open {
                 lost.insert(number);
             }
-            if (is_open || known.from == From::Will) && known.qos > QoS::AtMostOnce {
+            let comes_again = is_open || known.from == From::Will;
+            if comes_again && known.qos > QoS::AtMostOnce {
                 known.may_repeat = true;
+            }
+            // A will that is due again is told to embedders again, whatever its QoS.
+            if comes_again && (known.from == From::Will || known.qos > QoS::AtMostOnce) {
                 known.turns += 1;
             }
         }
