@@ -57,6 +57,7 @@ impl Outlet<'_> {
         reference: &MessageRef,
         retain: bool,
     ) -> bool {
+        // Whether it is simple has been looked at before: mostly that is all.
         if !subscription.is_simple && subscription.id.is_some() {
             return false;
         }

@@ -152,29 +152,23 @@ impl Broker {
                     at,
                 } => {
                     let open = decision.filter(|_| answer.is_none());
+                    // [5:MQTT-4.6.0-5] [3:MQTT-4.6.0-6] What is decided waits behind what is not.
+                    let is_left = match open {
+                        Some(_) => self.may_leave(),
+                        None => !left.is_empty(),
+                    };
                     match (delivery.qos(), open) {
-                        (QoS::AtMostOnce, Some(_)) if self.may_leave() => {
-                            left.push(LeftMessage {
-                                message,
-                                at,
-                                decision,
-                                answer,
-                            });
-                        }
+                        (QoS::AtMostOnce, _) if is_left => left.push(LeftMessage {
+                            message,
+                            at,
+                            decision,
+                            answer,
+                        }),
                         (QoS::AtMostOnce, Some(decision)) => {
                             self.forget_question(decision.key());
                             if let Some(key) = key {
                                 self.refuse_message(key, message.topic());
                             }
-                        }
-                        // [5:MQTT-4.6.0-5] [3:MQTT-4.6.0-6] Behind those that are not decided on.
-                        (QoS::AtMostOnce, None) if !left.is_empty() => {
-                            left.push(LeftMessage {
-                                message,
-                                at,
-                                decision,
-                                answer,
-                            });
                         }
                         (QoS::AtMostOnce, None) => {
                             self.publish_decided(at, key, message, answer, None);
