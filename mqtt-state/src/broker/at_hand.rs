@@ -1,20 +1,22 @@
-//! The short way to a client for whom nothing else waits: a QoS 0 message that goes to it as it is
-//! stands with its connection, not in its session, until it is handed out.
+//! The short way to a client for whom nothing else waits: a message that goes to it as it is stands with its
+//! connection, not in its session; at QoS 0 until it is handed out, at QoS 1 until PUBACK has come.
 //!
 //! It goes before whatever comes behind it. It counts as on its way: for all that a broker keeps, but not for
-//! what waits in its session.
+//! what waits in its session. One at QoS 1 is lent by its session, and goes back to it as soon as anything but
+//! that PUBACK comes, so that no rule is said twice.
 
-use mqtt_codec::QoS;
+use mqtt_codec::{Delivery as How, PacketId, PlainAck, QoS};
 
-use super::connections::Connection;
+use super::connections::{Connection, Connections};
 use super::outlet::Outlet;
-use super::routing::{Subscription, Summary};
-use super::sessions::{SessionEntry, SessionKey};
-use super::store::{MessageRef, MessageStore};
+use super::ready::Ready;
+use super::routing::Subscription;
+use super::sessions::{SessionEntry, SessionKey, Sessions};
+use super::store::{Delivery, Ids, MessageRef, MessageStore};
 use super::{Broker, ConnectionId};
+use crate::Traffic;
 use crate::link::Written;
 use crate::pieces::{Output, SHARED_MIN};
-use crate::{Traffic, Transmit};
 
 /// Messages of more bytes take the long way: some are not copied there. So do all to a client that may not
 /// take so many.
@@ -26,31 +28,41 @@ const _: () = assert!(BYTES_MAX <= SHARED_MIN, "none of them is shared");
 pub(super) struct AtHand {
     pub(super) message: MessageRef,
     pub(super) retain: bool,
+    /// At QoS 1: its session has lent it.
+    is_lent: bool,
+    /// It was sent, and PUBACK has not come.
+    sent_as: Option<PacketId>,
+}
+
+impl AtHand {
+    /// Whether it is still to be sent.
+    #[inline]
+    pub(super) const fn waits(&self) -> bool {
+        self.sent_as.is_none()
+    }
 }
 
 impl Outlet<'_> {
     /// Whether a message may go on this way, to those who have nothing else and get it as it is.
     #[inline]
-    pub(super) fn may_hand(
-        &self,
-        reference: &MessageRef,
-        bytes: usize,
-        summary: &Summary<'_>,
-    ) -> bool {
+    pub(super) fn may_hand(&self, reference: &MessageRef, bytes: usize, qos: QoS) -> bool {
         let config = &self.config.server;
-        let len_max = config.waiting_len_max.min(self.config.waiting_qos0_len_max);
+        let len_max = match qos {
+            QoS::AtMostOnce => config.waiting_len_max.min(self.config.waiting_qos0_len_max),
+            QoS::AtLeastOnce => config.waiting_len_max,
+            QoS::ExactlyOnce => 0,
+        };
         !cfg!(feature = "small")
-            && summary.qos == QoS::AtMostOnce
             && len_max > 0
             && bytes <= BYTES_MAX.min(config.messages_bytes_max)
             && !self.store.journal.is_on()
             && self.store.goes_as_it_is(reference)
     }
 
-    /// Gives such a message to one session. Answers whether that could be: its reference has to be
-    /// counted then.
+    /// Gives such a message to one session, at QoS 0, or at most at QoS 1 if it may be `COUNTED`. Answers
+    /// whether that could be: its reference has to be counted then.
     #[inline(always)]
-    pub(super) fn hand(
+    pub(super) fn hand<const COUNTED: bool>(
         &mut self,
         key: SessionKey,
         subscription: &Subscription,
@@ -73,11 +85,62 @@ impl Outlet<'_> {
         if !connection.ready.rests() {
             return false;
         }
-        let message = reference.uncounted();
-        connection.at_hand = Some(AtHand { message, retain });
+        // [5:MQTT-3.8.4-8] [3:MQTT-3.8.4-6] The lower of published and granted QoS.
+        let is_lent = COUNTED && subscription.qos != QoS::AtMostOnce;
+        if is_lent {
+            let outbound = &mut entry.session.outbound;
+            if !connection.link.has_quota() || !outbound.may_lend() {
+                return false;
+            }
+            outbound.lend();
+        }
+        debug_assert!(connection.at_hand.is_none(), "it rests");
+        connection.at_hand = Some(AtHand {
+            message: reference.uncounted(),
+            retain,
+            is_lent,
+            sent_as: None,
+        });
         queue.push_at_hand(id, &mut connection.ready);
         true
     }
+
+    /// A session gets back what it has lent, if it has.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn take_back(&mut self, key: SessionKey) {
+        take_back(self.sessions, self.connections, self.store, key);
+    }
+}
+
+fn take_back(
+    sessions: &mut Sessions,
+    connections: &mut Connections,
+    store: &mut MessageStore,
+    key: SessionKey,
+) {
+    let entry = sessions.get_mut(key);
+    let Some(entry) = entry.filter(|entry| entry.session.outbound.is_lent()) else {
+        return;
+    };
+    let connection = entry.connection.and_then(|id| connections.get_mut(id));
+    let Some(connection) = connection else { return };
+    let Some(at_hand) = connection.at_hand.take_if(|at_hand| at_hand.is_lent) else {
+        return;
+    };
+    connection.ready.take_back();
+    let bytes = store.len_held(&at_hand.message);
+    let delivery = Delivery {
+        message: at_hand.message,
+        retain: at_hand.retain,
+        is_replay: false,
+        qos: QoS::AtLeastOnce,
+        group: None,
+        subscription_ids: Ids::None,
+    };
+    store.note_delivery(&delivery);
+    let outbound = &mut entry.session.outbound;
+    outbound.take_back(at_hand.sent_as, delivery, bytes);
 }
 
 impl SessionEntry {
@@ -89,33 +152,97 @@ impl SessionEntry {
 }
 
 impl Connection {
-    /// Writes what is at hand. Answers whether there is more behind it.
+    /// Whether a message is at hand that is still to be sent.
+    #[inline]
+    pub(super) fn has_at_hand(&self) -> bool {
+        self.at_hand.as_ref().is_some_and(AtHand::waits)
+    }
+
+    /// Whether what is at hand is lent by the session.
+    #[inline]
+    pub(super) fn has_lent(&self) -> bool {
+        self.at_hand.as_ref().is_some_and(|at_hand| at_hand.is_lent)
+    }
+
+    /// Writes what is at hand. Answers what the connection is then, if that was all.
     #[inline(always)]
     pub(super) fn write_at_hand<O: Output>(
         &mut self,
+        sessions: &mut Sessions,
         store: &mut MessageStore,
         traffic: &mut Traffic,
         out: &mut O,
-    ) -> Transmit {
+    ) -> Ready {
         let before = out.len();
-        if let Some(at_hand) = &self.at_hand {
-            store.hand_over(at_hand, self.link.both_roles(), out);
-            self.at_hand = None;
+        let mut rests = Ready::Rests;
+        if let Some(at_hand) = &mut self.at_hand {
+            let link = self.link.both_roles();
+            if !at_hand.is_lent {
+                store.hand_over(at_hand, How::AtMostOnce, link, out);
+                self.at_hand = None;
+            } else if let Some(entry) = self.session.and_then(|key| sessions.get_mut(key))
+                && let Some(id) = entry.session.outbound.number_lent()
+            {
+                // [5:MQTT-4.3.2-2] [3:MQTT-4.3.2-1] The first PUBLISH has DUP 0.
+                store.hand_over(at_hand, How::AtLeastOnce { id, dup: false }, link, out);
+                link.take_quota();
+                at_hand.sent_as = Some(id);
+                rests = Ready::Awaits;
+            }
         }
         traffic.note_publish_sent(out.len().wrapping_sub(before));
-        if self.ready.drain_at_hand() {
-            Transmit::Idle
-        } else {
-            Transmit::More
-        }
+        rests
     }
 }
 
 impl Broker {
-    /// Nobody will be given what is at hand.
+    /// Takes the PUBACK at the front of `input`, if it is for what is at hand; answers its size, or 0.
+    #[inline(never)]
+    pub(super) fn take_ack_at_hand(&mut self, id: ConnectionId, input: &[u8]) -> usize {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return 0;
+        };
+        let Some(at_hand) = &connection.at_hand else {
+            return 0;
+        };
+        let ack = at_hand.sent_as.map(|id| PlainAck::PubAck(id).to_bytes());
+        let Some((ack, packet_id)) = ack
+            .filter(|ack| input.starts_with(ack))
+            .zip(at_hand.sent_as)
+        else {
+            return 0;
+        };
+        let key = connection.session.filter(|_| connection.held.len() == 0);
+        let Some(entry) = key.and_then(|key| self.sessions.get_mut(key)) else {
+            return 0;
+        };
+        entry.session.outbound.finish_lent(packet_id);
+        connection.link.both_roles().give_quota();
+        connection.ready.acknowledge();
+        self.store.release(at_hand.message.uncounted());
+        connection.at_hand = None;
+        self.traffic.note_received(ack.len());
+        ack.len()
+    }
+
+    /// The session of a connection gets back what it has lent, if it has.
+    #[inline]
+    pub(super) fn take_back(&mut self, id: ConnectionId) {
+        let connection = self.connections.get(id);
+        if connection.is_some_and(Connection::has_lent)
+            && let Some(key) = self.session_key(id)
+        {
+            let (sessions, connections) = (&mut self.sessions, &mut self.connections);
+            take_back(sessions, connections, &mut self.store, key);
+        }
+    }
+
+    /// What is at hand at QoS 0 goes to nobody.
+    // [3:MQTT-3.1.2-5] Only QoS 1 and 2 wait for a client that is away.
     pub(super) fn drop_at_hand(&mut self, id: ConnectionId) {
         let connection = self.connections.get_mut(id);
         if let Some(at_hand) = connection.and_then(|connection| connection.at_hand.take()) {
+            debug_assert!(!at_hand.is_lent, "it was taken back");
             self.store.release(at_hand.message);
         }
     }

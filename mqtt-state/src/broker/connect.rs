@@ -283,6 +283,7 @@ impl Broker {
             return;
         }
         self.give_up_unstored(id);
+        self.take_back(id);
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };

@@ -112,9 +112,10 @@ impl Broker {
         let explanation = connection.link.explain(session.map(|entry| &entry.session));
         Some(Explanation {
             input: { explanation.input }.or_else(|| self.input_waits(connection)),
-            output: match connection.at_hand {
-                Some(_) => Some(OutputWaits::ForPoll),
-                None => explanation.output,
+            output: if connection.has_at_hand() {
+                Some(OutputWaits::ForPoll)
+            } else {
+                explanation.output
             },
             held_len: connection.held.len(),
             replays_len: session.map_or(0, |entry| entry.replays.len()),

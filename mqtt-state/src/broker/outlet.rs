@@ -44,8 +44,10 @@ impl Outlet<'_> {
             // [3:MQTT-3.1.2-5] Only QoS 1 and 2 wait for a client that is away.
             return false;
         }
-        if !entry.has_room(copy.qos, bytes, self.config)
-            || entry.session.outbound.growth(copy.qos) > 0
+        let outbound = &entry.session.outbound;
+        if outbound.is_lent()
+            || outbound.growth(copy.qos) > 0
+            || !entry.has_room(copy.qos, bytes, self.config)
         {
             return self.deliver_with_care(key, reference, bytes, copy);
         }
@@ -76,6 +78,7 @@ impl Outlet<'_> {
         bytes: usize,
         copy: Copy,
     ) -> bool {
+        self.take_back(key);
         let has_room = |entry: &mut SessionEntry| entry.has_room(copy.qos, bytes, self.config);
         if !self.sessions.get_mut(key).is_some_and(has_room) {
             // What gives way may be a reference to this very message.

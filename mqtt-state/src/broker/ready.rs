@@ -11,6 +11,8 @@ pub(super) enum Ready {
     No,
     /// Was drained, and nothing has come since.
     Rests,
+    /// Likewise, and what was at hand is not acknowledged.
+    Awaits,
     /// Waits in the queue.
     Queued,
     /// Likewise, and has nothing but what is at hand.
@@ -55,18 +57,51 @@ impl Ready {
             Self::No | Self::Rests | Self::HandedOut | Self::HandedOutAtHand | Self::Again => {
                 Self::No
             }
+            Self::Awaits => Self::Awaits,
         };
         is_once_more
     }
 
-    /// What was at hand is on its way. Answers whether that was all: it rests again then.
+    /// Whether it was handed out with what is at hand, which is all.
     #[inline]
-    pub(super) fn drain_at_hand(&mut self) -> bool {
-        let was_all = *self == Self::HandedOutAtHand;
-        if was_all {
+    pub(super) fn has_only_at_hand(self) -> bool {
+        self == Self::HandedOutAtHand
+    }
+
+    /// What was at hand is on its way. Answers whether that was all: it rests again then, or once that is
+    /// acknowledged.
+    #[inline]
+    pub(super) fn drain_at_hand(&mut self, rests: Self) -> bool {
+        match *self {
+            Self::HandedOutAtHand => *self = rests,
+            // It is handed out all the same, with nothing.
+            Self::QueuedAtHand => *self = Self::Queued,
+            Self::No
+            | Self::Rests
+            | Self::Awaits
+            | Self::Queued
+            | Self::HandedOut
+            | Self::Again => {}
+        }
+        *self == rests
+    }
+
+    /// What was at hand is acknowledged.
+    #[inline]
+    pub(super) fn acknowledge(&mut self) {
+        if *self == Self::Awaits {
             *self = Self::Rests;
         }
-        was_all
+    }
+
+    /// What was at hand is no more, whether or not it was sent.
+    pub(super) fn take_back(&mut self) {
+        *self = match *self {
+            Self::No | Self::Rests | Self::Awaits => Self::No,
+            Self::Queued | Self::QueuedAtHand => Self::Queued,
+            Self::HandedOut | Self::HandedOutAtHand => Self::HandedOut,
+            Self::Again => Self::Again,
+        };
     }
 
     /// Once it is drained it is handed out again.
@@ -99,7 +134,7 @@ impl ReadyQueue {
     #[inline]
     pub(super) fn push(&mut self, id: ConnectionId, ready: &mut Ready) {
         *ready = match *ready {
-            Ready::No | Ready::Rests => {
+            Ready::No | Ready::Rests | Ready::Awaits => {
                 self.append(id);
                 Ready::Queued
             }
@@ -184,6 +219,7 @@ mod tests {
         for (before, pushed, drained) in [
             (No, (Queued, true), (No, false)),
             (Rests, (Queued, true), (No, false)),
+            (Awaits, (Queued, true), (Awaits, false)),
             (Queued, (Queued, false), (Queued, false)),
             (QueuedAtHand, (Queued, false), (Queued, false)),
             (HandedOut, (HandedOut, false), (No, false)),
@@ -198,11 +234,31 @@ mod tests {
             assert_eq!((ready, is_once_more), drained, "{before:?}");
         }
         // With what is at hand.
-        for (before, handed_over) in [(QueuedAtHand, (Rests, true)), (Queued, (HandedOut, false))] {
+        for (before, rests, handed_over, acknowledged) in [
+            (QueuedAtHand, Rests, (Rests, true), Rests),
+            (QueuedAtHand, Awaits, (Awaits, true), Rests),
+            (Queued, Rests, (HandedOut, false), HandedOut),
+            (Queued, Awaits, (HandedOut, false), HandedOut),
+        ] {
             let mut ready = before;
             ready.hand_out();
-            let was_all = ready.drain_at_hand();
+            let was_all = ready.drain_at_hand(rests);
             assert_eq!((ready, was_all), handed_over, "{before:?}");
+            ready.acknowledge();
+            assert_eq!(ready, acknowledged, "{before:?}");
+        }
+        for (before, taken_back) in [
+            (Rests, No),
+            (Awaits, No),
+            (Queued, Queued),
+            (QueuedAtHand, Queued),
+            (HandedOut, HandedOut),
+            (HandedOutAtHand, HandedOut),
+            (Again, Again),
+        ] {
+            let mut ready = before;
+            ready.take_back();
+            assert_eq!(ready, taken_back, "{before:?}");
         }
     }
 }

@@ -33,6 +33,7 @@ impl Broker {
         packet: &Packet<'_>,
         origin: Origin<'_>,
     ) -> Result<(), CloseCause> {
+        self.take_back(id);
         let Some(connection) = self.connections.get_mut(id) else {
             return Ok(());
         };
@@ -176,6 +177,10 @@ impl Broker {
         let Some((connection, queue)) = self.connections.get_with_queue(id) else {
             return 0;
         };
+        // It may be meant, and is not where it is looked for here.
+        if connection.has_lent() {
+            return 0;
+        }
         let Some(entry) = connection
             .session
             .and_then(|key| self.sessions.get_mut(key))
@@ -281,7 +286,7 @@ impl Input<'_> {
 }
 
 impl Intake for Input<'_> {
-    #[inline]
+    #[inline(always)]
     fn take_plain(&mut self, input: &[u8]) -> usize {
         let broker = &mut *self.broker;
         if !broker.takes_plain_packets() {
@@ -294,7 +299,11 @@ impl Intake for Input<'_> {
             // PUBLISH, and what acknowledges one.
             let size = match first >> 4 {
                 3 => broker.take_plain_publish(self.now, self.id, rest),
-                4..8 => broker.take_plain_acks(self.now, self.id, rest),
+                4 => match broker.take_ack_at_hand(self.id, rest) {
+                    0 => broker.take_plain_acks(self.now, self.id, rest),
+                    size => size,
+                },
+                5..8 => broker.take_plain_acks(self.now, self.id, rest),
                 _ => 0,
             };
             if size == 0 {

@@ -142,8 +142,11 @@ impl<F: FnOnce(Option<BytesMut>) -> Message> Serving<'_, F> {
         let Making::Made(reference, bytes) = &*self.making else {
             return;
         };
-        if self.outlet.may_hand(reference, *bytes, self.summary) {
-            return self.hand_each(rest);
+        if self.outlet.may_hand(reference, *bytes, self.summary.qos) {
+            return match self.summary.qos {
+                QoS::AtMostOnce => self.hand_each::<false>(rest),
+                QoS::AtLeastOnce | QoS::ExactlyOnce => self.hand_each::<true>(rest),
+            };
         }
         let (summary, mut receivers) = (self.summary, self.receivers);
         for (key, subscription) in rest {
@@ -158,7 +161,7 @@ impl<F: FnOnce(Option<BytesMut>) -> Message> Serving<'_, F> {
 
     /// The same for a message that goes on the short way, where that is open.
     #[inline(always)]
-    fn hand_each(&mut self, each: &[(SessionKey, Subscription)]) {
+    fn hand_each<const COUNTED: bool>(&mut self, each: &[(SessionKey, Subscription)]) {
         let Making::Made(reference, bytes) = &*self.making else {
             return;
         };
@@ -168,7 +171,8 @@ impl<F: FnOnce(Option<BytesMut>) -> Message> Serving<'_, F> {
         for (key, subscription) in each {
             if audience.has(*key, subscription) {
                 let retain = is_retained & subscription.retain_as_published;
-                if self.outlet.hand(*key, subscription, reference, retain) {
+                let outlet = &mut self.outlet;
+                if outlet.hand::<COUNTED>(*key, subscription, reference, retain) {
                     handed = handed.wrapping_add(1);
                     continue;
                 }

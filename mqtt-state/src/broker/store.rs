@@ -283,20 +283,26 @@ impl MessageStore {
         stored.is_some_and(|it| it.expires_at.is_none() && !it.message.has_properties())
     }
 
-    /// Writes a message that is at hand, and gives the reference back.
+    /// Writes a message that is at hand. At QoS 0 that gives the reference back.
     #[inline(always)]
-    pub(super) fn hand_over<O: Output>(&mut self, at_hand: &AtHand, link: &mut Link, out: &mut O) {
+    pub(super) fn hand_over<O: Output>(
+        &mut self,
+        at_hand: &AtHand,
+        delivery: mqtt_codec::Delivery,
+        link: &mut Link,
+        out: &mut O,
+    ) {
         let Some(stored) = self.messages.get_mut(at_hand.message.0) else {
             return;
         };
-        let (message, retain) = (&stored.message, at_hand.retain);
+        let (message, how) = (&stored.message, (delivery, at_hand.retain));
         let is_written = if stored.references > FEW {
-            link.copy_as_it_is((stored.ordinal, message), retain, &mut self.written, out)
+            link.copy_as_it_is((stored.ordinal, message), how, &mut self.written, out)
         } else {
-            link.write_as_it_is(message, retain, out)
+            link.write_as_it_is(message, how, out)
         };
         debug_assert!(is_written, "that it fits was looked at before");
-        if stored.give_back() {
+        if delivery == mqtt_codec::Delivery::AtMostOnce && stored.give_back() {
             self.free(at_hand.message.uncounted());
         }
     }
@@ -351,6 +357,11 @@ impl MessageStore {
 
     pub(super) fn message(&self, reference: &MessageRef) -> Option<&Message> {
         self.messages.get(reference.0).map(|stored| &stored.message)
+    }
+
+    /// The bytes that a message counts for.
+    pub(super) fn len_held(&self, reference: &MessageRef) -> usize {
+        self.message(reference).map_or(0, Message::len_held)
     }
 
     pub(super) fn expires_at(&self, reference: &MessageRef) -> Option<Timestamp> {

@@ -27,12 +27,12 @@ impl Broker {
         let Some((out, max_bytes)) = room(id) else {
             return Some((id, Transmit::More));
         };
-        let transmit = if connection.at_hand.is_some() {
-            connection.write_at_hand(&mut self.store, &mut self.traffic, out)
-        } else {
-            self.poll_transmit(now, id, max_bytes, out)
-        };
-        Some((id, transmit))
+        if connection.ready.has_only_at_hand() {
+            let (sessions, store) = (&mut self.sessions, &mut self.store);
+            connection.ready = connection.write_at_hand(sessions, store, &mut self.traffic, out);
+            return Some((id, Transmit::Idle));
+        }
+        Some((id, self.poll_transmit(now, id, max_bytes, out)))
     }
 
     #[inline(always)]
@@ -69,9 +69,16 @@ impl Broker {
                 is_settled: true,
             };
         };
-        if connection.at_hand.is_some() {
+        if connection.has_at_hand() {
+            let (sessions, store) = (&mut self.sessions, &mut self.store);
+            let rests = connection.write_at_hand(sessions, store, &mut self.traffic, out);
+            let was_all = connection.ready.drain_at_hand(rests);
             return Looked {
-                transmit: connection.write_at_hand(&mut self.store, &mut self.traffic, out),
+                transmit: if was_all {
+                    Transmit::Idle
+                } else {
+                    Transmit::More
+                },
                 is_settled: true,
             };
         }

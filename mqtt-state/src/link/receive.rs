@@ -353,12 +353,18 @@ impl Link {
         self.outbox.push_ack(ack, self.send.packet_size_max)
     }
 
+    /// A PUBLISH of this connection counts no more against what the peer takes.
+    #[inline]
+    pub(crate) fn give_quota(&mut self) {
+        self.send.quota = self.send.quota.saturating_add(1).min(self.send.quota_max);
+    }
+
     #[inline]
     fn completed(&mut self, ended: Ended, reason: ReasonCode) -> AckEffect {
         // [5:MQTT-3.3.4-7] [5:MQTT-3.3.4-9] What was sent on an earlier connection took nothing from
         // this quota. If its acknowledgement gave one, more would be open than the peer takes.
         if ended.counted {
-            self.send.quota = self.send.quota.saturating_add(1).min(self.send.quota_max);
+            self.give_quota();
         }
         let tag = ended.tag;
         if ended.was_told {

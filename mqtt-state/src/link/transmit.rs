@@ -117,7 +117,7 @@ impl Link {
                 }
                 (Ok(()), Turn::Counted(place)) => {
                     let again = session.outbound.sent(place);
-                    self.send.quota = self.send.quota.saturating_sub(1);
+                    self.take_quota();
                     store.note_publish(again);
                 }
                 (Err(Refused::ForRoom), _) => return Transmit::More,
@@ -133,6 +133,12 @@ impl Link {
             true => Transmit::Idle,
             false => Transmit::More,
         }
+    }
+
+    /// A PUBLISH at QoS 1 or 2 is sent: one less may go.
+    #[inline]
+    pub(crate) fn take_quota(&mut self) {
+        self.send.quota = self.send.quota.saturating_sub(1);
     }
 
     /// What was to be sent will not be.

@@ -141,22 +141,17 @@ impl Link {
         has_room && self.phase == Phase::Open && !self.send.aliases.are_possible()
     }
 
-    /// Appends a QoS 0 message without properties, while [`sends_as_it_is`](Self::sends_as_it_is). Answers
-    /// whether it did.
+    /// Appends a message without properties, while [`sends_as_it_is`](Self::sends_as_it_is). Answers whether
+    /// it did.
     #[inline(always)]
     pub(crate) fn write_as_it_is<O: Output>(
         &mut self,
         message: &Message,
-        retain: bool,
+        how: (Delivery, bool),
         out: &mut O,
     ) -> bool {
         let size_max = self.send.packet_size_max;
-        self.write_found(
-            message,
-            (Delivery::AtMostOnce, retain),
-            size_max,
-            out.copied(),
-        )
+        self.write_found(message, how, size_max, out.copied())
     }
 
     /// The same for a message that many get, and that is known by this number.
@@ -164,11 +159,10 @@ impl Link {
     pub(crate) fn copy_as_it_is<O: Output>(
         &self,
         numbered: (u64, &Message),
-        retain: bool,
+        how: (Delivery, bool),
         written: &mut Written,
         out: &mut O,
     ) -> bool {
-        let how = (Delivery::AtMostOnce, retain);
         written.write(numbered, self.version, how, usize::MAX, out.copied())
     }
 

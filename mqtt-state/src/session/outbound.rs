@@ -3,6 +3,7 @@
 mod acknowledged;
 mod extent;
 mod flows;
+mod lent;
 mod ring;
 mod sending;
 mod stored;
@@ -51,6 +52,8 @@ pub(crate) struct Outbound<M> {
     connection: u32,
     /// Messages get their identifiers by `assign`, so that these are stored before they are used.
     assigns: bool,
+    /// The only message is with whoever has the connection.
+    is_lent: bool,
     /// How far the journal is stored; `u64::MAX` when there is none.
     stored: u64,
     /// Whatever a connection lets go: no more than this is in flight over all of them.
@@ -90,6 +93,7 @@ impl<M> Outbound<M> {
             messages_bytes: 0,
             connection: 1,
             assigns: false,
+            is_lent: false,
             stored: u64::MAX,
             in_flight_max: usize::MAX,
         }
@@ -117,6 +121,7 @@ impl<M> Outbound<M> {
     #[inline(always)]
     // [5:MQTT-4.6.0-5] [5:MQTT-4.6.0-6] [3:MQTT-4.6.0-5] [3:MQTT-4.6.0-6] At the end: order is kept for all topics.
     pub(crate) fn enqueue(&mut self, qos: QoS, message: M, tag: u64, bytes: usize, position: u64) {
+        debug_assert!(!self.is_lent, "it goes before");
         let sequence = self.next_sequence;
         self.next_sequence = sequence.wrapping_add(1);
         self.messages_bytes = self.messages_bytes.saturating_add(bytes);
@@ -207,6 +212,7 @@ impl<M> Outbound<M> {
 
     /// The session ended: what was in flight is lost, PUBRELs first. Messages never sent stay.
     pub(crate) fn take_in_flight(&mut self) -> Vec<Lost<M>> {
+        debug_assert!(!self.is_lent, "it is not there");
         let mut lost = Vec::with_capacity(self.in_flight_len());
         while let Some(place) = self.releases.head().or_else(|| self.first_published()) {
             lost.push(self.take(place));

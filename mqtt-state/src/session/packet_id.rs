@@ -85,9 +85,18 @@ impl<T: Copy> PacketIds<T> {
                     self.free_len = self.free_len.saturating_sub(1);
                 }
             }
-            None => self.entries.push(Entry::Used(value)),
+            None => self.append(value),
         }
         Some(id)
+    }
+
+    /// The first one takes the memory for all that rest.
+    #[inline(never)]
+    fn append(&mut self, value: T) {
+        if self.entries.is_empty() {
+            self.entries.reserve_exact(REST.saturating_add(1));
+        }
+        self.entries.push(Entry::Used(value));
     }
 
     /// Takes one certain identifier; `false` when it is in use. [`rest_others`](Self::rest_others)
@@ -114,6 +123,13 @@ impl<T: Copy> PacketIds<T> {
             if self.get(id).is_none() {
                 self.rest(id);
             }
+        }
+    }
+
+    /// An identifier that is in use stands for something else from here on.
+    pub(crate) fn replace(&mut self, id: PacketId, value: T) {
+        if let Some(entry @ Entry::Used(_)) = self.entry_mut(id) {
+            *entry = Entry::Used(value);
         }
     }
 

@@ -336,6 +336,8 @@ enum Step {
     Ping(usize),
     /// A reader's connection is lost, and it comes back.
     Lose(usize),
+    /// Readers that do not acknowledge at once do so.
+    Acknowledge,
     Drain,
 }
 
@@ -345,6 +347,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(qos, retain, expires, len)| Step::Publish { qos, retain, expires, len }),
         1 => (0..READERS).prop_map(Step::Ping),
         1 => (0..READERS).prop_map(Step::Lose),
+        1 => Just(Step::Acknowledge),
         3 => Just(Step::Drain),
     ]
 }
@@ -358,6 +361,8 @@ struct Run {
     readers: Vec<ConnectionId>,
     /// What each of them heard: messages, and everything else.
     heard: Vec<[Vec<String>; 2]>,
+    /// What each of them has not acknowledged.
+    open: Vec<Vec<u16>>,
 }
 
 impl Run {
@@ -370,6 +375,7 @@ impl Run {
             door,
             readers,
             heard,
+            open: vec![vec![]; READERS],
         };
         for number in 0..READERS {
             let id = run.enter(number);
@@ -383,7 +389,13 @@ impl Run {
         let id = self.hall.open();
         let client_id = format!("reader-{number}");
         let version = self.hall.peer.version;
-        self.hall.say(id, connect(version, &client_id));
+        // The sessions of half of them stay.
+        let mut packet = connect(version, &client_id);
+        packet.clean_start = number < 2;
+        if version == V5_0 && number >= 2 {
+            packet.properties.session_expiry_secs = Some(1000);
+        }
+        self.hall.say(id, packet);
         // The second gets QoS 0 only, the third what was retained as it was, the fourth all that there is.
         let mut filter: SubscribeFilter<'_> = want("t", QoS::AtLeastOnce);
         filter.options.retain_handling = RetainHandling::DoNotSend;
@@ -424,7 +436,15 @@ impl Run {
                 self.hall
                     .broker
                     .handle_close(self.hall.peer.now, self.readers[number]);
+                self.open[number].clear();
                 self.readers[number] = self.enter(number);
+            }
+            Step::Acknowledge => {
+                for number in 0..READERS {
+                    for packet_id in core::mem::take(&mut self.open[number]) {
+                        self.hall.say(self.readers[number], puback(packet_id));
+                    }
+                }
             }
             Step::Drain => self.drain(),
         }
@@ -454,7 +474,12 @@ impl Run {
                 && let Some((_, packet_id)) = line.split_once(" q1 id")
             {
                 let packet_id = packet_id.split(' ').next().unwrap().parse().unwrap();
-                self.hall.say(id, puback(packet_id));
+                // Every other one does so at once.
+                if number % 2 == 0 {
+                    self.hall.say(id, puback(packet_id));
+                } else {
+                    self.open[number].push(packet_id);
+                }
             }
             let is_message = line.starts_with("PUBLISH");
             self.heard[number][usize::from(!is_message)].push(line);

@@ -260,7 +260,7 @@ pub(crate) fn many_receive_one(count: usize) {
     work_off(&mut broker, START, |_| {});
     for id in receivers {
         out.clear();
-        let _idle = broker.poll_transmit(START, id, 1000, &mut out);
+        while broker.poll_transmit(START, id, 1000, &mut out) == Transmit::More {}
         let payloads: Vec<_> = out
             .chunk_by(|_, next| *next != 0x30)
             .filter_map(|packet| packet.last())

@@ -40,6 +40,8 @@ mod hall;
 mod join;
 mod journal;
 mod keep_alive;
+#[cfg(not(feature = "small"))]
+mod lent;
 mod limits;
 mod load;
 mod look;

@@ -92,8 +92,10 @@ impl<M> Outbound<M> {
     }
 
     /// QoS 1 and 2 messages sent and not fully acknowledged.
+    #[inline]
     pub(crate) const fn in_flight_len(&self) -> usize {
-        self.publishes_len().saturating_add(self.releases.len())
+        { self.publishes_len().saturating_add(self.releases.len()) }
+            .saturating_add(if self.is_lent { 1 } else { 0 })
     }
 
     /// Messages that were never sent.

@@ -13,6 +13,9 @@ use super::RequestKind;
 pub(crate) struct Place(NonZeroU32);
 
 impl Place {
+    /// No place here: before the last one memory ends.
+    pub(super) const ELSEWHERE: Self = Self(NonZeroU32::MAX);
+
     fn index(self) -> usize {
         // The first index is 0.
         let number = usize::try_from(self.0.get()).unwrap_or(usize::MAX);
@@ -167,6 +170,12 @@ impl<M> Flows<M> {
 
     pub(super) const fn bytes(&self) -> usize {
         self.places_len().saturating_mul(size_of::<Flow<M>>())
+    }
+
+    /// Whether there is a place that something was in before.
+    #[inline]
+    pub(super) const fn has_free(&self) -> bool {
+        self.free.is_some()
     }
 
     /// Bytes by which one more flow makes it grow.
