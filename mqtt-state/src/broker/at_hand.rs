@@ -10,7 +10,6 @@ use mqtt_codec::{Delivery as How, PacketId, PlainAck, QoS};
 use super::connections::{Connection, Connections};
 use super::outlet::Outlet;
 use super::ready::Ready;
-use super::routing::Subscription;
 use super::sessions::{SessionEntry, SessionKey, Sessions};
 use super::store::{Delivery, Ids, MessageRef, MessageStore};
 use super::{Broker, ConnectionId};
@@ -43,36 +42,30 @@ impl AtHand {
 }
 
 impl Outlet<'_> {
-    /// Whether a message may go on this way, to those who have nothing else and get it as it is.
+    /// Whether a message that is published at this QoS may go on this way, to those who have nothing else and
+    /// get it as it is.
     #[inline]
     pub(super) fn may_hand(&self, reference: &MessageRef, bytes: usize, qos: QoS) -> bool {
         let config = &self.config.server;
-        let len_max = match qos {
-            QoS::AtMostOnce => config.waiting_len_max.min(self.config.waiting_qos0_len_max),
-            QoS::AtLeastOnce => config.waiting_len_max,
-            QoS::ExactlyOnce => 0,
-        };
+        let len_max = config.waiting_len_max.min(self.config.waiting_qos0_len_max);
         !cfg!(feature = "small")
+            && qos != QoS::ExactlyOnce
             && len_max > 0
             && bytes <= BYTES_MAX.min(config.messages_bytes_max)
             && !self.store.journal.is_on()
             && self.store.goes_as_it_is(reference)
     }
 
-    /// Gives such a message to one session, at QoS 0, or at most at QoS 1 if it may be `COUNTED`. Answers
-    /// whether that could be: its reference has to be counted then.
+    /// Gives such a message to one session, without a subscription identifier, at QoS 0 or, where it may be
+    /// `COUNTED`, at this one. Answers whether that could be: its reference has to be counted then.
     #[inline(always)]
     pub(super) fn hand<const COUNTED: bool>(
         &mut self,
         key: SessionKey,
-        subscription: &Subscription,
         reference: &MessageRef,
+        qos: QoS,
         retain: bool,
     ) -> bool {
-        // Whether it is simple has been looked at before: mostly that is all.
-        if !subscription.is_simple && subscription.id.is_some() {
-            return false;
-        }
         let Some(entry) = self.sessions.get_mut(key) else {
             return false;
         };
@@ -85,8 +78,7 @@ impl Outlet<'_> {
         if !connection.ready.rests() {
             return false;
         }
-        // [5:MQTT-3.8.4-8] [3:MQTT-3.8.4-6] The lower of published and granted QoS.
-        let is_lent = COUNTED && subscription.qos != QoS::AtMostOnce;
+        let is_lent = COUNTED && qos != QoS::AtMostOnce;
         if is_lent {
             let outbound = &mut entry.session.outbound;
             if !connection.link.has_quota() || !outbound.may_lend() {

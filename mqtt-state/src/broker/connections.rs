@@ -101,7 +101,7 @@ impl Connection {
     #[inline]
     pub(super) fn note_rest(&mut self) {
         if self.link.both_roles().sends_as_it_is(BYTES_MAX) {
-            self.ready.rest();
+            self.ready.rest(self.at_hand.is_some());
         }
     }
 }

@@ -32,11 +32,14 @@ impl Ready {
         self == Self::Rests
     }
 
-    /// It was drained, and something may be put at hand from here on.
+    /// It was drained, and something may be put at hand from here on, or once what was is acknowledged.
     #[inline]
-    pub(super) fn rest(&mut self) {
+    pub(super) fn rest(&mut self, is_awaited: bool) {
         if *self == Self::No {
-            *self = Self::Rests;
+            *self = match is_awaited {
+                true => Self::Awaits,
+                false => Self::Rests,
+            };
         }
     }
 

@@ -171,8 +171,10 @@ impl<F: FnOnce(Option<BytesMut>) -> Message> Serving<'_, F> {
         for (key, subscription) in each {
             if audience.has(*key, subscription) {
                 let retain = is_retained & subscription.retain_as_published;
+                // Whether it is simple has been looked at before: mostly that is all.
+                let has_id = !subscription.is_simple && subscription.id.is_some();
                 let outlet = &mut self.outlet;
-                if outlet.hand::<COUNTED>(*key, subscription, reference, retain) {
+                if !has_id && outlet.hand::<COUNTED>(*key, reference, subscription.qos, retain) {
                     handed = handed.wrapping_add(1);
                     continue;
                 }
@@ -259,6 +261,17 @@ impl<F: FnOnce(Option<BytesMut>) -> Message> Serving<'_, F> {
         self.make();
         if let Making::Made(reference, bytes) = self.making {
             let copy = wish.copy(self.summary);
+            let is_plain = copy.group.is_none() && copy.subscription_ids.is_none();
+            let may_hand = is_plain && self.outlet.may_hand(reference, *bytes, self.summary.qos);
+            if may_hand
+                && self
+                    .outlet
+                    .hand::<true>(key, reference, copy.qos, copy.retain)
+            {
+                self.outlet.note_handed(1);
+                self.receivers = self.receivers.saturating_add(1);
+                return;
+            }
             let is_taken = self.outlet.deliver(key, reference, *bytes, copy);
             self.receivers = self.receivers.saturating_add(usize::from(is_taken));
         }

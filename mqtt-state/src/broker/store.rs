@@ -157,6 +157,11 @@ impl Ids {
         }
     }
 
+    #[inline]
+    pub(super) const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
     /// Bytes on the heap.
     fn len_held(&self) -> usize {
         match self {

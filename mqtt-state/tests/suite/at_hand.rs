@@ -12,7 +12,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::hall::Hall;
-use crate::wire::{V3_1_1, V5_0, connect, disconnect, puback, show_all, want, with_subscribe};
+use crate::wire::{
+    V3_1_1, V5_0, connect, disconnect, puback, publish, show_all, want, with_subscribe,
+};
 
 impl Hall {
     /// Everybody gets what he has, as a driver does it. Answers who was handed out, with what he heard.
@@ -334,6 +336,8 @@ enum Step {
     },
     /// A reader says something that is answered.
     Ping(usize),
+    /// A reader publishes something for nobody, which is acknowledged.
+    Say(usize, &'static str),
     /// A reader's connection is lost, and it comes back.
     Lose(usize),
     /// Readers that do not acknowledge at once do so.
@@ -343,12 +347,14 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        5 => (0..2_u8, any::<bool>(), prop::bool::weighted(0.1), prop_oneof![0..40_usize, 4080..4110_usize])
+        5 => (0..2_u8, any::<bool>(), prop::bool::weighted(0.1), prop_oneof![4 => 0..40_usize, 1 => 4080..4110_usize])
             .prop_map(|(qos, retain, expires, len)| Step::Publish { qos, retain, expires, len }),
         1 => (0..READERS).prop_map(Step::Ping),
+        2 => (0..READERS, prop_oneof![Just(""), Just("x")])
+            .prop_map(|(number, payload)| Step::Say(number, payload)),
         1 => (0..READERS).prop_map(Step::Lose),
-        1 => Just(Step::Acknowledge),
-        3 => Just(Step::Drain),
+        2 => Just(Step::Acknowledge),
+        4 => Just(Step::Drain),
     ]
 }
 
@@ -382,6 +388,11 @@ impl Run {
             run.readers.push(id);
             run.drain();
         }
+        // From here on there is a place in each session, without which nothing at QoS 1 is at hand.
+        let message = Message::new("t", "").unwrap().with_qos(QoS::AtLeastOnce);
+        run.hall.broker.publish(run.hall.peer.now, message);
+        run.drain();
+        run.act(Step::Acknowledge);
         run
     }
 
@@ -396,13 +407,13 @@ impl Run {
             packet.properties.session_expiry_secs = Some(1000);
         }
         self.hall.say(id, packet);
-        // The second gets QoS 0 only, the third what was retained as it was, the fourth all that there is.
+        // The second gets QoS 0 only, the third what was retained as it was, the fourth by another filter.
         let mut filter: SubscribeFilter<'_> = want("t", QoS::AtLeastOnce);
         filter.options.retain_handling = RetainHandling::DoNotSend;
         match number {
             1 => filter.options.qos = QoS::AtMostOnce,
             2 if version == V5_0 => filter.options.retain_as_published = true,
-            3 => filter = want("#", QoS::AtLeastOnce),
+            3 => filter = want("t/#", QoS::AtLeastOnce),
             _ => {}
         }
         if version == V3_1_1 {
@@ -432,6 +443,10 @@ impl Run {
                 self.hall.broker.publish(self.hall.peer.now, message);
             }
             Step::Ping(number) => self.hall.say(self.readers[number], Packet::PingReq),
+            Step::Say(number, payload) => {
+                let packet = publish("nobody", payload, QoS::AtLeastOnce, 7);
+                self.hall.say(self.readers[number], packet);
+            }
             Step::Lose(number) => {
                 self.hall
                     .broker

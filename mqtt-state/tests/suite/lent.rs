@@ -6,7 +6,7 @@ use mqtt_state::broker::{Config, ConnectionId};
 use mqtt_state::{OutputWaits, Transmit};
 
 use crate::hall::Hall;
-use crate::wire::{V3_1_1, V5_0, connect, disconnect, id as packet_id, puback, pubrec};
+use crate::wire::{V3_1_1, V5_0, connect, disconnect, id as packet_id, puback, publish, pubrec};
 
 const BOTH: [ProtocolVersion; 2] = [V3_1_1, V5_0];
 
@@ -322,4 +322,21 @@ fn it_is_sent_once_whoever_polls() {
         "it had been told"
     );
     assert!(bytes.is_empty(), "{bytes:?}");
+}
+
+/// It is not alone on its way out, and the next one comes before it is acknowledged.
+#[test]
+fn the_next_one_waits_for_it_whatever_went_beside_it() {
+    let mut room = Room::new(V5_0);
+    room.publish("1");
+    let packet = publish("nobody", "x", QoS::AtLeastOnce, 7);
+    room.hall.say(room.reader, packet);
+    assert_eq!(room.drain(), ["PUBLISH t=1 q1 id2", "PUBACK 7 10"]);
+    assert_eq!(room.state(), SENT);
+    room.publish("2");
+    assert_eq!(room.state(), (1, 1, Some(OutputWaits::ForPoll)));
+    assert_eq!(room.drain(), ["PUBLISH t=2 q1 id3"]);
+    room.acknowledge(2);
+    assert_eq!(room.acknowledge(3), NOTHING);
+    assert_eq!(room.messages(), 0);
 }
