@@ -81,9 +81,11 @@ impl Outlet<'_> {
         let is_lent = COUNTED && qos != QoS::AtMostOnce;
         if is_lent {
             let outbound = &mut entry.session.outbound;
-            if !connection.link.has_quota() || !outbound.may_lend() {
+            if !outbound.may_lend() {
                 return false;
             }
+            // [5:MQTT-4.9.0-2] Nothing is in flight, so one may be.
+            debug_assert!(connection.link.send_quota() > 0);
             outbound.lend();
         }
         debug_assert!(connection.at_hand.is_none(), "it rests");
@@ -194,25 +196,25 @@ impl Broker {
         let Some(connection) = self.connections.get_mut(id) else {
             return 0;
         };
-        let Some(at_hand) = &connection.at_hand else {
-            return 0;
-        };
-        let ack = at_hand.sent_as.map(|id| PlainAck::PubAck(id).to_bytes());
-        let Some((ack, packet_id)) = ack
-            .filter(|ack| input.starts_with(ack))
-            .zip(at_hand.sent_as)
+        let sent = connection.at_hand.as_ref();
+        let Some((message, packet_id)) =
+            sent.and_then(|it| Some((it.message.uncounted(), it.sent_as?)))
         else {
             return 0;
         };
-        let key = connection.session.filter(|_| connection.held.len() == 0);
+        let ack = PlainAck::PubAck(packet_id).to_bytes();
+        if !input.starts_with(&ack) {
+            return 0;
+        }
+        let key = connection.session;
         let Some(entry) = key.and_then(|key| self.sessions.get_mut(key)) else {
             return 0;
         };
         entry.session.outbound.finish_lent(packet_id);
         connection.link.both_roles().give_quota();
         connection.ready.acknowledge();
-        self.store.release(at_hand.message.uncounted());
         connection.at_hand = None;
+        self.store.release(message);
         self.traffic.note_received(ack.len());
         ack.len()
     }

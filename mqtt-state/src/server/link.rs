@@ -263,12 +263,6 @@ impl ServerLink {
         self.link.note_stored(position);
     }
 
-    /// Whether a PUBLISH at QoS 1 or 2 may go.
-    #[inline]
-    pub(crate) fn has_quota(&self) -> bool {
-        self.link.send_quota() > 0
-    }
-
     /// QoS 1 and 2 PUBLISH packets that may still go; none before CONNECT is accepted.
     pub(crate) fn send_quota(&self) -> u16 {
         if self.is_connected() {

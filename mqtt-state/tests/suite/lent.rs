@@ -6,7 +6,9 @@ use mqtt_state::broker::{Config, ConnectionId};
 use mqtt_state::{OutputWaits, Transmit};
 
 use crate::hall::Hall;
-use crate::wire::{V3_1_1, V5_0, connect, disconnect, id as packet_id, puback, publish, pubrec};
+use crate::wire::{
+    V3_1_1, V5_0, connect, disconnect, id as packet_id, puback, publish, pubrec, show_all,
+};
 
 const BOTH: [ProtocolVersion; 2] = [V3_1_1, V5_0];
 
@@ -313,9 +315,13 @@ fn it_is_sent_once_whoever_polls() {
     let mut room = Room::new(V5_0);
     let now = room.hall.peer.now;
     room.publish("m");
-    assert_eq!(room.hall.hear(room.reader), ["PUBLISH t=m q1 id2"]);
     let mut bytes = Vec::new();
-    let polled = { room.hall.broker }.poll_ready_into(now, |_| Some((&mut bytes, 100)));
+    let broker = &mut room.hall.broker;
+    let polled = broker.poll_transmit(now, room.reader, 100, &mut bytes);
+    assert_eq!(polled, Transmit::More);
+    assert_eq!(show_all(&bytes, V5_0), ["PUBLISH t=m q1 id2"]);
+    bytes.clear();
+    let polled = broker.poll_ready_into(now, |_| Some((&mut bytes, 100)));
     assert_eq!(
         polled,
         Some((room.reader, Transmit::Idle)),
