@@ -17,6 +17,9 @@ use crate::Traffic;
 use crate::link::Written;
 use crate::pieces::{Output, SHARED_MIN};
 
+/// Small programs do without: nothing is ever at hand there.
+const IS_OPEN: bool = !cfg!(feature = "small");
+
 /// Messages of more bytes take the long way: some are not copied there. So do all to a client that may not
 /// take so many.
 pub(super) const BYTES_MAX: usize = Written::LEN_MAX;
@@ -48,7 +51,7 @@ impl Outlet<'_> {
     pub(super) fn may_hand(&self, reference: &MessageRef, bytes: usize, qos: QoS) -> bool {
         let config = &self.config.server;
         let len_max = config.waiting_len_max.min(self.config.waiting_qos0_len_max);
-        !cfg!(feature = "small")
+        IS_OPEN
             && qos != QoS::ExactlyOnce
             && len_max > 0
             && bytes <= BYTES_MAX.min(config.messages_bytes_max)
@@ -149,13 +152,13 @@ impl Connection {
     /// Whether a message is at hand that is still to be sent.
     #[inline]
     pub(super) fn has_at_hand(&self) -> bool {
-        self.at_hand.as_ref().is_some_and(AtHand::waits)
+        IS_OPEN && self.at_hand.as_ref().is_some_and(AtHand::waits)
     }
 
     /// Whether what is at hand is lent by the session.
     #[inline]
     pub(super) fn has_lent(&self) -> bool {
-        self.at_hand.as_ref().is_some_and(|at_hand| at_hand.is_lent)
+        IS_OPEN && self.at_hand.as_ref().is_some_and(|at_hand| at_hand.is_lent)
     }
 
     /// Writes what is at hand. Answers what the connection is then, if that was all.
@@ -193,6 +196,9 @@ impl Broker {
     /// Takes the PUBACK at the front of `input`, if it is for what is at hand; answers its size, or 0.
     #[inline(never)]
     pub(super) fn take_ack_at_hand(&mut self, id: ConnectionId, input: &[u8]) -> usize {
+        if !IS_OPEN {
+            return 0;
+        }
         let Some(connection) = self.connections.get_mut(id) else {
             return 0;
         };
