@@ -74,6 +74,8 @@ fn as_count(bytes: usize) -> u64 {
 pub struct Explanation {
     /// Messages that were never sent.
     pub waiting_len: usize,
+    /// Whether one of them is at hand in a broker: it is the first that goes, and stands with the connection.
+    pub is_at_hand: bool,
     /// QoS 1 and 2 messages sent and not fully acknowledged.
     pub in_flight_len: usize,
     /// Packets that wait for a decision, or behind one that does, in a broker.

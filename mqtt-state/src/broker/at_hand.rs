@@ -1,8 +1,7 @@
 //! The short way to a client for whom nothing else waits: a message that goes to it as it is stands with its
 //! connection, not in its session; at QoS 0 until it is handed out, at QoS 1 until PUBACK has come.
 //!
-//! It goes before whatever comes behind it. It counts as on its way: for all that a broker keeps, but not for
-//! what waits in its session. One at QoS 1 is lent by its session, and goes back to it as soon as anything but
+//! It goes before whatever comes behind it, and counts as one that waits. One at QoS 1 is lent by its session, and goes back to it as soon as anything but
 //! that PUBACK comes, so that no rule is said twice.
 
 use mqtt_codec::{Delivery as How, PacketId, PlainAck, QoS};
@@ -102,6 +101,13 @@ impl Outlet<'_> {
         true
     }
 
+    /// Messages at hand that a session knows nothing of.
+    pub(super) fn past_session_len(&self, key: SessionKey) -> usize {
+        let id = self.sessions.get(key).and_then(|entry| entry.connection);
+        let connection = id.and_then(|id| self.connections.get(id));
+        connection.map_or(0, Connection::past_session_len)
+    }
+
     /// A session gets back what it has lent, if it has.
     #[cold]
     #[inline(never)]
@@ -153,6 +159,18 @@ impl Connection {
     #[inline]
     pub(super) fn has_at_hand(&self) -> bool {
         IS_OPEN && self.at_hand.as_ref().is_some_and(AtHand::waits)
+    }
+
+    /// Messages that its session knows nothing of.
+    pub(super) fn past_session_len(&self) -> usize {
+        { self.at_hand.as_ref() }.map_or(0, |at_hand| usize::from(!at_hand.is_lent))
+    }
+
+    /// Takes away what is at hand at QoS 0.
+    pub(super) fn take_at_hand(&mut self) -> Option<MessageRef> {
+        let at_hand = self.at_hand.take_if(|at_hand| !at_hand.is_lent)?;
+        self.ready.take_back();
+        Some(at_hand.message)
     }
 
     /// Whether what is at hand is lent by the session.

@@ -4,6 +4,7 @@ use alloc::string::String;
 
 use mqtt_codec::{DisconnectReason, Message, QoS};
 
+use super::connections::Connection;
 use super::event::{DropCause, Event};
 use super::outlet::Outlet;
 use super::sessions::{SessionEntry, SessionKey};
@@ -28,9 +29,16 @@ pub enum WhenFull {
 }
 
 impl SessionEntry {
-    /// Whether one more message may wait. QoS 0 messages have a limit of their own beside.
+    /// Whether one more message may wait, where so many are at hand. QoS 0 messages have a limit of their own
+    /// beside.
     #[inline]
-    pub(super) fn has_room(&mut self, qos: QoS, bytes: usize, config: &Config) -> bool {
+    pub(super) fn has_room(
+        &mut self,
+        qos: QoS,
+        bytes: usize,
+        at_hand: usize,
+        config: &Config,
+    ) -> bool {
         let limits = queue_limits(config);
         let outbound = &self.session.outbound;
         // It is told again only after half of it was gone.
@@ -40,9 +48,9 @@ impl SessionEntry {
         {
             self.is_full = false;
         }
-        let may_wait =
-            qos != QoS::AtMostOnce || outbound.waiting_qos0_len() < config.waiting_qos0_len_max;
-        may_wait && outbound.has_room(bytes, limits)
+        let may_wait = qos != QoS::AtMostOnce
+            || outbound.waiting_qos0_len().saturating_add(at_hand) < config.waiting_qos0_len_max;
+        may_wait && outbound.has_room_beside(at_hand, bytes, limits)
     }
 }
 
@@ -63,9 +71,16 @@ impl Outlet<'_> {
         // Whatever gives way, one that is too large alone has no room.
         let fits = qos != QoS::AtMostOnce && bytes <= limits.bytes_max;
         while fits && let Some(entry) = self.sessions.get_mut(key) {
+            let connection = entry.connection.and_then(|id| self.connections.get_mut(id));
             let outbound = &mut entry.session.outbound;
-            if outbound.has_room(bytes, limits) {
+            let at_hand = connection.as_ref().map_or(0, |it| it.past_session_len());
+            if outbound.has_room_beside(at_hand, bytes, limits) {
                 return true;
+            }
+            if let Some(oldest) = connection.and_then(Connection::take_at_hand) {
+                self.tell_dropped(key, &oldest, DropCause::QueueFull);
+                self.store.release(oldest);
+                continue;
             }
             let Some(oldest) = outbound.drop_oldest_qos0() else {
                 break;

@@ -9,6 +9,7 @@ use mqtt_codec::{
 };
 use mqtt_topic::IndexError;
 
+use super::connections::Connection;
 use super::sessions::SessionEntry;
 use super::timers::Timer;
 use super::{Broker, ConnectionId, Event, Owner};
@@ -134,14 +135,14 @@ impl Broker {
 
     /// All sessions, in the order of their client identifiers.
     pub fn sessions(&self) -> impl Iterator<Item = SessionInfo<'_>> {
-        self.sessions.iter().map(info)
+        self.sessions.iter().map(|entry| self.info(entry))
     }
 
     /// The session of a client.
     #[must_use]
     pub fn session(&self, client_id: &str) -> Option<SessionInfo<'_>> {
         let key = self.sessions.find(client_id)?;
-        self.sessions.get(key).map(info)
+        self.sessions.get(key).map(|entry| self.info(entry))
     }
 
     /// What a client is subscribed to, with the options that are in force.
@@ -206,14 +207,20 @@ impl Broker {
     }
 }
 
-fn info(entry: &SessionEntry) -> SessionInfo<'_> {
-    SessionInfo {
-        client_id: &entry.client_id,
-        connection: entry.connection,
-        owner: entry.owner.as_deref(),
-        expires_at: entry.expires_at.at(),
-        waiting_len: entry.session.waiting_len(),
-        in_flight_len: entry.session.in_flight_len(),
-        messages_bytes: entry.session.messages_bytes(),
+impl Broker {
+    fn info<'b>(&'b self, entry: &'b SessionEntry) -> SessionInfo<'b> {
+        let connection = entry.connection.and_then(|id| self.connections.get(id));
+        let past_session_len = connection.map_or(0, Connection::past_session_len);
+        let at_hand = connection.and_then(|connection| connection.at_hand.as_ref());
+        let bytes = at_hand.map_or(0, |at_hand| self.store.len_held(&at_hand.message));
+        SessionInfo {
+            client_id: &entry.client_id,
+            connection: entry.connection,
+            owner: entry.owner.as_deref(),
+            expires_at: entry.expires_at.at(),
+            waiting_len: { entry.session.waiting_len() }.saturating_add(past_session_len),
+            in_flight_len: entry.session.in_flight_len(),
+            messages_bytes: { entry.session.messages_bytes() }.saturating_add(bytes),
+        }
     }
 }

@@ -111,6 +111,8 @@ impl Broker {
         let session = connection.session.and_then(|key| self.sessions.get(key));
         let explanation = connection.link.explain(session.map(|entry| &entry.session));
         Some(Explanation {
+            waiting_len: { explanation.waiting_len }.saturating_add(connection.past_session_len()),
+            is_at_hand: connection.has_at_hand(),
             input: { explanation.input }.or_else(|| self.input_waits(connection)),
             output: if connection.has_at_hand() {
                 Some(OutputWaits::ForPoll)

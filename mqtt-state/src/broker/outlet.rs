@@ -47,7 +47,8 @@ impl Outlet<'_> {
         let outbound = &entry.session.outbound;
         if outbound.is_lent()
             || outbound.growth(copy.qos) > 0
-            || !entry.has_room(copy.qos, bytes, self.config)
+            // One may be at hand, which is looked at where it matters.
+            || !entry.has_room(copy.qos, bytes, 1, self.config)
         {
             return self.deliver_with_care(key, reference, bytes, copy);
         }
@@ -79,7 +80,9 @@ impl Outlet<'_> {
         copy: Copy,
     ) -> bool {
         self.take_back(key);
-        let has_room = |entry: &mut SessionEntry| entry.has_room(copy.qos, bytes, self.config);
+        let at_hand = self.past_session_len(key);
+        let has_room =
+            |entry: &mut SessionEntry| entry.has_room(copy.qos, bytes, at_hand, self.config);
         if !self.sessions.get_mut(key).is_some_and(has_room) {
             // What gives way may be a reference to this very message.
             self.count(reference);

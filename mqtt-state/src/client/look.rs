@@ -62,6 +62,7 @@ impl Client {
         };
         Explanation {
             waiting_len: self.session.waiting_len(),
+            is_at_hand: false,
             in_flight_len: self.session.in_flight_len(),
             held_len: 0,
             replays_len: 0,

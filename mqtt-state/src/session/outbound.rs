@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use mqtt_codec::QoS;
 
 use self::flows::{Flow, Flows, Links, List, Size, State};
+use self::lent::Lent;
 use self::ring::{Ring, Unnumbered};
 use super::packet_id::PacketIds;
 
@@ -52,8 +53,8 @@ pub(crate) struct Outbound<M> {
     connection: u32,
     /// Messages get their identifiers by `assign`, so that these are stored before they are used.
     assigns: bool,
-    /// The only message is with whoever has the connection.
-    is_lent: bool,
+    /// Whether the only message is with whoever has the connection.
+    lent: Lent,
     /// How far the journal is stored; `u64::MAX` when there is none.
     stored: u64,
     /// Whatever a connection lets go: no more than this is in flight over all of them.
@@ -93,7 +94,7 @@ impl<M> Outbound<M> {
             messages_bytes: 0,
             connection: 1,
             assigns: false,
-            is_lent: false,
+            lent: Lent::Nothing,
             stored: u64::MAX,
             in_flight_max: usize::MAX,
         }
@@ -121,7 +122,7 @@ impl<M> Outbound<M> {
     #[inline(always)]
     // [5:MQTT-4.6.0-5] [5:MQTT-4.6.0-6] [3:MQTT-4.6.0-5] [3:MQTT-4.6.0-6] At the end: order is kept for all topics.
     pub(crate) fn enqueue(&mut self, qos: QoS, message: M, tag: u64, bytes: usize, position: u64) {
-        debug_assert!(!self.is_lent, "it goes before");
+        debug_assert!(!self.is_lent(), "it goes before");
         let sequence = self.next_sequence;
         self.next_sequence = sequence.wrapping_add(1);
         self.messages_bytes = self.messages_bytes.saturating_add(bytes);
@@ -212,7 +213,7 @@ impl<M> Outbound<M> {
 
     /// The session ended: what was in flight is lost, PUBRELs first. Messages never sent stay.
     pub(crate) fn take_in_flight(&mut self) -> Vec<Lost<M>> {
-        debug_assert!(!self.is_lent, "it is not there");
+        debug_assert!(!self.is_lent(), "it is not there");
         let mut lost = Vec::with_capacity(self.in_flight_len());
         while let Some(place) = self.releases.head().or_else(|| self.first_published()) {
             lost.push(self.take(place));

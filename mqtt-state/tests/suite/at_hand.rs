@@ -57,9 +57,9 @@ impl Hall {
         id
     }
 
-    fn output(&self, id: ConnectionId) -> (usize, Option<OutputWaits>) {
-        let explanation = self.broker.explain(id).unwrap();
-        (explanation.waiting_len, explanation.output)
+    fn output(&self, id: ConnectionId) -> (usize, bool, Option<OutputWaits>) {
+        let it = self.broker.explain(id).unwrap();
+        (it.waiting_len, it.is_at_hand, it.output)
     }
 }
 
@@ -73,7 +73,7 @@ enum Door {
     Into(usize),
 }
 
-const AT_HAND: (usize, Option<OutputWaits>) = (0, Some(OutputWaits::ForPoll));
+const AT_HAND: (usize, bool, Option<OutputWaits>) = (1, true, Some(OutputWaits::ForPoll));
 
 fn hall(version: ProtocolVersion) -> (Hall, ConnectionId) {
     let mut hall = Hall::new(version, Config::default());
@@ -104,7 +104,7 @@ fn whatever_comes_behind_it_goes_behind_it() {
     hall.say(id, Packet::PingReq);
     hall.publish("t", "2", QoS::AtMostOnce);
     hall.publish("t", "3", QoS::AtLeastOnce);
-    assert_eq!(hall.output(id), (2, Some(OutputWaits::ForPoll)));
+    assert_eq!(hall.output(id), (3, true, Some(OutputWaits::ForPoll)));
     let heard = [
         "PUBLISH t=1 q0",
         "PINGRESP",
@@ -114,7 +114,7 @@ fn whatever_comes_behind_it_goes_behind_it() {
     assert_eq!(hall.drain(), [(id, heard.map(String::from).to_vec())]);
     // What is in flight does not hold up others, and is not overtaken by those of its own kind.
     hall.publish("t", "4", QoS::AtMostOnce);
-    assert_eq!(hall.output(id).0, 1, "not at hand");
+    assert!(!hall.output(id).1, "not at hand");
     hall.say(id, puback(1));
     assert_eq!(hall.drain(), [(id, vec!["PUBLISH t=4 q0".into()])]);
     hall.publish("t", "5", QoS::AtMostOnce);
@@ -291,6 +291,42 @@ fn what_is_not_as_it_came_or_has_a_limit_takes_the_long_way() {
             .collect();
         assert_eq!(drained, heard, "{case}");
         assert_eq!(hall.broker.stats().messages, 0, "{case}");
+    }
+}
+
+/// What is dropped where one message may wait, by its place.
+#[test]
+fn what_is_at_hand_counts_as_one_that_waits() {
+    let (zero, one) = (QoS::AtMostOnce, QoS::AtLeastOnce);
+    for (limit, qos, heard, dropped) in [
+        ("waiting", [zero, zero], ["PUBLISH t=1 q0"], 1),
+        ("waiting", [zero, one], ["PUBLISH t=2 q1 id1"], 1),
+        ("waiting at QoS 0", [zero, zero], ["PUBLISH t=1 q0"], 1),
+    ] {
+        let mut config = Config::default();
+        match limit {
+            "waiting" => config.server.waiting_len_max = 1,
+            _ => config.waiting_qos0_len_max = 1,
+        }
+        let mut hall = Hall::new(V5_0, config);
+        let id = hall.reader("reader");
+        hall.events();
+        hall.publish("t", "1", qos[0]);
+        assert_eq!(hall.output(id), AT_HAND, "{limit} {qos:?}");
+        hall.publish("t", "2", qos[1]);
+        let is_dropped = |event: &&Event| {
+            matches!(
+                event,
+                Event::Dropped {
+                    cause: DropCause::QueueFull,
+                    ..
+                }
+            )
+        };
+        let events = hall.events();
+        let found = events.iter().filter(is_dropped).count();
+        assert_eq!(found, dropped, "{limit} {qos:?}: {events:?}");
+        assert_eq!(hall.drain(), [(id, heard.map(String::from).to_vec())]);
     }
 }
 

@@ -12,12 +12,12 @@ use crate::wire::{
 
 const BOTH: [ProtocolVersion; 2] = [V3_1_1, V5_0];
 
-/// What waits, what is in flight, and what the connection has to say.
-type State = (usize, usize, Option<OutputWaits>);
+/// What waits and whether that is at hand, what is in flight, and what the connection has to say.
+type State = (usize, bool, usize, Option<OutputWaits>);
 
-const AT_HAND: State = (0, 1, Some(OutputWaits::ForPoll));
-const SENT: State = (0, 1, None);
-const NOTHING: State = (0, 0, None);
+const AT_HAND: State = (1, true, 0, Some(OutputWaits::ForPoll));
+const SENT: State = (0, false, 1, None);
+const NOTHING: State = (0, false, 0, None);
 
 /// A broker with one reader of `t`, whose session stays.
 struct Room {
@@ -49,7 +49,7 @@ impl Room {
         room.publish("0");
         assert_eq!(
             room.state(),
-            (1, 0, Some(OutputWaits::ForPoll)),
+            (1, false, 0, Some(OutputWaits::ForPoll)),
             "the long way"
         );
         assert_eq!(room.drain(), ["PUBLISH t=0 q1 id1"]);
@@ -63,7 +63,7 @@ impl Room {
 
     fn state(&self) -> State {
         let it = self.hall.broker.explain(self.reader).unwrap();
-        (it.waiting_len, it.in_flight_len, it.output)
+        (it.waiting_len, it.is_at_hand, it.in_flight_len, it.output)
     }
 
     /// Hands out whoever is to be, and answers what the reader hears.
@@ -199,7 +199,7 @@ fn whatever_comes_behind_it_goes_behind_it() {
         room.hall.say(room.reader, Packet::PingReq);
         room.hall.publish("t", "2", QoS::AtMostOnce);
         room.publish("3");
-        assert_eq!(room.state(), (3, 0, Some(OutputWaits::ForPoll)));
+        assert_eq!(room.state(), (3, false, 0, Some(OutputWaits::ForPoll)));
         let heard = [
             "PINGRESP",
             "PUBLISH t=1 q1 id2",
@@ -215,9 +215,9 @@ fn whatever_comes_behind_it_goes_behind_it() {
         assert_eq!(room.drain(), ["PUBLISH t=4 q1 id4"]);
         room.publish("5");
         room.hall.publish("t", "6", QoS::AtMostOnce);
-        assert_eq!(room.state(), (2, 1, Some(OutputWaits::ForPoll)));
+        assert_eq!(room.state(), (2, false, 1, Some(OutputWaits::ForPoll)));
         assert_eq!(room.drain(), ["PUBLISH t=5 q1 id5", "PUBLISH t=6 q0"]);
-        assert_eq!(room.acknowledge(4).1, 1);
+        assert_eq!(room.acknowledge(4).2, 1);
         assert_eq!(room.acknowledge(5), NOTHING);
 
         // And the way is open again.
@@ -243,7 +243,7 @@ fn other_answers_than_its_puback_mean_what_they_mean_of_any() {
         (
             "PINGREQ",
             || Packet::PingReq,
-            Some((0, 1, Some(OutputWaits::ForPoll))),
+            Some((0, false, 1, Some(OutputWaits::ForPoll))),
         ),
     ];
     for (case, answer, after) in rows {
@@ -277,7 +277,10 @@ fn it_counts_for_receive_maximum() {
         room.publish(payload);
     }
     assert_eq!(room.drain(), ["PUBLISH t=1 q1 id2"]);
-    assert_eq!(room.state(), (1, 1, Some(OutputWaits::ForAcknowledgement)));
+    assert_eq!(
+        room.state(),
+        (1, false, 1, Some(OutputWaits::ForAcknowledgement))
+    );
     room.acknowledge(2);
     assert_eq!(room.drain(), ["PUBLISH t=2 q1 id3"]);
     room.acknowledge(3);
@@ -286,7 +289,10 @@ fn it_counts_for_receive_maximum() {
     assert_eq!(room.drain(), ["PUBLISH t=3 q1 id4"]);
     room.publish("4");
     assert_eq!(room.drain(), Vec::<String>::new());
-    assert_eq!(room.state(), (1, 1, Some(OutputWaits::ForAcknowledgement)));
+    assert_eq!(
+        room.state(),
+        (1, false, 1, Some(OutputWaits::ForAcknowledgement))
+    );
     room.acknowledge(4);
     assert_eq!(room.drain(), ["PUBLISH t=4 q1 id5"]);
 }
@@ -306,7 +312,7 @@ fn each_gets_it_as_it_is_granted() {
     // At QoS 2 neither goes this way.
     room.acknowledge(2);
     room.hall.publish("t", "n", QoS::ExactlyOnce);
-    assert_eq!(room.state(), (1, 0, Some(OutputWaits::ForPoll)));
+    assert_eq!(room.state(), (1, false, 0, Some(OutputWaits::ForPoll)));
 }
 
 /// A poll that nobody was asked for takes it all the same.
@@ -340,7 +346,7 @@ fn the_next_one_waits_for_it_whatever_went_beside_it() {
     assert_eq!(room.drain(), ["PUBLISH t=1 q1 id2", "PUBACK 7 10"]);
     assert_eq!(room.state(), SENT);
     room.publish("2");
-    assert_eq!(room.state(), (1, 1, Some(OutputWaits::ForPoll)));
+    assert_eq!(room.state(), (1, false, 1, Some(OutputWaits::ForPoll)));
     assert_eq!(room.drain(), ["PUBLISH t=2 q1 id3"]);
     room.acknowledge(2);
     assert_eq!(room.acknowledge(3), NOTHING);

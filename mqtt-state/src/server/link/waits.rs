@@ -55,6 +55,7 @@ impl ServerLink {
         };
         Explanation {
             waiting_len: session.map_or(0, Session::waiting_len),
+            is_at_hand: false,
             in_flight_len: session.map_or(0, Session::in_flight_len),
             held_len: 0,
             replays_len: 0,

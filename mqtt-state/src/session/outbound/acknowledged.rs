@@ -46,7 +46,7 @@ impl<M> Outbound<M> {
         id: PacketId,
         release: impl FnOnce(&mut Option<M>),
     ) -> Result<Ended, Mismatch> {
-        debug_assert!(!self.is_lent, "it may be this one");
+        debug_assert!(!self.is_lent(), "it may be this one");
         let place = self.ids.get(id).ok_or(Mismatch::Unknown)?;
         let flow = self.flows.get_mut(place).ok_or(Mismatch::Unknown)?;
         if flow.state != State::Published || flow.qos != QoS::AtLeastOnce {

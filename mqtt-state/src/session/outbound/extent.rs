@@ -29,7 +29,13 @@ impl<M> Outbound<M> {
     /// Whether one more message of so many bytes may wait.
     #[inline]
     pub(crate) fn has_room(&self, bytes: usize, limits: QueueLimits) -> bool {
-        self.waiting_len() < limits.len_max
+        self.has_room_beside(0, bytes, limits)
+    }
+
+    /// The same where so many wait elsewhere.
+    #[inline]
+    pub(crate) fn has_room_beside(&self, others: usize, bytes: usize, limits: QueueLimits) -> bool {
+        self.waiting_len().saturating_add(others) < limits.len_max
             && self.messages_bytes.saturating_add(bytes) <= limits.bytes_max
     }
 
@@ -95,13 +101,13 @@ impl<M> Outbound<M> {
     #[inline]
     pub(crate) const fn in_flight_len(&self) -> usize {
         { self.publishes_len().saturating_add(self.releases.len()) }
-            .saturating_add(if self.is_lent { 1 } else { 0 })
+            .saturating_add(self.lent.in_flight_len())
     }
 
     /// Messages that were never sent.
     #[inline]
     pub(crate) fn waiting_len(&self) -> usize {
-        self.waiting_len.saturating_add(self.qos0.len())
+        { self.waiting_len.saturating_add(self.qos0.len()) }.saturating_add(self.lent.waiting_len())
     }
 
     /// QoS 0 messages that wait.

@@ -31,7 +31,7 @@ impl<M> Outbound<M> {
     // [5:MQTT-4.8.2-4] ... to the same receiver, whoever else could have been chosen.
     // [5:MQTT-4.6.0-4] [3:MQTT-4.6.0-4] ... PUBREL in the order of the PUBRECs.
     pub(crate) fn resume(&mut self) -> impl Iterator<Item = PacketId> {
-        debug_assert!(!self.is_lent, "it is not with the connection before");
+        debug_assert!(!self.is_lent(), "it is not with the connection before");
         self.connection = self.connection.checked_add(1).unwrap_or(1);
         self.unsent = self.publishes.head();
         self.unsent_len = self.publishes_len();
