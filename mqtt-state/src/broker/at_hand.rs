@@ -101,13 +101,6 @@ impl Outlet<'_> {
         true
     }
 
-    /// Messages at hand that a session knows nothing of.
-    pub(super) fn past_session_len(&self, key: SessionKey) -> usize {
-        let id = self.sessions.get(key).and_then(|entry| entry.connection);
-        let connection = id.and_then(|id| self.connections.get(id));
-        connection.map_or(0, Connection::past_session_len)
-    }
-
     /// A session gets back what it has lent, if it has.
     #[cold]
     #[inline(never)]
@@ -144,6 +137,14 @@ fn take_back(
     store.note_delivery(&delivery);
     let outbound = &mut entry.session.outbound;
     outbound.take_back(at_hand.sent_as, delivery, bytes);
+}
+
+impl Connections {
+    /// Messages at hand for a connection that its session knows nothing of.
+    pub(super) fn past_session_len(&self, id: Option<ConnectionId>) -> usize {
+        let connection = id.and_then(|id| self.get(id));
+        connection.map_or(0, Connection::past_session_len)
+    }
 }
 
 impl SessionEntry {

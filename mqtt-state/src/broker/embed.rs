@@ -9,7 +9,6 @@ use mqtt_codec::{
 };
 use mqtt_topic::IndexError;
 
-use super::connections::Connection;
 use super::sessions::SessionEntry;
 use super::timers::Timer;
 use super::{Broker, ConnectionId, Event, Owner};
@@ -210,7 +209,7 @@ impl Broker {
 impl Broker {
     fn info<'b>(&'b self, entry: &'b SessionEntry) -> SessionInfo<'b> {
         let connection = entry.connection.and_then(|id| self.connections.get(id));
-        let past_session_len = connection.map_or(0, Connection::past_session_len);
+        let past_session_len = self.connections.past_session_len(entry.connection);
         let at_hand = connection.and_then(|connection| connection.at_hand.as_ref());
         let bytes = at_hand.map_or(0, |at_hand| self.store.len_held(&at_hand.message));
         SessionInfo {

@@ -80,7 +80,8 @@ impl Outlet<'_> {
         copy: Copy,
     ) -> bool {
         self.take_back(key);
-        let at_hand = self.past_session_len(key);
+        let id = self.sessions.get(key).and_then(|entry| entry.connection);
+        let at_hand = self.connections.past_session_len(id);
         let has_room =
             |entry: &mut SessionEntry| entry.has_room(copy.qos, bytes, at_hand, self.config);
         if !self.sessions.get_mut(key).is_some_and(has_room) {

@@ -131,7 +131,9 @@ impl Broker {
             let Some(entry) = self.sessions.get_mut(key) else {
                 return done(Replays::Wait);
             };
-            let room = window.saturating_sub(entry.session.waiting_len());
+            let at_hand = self.connections.past_session_len(entry.connection);
+            let waiting_len = { entry.session.waiting_len() }.saturating_add(at_hand);
+            let room = window.saturating_sub(waiting_len);
             let mut bytes = entry.session.messages_bytes();
             if room == 0 || bytes > bytes_max {
                 return done(Replays::Wait);

@@ -110,15 +110,18 @@ impl Turn<'_> {
         let entry = self.sessions.get(session);
         entry.is_some_and(|entry| {
             let outbound = &entry.session.outbound;
-            outbound.waiting_qos0_len() < self.config.waiting_qos0_len_max
-                && outbound.has_room(1, limits)
+            let at_hand = self.connections.past_session_len(entry.connection);
+            let waiting_qos0_len = outbound.waiting_qos0_len().saturating_add(at_hand);
+            waiting_qos0_len < self.config.waiting_qos0_len_max
+                && outbound.has_room_beside(at_hand, 1, limits)
         })
     }
 
     fn load(&self, session: SessionKey) -> usize {
         self.sessions.get(session).map_or(usize::MAX, |entry| {
+            let at_hand = self.connections.past_session_len(entry.connection);
             let in_flight = entry.session.in_flight_len();
-            entry.session.waiting_len().saturating_add(in_flight)
+            { entry.session.waiting_len().saturating_add(in_flight) }.saturating_add(at_hand)
         })
     }
 }

@@ -330,6 +330,30 @@ fn what_is_at_hand_counts_as_one_that_waits() {
     }
 }
 
+/// Retained messages wait until there is room beside it.
+#[test]
+fn what_is_at_hand_has_the_room_of_a_retained_message() {
+    let mut config = Config::default();
+    config.server.waiting_len_max = 1;
+    let mut hall = Hall::new(V5_0, config);
+    let id = hall.reader("reader");
+    let retained = Message::new("kept", "2").unwrap().with_retain(true);
+    hall.broker.publish(hall.peer.now, retained);
+    hall.events();
+    hall.publish("t", "1", QoS::AtMostOnce);
+    assert_eq!(hall.output(id), AT_HAND);
+    with_subscribe(1, &[want("kept", QoS::AtMostOnce)], |packet| {
+        hall.say(id, packet)
+    });
+    let events = hall.events();
+    assert!(
+        !events.iter().any(|it| matches!(it, Event::Dropped { .. })),
+        "{events:?}"
+    );
+    let heard = ["PUBLISH t=1 q0", "SUBACK 1 00", "PUBLISH kept=2 q0 retain"];
+    assert_eq!(hall.drain(), [(id, heard.map(String::from).to_vec())]);
+}
+
 // [5:MQTT-3.1.2-24] [5:MQTT-3.1.2-25]
 #[test]
 fn who_takes_small_packets_only_is_sent_no_larger_one() {

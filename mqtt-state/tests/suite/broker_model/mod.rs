@@ -9,7 +9,6 @@ mod oracle;
 mod play;
 mod script;
 
-use core::ops::Range;
 use core::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 
@@ -59,12 +58,15 @@ fn run(seed: u64) -> Tally {
     }
 }
 
-fn seeds() -> Range<u64> {
+/// Seeds that have failed: 6722 as a replay had room that what is at hand had taken; the others were gaps of the model.
+const FAILED: [u64; 4] = [4932, 5996, 6722, 7102];
+
+fn seeds() -> Vec<u64> {
     let Ok(text) = std::env::var("BROKER_MODEL_SEEDS") else {
-        return 0..600;
+        return (0..600).chain(FAILED).collect();
     };
     let (start, end) = text.split_once("..").unwrap();
-    start.parse().unwrap()..end.parse().unwrap()
+    (start.parse().unwrap()..end.parse().unwrap()).collect()
 }
 
 #[test]

@@ -59,7 +59,9 @@ pub(super) struct Seen {
 /// What a step did, as far as there was a choice.
 #[derive(Debug, Default)]
 pub(super) struct Witness {
-    /// Messages that wait for each session, before the step and behind it.
+    /// Messages that wait for each session before the step.
+    pub(super) waiting: [usize; CLIENTS],
+    /// Messages of each session, in flight or not, before the step and behind it.
     pub(super) before: [usize; CLIENTS],
     pub(super) after: [usize; CLIENTS],
     /// What did not fit into a queue: for whom, and the topic.
@@ -212,6 +214,9 @@ struct Link {
     open: BTreeSet<u16>,
     /// Packets but PUBLISH that are to come, each with what it may be.
     answers: VecDeque<Vec<String>>,
+    /// Flights at QoS 2 that are not sent again, as they are too large by now: PUBREL is to come for each, among the
+    /// answers.
+    withdrawn: BTreeSet<u16>,
 }
 
 #[derive(Debug, Default)]
@@ -377,6 +382,7 @@ impl Model {
             again: session.published.iter().map(|flight| flight.id).collect(),
             open: BTreeSet::new(),
             answers: VecDeque::new(),
+            withdrawn: BTreeSet::new(),
         };
         // [5:MQTT-3.2.2-2] [5:MQTT-3.2.2-3] [3:MQTT-3.2.2-1] [3:MQTT-3.2.2-2]
         let present = if is_present { " present" } else { "" };
@@ -880,14 +886,19 @@ impl Model {
         members: &BTreeSet<usize>,
         witness: &Witness,
     ) -> Verdict<Option<usize>> {
-        // Whatever comes makes the queue longer, or something is dropped for it.
+        // Whatever comes is one more, which may have its identifier at once, or something is dropped for it.
         let got_one = |who: usize| {
             let dropped = witness.dropped.iter().filter(|(of, _)| *of == who).count();
             let more = witness.after[who].saturating_sub(witness.before[who]);
             more + dropped > self.given[who]
         };
         let mut chosen = members.iter().copied().filter(|who| got_one(*who));
-        let connected = members.iter().any(|who| self.is_connected(*who));
+        // One who takes no packet of this size is passed over like one who is away.
+        let takes_it = |who: &usize| {
+            let link = self.sessions[who].link.as_ref();
+            link.is_some_and(|link| link.takes_big || !message.is_big)
+        };
+        let connected = members.iter().any(takes_it);
         match (chosen.next(), chosen.next()) {
             (Some(one), Some(other)) => Err(format!("{filter}: {one} and {other} got it")),
             (Some(who), None) if connected && !self.is_connected(who) => Err(format!(
@@ -911,13 +922,18 @@ impl Model {
         let session = self.sessions.get_mut(&who).ok_or("no session")?;
         if session.link.is_none() && copy.qos == 0 {
             if self.terms.work_per_call < MUCH_WORK {
-                // Its turn may come when the client is there again.
-                session.greetings.push(Greeting::free(copy));
+                // Its turn may come when the client is there again, and find no room then.
+                let is_it =
+                    |(of, topic): &(usize, String)| *of == who && *topic == copy.message.topic;
+                match witness.dropped.iter().position(is_it) {
+                    Some(place) => drop(witness.dropped.remove(place)),
+                    None => session.greetings.push(Greeting::free(copy)),
+                }
             }
             return Ok(false);
         }
         let maximum = self.terms.waiting_max;
-        let most = witness.before[who] + self.given[who];
+        let most = witness.waiting[who] + self.given[who];
         let least = if !self.left.contains(&who) {
             most
         } else if self.terms.journal || self.terms.work_per_call < MUCH_WORK {
@@ -1003,9 +1019,22 @@ impl Model {
 
     /// A packet other than PUBLISH.
     pub(super) fn heard(&mut self, who: usize, packet: &str) -> Verdict {
-        let link = self.link_mut(who)?;
-        match link.answers.pop_front() {
-            Some(expected) if expected.iter().any(|it| it == packet) => Ok(()),
+        let session = self.sessions.get_mut(&who).ok_or("no session")?;
+        let link = session.link.as_mut().ok_or("no connection")?;
+        let is_it = |expected: &Vec<String>| expected.iter().any(|it| it == packet);
+        if link.answers.front().is_some_and(is_it) {
+            link.answers.pop_front();
+            return Ok(());
+        }
+        // Its turn may have come before anything is sent again.
+        let (published, released) = (&mut session.published, &mut session.released);
+        self.tally.too_large += link.skip_large(published, released);
+        let is_released = |id: &u16| packet == format!("PUBREL {id} 00");
+        if let Some(id) = link.withdrawn.iter().copied().find(is_released) {
+            link.withdrawn.remove(&id);
+            return Ok(());
+        }
+        match link.answers.front() {
             Some(expected) => Err(format!("{who} got {packet} and not {expected:?}")),
             None => Err(format!("{who} got {packet}, and nothing was to come")),
         }
@@ -1020,7 +1049,7 @@ impl Model {
         let is_v5 = link.is_v5;
         self.tally.sent[usize::from(is_v5)][usize::from(seen.qos)] += 1;
         if seen.id.is_some() {
-            self.tally.too_large += link.skip_large(&mut session.published);
+            self.tally.too_large += link.skip_large(&mut session.published, &mut session.released);
         }
         let is_first = link.again.is_empty() && session.is_restored;
         if seen.dup && !is_first {
@@ -1118,7 +1147,10 @@ impl Model {
         }
         let has_quota = link.unacknowledged.len() < link.quota;
         if session.published.len() + session.released.len() != in_flight {
-            self.tally.too_large += link.skip_large(&mut session.published);
+            self.tally.too_large += link.skip_large(&mut session.published, &mut session.released);
+        }
+        if let Some(id) = link.withdrawn.first() {
+            return Err(format!("{who} never got PUBREL {id}"));
         }
         let flights = session.published.len() + session.released.len();
         // With a store, a message has its identifier before it is sent.
@@ -1267,14 +1299,18 @@ impl Greeting {
 impl Link {
     /// What is next to be sent again and too large for this connection counts as acknowledged.
     // [5:MQTT-3.1.2-25]
-    fn skip_large(&mut self, flights: &mut Vec<Flight>) -> usize {
+    // [5:MQTT-4.3.3-4] [3:MQTT-4.3.3-1] At QoS 2 the receiver may hold the identifier.
+    fn skip_large(&mut self, flights: &mut Vec<Flight>, released: &mut Vec<u16>) -> usize {
         let before = flights.len();
         while let Some(id) = self.again.front().copied()
             && let Some(place) = flights.iter().position(|flight| flight.id == id)
             && flights[place].copy.message.is_big
             && !self.takes_big
         {
-            flights.remove(place);
+            if flights.remove(place).copy.qos == 2 {
+                released.push(id);
+                self.withdrawn.insert(id);
+            }
             self.again.pop_front();
         }
         before - flights.len()

@@ -14,7 +14,7 @@ use mqtt_codec::{
 };
 use mqtt_state::broker::{
     Ask, Config, ConnectAnswer, ConnectionId, DropCause, Event, Grant, Peer as Visitor,
-    PublishAnswer, SubscribeAnswer,
+    PublishAnswer, SessionInfo, SubscribeAnswer,
 };
 use mqtt_state::{Timestamp, Transmit, server};
 
@@ -594,7 +594,7 @@ impl Play {
         with_broker: impl FnOnce(&mut Broker),
         with_model: impl FnOnce(&mut Model, &mut Witness) -> Verdict,
     ) -> Verdict {
-        let before = self.waiting();
+        let before = self.messages();
         with_broker(&mut self.broker);
         let events = handle_all_due(&mut self.broker, now);
         let mut witness = self.witness(before, events);
@@ -619,7 +619,7 @@ impl Play {
             peer.hang_up();
         }
         self.ready.clear();
-        let (before, terms) = (self.waiting(), self.terms);
+        let (before, terms) = (self.messages(), self.terms);
         self.broker = self.disk.restore(config(terms), now, elapsed);
         let events = handle_all_due(&mut self.broker, now);
         let mut witness = self.witness(before, events);
@@ -629,17 +629,23 @@ impl Play {
         witness.is_clear()
     }
 
-    fn waiting(&self) -> [usize; CLIENTS] {
-        NAMES.map(|name| {
-            let session = self.broker.session(name);
-            session.map_or(0, |session| session.waiting_len)
-        })
+    /// Messages of each session: those that wait, and all.
+    fn messages(&self) -> [[usize; CLIENTS]; 2] {
+        let of_all = |len: fn(&SessionInfo<'_>) -> usize| {
+            NAMES.map(|name| self.broker.session(name).map_or(0, |session| len(&session)))
+        };
+        [
+            of_all(|session| session.waiting_len),
+            of_all(|session| session.waiting_len + session.in_flight_len),
+        ]
     }
 
-    fn witness(&mut self, before: [usize; CLIENTS], events: Vec<Event>) -> Witness {
+    fn witness(&mut self, [waiting, before]: [[usize; CLIENTS]; 2], events: Vec<Event>) -> Witness {
+        let [_, after] = self.messages();
         let mut witness = Witness {
+            waiting,
             before,
-            after: self.waiting(),
+            after,
             ..Witness::default()
         };
         let who = |name: &str| NAMES.iter().position(|it| *it == name).unwrap();
@@ -889,7 +895,8 @@ impl Play {
         }
         // Nothing is kept for anybody.
         let (messages, retained) = (self.broker.stats().messages, self.broker.stats().retained);
-        let waits = self.waiting().iter().any(|waiting| *waiting > 0);
+        let [waiting, _] = self.messages();
+        let waits = waiting.iter().any(|waiting| *waiting > 0);
         if messages != retained || waits {
             return Err(format!("{messages} messages are kept, {retained} retained"));
         }
