@@ -1,8 +1,8 @@
 //! The short way to a client for whom nothing else waits: a message that goes to it as it is stands with its
 //! connection, not in its session; at QoS 0 until it is handed out, at QoS 1 until PUBACK has come.
 //!
-//! It goes before whatever comes behind it, and counts as one that waits. One at QoS 1 is lent by its session, and goes back to it as soon as anything but
-//! that PUBACK comes, so that no rule is said twice.
+//! It goes before whatever comes behind it, and counts as one that waits. One at QoS 1 is lent by its session, and goes
+//! back to it as soon as anything but that PUBACK comes, so that no rule is said twice.
 
 use mqtt_codec::{Delivery as How, PacketId, PlainAck, QoS};
 
@@ -260,9 +260,8 @@ impl Broker {
     // [3:MQTT-3.1.2-5] Only QoS 1 and 2 wait for a client that is away.
     pub(super) fn drop_at_hand(&mut self, id: ConnectionId) {
         let connection = self.connections.get_mut(id);
-        if let Some(at_hand) = connection.and_then(|connection| connection.at_hand.take()) {
-            debug_assert!(!at_hand.is_lent, "it was taken back");
-            self.store.release(at_hand.message);
+        if let Some(message) = connection.and_then(Connection::take_at_hand) {
+            self.store.release(message);
         }
     }
 }

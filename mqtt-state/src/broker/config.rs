@@ -51,8 +51,7 @@ pub struct Config {
     /// is dropped, with an event, for a session whose places would have to grow. 1 GiB.
     pub total_bytes_max: usize,
     /// QoS 0 messages that wait for one client that is connected, within
-    /// [`server::Config::waiting_len_max`], beside one of up to 4,096 bytes that is on its way. One above
-    /// it is dropped, with an event. 1,000.
+    /// [`server::Config::waiting_len_max`]. One above it is dropped, with an event. 1,000.
     pub waiting_qos0_len_max: usize,
     /// What becomes of a QoS 1 or 2 message when the limits of `server` leave no room for it in a
     /// session, and of the client. It is dropped.

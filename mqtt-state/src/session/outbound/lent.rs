@@ -1,7 +1,7 @@
 //! The only message of a session, where its owner keeps that beside it: with the connection, where it is at hand.
 //!
-//! What is lent stands in no list here, and its bytes do not count. But it is one more that waits or is in flight, and its
-//! identifier is in use.
+//! What is lent stands in no list here, and its bytes do not count. But it is one more that waits or is in flight, and
+//! its identifier is in use.
 
 use mqtt_codec::{PacketId, QoS};
 
