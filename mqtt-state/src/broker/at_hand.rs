@@ -105,38 +105,29 @@ impl Outlet<'_> {
     #[cold]
     #[inline(never)]
     pub(super) fn take_back(&mut self, key: SessionKey) {
-        take_back(self.sessions, self.connections, self.store, key);
+        let entry = self.sessions.get_mut(key);
+        let Some(entry) = entry.filter(|entry| entry.session.outbound.is_lent()) else {
+            return;
+        };
+        let connection = entry.connection.and_then(|id| self.connections.get_mut(id));
+        let Some(connection) = connection else { return };
+        let Some(at_hand) = connection.at_hand.take_if(|at_hand| at_hand.is_lent) else {
+            return;
+        };
+        connection.ready.take_back();
+        let bytes = self.store.len_held(&at_hand.message);
+        let delivery = Delivery {
+            message: at_hand.message,
+            retain: at_hand.retain,
+            is_replay: false,
+            qos: QoS::AtLeastOnce,
+            group: None,
+            subscription_ids: Ids::None,
+        };
+        self.store.note_delivery(&delivery);
+        let outbound = &mut entry.session.outbound;
+        outbound.take_back(at_hand.sent_as, delivery, bytes);
     }
-}
-
-fn take_back(
-    sessions: &mut Sessions,
-    connections: &mut Connections,
-    store: &mut MessageStore,
-    key: SessionKey,
-) {
-    let entry = sessions.get_mut(key);
-    let Some(entry) = entry.filter(|entry| entry.session.outbound.is_lent()) else {
-        return;
-    };
-    let connection = entry.connection.and_then(|id| connections.get_mut(id));
-    let Some(connection) = connection else { return };
-    let Some(at_hand) = connection.at_hand.take_if(|at_hand| at_hand.is_lent) else {
-        return;
-    };
-    connection.ready.take_back();
-    let bytes = store.len_held(&at_hand.message);
-    let delivery = Delivery {
-        message: at_hand.message,
-        retain: at_hand.retain,
-        is_replay: false,
-        qos: QoS::AtLeastOnce,
-        group: None,
-        subscription_ids: Ids::None,
-    };
-    store.note_delivery(&delivery);
-    let outbound = &mut entry.session.outbound;
-    outbound.take_back(at_hand.sent_as, delivery, bytes);
 }
 
 impl Connections {
@@ -251,8 +242,7 @@ impl Broker {
         if connection.is_some_and(Connection::has_lent)
             && let Some(key) = self.session_key(id)
         {
-            let (sessions, connections) = (&mut self.sessions, &mut self.connections);
-            take_back(sessions, connections, &mut self.store, key);
+            self.outlet().take_back(key);
         }
     }
 

@@ -108,10 +108,11 @@ impl Outlet<'_> {
             && !entry.is_full
         {
             entry.is_full = true;
+            let at_hand = self.connections.past_session_len(entry.connection);
             self.events.push(Event::QueueFull {
                 client_id: entry.client_id.clone(),
                 connection: entry.connection,
-                waiting_len: entry.session.waiting_len(),
+                waiting_len: { entry.session.waiting_len() }.saturating_add(at_hand),
                 messages_bytes: entry.session.messages_bytes(),
             });
         }

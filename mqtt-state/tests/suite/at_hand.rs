@@ -326,6 +326,8 @@ fn what_is_at_hand_counts_as_one_that_waits() {
         let events = hall.events();
         let found = events.iter().filter(is_dropped).count();
         assert_eq!(found, dropped, "{limit} {qos:?}: {events:?}");
+        let is_full = |event: &Event| matches!(event, Event::QueueFull { waiting_len: 1, .. });
+        assert!(events.iter().any(is_full), "{limit} {qos:?}: {events:?}");
         assert_eq!(hall.drain(), [(id, heard.map(String::from).to_vec())]);
     }
 }

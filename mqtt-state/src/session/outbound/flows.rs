@@ -45,6 +45,29 @@ pub(super) struct Flow<M> {
 }
 
 impl<M> Flow<M> {
+    /// A message that was sent, last on the connection with this number, and waits for PUBACK or PUBREC.
+    #[inline(always)]
+    pub(super) fn published(
+        (id, qos): (Option<PacketId>, QoS),
+        sent_on: u32,
+        message: M,
+        tag: u64,
+        bytes: usize,
+    ) -> Self {
+        Self {
+            message: Some(message),
+            tag,
+            position: 0,
+            size: Size::new(bytes),
+            sequence: 0,
+            sent_on,
+            id,
+            qos,
+            state: State::Published,
+            links: Links::default(),
+        }
+    }
+
     /// It has an identifier from here on.
     #[inline]
     pub(super) fn start(&mut self, id: PacketId) {

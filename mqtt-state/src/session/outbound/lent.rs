@@ -6,7 +6,7 @@
 use mqtt_codec::{PacketId, QoS};
 
 use super::Outbound;
-use super::flows::{Flow, Links, Place, Size, State};
+use super::flows::{Flow, Place};
 
 /// What is lent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,18 +72,9 @@ impl<M> Outbound<M> {
         let Some(id) = id else {
             return self.enqueue(QoS::AtLeastOnce, message, 0, bytes, 0);
         };
-        let place = self.flows.insert(Flow {
-            message: Some(message),
-            tag: 0,
-            position: 0,
-            size: Size::new(bytes),
-            sequence: 0,
-            sent_on: self.connection,
-            id: Some(id),
-            qos: QoS::AtLeastOnce,
-            state: State::Published,
-            links: Links::default(),
-        });
+        let how = (Some(id), QoS::AtLeastOnce);
+        let flow = Flow::published(how, self.connection, message, 0, bytes);
+        let place = self.flows.insert(flow);
         if let Some(place) = place {
             self.messages_bytes = self.messages_bytes.saturating_add(bytes);
             self.flows.push_back(&mut self.publishes, place);

@@ -3,7 +3,7 @@
 use mqtt_codec::{Delivery, PacketId, QoS};
 
 use super::Outbound;
-use super::flows::{Flow, Links, Place, Size, State};
+use super::flows::{Flow, Place, Size, State};
 
 /// Which PUBLISH is sent next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -298,18 +298,9 @@ impl<M> Outbound<M> {
     /// A QoS 1 or 2 message has been sent at once, as [`next_delivery`](Self::next_delivery) said.
     #[inline(always)]
     pub(crate) fn insert_sent(&mut self, qos: QoS, message: M, tag: u64, bytes: usize) {
-        let place = self.flows.insert(Flow {
-            message: Some(message),
-            tag,
-            position: 0,
-            size: Size::new(bytes),
-            sequence: 0,
-            sent_on: self.connection,
-            id: self.ids.next_id(),
-            qos,
-            state: State::Published,
-            links: Links::default(),
-        });
+        let how = (self.ids.next_id(), qos);
+        let flow = Flow::published(how, self.connection, message, tag, bytes);
+        let place = self.flows.insert(flow);
         if let Some(place) = place {
             self.ids.insert(place);
             self.messages_bytes = self.messages_bytes.saturating_add(bytes);

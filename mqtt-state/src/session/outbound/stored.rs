@@ -96,19 +96,15 @@ impl<M> Outbound<M> {
         bytes: usize,
     ) -> bool {
         self.messages_bytes = self.messages_bytes.saturating_add(bytes);
-        self.restore(Flow {
-            message: Some(message),
+        // On a connection that is none of this program's.
+        let sent_on = self.connection;
+        self.restore(Flow::published(
+            (Some(id), qos),
+            sent_on,
+            message,
             tag,
-            position: 0,
-            size: Size::new(bytes),
-            sequence: 0,
-            // On a connection that is none of this program's.
-            sent_on: self.connection,
-            id: Some(id),
-            qos,
-            state: State::Published,
-            links: Links::default(),
-        })
+            bytes,
+        ))
     }
 
     /// Puts back that PUBCOMP is missing; `false` when the identifier is in use.
