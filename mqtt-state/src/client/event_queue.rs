@@ -60,6 +60,13 @@ impl Events {
         });
     }
 
+    /// Whether a message may be shown before what waits: nothing happened before it, but for publishes that are
+    /// complete, of which no order to messages is promised.
+    #[inline]
+    pub(super) fn may_show(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// A publish is complete.
     #[inline]
     pub(super) fn complete(&mut self, tag: u64, reason: ReasonCode) {

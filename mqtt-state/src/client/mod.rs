@@ -193,6 +193,7 @@ mod config;
 mod connect;
 mod event;
 mod event_queue;
+mod incoming;
 mod journal;
 mod keep_alive;
 mod look;
@@ -218,6 +219,7 @@ pub use backoff::{Backoff, BackoffConfig};
 pub use config::{Config, WhenFull};
 pub use connect::{ConnectError, DisconnectError};
 pub use event::{Event, LostCause, Negotiated, PublishToken, RequestToken};
+pub use incoming::Incoming;
 pub use publish::{PublishError, PublishErrorKind};
 pub use subscribe::RequestError;
 pub use subscriptions::Subscription;
@@ -225,6 +227,7 @@ pub use subscriptions::Subscription;
 use authenticate::Dialogue;
 use connect::{Offer, Parting};
 use event_queue::Events;
+use incoming::Show;
 use keep_alive::{Due, KeepAlive};
 use receive::Input;
 use subscriptions::Subscriptions;
@@ -368,13 +371,24 @@ impl Client {
                 need: 2,
             };
         }
-        self.take_packets(now, taken, rest)
+        self.take_packets(now, taken, rest, None)
     }
 
     /// What is behind the first `taken` bytes.
     #[inline(never)]
-    fn take_packets(&mut self, now: Timestamp, taken: usize, rest: &[u8]) -> Consumed {
-        let Consumed { bytes, need } = take(&mut Input { client: self, now }, rest);
+    fn take_packets<'c>(
+        &'c mut self,
+        now: Timestamp,
+        taken: usize,
+        rest: &[u8],
+        show: Show<'c>,
+    ) -> Consumed {
+        let mut intake = Input {
+            client: self,
+            now,
+            show,
+        };
+        let Consumed { bytes, need } = take(&mut intake, rest);
         Consumed {
             bytes: bytes.saturating_add(taken),
             need,
@@ -410,7 +424,12 @@ impl Client {
     #[inline(never)]
     fn share_packets(&mut self, now: Timestamp, taken: usize, input: &mut BytesMut) -> Consumed {
         let seen = self.input_seen;
-        let Consumed { bytes, need } = take_shared(&mut Input { client: self, now }, seen, input);
+        let mut intake = Input {
+            client: self,
+            now,
+            show: None,
+        };
+        let Consumed { bytes, need } = take_shared(&mut intake, seen, input);
         Consumed {
             bytes: bytes.saturating_add(taken),
             need,

@@ -6,6 +6,7 @@ use core::fmt;
 use bytes::Bytes;
 use mqtt_codec::{Delivery, Message, Publish, QoS, TopicName};
 
+use super::incoming::{Incoming, Show};
 use super::{Acknowledge, Client, Config, Event, LostCause, Phase, PublishToken, WhenFull};
 use crate::intake::Origin;
 use crate::link::{AckEffect, Arrival, ReceiveError, Settled, Store as _};
@@ -370,6 +371,7 @@ impl Client {
         now: Timestamp,
         publish: &Publish<'_>,
         origin: Origin<'_>,
+        show: &mut Show<'_>,
     ) -> Result<(), ReceiveError> {
         let Some(link) = &mut self.link else {
             return Ok(());
@@ -386,16 +388,25 @@ impl Client {
             Arrival::New(topic) => topic,
             Arrival::Answered => return Ok(()),
         };
+        if let Some(show) = show
+            && self.config.acknowledge == Acknowledge::Automatic
+            && self.events.may_show()
+        {
+            show(Incoming {
+                delivery: publish.delivery,
+                retain: publish.retain,
+                topic: topic.name(),
+                properties: Some(&publish.properties),
+                payload: publish.payload,
+            });
+            return self.accept(publish.delivery);
+        }
         let message = origin.message(publish, &topic);
         // A message is the application's whether or not the server takes the answer.
         let mut answered = Ok(());
         let receipt = match self.config.acknowledge {
-            // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2] By its QoS, whatever the application does with it.
             Acknowledge::Automatic => {
-                answered = link.accept(publish.delivery, &mut self.session.inbound);
-                if let Delivery::ExactlyOnce { id, .. } = publish.delivery {
-                    self.record(|| Record::Received { id });
-                }
+                answered = self.accept(publish.delivery);
                 None
             }
             Acknowledge::Manual => {
@@ -409,6 +420,19 @@ impl Client {
             dup: publish.delivery.dup(),
             receipt,
         });
+        answered
+    }
+
+    /// A message is the application's, and is answered by its QoS, whatever that does with it.
+    // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2]
+    fn accept(&mut self, delivery: Delivery) -> Result<(), ReceiveError> {
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        let answered = link.accept(delivery, &mut self.session.inbound);
+        if let Delivery::ExactlyOnce { id, .. } = delivery {
+            self.record(|| Record::Received { id });
+        }
         Ok(answered?)
     }
 

@@ -2,11 +2,12 @@
 
 use bytes::{Buf, BytesMut};
 use mqtt_codec::{
-    ConnectReason, Frame, Message, Packet, PacketType, Parsed, PlainAck, ProtocolVersion, Publish,
-    PublishReason, QoS,
+    ConnectReason, Delivery, Frame, Message, Packet, PacketType, Parsed, PlainAck, PlainPublish,
+    ProtocolVersion, Publish, PublishReason, QoS,
 };
 
 use super::connect::Parting;
+use super::incoming::{Incoming, Show};
 use super::{Acknowledge, Client, Phase};
 use crate::intake::{Intake, Origin, Step};
 use crate::link::{AckEffect, Link, ReceiveError, Topic};
@@ -19,6 +20,7 @@ impl Client {
         now: Timestamp,
         packet: &Packet<'_>,
         origin: Origin<'_>,
+        show: &mut Show<'_>,
     ) -> Result<(), ReceiveError> {
         let unexpected = ProtocolError::UnexpectedPacket(packet.packet_type());
         let unwanted = ProtocolError::UnwantedProblemInformation(packet.packet_type());
@@ -50,10 +52,10 @@ impl Client {
             }
         }
         if !self.has_journal() {
-            return self.handle_in_session(now, packet, origin);
+            return self.handle_in_session(now, packet, origin, show);
         }
         let mark = self.mark();
-        self.handle_in_session(now, packet, origin)?;
+        self.handle_in_session(now, packet, origin, show)?;
         // A PUBACK depends on nothing that is stored.
         let is_at_least_once = |publish: &Publish<'_>| publish.delivery.qos() == QoS::AtLeastOnce;
         if !matches!(packet, Packet::Publish(publish) if is_at_least_once(publish)) {
@@ -67,13 +69,14 @@ impl Client {
         now: Timestamp,
         packet: &Packet<'_>,
         origin: Origin<'_>,
+        show: &mut Show<'_>,
     ) -> Result<(), ReceiveError> {
         let unexpected = ProtocolError::UnexpectedPacket(packet.packet_type());
         let Some(link) = &mut self.link else {
             return Ok(());
         };
         match packet {
-            Packet::Publish(publish) => self.handle_publish(now, publish, origin),
+            Packet::Publish(publish) => self.handle_publish(now, publish, origin, show),
             Packet::PubAck(ack) => {
                 let (session, events) = (&mut self.session, &mut self.events);
                 let effect = link.receive_puback(ack.id, ack.reason, session, events)?;
@@ -171,29 +174,45 @@ impl Client {
         taken
     }
 
+    /// The plain PUBLISH at the front of `input`, if it is a new message that may be taken at once. `None` for
+    /// whatever has to be parsed and decoded to be known.
+    #[inline(always)]
+    fn plain_publish<'p>(&self, input: &'p [u8]) -> Option<PlainPublish<'p>> {
+        let (Phase::Connected { .. }, Some(link)) = (&self.phase, &self.link) else {
+            return None;
+        };
+        let publish = self.decoder.plain_publish(input, link.version())?;
+        let is_taken = self.config.acknowledge == Acknowledge::Automatic
+            && !self.events.journal.is_on()
+            && !self.events.is_full(&self.config)
+            && !link.is_blocked()
+            && link.takes_at_once(publish.delivery(), &self.session.inbound);
+        is_taken.then_some(publish)
+    }
+
+    /// A plain PUBLISH of so many bytes is the application's: it counts, and is answered.
+    // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2]
+    #[inline(always)]
+    fn accept_plain(&mut self, now: Timestamp, delivery: Delivery, size: usize) {
+        self.events.traffic.note_received(size);
+        self.keep_alive.note_received(now);
+        let Some(link) = &mut self.link else { return };
+        if let Err(error) = link.accept(delivery, &mut self.session.inbound) {
+            self.end_for(now, error.into());
+        }
+    }
+
     /// The short way for the messages that most are: takes one off the front of `input`, which it may
     /// share. Answers its size; 0 for whatever has to be parsed and decoded to be known.
-    // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2]
     #[inline]
     pub(super) fn take_plain_publish(&mut self, now: Timestamp, input: &mut BytesMut) -> usize {
-        let (Phase::Connected { .. }, Some(link)) = (&self.phase, &mut self.link) else {
+        let Some(publish) = self.plain_publish(input) else {
             return 0;
         };
-        let Some(publish) = self.decoder.plain_publish(input, link.version()) else {
-            return 0;
-        };
-        let Some(topic) = link.topic_of(&publish) else {
+        let Some(topic) = self.link.as_ref().and_then(|link| link.topic_of(&publish)) else {
             return 0;
         };
         let (delivery, size) = (publish.delivery(), publish.size());
-        if self.config.acknowledge != Acknowledge::Automatic
-            || self.events.journal.is_on()
-            || self.events.is_full(&self.config)
-            || link.is_blocked()
-            || !link.takes_at_once(delivery, &self.session.inbound)
-        {
-            return 0;
-        }
         let message = match (publish.parts(), topic) {
             (Some(parts), _) if self.input_seen.may_share(size) => {
                 Message::from_parts(input.split_to(size).freeze(), parts)
@@ -211,13 +230,37 @@ impl Client {
                 message
             }
         };
-        self.events.traffic.note_received(size);
-        self.keep_alive.note_received(now);
-        let answered = link.accept(delivery, &mut self.session.inbound);
         self.events.push_message(message, delivery.dup());
-        if let Err(error) = answered {
-            self.end_for(now, error.into());
+        self.accept_plain(now, delivery, size);
+        size
+    }
+
+    /// The same for a message that is shown, and stays where it is. Answers 0 also where it may not be shown.
+    #[inline(always)]
+    pub(super) fn show_plain_publish(
+        &mut self,
+        now: Timestamp,
+        input: &[u8],
+        show: &mut impl FnMut(Incoming<'_>),
+    ) -> usize {
+        if cfg!(feature = "small") || !self.events.may_show() {
+            return 0;
         }
+        let Some(publish) = self.plain_publish(input) else {
+            return 0;
+        };
+        let Some(topic) = self.link.as_ref().and_then(|link| link.topic_of(&publish)) else {
+            return 0;
+        };
+        let (delivery, size) = (publish.delivery(), publish.size());
+        show(Incoming {
+            delivery,
+            retain: publish.retain(),
+            topic: topic.name(),
+            properties: None,
+            payload: publish.payload(),
+        });
+        self.accept_plain(now, delivery, size);
         size
     }
 
@@ -247,6 +290,7 @@ impl Client {
 pub(super) struct Input<'c> {
     pub(super) client: &'c mut Client,
     pub(super) now: Timestamp,
+    pub(super) show: Show<'c>,
 }
 
 impl Intake for Input<'_> {
@@ -278,7 +322,7 @@ impl Intake for Input<'_> {
             return;
         };
         let handled = match client.decoder.decode_from_server(frame, version) {
-            Ok(Some(packet)) => client.handle_packet(self.now, &packet, origin),
+            Ok(Some(packet)) => client.handle_packet(self.now, &packet, origin, &mut self.show),
             Ok(None) => Err(ProtocolError::UnexpectedPacket(frame.packet_type()).into()),
             Err(_) if client.is_refusal_of_version(frame, version) => {
                 let reason = ConnectReason::UnsupportedProtocolVersion;

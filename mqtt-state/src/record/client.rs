@@ -10,18 +10,21 @@ use mqtt_codec::{
 };
 use mqtt_topic::{TopicFilter, TopicName};
 
-use super::form::{ConnectForm, Data, DisconnectForm, Filters, Name, Pairs, Properties, Wanted};
+use super::form::{
+    ConnectForm, Data, DisconnectForm, Filters, Name, Pairs, Properties, Unfit, Wanted,
+};
+use super::outcome::Outcome as _;
 use super::tape::Tape;
-use super::{Offer, Recorder};
+use super::{Input, Offer, Recorder};
 use crate::client::{
-    AckError, AuthenticateError, Client, Config, ConnectError, DisconnectError, Event,
+    AckError, AuthenticateError, Client, Config, ConnectError, DisconnectError, Event, Incoming,
     PublishError, PublishErrorKind, PublishToken, RequestError, RequestToken, RestoreError,
 };
 use crate::session::{JournalEntry, Receipt, SessionSnapshot};
 use crate::{Consumed, Pieces, Timestamp, Transmit};
 
 recorded! {
-    Client, ClientCall;
+    Client, ClientCall, handle_input_with by show_again;
 
     connect(now: [] Timestamp as Timestamp, connect: [&] ConnectForm as Connect<'_>) => Result<(), ConnectError>;
     disconnect(
@@ -129,6 +132,50 @@ impl Recorder<Client> {
     pub fn handle_input_shared(&mut self, now: Timestamp, input: &mut BytesMut) -> Consumed {
         self.offer_shared(now, None, input).unwrap_or_default()
     }
+
+    /// Records [`Client::handle_input_with`], and what is shown.
+    pub fn handle_input_with(
+        &mut self,
+        now: Timestamp,
+        input: &[u8],
+        mut on_message: impl FnMut(Incoming<'_>),
+    ) -> Consumed {
+        self.tape.input("handle_input_with", now, None, input);
+        let is_written = !self.tape.has_ended();
+        let mut shown = Vec::new();
+        let consumed = self.machine.handle_input_with(now, input, |message| {
+            if is_written {
+                shown.push(Event::Message {
+                    message: message.to_message(),
+                    dup: message.dup(),
+                    receipt: None,
+                });
+            }
+            on_message(message);
+        });
+        self.tape
+            .keep(None, input.get(consumed.bytes..).unwrap_or_default());
+        self.tape.answer(&self.machine, &consumed, |sink| {
+            for message in &shown {
+                sink.say(format_args!("; shown "));
+                message.tell(sink);
+            }
+        });
+        consumed
+    }
 }
 
-one_connection!(Client, "a client has one connection");
+/// Offers what a log has, and shows it to nobody else.
+fn show_again(on: &mut Recorder<Client>, input: &Input) -> Result<(), Unfit> {
+    if input.connection.is_some() {
+        return Err(Unfit(OTHERWISE));
+    }
+    let bytes = on.tape.offered(input)?;
+    let _consumed = on.handle_input_with(input.now, &bytes, |_shown| {});
+    Ok(())
+}
+
+/// What is wrong with a log that names a connection.
+const OTHERWISE: &str = "a client has one connection";
+
+one_connection!(Client, OTHERWISE);

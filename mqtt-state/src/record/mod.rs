@@ -69,7 +69,7 @@ macro_rules! by_ref {
 
 /// A machine that has one connection, and what is wrong with a log that names one.
 macro_rules! one_connection {
-    ($machine:ty, $otherwise:literal) => {
+    ($machine:ty, $otherwise:expr) => {
         impl $crate::record::Machine for $machine {
             fn due(&self) -> Option<$crate::Timeout> {
                 self.poll_timeout()
@@ -108,9 +108,11 @@ macro_rules! one_connection {
 /// as what a replay does with that.
 ///
 /// `name(argument: [how it is passed] its form in the log as its type) into what is appended to => answer`
+///
+/// In front of them stand doors for input that only this machine has, and what a replay does with them.
 macro_rules! recorded {
     (
-        $machine:ident, $call:ident;
+        $machine:ident, $call:ident $( , $door:ident by $offer:path )*;
         $(
             $name:ident ( $( $arg:ident : [$($amp:tt)?] $form:ty as $type:ty ),* $(,)? )
                 $( into $buf:ident : $out:ty )? => $result:ty;
@@ -122,6 +124,7 @@ macro_rules! recorded {
         pub(super) enum $call {
             handle_input(super::Input),
             handle_input_shared(super::Input),
+            $( $door(super::Input), )*
             $( $name { $( $arg: $form ),* }, )*
         }
 
@@ -157,6 +160,7 @@ macro_rules! recorded {
                 match self {
                     Self::handle_input(input) => super::Drive::offer(on, input, false)?,
                     Self::handle_input_shared(input) => super::Drive::offer(on, input, true)?,
+                    $( Self::$door(input) => $offer(on, input)?, )*
                     $(
                         Self::$name { $( $arg ),* } => {
                             $( let mut $buf = <$out>::new(); )?
@@ -306,8 +310,7 @@ trait Drive: Machine + Sized {
     where
         Recorder<Self>: Offer,
     {
-        let mut bytes = on.tape.kept(input.connection, input.kept)?.to_vec();
-        bytes.extend_from_slice(&input.bytes.0);
+        let bytes = on.tape.offered(input)?;
         let (now, of) = (input.now, input.connection);
         let _consumed = if is_shared {
             on.offer_shared(now, of, &mut BytesMut::from(&*bytes))?

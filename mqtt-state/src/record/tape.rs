@@ -146,17 +146,21 @@ impl Tape {
         kept.extend_from_slice(rest);
     }
 
-    /// So many bytes that were offered before.
-    pub(super) fn kept(
-        &self,
-        connection: Option<ConnectionId>,
-        len: usize,
-    ) -> Result<&[u8], Unfit> {
-        if len == 0 {
-            return Ok(&[]);
+    /// All bytes that a call in a log offers: those that were offered before stand in front.
+    pub(super) fn offered(&self, input: &Input) -> Result<Vec<u8>, Unfit> {
+        let Input {
+            connection,
+            kept,
+            bytes: Hex(new),
+            ..
+        } = input;
+        if *kept == 0 {
+            return Ok(new.clone());
         }
-        match self.kept.get(&place(connection)) {
-            Some((of, bytes)) if *of == connection && bytes.len() == len => Ok(bytes),
+        match self.kept.get(&place(*connection)) {
+            Some((of, bytes)) if of == connection && bytes.len() == *kept => {
+                Ok([bytes.as_slice(), new].concat())
+            }
             _ => Err(Unfit("so many bytes were not kept")),
         }
     }

@@ -1,6 +1,8 @@
 //! One way out through several doors: the same calls give the same bytes, whether these are copied,
 //! handed out in pieces, or written while the message is published.
 
+mod shown;
+
 use core::num::NonZero;
 
 use bytes::{Buf as _, Bytes, BytesMut};
