@@ -14,7 +14,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::recorded::Client;
-use crate::wire::{Peer, V3_1_1, V5_0, connack, name, text, want};
+use crate::wire::{Peer, V3_1_1, V5_0, connack, connect, name, publish, text, want};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Door {
@@ -489,5 +489,287 @@ proptest! {
         prop_assert_eq!(&copied.told, &shown.told);
         prop_assert_eq!(looks(&copied.client, copied.now), looks(&shared.client, shared.now));
         prop_assert_eq!(looks(&copied.client, copied.now), looks(&shown.client, shown.now));
+    }
+}
+
+/// A client that is connected, with what came of that fetched, and its server.
+fn connected(version: ProtocolVersion, config: Config, answer: ConnAck<'_>) -> (Client, Peer) {
+    let (mut client, peer) = (Client::new(config), Peer::new(version));
+    client.connect(peer.now, &connect(version, "c")).unwrap();
+    store(&mut client);
+    peer.hear(&mut client);
+    peer.say(&mut client, answer);
+    client.poll_event().unwrap();
+    store(&mut client);
+    (client, peer)
+}
+
+fn store(client: &mut Client) {
+    while let Some(entry) = client.poll_journal() {
+        client.handle_stored(entry.position());
+    }
+}
+
+/// Offers input; answers topics and payloads of what is shown, and how many bytes were taken.
+fn show(client: &mut Client, input: &[u8]) -> (Vec<String>, usize) {
+    let mut shown = Vec::new();
+    let taken = client.handle_input_with(Timestamp::from_secs(1), input, |message| {
+        let payload = String::from_utf8_lossy(message.payload());
+        shown.push(format!("{}={payload}", message.topic()));
+    });
+    (shown, taken.bytes)
+}
+
+/// Messages in the same words, and the names of other events.
+fn tell(client: &mut Client) -> Vec<String> {
+    let events = core::iter::from_fn(|| client.poll_event());
+    let told = events.map(|event| match event {
+        Event::Message { message, .. } => {
+            let payload = String::from_utf8_lossy(message.payload());
+            format!("{}={payload}", message.topic())
+        }
+        other => {
+            let words = format!("{other:?}");
+            let end = words.find(|it: char| !it.is_alphanumeric());
+            words[..end.unwrap_or(words.len())].to_owned()
+        }
+    });
+    told.collect()
+}
+
+// Packets of a server, in both versions or in 3.1.1.
+const A: &[u8] = b"\x30\x04\0\x01ta";
+const B: &[u8] = b"\x30\x04\0\x01tb";
+const A_QOS1: &[u8] = b"\x32\x06\0\x01t\0\x01a";
+const A_QOS2: &[u8] = b"\x34\x06\0\x01t\0\x01a";
+const A_QOS2_AGAIN: &[u8] = b"\x3C\x06\0\x01t\0\x01a";
+const PUBACK: &[u8] = b"\x40\x02\0\x01";
+const PUBREL: &[u8] = b"\x62\x02\0\x01";
+const SUBACK: &[u8] = b"\x90\x03\0\x01\0";
+const PINGRESP: &[u8] = b"\xD0\0";
+const NONSENSE: &[u8] = b"\0\0";
+
+/// What a client has done and not been asked for.
+#[derive(Clone, Copy)]
+enum Before {
+    Nothing,
+    Published(QoS),
+    Subscribed,
+    Got,
+}
+
+/// A message is shown where nothing waits that happened before it, and each is told once.
+#[test]
+fn what_is_shown_changes_no_order() {
+    use Before::{Got, Nothing, Published, Subscribed};
+    let plain = Config::default;
+    let by_hand = || Config {
+        acknowledge: Acknowledge::Manual,
+        ..Config::default()
+    };
+    let one_event = || Config {
+        events_max: 1,
+        ..Config::default()
+    };
+    let journaled = || Config {
+        journal: true,
+        ..Config::default()
+    };
+    #[rustfmt::skip]
+    let rows: [(&str, Config, Before, &[&[u8]], &[&str], &[&str]); 13] = [
+        ("nothing waits", plain(), Nothing, &[A, A_QOS1, A_QOS2], &["t=a", "t=a", "t=a"], &[]),
+        ("a publish is complete", plain(), Published(QoS::AtMostOnce), &[A], &["t=a"], &["Published"]),
+        ("one is in the same input", plain(), Published(QoS::AtLeastOnce), &[PUBACK, A], &["t=a"], &["Published"]),
+        ("a message waits", plain(), Got, &[A, A_QOS1], &[], &["t=z", "t=a", "t=a"]),
+        ("an answer in between", plain(), Subscribed, &[A, SUBACK, B, A], &["t=a"], &["Subscribed", "t=b", "t=a"]),
+        ("no event in between", plain(), Nothing, &[A, PINGRESP, B], &["t=a", "t=b"], &[]),
+        ("the end in between", plain(), Nothing, &[A, NONSENSE, B], &["t=a"], &["Closed"]),
+        ("the end in front", plain(), Nothing, &[NONSENSE, A], &[], &["Closed"]),
+        ("by hand", by_hand(), Nothing, &[A, A_QOS1, A_QOS2], &[], &["t=a", "t=a", "t=a"]),
+        ("sent again", plain(), Nothing, &[A_QOS2, A_QOS2_AGAIN], &["t=a"], &[]),
+        ("a new one", plain(), Nothing, &[A_QOS2, PUBREL, A_QOS2], &["t=a", "t=a"], &[]),
+        ("more than may wait", one_event(), Nothing, &[A, B, A, B], &["t=a", "t=b", "t=a", "t=b"], &[]),
+        ("with a journal", journaled(), Nothing, &[A, A_QOS1, A_QOS2], &["t=a", "t=a", "t=a"], &[]),
+    ];
+    for (row, config, before, packets, shown, told) in rows {
+        // All at once, and byte by byte.
+        let input = packets.concat();
+        for at_once in [input.len(), 1] {
+            let (mut client, peer) = connected(V3_1_1, config.clone(), connack(false));
+            match before {
+                Nothing => {}
+                Published(qos) => {
+                    let message = Message::new("t", "m").unwrap().with_qos(qos);
+                    client.publish(peer.now, message).unwrap();
+                }
+                Subscribed => {
+                    client.subscribe(&[want("t", QoS::AtMostOnce)]).unwrap();
+                }
+                Got => peer.say(&mut client, publish("t", "z", QoS::AtMostOnce, 0)),
+            }
+            peer.hear(&mut client);
+            let (mut seen, mut left) = (Vec::new(), Vec::new());
+            for piece in input.chunks(at_once) {
+                left.extend_from_slice(piece);
+                let (more, taken) = show(&mut client, &left);
+                left.drain(..taken);
+                seen.extend(more);
+            }
+            assert_eq!(seen, shown, "{row}");
+            assert_eq!(left, b"", "{row}");
+            assert_eq!(tell(&mut client), told, "{row}");
+        }
+    }
+}
+
+/// The answers of the server that come with more than a reason have their place among the others.
+#[test]
+fn a_publish_that_is_complete_with_words_stays_in_front() {
+    let (mut client, peer) = connected(V5_0, Config::default(), connack(false));
+    let message = Message::new("t", "m").unwrap();
+    let message = message.with_qos(QoS::AtLeastOnce);
+    client.publish(peer.now, message).unwrap();
+    peer.hear(&mut client);
+    // PUBACK with a reason string, and a message.
+    let input = b"\x40\x08\0\x01\0\x04\x1F\0\x01w\x30\x05\0\x01t\0a";
+    assert_eq!(show(&mut client, input), (Vec::new(), input.len()));
+    assert_eq!(tell(&mut client), ["Published", "t=a"]);
+}
+
+/// While as many events wait as may, nothing is shown neither.
+#[test]
+fn nothing_is_shown_while_no_input_is_taken() {
+    let config = Config {
+        events_max: 1,
+        ..Config::default()
+    };
+    let (mut client, peer) = connected(V3_1_1, config, connack(false));
+    client
+        .publish(peer.now, Message::new("t", "m").unwrap())
+        .unwrap();
+    peer.hear(&mut client);
+    assert!(!client.wants_input());
+    assert_eq!(show(&mut client, A), (Vec::new(), 0));
+    assert_eq!(tell(&mut client), ["Published"]);
+    assert_eq!(show(&mut client, A), (vec!["t=a".to_owned()], A.len()));
+}
+
+/// A message is answered when it has been shown, and is the application's where there is no answer.
+#[test]
+fn what_is_shown_is_answered() {
+    // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2]
+    for version in [V3_1_1, V5_0] {
+        let (mut client, peer) = connected(version, Config::default(), connack(false));
+        for (qos, expected) in [
+            (QoS::AtMostOnce, &[][..]),
+            (QoS::AtLeastOnce, &["PUBACK 7 00"][..]),
+            (QoS::ExactlyOnce, &["PUBREC 7 00"][..]),
+        ] {
+            let mut input = Vec::new();
+            let packet = Packet::from(publish("t", "a", qos, 7));
+            packet.encode_to(version, &mut input).unwrap();
+            assert_eq!(show(&mut client, &input).0, ["t=a"]);
+            assert_eq!(peer.hear(&mut client), expected, "{version} {qos}");
+        }
+    }
+    let answer = ConnAck {
+        properties: ConnAckProperties {
+            packet_size_max: core::num::NonZero::new(3),
+            ..ConnAckProperties::default()
+        },
+        ..connack(false)
+    };
+    let (mut client, _) = connected(V5_0, Config::default(), answer);
+    let shown = show(&mut client, b"\x32\x07\0\x01t\0\x01\0a").0;
+    assert_eq!(
+        (shown, tell(&mut client)),
+        (vec!["t=a".to_owned()], vec!["Closed".to_owned()])
+    );
+}
+
+/// With a journal, PUBREC waits until the store has the identifier, whether or not the message was shown.
+#[test]
+fn the_answer_to_what_is_shown_waits_for_the_store() {
+    let config = Config {
+        journal: true,
+        ..Config::default()
+    };
+    let (mut client, peer) = connected(V3_1_1, config, connack(false));
+    assert_eq!(show(&mut client, A_QOS2).0, ["t=a"]);
+    assert!(peer.hear(&mut client).is_empty());
+    store(&mut client);
+    assert_eq!(peer.hear(&mut client), ["PUBREC 1 00"]);
+}
+
+/// All of a message can be seen, where it is, and is the same as in an event.
+#[test]
+fn a_message_is_shown_where_it_is() {
+    let alias = TopicAlias::new(1).unwrap();
+    let pairs = [UserProperty {
+        name: text("k"),
+        value: text("v"),
+    }];
+    let properties = PublishProperties {
+        content_type: Some(text("text")),
+        user_properties: UserProperties::new(&pairs),
+        ..PublishProperties::default()
+    };
+    let delivery = Delivery::AtLeastOnce {
+        id: PacketId::MIN,
+        dup: true,
+    };
+    let publish = |topic, properties| Publish {
+        delivery,
+        retain: true,
+        topic,
+        properties,
+        payload: b"secret",
+    };
+    let none = PublishProperties::default();
+    let topic = name("a/topic");
+    let [mut shown, mut queued] =
+        [(); 2].map(|()| connected(V5_0, Config::default(), connack(false)).0);
+    for (row, publish) in [
+        ("plain", publish(PublishTopic::Name(topic), none)),
+        (
+            "with properties",
+            publish(PublishTopic::Name(topic), properties),
+        ),
+        (
+            "sets an alias",
+            publish(PublishTopic::NameAndAlias(topic, alias), none),
+        ),
+        ("an alias alone", publish(PublishTopic::Alias(alias), none)),
+        (
+            "an alias and properties",
+            publish(PublishTopic::Alias(alias), properties),
+        ),
+    ] {
+        let mut input = Vec::new();
+        publish.encode_to(V5_0, &mut input).unwrap();
+        let _all = queued.handle_input(Timestamp::from_secs(1), &input);
+        let Some(Event::Message { message, dup, .. }) = queued.poll_event() else {
+            panic!("{row}: a message has come");
+        };
+        let mut seen = 0;
+        let _all = shown.handle_input_with(Timestamp::from_secs(1), &input, |incoming| {
+            seen += 1;
+            assert_eq!(incoming.topic(), topic, "{row}");
+            assert_eq!(incoming.payload(), b"secret", "{row}");
+            assert!(
+                input.as_ptr_range().contains(&incoming.payload().as_ptr()),
+                "{row}"
+            );
+            assert_eq!(incoming.qos(), QoS::AtLeastOnce, "{row}");
+            assert_eq!((incoming.retain(), incoming.dup()), (true, dup), "{row}");
+            assert_eq!(incoming.properties(), publish.properties, "{row}");
+            assert_eq!(incoming.to_message(), message, "{row}");
+            let words = format!("{incoming:?}");
+            assert!(
+                !words.contains("secret") && words.contains("payload_len: 6"),
+                "{words}"
+            );
+        });
+        assert_eq!((seen, shown.poll_event()), (1, None), "{row}");
     }
 }
