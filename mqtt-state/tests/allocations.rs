@@ -4,8 +4,11 @@
 
 use allocation_counter::{AllocationInfo, measure};
 use bytes::{Buf as _, BytesMut};
-use mqtt_codec::{Ack, Delivery, PacketId, Parsed, PublishReason, ReleaseReason, TopicName};
-use mqtt_codec::{Connect, Message, Packet, ProtocolVersion, Publish, QoS, Str, decode};
+use mqtt_codec::{
+    Ack, Connect, Delivery, Message, Packet, PacketId, Parsed, ProtocolVersion, Publish,
+    PublishProperties, PublishReason, PublishTopic, QoS, ReleaseReason, Str, TopicAlias, TopicName,
+    decode,
+};
 use mqtt_state::client::{Acknowledge, Client, Config, Event};
 use mqtt_state::{Pieces, Timestamp, Transmit};
 
@@ -243,8 +246,69 @@ fn receiving_allocates_the_message_and_nothing_else() {
     }
 }
 
-/// The same for small messages that come together in a buffer which they do not share, as each would keep all
-/// of it.
+/// Who is shown a message where it is gets it for nothing, with its topic, with an alias or with properties.
+#[test]
+fn showing_a_message_allocates_nothing() {
+    let name = TopicName::new("site/7/room/12").unwrap();
+    let alias = TopicAlias::new(1).unwrap();
+    let expiring = PublishProperties {
+        message_expiry_secs: Some(60),
+        ..PublishProperties::default()
+    };
+    let none = PublishProperties::default();
+    let (v3, v5) = (ProtocolVersion::V3_1_1, ProtocolVersion::V5_0);
+    for (version, topic, properties) in [
+        (v3, PublishTopic::Name(name), none),
+        (v5, PublishTopic::Name(name), none),
+        (v5, PublishTopic::Name(name), expiring),
+        (v5, PublishTopic::Alias(alias), none),
+        (v5, PublishTopic::Alias(alias), expiring),
+    ] {
+        for qos in ALL_QOS {
+            let mut line = Line::new(version, Config::default());
+            while line.client.poll_event().is_some() {}
+            let mut next = 0_u16;
+            let mut publish = |topic, line: &mut Line| {
+                next = next % 60_000 + 1;
+                let id = PacketId::new(next).unwrap();
+                let delivery = match qos {
+                    QoS::AtMostOnce => Delivery::AtMostOnce,
+                    QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup: false },
+                    QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup: false },
+                };
+                let publish = Publish {
+                    delivery,
+                    topic,
+                    properties,
+                    ..Publish::new(name, &[0x55; 1024])
+                };
+                publish.encode_to(version, &mut line.answers).unwrap();
+                let mut shown = 0;
+                let answers = core::mem::take(&mut line.answers);
+                let taken = line.client.handle_input_with(NOW, &answers, |message| {
+                    shown += message.payload().len();
+                    assert_eq!((message.topic(), message.qos()), (name, qos));
+                });
+                assert_eq!((taken.bytes, shown), (answers.len(), 1024));
+                line.answers = answers;
+                line.answers.clear();
+                line.turn();
+            };
+            if version == v5 {
+                publish(PublishTopic::NameAndAlias(name, alias), &mut line);
+            }
+            let allocated = steady(|| publish(topic, &mut line));
+            assert_eq!(
+                allocated.count_total, 0,
+                "{version} {qos} {topic:?} {properties:?}"
+            );
+            assert_eq!(line.client.poll_event(), None);
+        }
+    }
+}
+
+/// Small messages that come together in a buffer which they do not share, as each would keep all of it, are one
+/// allocation each as well.
 #[test]
 fn messages_that_come_together_are_one_allocation_each() {
     const TOGETHER: u64 = 16;

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BytesMut};
 use mqtt_codec::{
-    ConnectReason, Delivery, Frame, Message, Packet, PacketType, Parsed, PlainAck, PlainPublish,
+    ConnectReason, Frame, Message, Packet, PacketType, Parsed, PlainAck, PlainPublish,
     ProtocolVersion, Publish, PublishReason, QoS,
 };
 
@@ -190,26 +190,16 @@ impl Client {
         is_taken.then_some(publish)
     }
 
-    /// A plain PUBLISH of so many bytes is the application's: it counts, and is answered.
-    // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2]
-    #[inline(always)]
-    fn accept_plain(&mut self, now: Timestamp, delivery: Delivery, size: usize) {
-        self.events.traffic.note_received(size);
-        self.keep_alive.note_received(now);
-        let Some(link) = &mut self.link else { return };
-        if let Err(error) = link.accept(delivery, &mut self.session.inbound) {
-            self.end_for(now, error.into());
-        }
-    }
-
     /// The short way for the messages that most are: takes one off the front of `input`, which it may
     /// share. Answers its size; 0 for whatever has to be parsed and decoded to be known.
+    // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2]
     #[inline]
     pub(super) fn take_plain_publish(&mut self, now: Timestamp, input: &mut BytesMut) -> usize {
         let Some(publish) = self.plain_publish(input) else {
             return 0;
         };
-        let Some(topic) = self.link.as_ref().and_then(|link| link.topic_of(&publish)) else {
+        let Some(link) = &mut self.link else { return 0 };
+        let Some(topic) = link.topic_of(&publish) else {
             return 0;
         };
         let (delivery, size) = (publish.delivery(), publish.size());
@@ -230,12 +220,18 @@ impl Client {
                 message
             }
         };
+        self.events.traffic.note_received(size);
+        self.keep_alive.note_received(now);
+        let answered = link.accept(delivery, &mut self.session.inbound);
         self.events.push_message(message, delivery.dup());
-        self.accept_plain(now, delivery, size);
+        if let Err(error) = answered {
+            self.end_for(now, error.into());
+        }
         size
     }
 
     /// The same for a message that is shown, and stays where it is. Answers 0 also where it may not be shown.
+    // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2]
     #[inline(always)]
     pub(super) fn show_plain_publish(
         &mut self,
@@ -249,7 +245,8 @@ impl Client {
         let Some(publish) = self.plain_publish(input) else {
             return 0;
         };
-        let Some(topic) = self.link.as_ref().and_then(|link| link.topic_of(&publish)) else {
+        let Some(link) = &mut self.link else { return 0 };
+        let Some(topic) = link.topic_of(&publish) else {
             return 0;
         };
         let (delivery, size) = (publish.delivery(), publish.size());
@@ -260,7 +257,11 @@ impl Client {
             properties: None,
             payload: publish.payload(),
         });
-        self.accept_plain(now, delivery, size);
+        self.events.traffic.note_received(size);
+        self.keep_alive.note_received(now);
+        if let Err(error) = link.accept(delivery, &mut self.session.inbound) {
+            self.end_for(now, error.into());
+        }
         size
     }
 

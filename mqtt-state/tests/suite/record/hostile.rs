@@ -240,6 +240,18 @@ fn arguments_that_are_something_else_say_so() {
             "a client has one connection",
         ),
         (
+            "also where it is",
+            client,
+            input("handle_input_with"),
+            "a client has one connection",
+        ),
+        (
+            "nothing is shown here",
+            connection,
+            input("handle_input_with"),
+            "unknown variant",
+        ),
+        (
             "this is another one",
             connection,
             input("handle_input"),

@@ -8,7 +8,7 @@ mod redact;
 use core::fmt::Debug;
 
 use bytes::BytesMut;
-use mqtt_codec::{Connect, Delivery, Message, Packet, QoS};
+use mqtt_codec::{Connect, Delivery, Message, Packet, ProtocolVersion, QoS};
 use mqtt_state::broker::{self, Broker, ConnectionId, Peer as Visitor};
 use mqtt_state::client::{self, Client};
 use mqtt_state::record::{self, LogErrorKind, Recorder, Replay};
@@ -130,13 +130,73 @@ fn log_of_a_connection() -> Vec<u8> {
     connection.take_log()
 }
 
+/// A client that is shown a message, which came in pieces of 7 bytes, and fetches another one behind an answer.
+fn log_of_what_is_shown(version: ProtocolVersion, message: &Message) -> Vec<u8> {
+    let mut client = Recorder::<Client>::new(client::Config::default());
+    client.connect(NOW, &connect(version, "c")).unwrap();
+    let _connect = client.poll_transmit(NOW, 1000, &mut Vec::new());
+    let connack: &[u8] = match version {
+        V3_1_1 => b"\x20\x02\0\0",
+        V5_0 => b"\x20\x03\0\0\0",
+    };
+    let _connack = client.handle_input(NOW, connack);
+    assert!(client.poll_event().is_some());
+    client.subscribe(&[want("#", QoS::ExactlyOnce)]).unwrap();
+    let mut input = Vec::new();
+    let publish = |id, input: &mut Vec<u8>| {
+        let id = mqtt_codec::PacketId::new(id).unwrap();
+        let publish = message.publish(Delivery::AtLeastOnce { id, dup: true });
+        publish.encode_to(version, input).unwrap();
+    };
+    publish(1, &mut input);
+    input.extend_from_slice(match version {
+        V3_1_1 => b"\x90\x03\0\x01\x02",
+        V5_0 => b"\x90\x04\0\x01\0\x02",
+    });
+    publish(2, &mut input);
+    let (mut left, mut shown) = (Vec::new(), 0);
+    for piece in input.chunks(7) {
+        left.extend_from_slice(piece);
+        let taken = client.handle_input_with(NOW, &left, |_| shown += 1);
+        left.drain(..taken.bytes);
+    }
+    assert_eq!((left.len(), shown), (0, 1));
+    assert_eq!(core::iter::from_fn(|| client.poll_event()).count(), 2);
+    client.take_log()
+}
+
+#[test]
+fn what_was_shown_stands_in_the_answer_once() {
+    for version in [V3_1_1, V5_0] {
+        let message = Message::new("t", "m").unwrap();
+        let log = log_of_what_is_shown(version, &message);
+        assert_eq!(record::replay(&log).unwrap().difference, None);
+        let log = String::from_utf8(log).unwrap();
+        let (mut shown, mut fetched) = (0, 0);
+        for line in log.lines().filter(|line| line.starts_with("< ")) {
+            let is_shown = line.contains("; shown Message {");
+            assert!(
+                !is_shown || line.contains("dup: true, receipt: None"),
+                "{line}"
+            );
+            shown += usize::from(is_shown);
+            fetched += usize::from(line.contains(" Some(Message {"));
+        }
+        assert_eq!((shown, fetched), (1, 1), "{log}");
+        assert!(log.contains("> {\"handle_input_with\":{"), "{log}");
+        assert!(log.contains("\"kept\":7"), "{log}");
+    }
+}
+
 #[test]
 fn a_log_comes_to_the_same() {
     let (broker, client) = logs();
+    let message = Message::new("t", "m").unwrap();
     for (row, log, calls_min) in [
         ("broker", &broker, 50),
         ("client", &client, 50),
         ("connection", &log_of_a_connection(), 10),
+        ("shown", &log_of_what_is_shown(V5_0, &message), 8),
     ] {
         let verdict = record::replay(log).unwrap();
         assert_eq!(verdict.difference, None, "{row}");
@@ -167,10 +227,12 @@ fn a_machine_with_a_log_behaves_as_one_without() {
 #[test]
 fn each_changed_answer_is_found_where_it_stands() {
     let (broker, client) = logs();
+    let message = Message::new("t", "m").unwrap();
     for (row, log) in [
         ("broker", &broker),
         ("client", &client),
         ("connection", &log_of_a_connection()),
+        ("shown", &log_of_what_is_shown(V5_0, &message)),
     ] {
         let log = str::from_utf8(log).unwrap();
         let lines: Vec<_> = log.lines().collect();
@@ -292,8 +354,16 @@ fn another_payload_or_password_is_another_answer() {
         let _publish = client.poll_transmit_vectored(NOW, 1000, &mut Pieces::new());
         String::from_utf8(client.take_log()).unwrap()
     };
+    let show = |payload: &str| {
+        let message = Message::new("t", payload.to_owned()).unwrap();
+        let log = log_of_what_is_shown(V5_0, &message);
+        let log = String::from_utf8(log).unwrap();
+        let is_shown = |line: &&str| line.contains("; shown ");
+        log.lines().find(is_shown).unwrap().to_owned()
+    };
     for (row, one, other) in [
         ("payload", deliver("#1"), deliver("#2")),
+        ("payload that is shown", show("#1"), show("#2")),
         ("payload in pieces", hand_out("#1"), hand_out("#2")),
         ("password", arrive(b"#1"), arrive(b"#2")),
         ("authentication", authenticate(b"#1"), authenticate(b"#2")),

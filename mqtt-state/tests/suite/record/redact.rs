@@ -13,7 +13,7 @@ use mqtt_state::client::{self, Client};
 use mqtt_state::record::{self, LogErrorKind, Recorder, Redacted, Redaction};
 use mqtt_state::server::{self, Acceptance, Connection};
 
-use super::{NOW, hello, log_of_a_connection, logs};
+use super::{NOW, hello, log_of_a_connection, log_of_what_is_shown, logs};
 use crate::wire::{V3_1_1, V5_0, connect, name, text, want};
 
 const ALL: Redaction = Redaction {
@@ -198,6 +198,7 @@ fn everything() -> Vec<(&'static str, Vec<u8>)> {
             Recorder::<Client>::restore(NOW, Duration::ZERO, config, snapshot.clone()).unwrap();
         assert!(client.poll_event().is_none());
         logs.push(("restored client", client.take_log()));
+        logs.push(("shown", log_of_what_is_shown(version, &message(&pairs))));
 
         let mut connection = Recorder::<Connection>::new(NOW, server::Config::default());
         let mut first = connect(version, "client-name");
