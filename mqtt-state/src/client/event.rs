@@ -40,7 +40,7 @@ pub enum Event {
         /// What the server said last.
         data: Option<AuthenticationData>,
     },
-    /// A message for one of the subscriptions.
+    /// A message for one of the subscriptions, unless it was [shown](super::Client::handle_input_with).
     Message {
         /// Topic, payload, QoS, RETAIN flag and properties.
         message: Message,

@@ -146,21 +146,22 @@ impl Client {
         let now = self.note_input(now, input.len());
         let mut rest = input;
         loop {
-            let acks = self.take_plain_acks(now, rest);
-            let behind = rest.get(acks..).unwrap_or_default();
-            let size = self.show_plain_publish(now, behind, &mut on_message);
-            let left = behind.get(size..).unwrap_or_default();
-            let taken = input.len().wrapping_sub(left.len());
-            if left.is_empty() && taken > 0 {
+            // Messages first: who uses this door gets them.
+            let mut size = self.show_plain_publish(now, rest, &mut on_message);
+            if size == 0 {
+                size = self.take_plain_acks(now, rest);
+            }
+            if size == 0 {
+                let taken = input.len().wrapping_sub(rest.len());
+                return self.take_packets(now, taken, rest, Some(&mut on_message));
+            }
+            rest = rest.get(size..).unwrap_or_default();
+            if rest.is_empty() {
                 return Consumed {
-                    bytes: taken,
+                    bytes: input.len(),
                     need: 2,
                 };
             }
-            if left.len() == rest.len() {
-                return self.take_packets(now, taken, left, Some(&mut on_message));
-            }
-            rest = left;
         }
     }
 }

@@ -27,6 +27,7 @@
 //! | subscribe, and again after a lost session | [`Client::subscribe`], [`Client::resubscribe`] |
 //! | drive it on a socket | [on a blocking socket](#on-a-blocking-socket) |
 //! | acknowledge by hand | [`Config::acknowledge`], [`Client::ack`], [`Client::reject`] |
+//! | read messages where they came in | [`Client::handle_input_with`] |
 //! | carry messages from one server to another | [a bridge](#a-bridge) |
 //! | know what the server can do | [`Client::negotiated`] |
 //! | come again after a lost connection | [`Backoff`] |

@@ -45,8 +45,8 @@
 //! The first line has the number of the form, the second one the version of this library, the machine and
 //! its configuration. Then each call is a line `>` with its arguments, written before it is carried out, so
 //! that the last one is there if it never comes back; and a line `<` with what came of it: a digest of
-//! the answer, of bytes and events that were handed out, and of the next deadline, then the same in words,
-//! cut after some hundred bytes. Packets and input are in hexadecimal digits; of input, what was offered
+//! the answer, of bytes and events that were handed out, of messages that were shown, and of the next deadline, then
+//! the same in words, cut after some hundred bytes. Packets and input are in hexadecimal digits; of input, what was offered
 //! before and is offered again is only counted (`kept`). A line `!` says why a log ends early.
 //!
 //! A log is meant for the version that wrote it. Another one reads it as long as the number of the form is

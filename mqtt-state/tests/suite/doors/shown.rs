@@ -658,18 +658,20 @@ fn nothing_is_shown_while_no_input_is_taken() {
 #[test]
 fn what_is_shown_is_answered() {
     // [5:MQTT-4.5.0-2] [3:MQTT-4.5.0-2]
-    for version in [V3_1_1, V5_0] {
+    for (version, message_expiry_secs) in [(V3_1_1, None), (V5_0, None), (V5_0, Some(7))] {
         let (mut client, peer) = connected(version, Config::default(), connack(false));
         for (qos, expected) in [
             (QoS::AtMostOnce, &[][..]),
             (QoS::AtLeastOnce, &["PUBACK 7 00"][..]),
             (QoS::ExactlyOnce, &["PUBREC 7 00"][..]),
         ] {
+            let mut publish = publish("t", "a", qos, 7);
+            publish.properties.message_expiry_secs = message_expiry_secs;
             let mut input = Vec::new();
-            let packet = Packet::from(publish("t", "a", qos, 7));
-            packet.encode_to(version, &mut input).unwrap();
+            publish.encode_to(version, &mut input).unwrap();
             assert_eq!(show(&mut client, &input).0, ["t=a"]);
-            assert_eq!(peer.hear(&mut client), expected, "{version} {qos}");
+            let row = format!("{version} {qos} {message_expiry_secs:?}");
+            assert_eq!(peer.hear(&mut client), expected, "{row}");
         }
     }
     let answer = ConnAck {
