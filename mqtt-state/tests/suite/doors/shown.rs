@@ -3,10 +3,10 @@
 
 use bytes::BytesMut;
 use mqtt_codec::{
-    Binary, ConnAckProperties, Connect, Delivery, Packet, PacketId, PlainAck, ProtocolVersion,
-    Publish, PublishProperties, PublishTopic, QoS, Str, TopicAlias, UserProperties, UserProperty,
+    Binary, ConnAck, ConnAckProperties, Connect, Delivery, Message, Packet, PacketId, PlainAck,
+    ProtocolVersion, Publish, PublishProperties, PublishTopic, QoS, Str, TopicAlias,
+    UserProperties, UserProperty,
 };
-use mqtt_codec::{ConnAck, Message};
 use mqtt_state::client::{Acknowledge, Config, Event, State};
 use mqtt_state::session::JournalEntry;
 use mqtt_state::{Consumed, Timestamp};
@@ -549,7 +549,7 @@ const SUBACK: &[u8] = b"\x90\x03\0\x01\0";
 const PINGRESP: &[u8] = b"\xD0\0";
 const NONSENSE: &[u8] = b"\0\0";
 
-/// What a client has done and not been asked for.
+/// What the events of a client are of before the input comes.
 #[derive(Clone, Copy)]
 enum Before {
     Nothing,
@@ -557,6 +557,16 @@ enum Before {
     Subscribed,
     Got,
 }
+
+/// A name, the events that wait, what comes, what of it is shown, and what is fetched after that.
+type Row = (
+    &'static str,
+    Config,
+    Before,
+    &'static [&'static [u8]],
+    &'static [&'static str],
+    &'static [&'static str],
+);
 
 /// A message is shown where nothing waits that happened before it, and each is told once.
 #[test]
@@ -576,7 +586,7 @@ fn what_is_shown_changes_no_order() {
         ..Config::default()
     };
     #[rustfmt::skip]
-    let rows: [(&str, Config, Before, &[&[u8]], &[&str], &[&str]); 13] = [
+    let rows: [Row; 13] = [
         ("nothing waits", plain(), Nothing, &[A, A_QOS1, A_QOS2], &["t=a", "t=a", "t=a"], &[]),
         ("a publish is complete", plain(), Published(QoS::AtMostOnce), &[A], &["t=a"], &["Published"]),
         ("one is in the same input", plain(), Published(QoS::AtLeastOnce), &[PUBACK, A], &["t=a"], &["Published"]),
@@ -636,7 +646,7 @@ fn a_publish_that_is_complete_with_words_stays_in_front() {
     assert_eq!(tell(&mut client), ["Published", "t=a"]);
 }
 
-/// While as many events wait as may, nothing is shown neither.
+/// While as many events wait as may, nothing is shown.
 #[test]
 fn nothing_is_shown_while_no_input_is_taken() {
     let config = Config {
