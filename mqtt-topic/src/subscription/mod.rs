@@ -265,6 +265,33 @@ impl<K: Copy + Ord, V> SubscriptionIndex<K, V> {
             .receivers(topic, scratch, position, budget, visit)
     }
 
+    /// Everybody who wants a topic, where that is soon said: no more than one filter matches, it has no shared
+    /// subscription, and no more than 16 have subscribed to it. `None` where [`receivers`](Self::receivers) has
+    /// to be asked.
+    ///
+    /// ```
+    /// use mqtt_topic::{IndexConfig, MergeScratch, SubscriptionIndex, TopicFilter, TopicName};
+    ///
+    /// let mut index = SubscriptionIndex::new(IndexConfig::default());
+    /// index.insert(TopicFilter::new("house/+")?, 7, "QoS 0")?;
+    /// let mut scratch = MergeScratch::default();
+    /// let light = TopicName::new("house/light")?;
+    /// assert_eq!(index.few_receivers(light, &mut scratch), Some(&[(7, "QoS 0")][..]));
+    /// index.insert(TopicFilter::new("#")?, 8, "QoS 1")?;
+    /// assert_eq!(index.few_receivers(light, &mut scratch), None, "two filters");
+    /// let road = TopicName::new("road")?;
+    /// assert_eq!(index.few_receivers(road, &mut scratch), Some(&[(8, "QoS 1")][..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn few_receivers(
+        &self,
+        topic: TopicName<'_>,
+        scratch: &mut MergeScratch<K>,
+    ) -> Option<&[(K, V)]> {
+        self.filters.few(topic, scratch)
+    }
+
     /// Whether anybody wants a topic.
     pub fn any_match(&self, topic: TopicName<'_>, scratch: &mut Scratch) -> bool {
         self.matches(topic, scratch).next().is_some()

@@ -93,6 +93,24 @@ impl<K: Copy + Ord, V> Filters<K, V> {
         false
     }
 
+    /// Everybody who wants a topic, where they are few and stand together.
+    #[inline]
+    pub(super) fn few(
+        &self,
+        topic: TopicName<'_>,
+        merge: &mut MergeScratch<K>,
+    ) -> Option<&[(K, V)]> {
+        merge.scratch.walk(self, topic);
+        match *merge.scratch.hits() {
+            [] => Some(&[]),
+            [node] => {
+                let node = self.tree.node(node).filter(|node| !node.is_marked())?;
+                node.value.subscribers.few()
+            }
+            _ => None,
+        }
+    }
+
     /// The subscribers of one filter; answers the last one met, if there are more.
     #[inline]
     fn of_one(

@@ -80,6 +80,17 @@ impl<K: Copy + Ord, V> Subscribers<K, V> {
         }
     }
 
+    /// All of them, if they are few.
+    #[inline]
+    pub(super) fn few(&self) -> Option<&[(K, V)]> {
+        match self {
+            Self::None => Some(&[]),
+            Self::One(one) => Some(core::slice::from_ref(one)),
+            Self::Few(few) => Some(few),
+            Self::Many(_) => None,
+        }
+    }
+
     /// All of them, in slices.
     #[inline]
     pub(super) fn slices(&self) -> Slices<'_, K, V> {

@@ -63,6 +63,44 @@ fn at_once(index: &Index, topic: TopicName<'_>) -> Met {
     }
 }
 
+/// Filters, with how many have subscribed to each, and how many of them are met where they are few.
+type Few<'r> = (&'r str, &'r [(&'r str, u16)], Option<usize>);
+
+#[test]
+fn few_who_stand_together_are_met_at_once() {
+    let rows: [Few<'_>; 8] = [
+        ("nobody", &[], Some(0)),
+        ("nobody for this topic", &[("x", 1)], Some(0)),
+        ("one", &[("a/+", 1)], Some(1)),
+        ("one, and others", &[("a/b", 1), ("a", 3)], Some(1)),
+        ("sixteen", &[("#", 16)], Some(16)),
+        ("seventeen", &[("#", 17)], None),
+        ("two filters", &[("a/b", 1), ("#", 1)], None),
+        ("a shared subscription", &[("$share/g/a/b", 1)], None),
+    ];
+    let topic = TopicName::new("a/b").unwrap();
+    for (row, filters, expected) in rows {
+        let mut index = Index::new(IndexConfig::default());
+        for (filter, len) in filters {
+            for key in 0..*len {
+                match SharedFilter::new(filter) {
+                    Ok(shared) => index.insert_shared(shared, key, 9),
+                    Err(_) => index.insert(TopicFilter::new(filter).unwrap(), key, 9),
+                }
+                .unwrap();
+            }
+        }
+        // And once more out of what is remembered.
+        let mut scratch = MergeScratch::remembering(4);
+        for _ in 0..2 {
+            let few = index.few_receivers(topic, &mut scratch);
+            let keys = few.map(|few| few.iter().map(|(key, _)| *key).collect::<Vec<_>>());
+            let expected = expected.map(|len| (0..u16::try_from(len).unwrap()).collect());
+            assert_eq!(keys, expected, "{row}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn slices_of_any_size_meet_everybody_once(
