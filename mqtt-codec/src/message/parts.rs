@@ -82,12 +82,12 @@ impl PlainPublish<'_> {
     pub fn parts(&self) -> Option<PublishParts> {
         let topic = self.topic.name()?;
         let topic_end = self.topic_start.wrapping_add(topic.as_bytes().len());
-        let payload_start = self.size.saturating_sub(self.payload.len());
+        let payload_start = self.size().saturating_sub(self.payload.len());
         Some(PublishParts {
             places: Places {
                 topic: Place::new(self.topic_start, topic_end),
                 properties: Place::default(),
-                payload: Place::new(payload_start, self.size),
+                payload: Place::new(payload_start, self.size()),
             },
             delivery: self.delivery,
             retain: self.retain,

@@ -1,5 +1,8 @@
 //! The PUBLISH that most are: with its topic or an alias in its place, and without other properties.
 
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+
 use mqtt_topic::TopicName;
 
 use super::publish::{PublishProperties, PublishTopic};
@@ -16,8 +19,8 @@ pub struct PlainPublish<'a> {
     /// Never both.
     pub(crate) topic: PublishTopic<'a>,
     pub(crate) payload: &'a [u8],
-    /// Of the whole packet.
-    pub(crate) size: usize,
+    /// All of it.
+    pub(crate) packet: &'a [u8],
     /// Where the topic is in it.
     pub(crate) topic_start: usize,
 }
@@ -54,11 +57,12 @@ impl<'a> PlainPublish<'a> {
         if first >> 4 != 3 || size > size_max {
             return None;
         }
-        let body = bytes.get(header_len..size)?;
+        let packet = bytes.get(..size)?;
+        let body = packet.get(header_len..)?;
         let ([high, low], behind) = body.split_first_chunk::<2>()?;
         let topic_len = usize::from(u16::from_be_bytes([*high, *low]));
         let (topic, mut rest) = behind.split_at_checked(topic_len)?;
-        let dup = first & 0b1000 != 0;
+        let dup = first & DUP != 0;
         let delivery = match first & 0b0110 {
             0 if !dup => Delivery::AtMostOnce,
             0b0010 => Delivery::AtLeastOnce {
@@ -88,7 +92,7 @@ impl<'a> PlainPublish<'a> {
             retain: first & 1 != 0,
             topic,
             payload,
-            size,
+            packet,
             topic_start: header_len.wrapping_add(2),
         })
     }
@@ -120,9 +124,59 @@ impl<'a> PlainPublish<'a> {
     /// The length of the whole packet in bytes.
     #[must_use]
     pub const fn size(&self) -> usize {
-        self.size
+        self.packet.len()
+    }
+
+    /// The whole packet.
+    #[must_use]
+    pub const fn packet(&self) -> &'a [u8] {
+        self.packet
+    }
+
+    /// Appends the same packet with another identifier and DUP, for somebody else who speaks the same version.
+    /// Answers `false`, and appends nothing, for one with an alias, and at another QoS.
+    ///
+    /// ```
+    /// use mqtt_codec::{Delivery, PacketId, PlainPublish, ProtocolVersion};
+    ///
+    /// let input = [0x3A, 7, 0, 1, b't', 0, 9, b'o', b'n'];
+    /// let publish = PlainPublish::first_of(&input, ProtocolVersion::V3_1_1, 1024);
+    /// let publish = publish.ok_or("another packet")?;
+    /// let id = PacketId::new(300).ok_or("0 is none")?;
+    /// let mut output = Vec::new();
+    /// assert!(publish.append_as(Delivery::AtLeastOnce { id, dup: false }, &mut output));
+    /// assert_eq!(output, [0x32, 7, 0, 1, b't', 1, 44, b'o', b'n']);
+    /// assert!(!publish.append_as(Delivery::AtMostOnce, &mut output));
+    /// # Ok::<(), &str>(())
+    /// ```
+    #[cfg(feature = "alloc")]
+    #[inline]
+    pub fn append_as(&self, delivery: Delivery, buf: &mut Vec<u8>) -> bool {
+        let PublishTopic::Name(topic) = self.topic else {
+            return false;
+        };
+        if delivery.qos() != self.delivery.qos() {
+            return false;
+        }
+        let start = buf.len();
+        buf.extend_from_slice(self.packet);
+        let copied = buf.get_mut(start..).unwrap_or_default();
+        if let Some(first) = copied.first_mut() {
+            *first = (*first & !DUP) | if delivery.dup() { DUP } else { 0 };
+        }
+        let behind = self.topic_start.wrapping_add(topic.as_bytes().len());
+        if let Some(id) = delivery.id()
+            && let Some(place) = copied.get_mut(behind..)
+            && let Some(place) = place.first_chunk_mut::<2>()
+        {
+            *place = id.get().to_be_bytes();
+        }
+        true
     }
 }
+
+/// The flag in the first byte.
+const DUP: u8 = 0b1000;
 
 /// The identifier of the property, as a byte.
 const ALIAS: u8 = PropertyId::TopicAlias.value();

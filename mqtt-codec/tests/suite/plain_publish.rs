@@ -1,8 +1,8 @@
 //! The short way for a PUBLISH says what the long one says, or nothing.
 
 use mqtt_codec::{
-    EncodeError, Message, Packet, Parsed, PlainPublish, ProtocolVersion, Publish, PublishTopic,
-    TopicName, decode,
+    Delivery, EncodeError, Message, Packet, PacketId, Parsed, PlainPublish, ProtocolVersion,
+    Publish, PublishTopic, TopicName, decode,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -15,6 +15,30 @@ fn decoded(bytes: &[u8], version: ProtocolVersion, size_max: u32) -> Option<(Pac
     match decode(bytes, version, size_max) {
         Ok(Parsed::Complete(found)) => Some(found),
         Ok(Parsed::Partial { .. }) | Err(_) => None,
+    }
+}
+
+/// What somebody else gets of it is what would be written for him.
+fn passed_on(plain: &PlainPublish<'_>, version: ProtocolVersion, message: &Message) {
+    let id = PacketId::new(0x1234).unwrap();
+    let all = [
+        Delivery::AtMostOnce,
+        Delivery::AtLeastOnce { id, dup: false },
+        Delivery::AtLeastOnce { id, dup: true },
+        Delivery::ExactlyOnce { id, dup: false },
+        Delivery::ExactlyOnce { id, dup: true },
+    ];
+    for delivery in all {
+        let mut appended = vec![7];
+        let is_appended = plain.append_as(delivery, &mut appended);
+        let is_same = delivery.qos() == plain.delivery().qos() && plain.topic().name().is_some();
+        assert_eq!(is_appended, is_same, "{delivery:?}");
+        let mut expected = vec![7];
+        if is_same {
+            let written = message.encode_to(version, delivery, plain.retain(), &mut expected);
+            assert_eq!(written, Ok(plain.size()));
+        }
+        assert_eq!(appended, expected, "{delivery:?}");
     }
 }
 
@@ -33,6 +57,7 @@ fn agree(bytes: &[u8], version: ProtocolVersion, size_max: u32) -> bool {
     let copied = Message::from_plain_in(bytes::BytesMut::new(), &plain, topic);
     assert_eq!(copied, Message::from_publish(&plain.into(), topic));
     assert_eq!(copied, Message::from_plain(&plain, topic));
+    passed_on(&plain, version, &copied);
     let mut written = Vec::new();
     match (plain.parts(), plain.topic()) {
         (Some(parts), PublishTopic::Name(_)) => {
