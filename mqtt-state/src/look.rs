@@ -45,6 +45,13 @@ impl Traffic {
         self.note_publish(false);
     }
 
+    /// So many plain acknowledgements, of four bytes each, have been handed out.
+    #[inline]
+    pub(crate) fn note_acks_sent(&mut self, acks: u64) {
+        self.note_packets(acks);
+        self.bytes_sent = self.bytes_sent.wrapping_add(acks.wrapping_mul(4));
+    }
+
     pub(crate) fn note_violation(&mut self) {
         self.violations = self.violations.wrapping_add(1);
     }

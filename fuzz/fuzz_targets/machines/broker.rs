@@ -244,9 +244,32 @@ impl World {
             }
             _ => line.input.extend(bytes(u, line.version)?),
         }
-        let consumed = self.broker.handle_input(self.now, id, &line.input);
-        assert!(consumed.bytes <= line.input.len());
-        line.sent.hear(&line.input[..consumed.bytes]);
+        // By either door, and with room or without, as the length is.
+        let input = line.input.clone();
+        let mut at_once: Vec<(ConnectionId, Vec<u8>)> = Vec::new();
+        let consumed = match input.len() % 4 {
+            len @ 0..=1 => self
+                .broker
+                .handle_input_into(self.now, id, &input, |to, packet| {
+                    let is_taken = len == 0 || at_once.is_empty();
+                    if is_taken {
+                        at_once.push((to, packet.to_vec()));
+                    }
+                    is_taken
+                }),
+            _ => self.broker.handle_input(self.now, id, &input),
+        };
+        assert!(consumed.bytes <= input.len());
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.sent.hear(&input[..consumed.bytes]);
+        }
+        for (to, packet) in at_once {
+            let line = self.lines.get_mut(&to).expect("it is there");
+            line.sent.take(&packet, Transmit::Idle);
+        }
+        let Some(line) = self.lines.get_mut(&id) else {
+            return Ok(());
+        };
         line.input.drain(..consumed.bytes);
         line.input.truncate(2_000);
         Ok(())

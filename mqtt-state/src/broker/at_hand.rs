@@ -9,6 +9,7 @@ use mqtt_codec::{Delivery as How, PacketId, PlainAck, QoS};
 use super::connections::{Connection, Connections};
 use super::outlet::Outlet;
 use super::ready::Ready;
+use super::routing::Copy;
 use super::sessions::{SessionEntry, SessionKey, Sessions};
 use super::store::{Delivery, Ids, MessageRef, MessageStore};
 use super::{Broker, ConnectionId};
@@ -17,7 +18,7 @@ use crate::link::Written;
 use crate::pieces::{Output, SHARED_MIN};
 
 /// Small programs do without: nothing is ever at hand there.
-const IS_OPEN: bool = !cfg!(feature = "small");
+pub(super) const IS_OPEN: bool = !cfg!(feature = "small");
 
 /// Messages of more bytes take the long way: some are not copied there. So do all to a client that may not
 /// take so many.
@@ -56,6 +57,26 @@ impl Outlet<'_> {
             && bytes <= BYTES_MAX.min(config.messages_bytes_max)
             && !self.store.journal.is_on()
             && self.store.goes_as_it_is(reference)
+    }
+
+    /// Gives a message to one session: on this way if it may go so, or to wait there. `false` when it is dropped.
+    #[inline]
+    pub(super) fn keep(
+        &mut self,
+        key: SessionKey,
+        reference: &MessageRef,
+        bytes: usize,
+        copy: Copy,
+    ) -> bool {
+        let is_plain = copy.group.is_none() && copy.subscription_ids.is_none();
+        if is_plain
+            && self.may_hand(reference, bytes, copy.qos)
+            && self.hand::<true>(key, reference, copy.qos, copy.retain)
+        {
+            self.note_handed(1);
+            return true;
+        }
+        self.deliver(key, reference, bytes, copy)
     }
 
     /// Gives such a message to one session, without a subscription identifier, at QoS 0 or, where it may be
@@ -169,6 +190,32 @@ impl Connection {
     #[inline]
     pub(super) fn has_lent(&self) -> bool {
         IS_OPEN && self.at_hand.as_ref().is_some_and(|at_hand| at_hand.is_lent)
+    }
+
+    /// A message that was sent at QoS 1, as nothing else waits, is lent by its session from here on. Answers whether
+    /// that could be.
+    #[inline]
+    pub(super) fn lend_sent(
+        &mut self,
+        entry: &mut SessionEntry,
+        how: How,
+        message: &MessageRef,
+    ) -> bool {
+        let How::AtLeastOnce { .. } = how else {
+            return false;
+        };
+        if !entry.has_nothing() || !entry.session.outbound.may_lend() {
+            return false;
+        }
+        entry.session.outbound.lend();
+        self.at_hand = Some(AtHand {
+            message: message.uncounted(),
+            retain: false,
+            is_lent: true,
+            sent_as: entry.session.outbound.number_lent(),
+        });
+        self.ready.await_ack();
+        true
     }
 
     /// Writes what is at hand. Answers what the connection is then, if that was all.

@@ -33,6 +33,7 @@
 //! |---|---|
 //! | decide who may connect, publish and subscribe | [`Config::ask`], [`Broker::decide_connect`], [an example](#questions-and-a-store) |
 //! | publish, subscribe and disconnect without a connection | [`Broker::publish`], [`Broker::subscribe_local`], [`Broker::disconnect_client`], [`Broker::drain`] |
+//! | drive many connections in one loop | [`Broker::poll_ready_into`], [`Broker::handle_input_into`] |
 //! | keep sessions and retained messages in a store | [`Config::journal`], [`Broker::poll_journal`], [`Restore`] |
 //! | join brokers, of one machine or of many | [`join`] |
 //! | bound memory | [`Config::total_bytes_max`], [`Config::memory_bound`] |
@@ -122,15 +123,18 @@
 //! [`Restore`] goes on from such a store, and says what is kept.
 
 mod at_hand;
+mod at_once;
 mod backlog;
 mod config;
 mod connect;
 mod connections;
 mod decision;
+mod direct;
 mod embed;
 mod event;
 mod fan_out;
 mod held;
+mod input;
 pub mod join;
 mod journal;
 mod look;
@@ -156,7 +160,6 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use bytes::BytesMut;
 use mqtt_codec::{DisconnectReason, Message};
 use mqtt_topic::{IndexConfig, MergeScratch, RetainedConfig, RetainedIndex, SubscriptionIndex};
 
@@ -180,7 +183,6 @@ use event::EventQueue;
 use join::Joined;
 use journal::Journal;
 use look::Counts;
-use receive::Input;
 use routing::{Router, Subscription};
 use sessions::{SessionKey, Sessions};
 pub use shared::SharedPolicy;
@@ -189,10 +191,9 @@ use timers::{Timer, Timers};
 use work::Work;
 
 use crate::counted::Arc;
-use crate::intake::{take, take_shared};
 use crate::server::ServerLink;
 use crate::time::Clock;
-use crate::{CloseCause, Consumed, Pieces, Timeout, TimeoutReason, Timestamp, Traffic, Transmit};
+use crate::{CloseCause, Pieces, Timeout, TimeoutReason, Timestamp, Traffic, Transmit};
 
 /// A broker.
 ///
@@ -329,43 +330,6 @@ impl Broker {
         self.counts.note_connection(self.connections.len());
         self.arm(id);
         Ok(id)
-    }
-
-    /// Takes whole packets of a connection from the front of `input`. What is not consumed has to
-    /// be offered again, with what has come since. Stops at a packet boundary while
-    /// [`wants_input`](Self::wants_input) says no, and when this call has done what
-    /// [`Config::work_per_call`] allows: [`Consumed::need`] is 0 then, and the rest has to be offered
-    /// again even if nothing comes behind it, at once or when [`poll_ready`](Self::poll_ready) names
-    /// the connection. For a connection that is gone it takes everything and ignores it.
-    pub fn handle_input(&mut self, now: Timestamp, id: ConnectionId, input: &[u8]) -> Consumed {
-        let now = self.note_input(now, id, input.len());
-        let mut intake = Input::new(self, id, now);
-        let consumed = take(&mut intake, input);
-        let is_plain = intake.is_plain;
-        self.settle_input(id, is_plain);
-        consumed
-    }
-
-    /// Like [`handle_input`](Self::handle_input), but takes the bytes out of a buffer whose memory
-    /// messages may share instead of being copied. A message shares it only where it is most of
-    /// the buffer, so that a small one never pins a large one; for that the buffer has to be a
-    /// whole one, not a part split off another.
-    pub fn handle_input_shared(
-        &mut self,
-        now: Timestamp,
-        id: ConnectionId,
-        input: &mut BytesMut,
-    ) -> Consumed {
-        let now = self.note_input(now, id, input.len());
-        let seen = self.connections.get_mut(id).map(|connection| {
-            connection.input_seen.note_buffer(input);
-            connection.input_seen
-        });
-        let mut intake = Input::new(self, id, now);
-        let consumed = take_shared(&mut intake, seen.unwrap_or_default(), input);
-        let is_plain = intake.is_plain;
-        self.settle_input(id, is_plain);
-        consumed
     }
 
     /// The transport of a connection has ended, from whichever side; the broker has forgotten the connection

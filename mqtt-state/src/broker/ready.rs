@@ -43,6 +43,13 @@ impl Ready {
         }
     }
 
+    /// Something was sent to one that rests, and is not acknowledged.
+    #[inline]
+    pub(super) fn await_ack(&mut self) {
+        debug_assert!(self.rests());
+        *self = Self::Awaits;
+    }
+
     #[inline]
     pub(super) fn hand_out(&mut self) {
         *self = match self {

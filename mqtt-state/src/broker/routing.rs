@@ -10,6 +10,7 @@ use mqtt_codec::{
 };
 use mqtt_topic::{GroupId, MergeScratch, Position, Scratch};
 
+use super::direct::Way;
 use super::event::Event;
 use super::fan_out::{FanOut, Progress};
 use super::join::{Forwarded, Retains};
@@ -17,6 +18,7 @@ use super::serving::Making;
 use super::sessions::SessionKey;
 use super::store::{Ids, MessageRef};
 use super::{Broker, ConnectionId};
+use crate::link::Waiting;
 use crate::{CloseCause, Timestamp};
 
 /// One subscription, as the index keeps it.
@@ -147,7 +149,8 @@ impl Broker {
         id: ConnectionId,
         key: SessionKey,
         accepted: &Accepted<'_>,
-        message: impl FnOnce(Option<BytesMut>) -> Message,
+        message: impl Fn(Option<BytesMut>) -> Message,
+        way: &mut impl Way,
     ) -> Result<(), CloseCause> {
         let Accepted {
             delivery,
@@ -174,7 +177,11 @@ impl Broker {
             };
             self.record_accepted(key, delivery);
             let answer = Some((id, delivery));
-            match self.route(Some(key), &summary, payload, answer, message) {
+            let routed = match way.route(self, &summary, &message) {
+                Some(receivers) => Routed::ToAll(receivers),
+                None => self.route(Some(key), &summary, payload, answer, message),
+            };
+            match routed {
                 Routed::ToAll(receivers) => reason_for(receivers),
                 // The answer follows, and until then nothing more is taken.
                 Routed::GoesOn(_) => {
@@ -188,14 +195,17 @@ impl Broker {
         if delivery == mqtt_codec::Delivery::AtMostOnce {
             return Ok(());
         }
-        let (Some(connection), Some(entry)) =
-            (self.connections.get_mut(id), self.sessions.get_mut(key))
-        else {
+        let (Some((connection, queue)), Some(entry)) = (
+            self.connections.get_with_queue(id),
+            self.sessions.get_mut(key),
+        ) else {
             return Ok(());
         };
-        let acknowledged = connection
-            .link
-            .acknowledge(delivery, reason, &mut entry.session);
+        let link = &mut connection.link;
+        let acknowledged = link.acknowledge(delivery, reason, &mut entry.session, way);
+        if link.has_control_output() {
+            queue.push(id, &mut connection.ready);
+        }
         self.record_answered(key, delivery);
         acknowledged.map_err(|_| CloseCause::AnswerTooLarge)
     }
@@ -244,9 +254,10 @@ impl Broker {
             .session
             .and_then(|key| self.sessions.get_mut(key));
         let Some(entry) = entry else { return Ok(()) };
-        let acknowledged = connection
-            .link
-            .acknowledge(delivery, reason, &mut entry.session);
+        let acknowledged =
+            connection
+                .link
+                .acknowledge(delivery, reason, &mut entry.session, &mut Waiting);
         acknowledged.map_err(|_| CloseCause::AnswerTooLarge)
     }
 

@@ -40,7 +40,7 @@ impl<F: FnOnce(Option<BytesMut>) -> Message> Making<F> {
 }
 
 /// What the subscriptions of one session bring, together.
-struct Wish {
+pub(super) struct Wish {
     qos: QoS,
     retain_as_published: bool,
     group: Option<GroupId>,
@@ -50,7 +50,7 @@ struct Wish {
 impl Wish {
     /// How a message is for them.
     #[inline]
-    fn copy(self, summary: &Summary<'_>) -> Copy {
+    pub(super) fn copy(self, summary: &Summary<'_>) -> Copy {
         Copy {
             // [5:MQTT-3.8.4-8] [3:MQTT-3.8.4-6] The lower of published and granted QoS.
             qos: summary.qos.min(self.qos),
@@ -63,7 +63,7 @@ impl Wish {
     }
 
     #[inline]
-    fn of(subscription: &Subscription, group: Option<GroupId>) -> Self {
+    pub(super) fn of(subscription: &Subscription, group: Option<GroupId>) -> Self {
         Self {
             qos: subscription.qos,
             retain_as_published: subscription.retain_as_published,
@@ -261,18 +261,7 @@ impl<F: FnOnce(Option<BytesMut>) -> Message> Serving<'_, F> {
         self.make();
         if let Making::Made(reference, bytes) = self.making {
             let copy = wish.copy(self.summary);
-            let is_plain = copy.group.is_none() && copy.subscription_ids.is_none();
-            let may_hand = is_plain && self.outlet.may_hand(reference, *bytes, self.summary.qos);
-            if may_hand
-                && self
-                    .outlet
-                    .hand::<true>(key, reference, copy.qos, copy.retain)
-            {
-                self.outlet.note_handed(1);
-                self.receivers = self.receivers.saturating_add(1);
-                return;
-            }
-            let is_taken = self.outlet.deliver(key, reference, *bytes, copy);
+            let is_taken = self.outlet.keep(key, reference, *bytes, copy);
             self.receivers = self.receivers.saturating_add(usize::from(is_taken));
         }
     }

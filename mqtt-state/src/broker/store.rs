@@ -32,6 +32,8 @@ pub(super) struct MessageStore {
     spare: Vec<BytesMut>,
     /// The message that many get just now.
     written: Written,
+    /// The packet that one gets just now.
+    pub(super) packet: Vec<u8>,
     /// Of topics, properties and payloads, and of subscription identifiers.
     bytes: usize,
     /// Messages taken so far.
@@ -206,6 +208,7 @@ impl MessageStore {
             messages: Slab::new(),
             spare: Vec::new(),
             written: Written::default(),
+            packet: Vec::new(),
             bytes: 0,
             taken: 0,
             journal,
@@ -309,6 +312,21 @@ impl MessageStore {
         debug_assert!(is_written, "that it fits was looked at before");
         if delivery == mqtt_codec::Delivery::AtMostOnce && stored.give_back() {
             self.free(at_hand.message.uncounted());
+        }
+    }
+
+    /// Writes a message that goes as it is to `packet`.
+    #[inline]
+    pub(super) fn write(
+        &mut self,
+        reference: &MessageRef,
+        delivery: mqtt_codec::Delivery,
+        link: &mut Link,
+    ) {
+        if let Some(stored) = self.messages.get(reference.0) {
+            let how = (delivery, false);
+            let is_written = link.write_as_it_is(&stored.message, how, &mut self.packet);
+            debug_assert!(is_written, "that it fits was looked at before");
         }
     }
 

@@ -146,11 +146,11 @@ impl Client {
         let now = self.note_input(now, input.len());
         let mut rest = input;
         loop {
-            // Messages first: who uses this door gets them.
-            let mut size = self.show_plain_publish(now, rest, &mut on_message);
-            if size == 0 {
-                size = self.take_plain_acks(now, rest);
-            }
+            let size = match rest.first() {
+                // A PUBLISH. Who uses this door gets them.
+                Some(0x30..0x40) => self.show_plain_publish(now, rest, &mut on_message),
+                _ => self.take_plain_acks(now, rest),
+            };
             if size == 0 {
                 let taken = input.len().wrapping_sub(rest.len());
                 return self.take_packets(now, taken, rest, Some(&mut on_message));

@@ -9,7 +9,7 @@ use mqtt_codec::{Delivery, Message, Publish, QoS, TopicName};
 use super::incoming::{Incoming, Show};
 use super::{Acknowledge, Client, Config, Event, LostCause, Phase, PublishToken, WhenFull};
 use crate::intake::Origin;
-use crate::link::{AckEffect, Arrival, ReceiveError, Settled, Store as _};
+use crate::link::{AckEffect, Arrival, ReceiveError, Settled, Store as _, Waiting};
 use crate::session::{Lost, OwnMessage, QueueLimits, Record};
 use crate::{Diagnostics, Timestamp, Transmit};
 
@@ -429,7 +429,7 @@ impl Client {
         let Some(link) = &mut self.link else {
             return Ok(());
         };
-        let answered = link.accept(delivery, &mut self.session.inbound);
+        let answered = link.accept(delivery, &mut self.session.inbound, &mut Waiting);
         if let Delivery::ExactlyOnce { id, .. } = delivery {
             self.record(|| Record::Received { id });
         }

@@ -10,7 +10,7 @@ use super::connect::Parting;
 use super::incoming::{Incoming, Show};
 use super::{Acknowledge, Client, Phase};
 use crate::intake::{Intake, Origin, Step};
-use crate::link::{AckEffect, Link, ReceiveError, Topic};
+use crate::link::{AckEffect, Link, ReceiveError, Topic, Waiting};
 use crate::session::Record;
 use crate::{CloseCause, ProtocolError, Timestamp};
 
@@ -85,12 +85,13 @@ impl Client {
             }
             Packet::PubRec(ack) => {
                 let (session, events) = (&mut self.session, &mut self.events);
-                let effect = link.receive_pubrec(ack.id, ack.reason, session, events)?;
+                let effect =
+                    link.receive_pubrec(ack.id, ack.reason, session, events, &mut Waiting)?;
                 self.note_delivery(effect, ack.properties.into());
                 Ok(())
             }
             Packet::PubRel(ack) => {
-                if link.receive_pubrel(ack.id, &mut self.session.inbound)? {
+                if link.receive_pubrel(ack.id, &mut self.session.inbound, &mut Waiting)? {
                     self.record(|| Record::Forgotten { id: ack.id });
                 }
                 Ok(())
@@ -153,9 +154,11 @@ impl Client {
             let success = PublishReason::Success;
             let effect = match ack {
                 PlainAck::PubAck(id) => link.receive_puback(id, success, session, events),
-                PlainAck::PubRec(id) => link.receive_pubrec(id, success, session, events),
+                PlainAck::PubRec(id) => {
+                    link.receive_pubrec(id, success, session, events, &mut Waiting)
+                }
                 PlainAck::PubRel(id) => link
-                    .receive_pubrel(id, &mut session.inbound)
+                    .receive_pubrel(id, &mut session.inbound, &mut Waiting)
                     .map(|_| AckEffect::Nothing),
                 PlainAck::PubComp(id) => link.receive_pubcomp(id, session),
             };
@@ -222,7 +225,7 @@ impl Client {
         };
         self.events.traffic.note_received(size);
         self.keep_alive.note_received(now);
-        let answered = link.accept(delivery, &mut self.session.inbound);
+        let answered = link.accept(delivery, &mut self.session.inbound, &mut Waiting);
         self.events.push_message(message, delivery.dup());
         if let Err(error) = answered {
             self.end_for(now, error.into());
@@ -259,7 +262,7 @@ impl Client {
         });
         self.events.traffic.note_received(size);
         self.keep_alive.note_received(now);
-        if let Err(error) = link.accept(delivery, &mut self.session.inbound) {
+        if let Err(error) = link.accept(delivery, &mut self.session.inbound, &mut Waiting) {
             self.end_for(now, error.into());
         }
         size

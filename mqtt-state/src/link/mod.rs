@@ -5,6 +5,7 @@
 //! events: what it finds out it returns, and what outlives it is passed in as a
 //! [`Session`]. What one role alone does is in `client` and `server`.
 
+mod acks;
 mod alias;
 mod outbox;
 mod receive;
@@ -19,6 +20,7 @@ use core::num::NonZeroU32;
 use bytes::Bytes;
 use mqtt_codec::{Disconnect, EncodeError, Packet, PlainAck, ProtocolVersion, QoS};
 
+pub(crate) use acks::{Acks, Waiting};
 pub(crate) use alias::{InboundAliases, OutboundAliases, Topic};
 pub(crate) use outbox::Outbox;
 pub(crate) use receive::{AckEffect, Arrival, ReceiveError};

@@ -157,12 +157,24 @@ impl Outbox {
         self.bytes.is_empty() || (self.holds.first().is_some() && self.free_len() == 0)
     }
 
+    /// Bytes that wait.
+    #[inline]
+    pub(crate) const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether all may be taken.
+    #[inline]
+    pub(crate) fn may_take_all(&self) -> bool {
+        self.holds.first().is_none()
+    }
+
     /// Moves all bytes to the end of `buf`, if all may be taken and they are no more than `max`. Answers
     /// whether it did.
     #[inline]
     pub(crate) fn take_all(&mut self, max: usize, buf: &mut Vec<u8>) -> bool {
         let waiting = self.bytes.as_bytes();
-        if waiting.len() > max || self.holds.first().is_some() {
+        if waiting.len() > max || !self.may_take_all() {
             return false;
         }
         buf.extend_from_slice(waiting);

@@ -6,7 +6,7 @@ use mqtt_codec::{
     ReleaseReason,
 };
 
-use super::{Link, Phase, Store, Topic};
+use super::{Acks, Link, Phase, Store, Topic, Waiting};
 use crate::ProtocolError;
 use crate::session::{Answer, Ended, Inbound, Mismatch, Received, Session};
 
@@ -65,7 +65,7 @@ impl Link {
             && inbound.is_known(id)
         {
             self.receive_repeated(publish)?;
-            self.send_ack(PlainAck::PubRec(id))?;
+            self.send_ack(PlainAck::PubRec(id), &mut Waiting)?;
             return Ok(Arrival::Answered);
         }
         if let Delivery::AtLeastOnce { id, .. } = publish.delivery
@@ -175,6 +175,7 @@ impl Link {
         &mut self,
         delivery: Delivery,
         inbound: &mut Inbound,
+        acks: &mut impl Acks,
     ) -> Result<(), EncodeError> {
         match delivery {
             Delivery::AtMostOnce => Ok(()),
@@ -182,13 +183,13 @@ impl Link {
             // [5:MQTT-4.6.0-2] [3:MQTT-4.6.0-2] Answered at once, so in the order of arrival.
             Delivery::AtLeastOnce { id, .. } => {
                 self.receive.open.remove(id);
-                self.send_ack(PlainAck::PubAck(id))
+                self.send_ack(PlainAck::PubAck(id), acks)
             }
             // [5:MQTT-4.3.3-8] [3:MQTT-4.3.3-2] [5:MQTT-4.6.0-3] [3:MQTT-4.6.0-3]
             Delivery::ExactlyOnce { id, .. } => {
                 inbound.remember(id);
                 self.receive.open.insert(id);
-                self.send_ack(PlainAck::PubRec(id))
+                self.send_ack(PlainAck::PubRec(id), acks)
             }
         }
     }
@@ -201,12 +202,13 @@ impl Link {
         reason: PublishReason,
         properties: AckProperties<'_>,
         inbound: &mut Inbound,
+        acks: &mut impl Acks,
     ) -> Result<(), EncodeError> {
         // 3.1.1 has no other answer.
         let is_plain =
             || reason == PublishReason::Success && properties == AckProperties::default();
         if self.version == ProtocolVersion::V3_1_1 || is_plain() {
-            return self.accept(delivery, inbound);
+            return self.accept(delivery, inbound, acks);
         }
         let answer = |id| Ack {
             properties,
@@ -239,10 +241,11 @@ impl Link {
         inbound: &mut Inbound,
     ) -> Result<(), EncodeError> {
         if answer.diagnostics.is_empty() {
-            return self.acknowledge(delivery, answer.reason, AckProperties::default(), inbound);
+            let properties = AckProperties::default();
+            return self.acknowledge(delivery, answer.reason, properties, inbound, &mut Waiting);
         }
         answer.diagnostics.with_properties(|properties| {
-            self.acknowledge(delivery, answer.reason, properties, inbound)
+            self.acknowledge(delivery, answer.reason, properties, inbound, &mut Waiting)
         })
     }
 
@@ -276,6 +279,7 @@ impl Link {
         reason: PublishReason,
         session: &mut Session<S::Handle>,
         store: &mut S,
+        acks: &mut impl Acks,
     ) -> Result<AckEffect, ReceiveError> {
         let reason = ReasonCode::from(reason);
         let release = |message: &mut _| store.release(message);
@@ -285,11 +289,11 @@ impl Link {
         {
             Ok(Received::Now(tag)) => {
                 // [5:MQTT-4.3.3-4] [3:MQTT-4.3.3-1] Answered by PUBREL with the same identifier.
-                self.send_ack(PlainAck::PubRel(id))?;
+                self.send_ack(PlainAck::PubRel(id), acks)?;
                 Ok(AckEffect::Released { tag })
             }
             Ok(Received::Before) => {
-                self.send_ack(PlainAck::PubRel(id))?;
+                self.send_ack(PlainAck::PubRel(id), acks)?;
                 Ok(AckEffect::Nothing)
             }
             Ok(Received::Refused(ended)) => Ok(self.completed(ended, reason)),
@@ -313,11 +317,12 @@ impl Link {
         &mut self,
         id: PacketId,
         inbound: &mut Inbound,
+        acks: &mut impl Acks,
     ) -> Result<bool, ReceiveError> {
         let is_known = inbound.release(id);
         self.receive.open.remove(id);
         if is_known || self.version == ProtocolVersion::V3_1_1 {
-            self.send_ack(PlainAck::PubComp(id))?;
+            self.send_ack(PlainAck::PubComp(id), acks)?;
         } else {
             let unknown = Ack::new(id, ReleaseReason::PacketIdNotFound);
             self.send(&Packet::PubComp(unknown))?;
@@ -346,8 +351,12 @@ impl Link {
 
     // [5:MQTT-2.2.1-5] [3:MQTT-2.3.1-6] Every packet of a flow repeats the identifier of its PUBLISH.
     #[inline]
-    fn send_ack(&mut self, ack: PlainAck) -> Result<(), EncodeError> {
+    fn send_ack(&mut self, ack: PlainAck, acks: &mut impl Acks) -> Result<(), EncodeError> {
         if self.phase != Phase::Open {
+            return Ok(());
+        }
+        let fits = ack.to_bytes().len() <= self.send.packet_size_max;
+        if fits && self.outbox.is_empty() && acks.take(ack) {
             return Ok(());
         }
         self.outbox.push_ack(ack, self.send.packet_size_max)

@@ -59,6 +59,20 @@ impl Link {
         }
     }
 
+    /// Bytes of the answers, if all of them may go, and before whatever else does.
+    #[inline]
+    pub(crate) fn answers_len(&self) -> Option<usize> {
+        let len = self.outbox.len();
+        (self.phase == Phase::Open && self.outbox.may_take_all()).then_some(len)
+    }
+
+    /// Appends the answers, which [may go](Self::answers_len). Answers how many they are.
+    #[inline]
+    pub(crate) fn take_answers(&mut self, buf: &mut Vec<u8>) -> u64 {
+        let _all = self.outbox.take_all(usize::MAX, buf);
+        self.outbox.take_pushed()
+    }
+
     /// Whether [`transmit`](Self::transmit) has nothing to do, whatever may go.
     #[inline]
     pub(crate) fn is_idle<M>(&self, session: &Session<M>) -> bool {

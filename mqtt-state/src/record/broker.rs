@@ -10,7 +10,7 @@ use mqtt_topic::{IndexError, TopicFilter};
 use super::form::{Filter, Said, Text, Unfit};
 use super::outcome::Appended as _;
 use super::tape::Tape;
-use super::{Drive, Machine, Offer, Recorder};
+use super::{Drive, Input, Machine, Offer, Recorder};
 use crate::broker::{
     AcceptError, Broker, BrokerId, Config, ConnectAnswer, ConnectDecision, ConnectionId, Drain,
     Event, Idle, JoinError, JoinMessage, JournalEntry, LocalSubscription, Peer, PublishAnswer,
@@ -20,7 +20,7 @@ use crate::broker::{
 use crate::{Consumed, Pieces, Timeout, Timestamp, Transmit};
 
 recorded! {
-    Broker, BrokerCall;
+    Broker, BrokerCall, handle_input_into by take_again;
 
     accept(now: [] Timestamp as Timestamp, peer: [] Peer as Peer) => Result<ConnectionId, AcceptError>;
     identify(id: [] ConnectionId as ConnectionId, peer: [] Peer as Peer) => Result<(), AcceptError>;
@@ -126,6 +126,42 @@ impl Recorder<Broker> {
             .unwrap_or_default()
     }
 
+    /// Records [`Broker::handle_input_into`], what is handed out, and which of it was not taken.
+    pub fn handle_input_into(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        input: &[u8],
+        mut output: impl FnMut(ConnectionId, &[u8]) -> bool,
+    ) -> Consumed {
+        let call = ("handle_input_into", now);
+        let Self { machine, tape } = self;
+        let (start, is_written) = (tape.len(), !tape.has_ended());
+        tape.input(call.0, now, Some(id), input);
+        let (mut handed_out, mut refused) = (Vec::new(), Vec::new());
+        let consumed = machine.handle_input_into(now, id, input, |to, packet| {
+            let is_taken = output(to, packet);
+            if is_written {
+                if !is_taken {
+                    refused.push(handed_out.len());
+                }
+                handed_out.push((to, packet.to_vec()));
+            }
+            is_taken
+        });
+        if !refused.is_empty() {
+            tape.input_again(start, call, Some(id), input, refused);
+        }
+        tape.keep(Some(id), input.get(consumed.bytes..).unwrap_or_default());
+        tape.answer(machine, &consumed, |sink| {
+            for (to, packet) in &handed_out {
+                sink.say(format_args!("; to {to}"));
+                packet.digest(0, sink);
+            }
+        });
+        consumed
+    }
+
     /// Records [`Broker::poll_ready_into`], as the two calls that it stands for.
     pub fn poll_ready_into<'o>(
         &mut self,
@@ -164,6 +200,19 @@ impl Recorder<Broker> {
     ) -> Consumed {
         self.offer_shared(now, Some(id), input).unwrap_or_default()
     }
+}
+
+/// Offers what a log has, and takes what was taken.
+fn take_again(on: &mut Recorder<Broker>, input: &Input) -> Result<(), Unfit> {
+    let id = input.connection.ok_or(Unfit("no connection"))?;
+    let bytes = on.tape.offered(input)?;
+    let mut asked = 0_usize;
+    let _consumed = on.handle_input_into(input.now, id, &bytes, |_to, _packet| {
+        let is_taken = !input.refused.contains(&asked);
+        asked = asked.saturating_add(1);
+        is_taken
+    });
+    Ok(())
 }
 
 impl Recorder<Restore> {

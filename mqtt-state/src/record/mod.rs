@@ -47,7 +47,8 @@
 //! that the last one is there if it never comes back; and a line `<` with what came of it: a digest of
 //! the answer, of bytes and events that were handed out, of messages that were shown, and of the next deadline, then
 //! the same in words, cut after some hundred bytes. Packets and input are in hexadecimal digits; of input, what was offered
-//! before and is offered again is only counted (`kept`). A line `!` says why a log ends early.
+//! before and is offered again is only counted (`kept`). Of packets that a broker handed out at once those that the driver
+//! did not take are numbered (`refused`), which is written in place of the call when that has come back. A line `!` says why a log ends early.
 //!
 //! A log is meant for the version that wrote it. Another one reads it as long as the number of the form is
 //! the same; that the answers are then the same is just what a replay finds out.
@@ -281,6 +282,10 @@ struct Input {
     /// So many bytes of what was not taken before stand in front.
     kept: usize,
     bytes: Hex,
+    /// Of the packets that this input had handed out at once, those that the driver had no room for: so many were
+    /// before each of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<usize>,
 }
 
 /// What all machines have.

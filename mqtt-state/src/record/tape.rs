@@ -115,6 +115,32 @@ impl Tape {
         connection: Option<ConnectionId>,
         input: &[u8],
     ) {
+        self.input_with(name, now, connection, input, Vec::new());
+    }
+
+    /// The same call once more, in place of where it began: now it is known what was refused in it.
+    pub(super) fn input_again(
+        &mut self,
+        start: usize,
+        (name, now): (&'static str, Timestamp),
+        connection: Option<ConnectionId>,
+        input: &[u8],
+        refused: Vec<usize>,
+    ) {
+        if !self.has_ended {
+            self.log.truncate(start);
+            self.input_with(name, now, connection, input, refused);
+        }
+    }
+
+    fn input_with(
+        &mut self,
+        name: &'static str,
+        now: Timestamp,
+        connection: Option<ConnectionId>,
+        input: &[u8],
+        refused: Vec<usize>,
+    ) {
         if self.has_ended {
             return;
         }
@@ -129,6 +155,7 @@ impl Tape {
             connection,
             kept,
             bytes: Hex(input.get(kept..).unwrap_or_default().to_vec()),
+            refused,
         };
         self.call(|| Ok(BTreeMap::from([(name, input)])));
     }

@@ -18,7 +18,7 @@ use mqtt_codec::{
 use super::Config;
 use super::authenticate::Dialogue;
 use super::connect::Offer;
-use crate::link::{AckEffect, Arrival, Link, ReceiveError, Store, Topic};
+use crate::link::{AckEffect, Acks, Arrival, Link, ReceiveError, Store, Topic, Waiting};
 use crate::pieces::Output;
 use crate::session::Session;
 use crate::{CloseCause, ProtocolError, Timestamp, Transmit};
@@ -193,13 +193,14 @@ impl ServerLink {
                 Ok(Action::Delivery(effect))
             }
             Packet::PubRec(ack) => {
-                let effect = self
-                    .link
-                    .receive_pubrec(ack.id, ack.reason, session, store)?;
+                let effect =
+                    self.link
+                        .receive_pubrec(ack.id, ack.reason, session, store, &mut Waiting)?;
                 Ok(Action::Delivery(effect))
             }
             Packet::PubRel(ack) => {
-                self.link.receive_pubrel(ack.id, &mut session.inbound)?;
+                self.link
+                    .receive_pubrel(ack.id, &mut session.inbound, &mut Waiting)?;
                 Ok(Action::Nothing)
             }
             Packet::PubComp(ack) => {
@@ -234,12 +235,14 @@ impl ServerLink {
         delivery: Delivery,
         reason: PublishReason,
         session: &mut Session<M>,
+        acks: &mut impl Acks,
     ) -> Result<(), EncodeError> {
         self.link.acknowledge(
             delivery,
             reason,
             AckProperties::default(),
             &mut session.inbound,
+            acks,
         )
     }
 

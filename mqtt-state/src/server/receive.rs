@@ -11,6 +11,7 @@ use mqtt_codec::{
 use super::link::Action;
 use super::{ConnectRequest, Connection, DeliveryToken, Event, RequestToken, check_connect};
 use crate::intake::{Intake, Origin, Step};
+use crate::link::Waiting;
 use crate::link::{AckEffect, Topic};
 use crate::session::{Acknowledge, Answer};
 use crate::{AuthenticationData, CloseCause, Diagnostics, Timestamp};
@@ -105,9 +106,9 @@ impl Connection {
                 false => PublishReason::Success,
                 true => PublishReason::QuotaExceeded,
             };
-            answered = self
-                .link
-                .acknowledge(delivery, reason, &mut self.session.core);
+            answered =
+                self.link
+                    .acknowledge(delivery, reason, &mut self.session.core, &mut Waiting);
             None
         };
         // [5:MQTT-4.6.0-2] [3:MQTT-4.6.0-2] [5:MQTT-4.6.0-3] [3:MQTT-4.6.0-3] Behind those that its owner has.

@@ -116,6 +116,10 @@ pub struct Coverage {
     pub repeated: u64,
     /// Messages that a client has given up, as their time was over.
     pub expired_at_client: u64,
+    /// Packets that a broker handed out while it took what brought them about.
+    pub handed_out_at_once: u64,
+    /// Messages that a client was shown.
+    pub shown: u64,
     /// Messages that the broker has given up for one of its clients.
     pub expired_at_broker: u64,
     /// Messages that were sent with less time than they had at first.
@@ -220,6 +224,8 @@ impl Coverage {
             (&mut self.wills, other.wills),
             (&mut self.repeated, other.repeated),
             (&mut self.expired_at_client, other.expired_at_client),
+            (&mut self.handed_out_at_once, other.handed_out_at_once),
+            (&mut self.shown, other.shown),
             (&mut self.expired_at_broker, other.expired_at_broker),
             (&mut self.counted_down, other.counted_down),
             (&mut self.left_unacknowledged, other.left_unacknowledged),
@@ -337,6 +343,11 @@ impl Coverage {
             (self.wills, "a will"),
             (self.repeated, "a PUBLISH sent again"),
             (self.expired_at_client, "a message that expires at a client"),
+            (
+                self.handed_out_at_once,
+                "a packet that is handed out at once",
+            ),
+            (self.shown, "a message that is shown"),
             (self.expired_at_broker, "a message that expires at a broker"),
             (
                 self.left_unacknowledged,

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::coverage::Stage;
 use super::embed::Embedder;
@@ -15,7 +16,15 @@ use crate::{CloseCause, TimeoutReason};
 impl World<'_> {
     /// Takes what a client has to say.
     pub(super) fn drain_client(&mut self, client: usize) {
-        while let Some(event) = self.actors[client].client.poll_event() {
+        self.drain_client_behind(client, Vec::new());
+    }
+
+    /// The same behind what it was shown.
+    pub(super) fn drain_client_behind(&mut self, client: usize, shown: Vec<Event>) {
+        self.coverage.shown += shown.len() as u64;
+        let mut shown = shown.into_iter();
+        while let Some(event) = { shown.next() }.or_else(|| self.actors[client].client.poll_event())
+        {
             self.trace.note(|| format!("c{client} {event:?}"));
             let result = self.actors[client].note_outcome(&event);
             self.check(result);

@@ -16,7 +16,7 @@ use super::store_failure::Told;
 use super::watch::Way;
 use super::world::World;
 use crate::broker::{self, ConnectionId};
-use crate::client::State;
+use crate::client::{Event, Incoming, State};
 use crate::{Timestamp, Transmit};
 
 /// A direction of a connection.
@@ -237,8 +237,11 @@ impl World<'_> {
         let len = len.min(line.up.transit.len());
         line.up.arrived.extend(line.up.transit.drain(..len));
         let offered = line.up.arrived.len();
+        let mut at_once = Vec::new();
         let bytes = if offered == 0 {
             0
+        } else if self.plan.at_once {
+            self.take_at_once(place, &mut at_once)
         } else if self.plan.shared {
             let mut buffer = BytesMut::from(&line.up.arrived[..]);
             self.nodes[self.at]
@@ -260,6 +263,12 @@ impl World<'_> {
             let stage = self.lines[place].stage;
             self.hear_up(place, &taken, stage);
             self.drain_broker();
+            // As if it had been asked for then.
+            self.coverage.handed_out_at_once += at_once.len() as u64;
+            for (place, packet) in at_once {
+                self.watch(place, Direction::Down, &packet);
+                self.drain_broker();
+            }
         }
         let line = &self.lines[place];
         let is_over = line.up.has_closed && line.up.transit.is_empty();
@@ -269,6 +278,40 @@ impl World<'_> {
             return true;
         }
         took || len > 0
+    }
+
+    /// The broker takes what it can of what has arrived, and what that brings about goes on its way at once where
+    /// there is room: which packet on which line. Answers how many bytes it took.
+    fn take_at_once(&mut self, place: usize, handed_out: &mut Vec<(usize, Vec<u8>)>) -> usize {
+        let Self {
+            lines,
+            nodes,
+            actors,
+            plan,
+            at,
+            ..
+        } = self;
+        let id = lines[place].id;
+        let arrived = core::mem::take(&mut lines[place].up.arrived);
+        let output = |to, packet: &[u8]| {
+            let mut all = lines.iter_mut().enumerate();
+            let found =
+                all.find(|(_, line)| line.node == *at && line.id == to && !line.broker_gone);
+            let Some((place, line)) = found else {
+                return false;
+            };
+            let is_full = line.down.transit.len() >= plan.capacity;
+            if line.down.has_closed || is_full || actors[line.client].reads_slowly {
+                return false;
+            }
+            line.down.transit.extend(packet);
+            handed_out.push((place, packet.to_vec()));
+            true
+        };
+        let broker = &mut nodes[*at].broker;
+        let consumed = broker.handle_input_into(self.now, id, &arrived, output);
+        self.lines[place].up.arrived = arrived;
+        consumed.bytes
     }
 
     /// So many bytes arrive at the client.
@@ -288,8 +331,20 @@ impl World<'_> {
         let client = line.client;
         let stage = stage_of(self.actors[client].client.state());
         let machine = &mut self.actors[client].client;
+        let mut shown = Vec::new();
         let bytes = if offered == 0 {
             0
+        } else if self.plan.at_once {
+            let show = |message: Incoming<'_>| {
+                shown.push(Event::Message {
+                    message: message.to_message(),
+                    dup: message.dup(),
+                    receipt: None,
+                });
+            };
+            machine
+                .handle_input_with(now, &line.down.arrived, show)
+                .bytes
         } else if self.plan.shared {
             let mut buffer = BytesMut::from(&line.down.arrived[..]);
             machine.handle_input_shared(now, &mut buffer).bytes
@@ -303,7 +358,7 @@ impl World<'_> {
         let took = !taken.is_empty();
         if took {
             self.hear_at(place, &taken, stage);
-            self.drain_client(client);
+            self.drain_client_behind(client, shown);
             if stage == Stage::Connecting {
                 self.check_keep_alive(place);
             }

@@ -167,6 +167,8 @@ pub struct Plan {
     pub(super) capacity: usize,
     /// Packets come in by the door that may share their memory.
     pub(super) shared: bool,
+    /// What input brings about is handed out at once, as far as there is room, and messages are shown to clients.
+    pub(super) at_once: bool,
     /// Entries that a store may be behind by itself.
     pub(super) lag: usize,
     pub(super) actions: Vec<Action>,
@@ -223,6 +225,7 @@ impl Plan {
             chunk,
             capacity,
             shared,
+            at_once: seed % 5 == 2,
             lag,
             actions,
             brokers: 1,

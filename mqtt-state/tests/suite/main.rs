@@ -29,6 +29,9 @@ mod connect;
 mod connection;
 mod cuts;
 mod decision;
+// Another one.
+#[cfg(not(feature = "small"))]
+mod direct;
 mod disk;
 mod doors;
 mod embed;

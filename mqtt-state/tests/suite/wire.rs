@@ -55,6 +55,10 @@ impl Machine for (&mut Broker, ConnectionId) {
     fn input(&mut self, now: Timestamp, bytes: &[u8]) -> Consumed {
         match shared(bytes) {
             Some(mut bytes) => self.0.handle_input_shared(now, self.1, &mut bytes),
+            // And where the driver has no room for anything at once.
+            None if bytes.len().is_multiple_of(4) => {
+                self.0.handle_input_into(now, self.1, bytes, |_, _| false)
+            }
             None => self.0.handle_input(now, self.1, bytes),
         }
     }

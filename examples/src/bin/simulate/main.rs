@@ -223,6 +223,11 @@ fn report(sum: &mut Sum, elapsed: f64, out: &mut impl Write) -> io::Result<bool>
         "{} messages expired at clients, {} at the broker, {} sent with less time than at first",
         coverage.expired_at_client, coverage.expired_at_broker, coverage.counted_down
     )?;
+    writeln!(
+        out,
+        "{} packets handed out at once, {} messages shown",
+        coverage.handed_out_at_once, coverage.shown
+    )?;
     let [accepted, refused] = coverage.acknowledged;
     writeln!(
         out,

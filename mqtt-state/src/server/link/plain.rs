@@ -3,7 +3,7 @@
 use mqtt_codec::{Delivery, PlainAck, PlainPublish, PublishReason};
 
 use super::ServerLink;
-use crate::link::{ReceiveError, Store, Topic};
+use crate::link::{Acks, ReceiveError, Store, Topic};
 use crate::server::Config;
 use crate::session::Session;
 
@@ -53,6 +53,7 @@ impl ServerLink {
         ack: PlainAck,
         session: &mut Session<S::Handle>,
         store: &mut S,
+        acks: &mut impl Acks,
     ) -> Option<Result<(), ReceiveError>> {
         if !self.takes_plain_packets() {
             return None;
@@ -61,8 +62,12 @@ impl ServerLink {
         let success = PublishReason::Success;
         Some(match ack {
             PlainAck::PubAck(id) => link.receive_puback(id, success, session, store).map(drop),
-            PlainAck::PubRec(id) => link.receive_pubrec(id, success, session, store).map(drop),
-            PlainAck::PubRel(id) => link.receive_pubrel(id, &mut session.inbound).map(drop),
+            PlainAck::PubRec(id) => link
+                .receive_pubrec(id, success, session, store, acks)
+                .map(drop),
+            PlainAck::PubRel(id) => link
+                .receive_pubrel(id, &mut session.inbound, acks)
+                .map(drop),
             PlainAck::PubComp(id) => link.receive_pubcomp(id, session).map(drop),
         })
     }

@@ -16,11 +16,32 @@ use mqtt_codec::{Message, QoS, TopicFilter, TopicName};
 use mqtt_state::broker::{self, BrokerId, Event, Grant, JoinConfig, JoinError, SubscribeAnswer};
 
 use crate::recorded::Broker;
-use crate::wire::{V3_1_1, V5_0, want};
+use crate::wire::{Peer, V3_1_1, V5_0, connect, want};
 use crate::world::{Who, World};
 use mesh::{Mesh, id, joined};
 
 const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+
+#[test]
+fn what_a_driver_takes_at_once_goes_to_other_brokers_as_well() {
+    let mut mesh = Mesh::new(2);
+    let subscriber = mesh.subscribed(1, "subscriber", V5_0, "t", QoS::AtMostOnce);
+    let world = &mut mesh.worlds[0];
+    let (now, who) = (world.now, broker::Peer::default());
+    let peer = Peer {
+        now,
+        ..Peer::new(V5_0)
+    };
+    let writer = world.broker.accept(now, who).unwrap();
+    peer.say(&mut (&mut world.broker, writer), connect(V5_0, "writer"));
+    mesh.settle();
+    let broker = &mut mesh.worlds[0].broker;
+    let input = b"\x30\x05\0\x01t\0x";
+    let taken = broker.handle_input_into(now, writer, input, |_, _| true);
+    assert_eq!(taken.bytes, input.len());
+    mesh.settle();
+    assert_eq!(mesh.got(1, subscriber), ["t=x q0"]);
+}
 
 #[test]
 fn subscribers_of_all_brokers_get_a_message_once() {
@@ -500,7 +521,7 @@ fn a_will_reaches_subscribers_of_other_brokers() {
     let mut mesh = Mesh::new(2);
     let subscriber = mesh.subscribed(1, "s", V5_0, "will", QoS::AtLeastOnce);
     let who = mesh.worlds[0].client("mortal");
-    let mut connect = crate::wire::connect(V5_0, "mortal");
+    let mut connect = connect(V5_0, "mortal");
     let mut will = mqtt_codec::Will::new(
         TopicName::new("will").unwrap(),
         mqtt_codec::Binary::new(b"gone").unwrap(),
