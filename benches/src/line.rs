@@ -19,7 +19,11 @@ pub struct Line {
     broker: Broker,
     publisher: End,
     subscriber: End,
+    downs: Downs,
     message: Message,
+    /// Its driver polls everything: what is ready, the bytes for it, and messages as events. If not, the broker hands
+    /// out at once what it can, and clients are shown their messages.
+    is_polled: bool,
 }
 
 /// One client, and its connection to the broker.
@@ -28,9 +32,15 @@ struct End {
     client: Client,
     connection: ConnectionId,
     up: Vec<u8>,
-    down: Vec<u8>,
-    /// What was read, in memory that messages share and give back.
+    /// What was read, where its messages share that.
     input: BytesMut,
+}
+
+/// What the broker has written.
+#[derive(Debug)]
+struct Downs {
+    publisher: (ConnectionId, Vec<u8>),
+    subscriber: (ConnectionId, Vec<u8>),
 }
 
 /// What the clients told.
@@ -54,6 +64,19 @@ impl Line {
             ..client::Config::default()
         };
         Self::with_clients(config, version, qos, payload_len)
+    }
+
+    /// The same with a driver that polls everything.
+    ///
+    /// # Panics
+    ///
+    /// When the machines do not agree with each other.
+    #[must_use]
+    pub fn polled(version: ProtocolVersion, qos: QoS, payload_len: usize) -> Self {
+        Self {
+            is_polled: true,
+            ..Self::new(version, qos, payload_len)
+        }
     }
 
     /// A line as the defaults make it: in 5.0 with aliases on both ways.
@@ -80,9 +103,14 @@ impl Line {
             .with_qos(qos);
         let mut line = Self {
             broker,
+            downs: Downs {
+                publisher: (publisher.connection, Vec::new()),
+                subscriber: (subscriber.connection, Vec::new()),
+            },
             publisher,
             subscriber,
             message,
+            is_polled: false,
         };
         let filter = SubscribeFilter::new(FILTER, qos);
         let filters = [filter.expect("a valid filter")];
@@ -113,11 +141,8 @@ impl Line {
     ///
     /// When the publisher does not take them all, or one of its publishes is not completed.
     pub fn burst(&mut self, messages: usize) -> usize {
-        let Self {
-            broker, publisher, ..
-        } = self;
         let mut told = Told::default();
-        publisher.up.clear();
+        let publisher = &mut self.publisher;
         for _ in 0..messages {
             let (_, transmit) = publisher
                 .client
@@ -125,33 +150,58 @@ impl Line {
                 .expect("room for one message");
             assert_eq!(transmit, Transmit::Idle, "all of it is written");
         }
-        publisher.hand_over(broker, &mut told);
+        told.hear(&mut publisher.client);
         self.carry(&mut told);
         assert_eq!(told.published, messages, "the publishes are complete");
         told.arrived
     }
 
-    /// Carries bytes to and fro until all are silent.
-    fn settle(&mut self) -> Told {
+    /// Carries bytes to and fro until all are silent, beginning with what the clients have to say.
+    fn settle(&mut self) {
         let mut told = Told::default();
-        self.publisher.send(&mut self.broker, &mut told);
-        self.subscriber.send(&mut self.broker, &mut told);
+        self.publisher.send(&mut told);
+        self.subscriber.send(&mut told);
         self.carry(&mut told);
-        told
     }
 
-    /// Carries what the broker has, and what that brings about.
     fn carry(&mut self, told: &mut Told) {
-        while let Some(ready) = self.broker.poll_ready() {
-            let end = if ready == self.publisher.connection {
-                &mut self.publisher
-            } else {
-                &mut self.subscriber
-            };
-            end.receive(&mut self.broker);
-            end.send(&mut self.broker, told);
+        match self.is_polled {
+            true => self.carry_by::<true>(told),
+            false => self.carry_by::<false>(told),
         }
-        while self.broker.poll_event().is_some() {}
+    }
+
+    /// Carries what the clients have sent, and what that brings about.
+    fn carry_by<const POLLED: bool>(&mut self, told: &mut Told) {
+        let Self {
+            broker,
+            publisher,
+            subscriber,
+            downs,
+            ..
+        } = self;
+        while !(publisher.up.is_empty() && subscriber.up.is_empty()) {
+            publisher.hand_over::<POLLED>(broker, downs);
+            subscriber.hand_over::<POLLED>(broker, downs);
+            // What did not go at once.
+            while let Some((id, transmit)) =
+                broker.poll_ready_into(NOW, |id| Some((downs.of(id), MAX_BYTES)))
+            {
+                let mut transmit = transmit;
+                while transmit == Transmit::More {
+                    transmit = broker.poll_transmit(NOW, id, MAX_BYTES, downs.of(id));
+                }
+            }
+            for (end, (_, down)) in [
+                (&mut *publisher, &mut downs.publisher),
+                (&mut *subscriber, &mut downs.subscriber),
+            ] {
+                if !down.is_empty() {
+                    end.receive::<POLLED>(down, told);
+                }
+            }
+        }
+        while broker.poll_event().is_some() {}
     }
 }
 
@@ -174,48 +224,64 @@ impl End {
             client,
             connection,
             up: Vec::new(),
-            down: Vec::new(),
             input: BytesMut::new(),
         }
     }
 
-    /// From the client to the broker.
+    /// What the client has to say, and to send.
     #[inline]
-    fn send(&mut self, broker: &mut Broker, told: &mut Told) {
-        self.up.clear();
+    fn send(&mut self, told: &mut Told) {
+        told.hear(&mut self.client);
         while self.client.poll_transmit(NOW, MAX_BYTES, &mut self.up) == Transmit::More {}
-        self.hand_over(broker, told);
     }
 
-    /// What the client has written.
+    /// What the client has sent, to the broker.
     #[inline]
-    fn hand_over(&mut self, broker: &mut Broker, told: &mut Told) {
-        told.hear(&mut self.client);
+    fn hand_over<const POLLED: bool>(&mut self, broker: &mut Broker, downs: &mut Downs) {
         if self.up.is_empty() {
             return;
         }
-        let taken = broker.handle_input(NOW, self.connection, &self.up);
+        let taken = if POLLED {
+            broker.handle_input(NOW, self.connection, &self.up)
+        } else {
+            broker.handle_input_into(NOW, self.connection, &self.up, |id, packet| {
+                downs.of(id).extend_from_slice(packet);
+                true
+            })
+        };
         assert_eq!(taken.bytes, self.up.len(), "nothing holds the broker back");
+        self.up.clear();
     }
 
-    /// From the broker to the client, which is heard when its answer is sent.
-    fn receive(&mut self, broker: &mut Broker) {
-        self.down.clear();
-        while broker.poll_transmit(NOW, self.connection, MAX_BYTES, &mut self.down)
-            == Transmit::More
-        {}
-        // As a transport would bring it.
-        self.input.extend_from_slice(&self.down);
-        let taken = self.client.handle_input_shared(NOW, &mut self.input);
-        assert_eq!(
-            taken.bytes,
-            self.down.len(),
-            "nothing holds the client back"
-        );
+    /// What the broker has written, to the client, which is heard when its answer is sent.
+    #[inline]
+    fn receive<const POLLED: bool>(&mut self, down: &mut Vec<u8>, told: &mut Told) {
+        let (client, arrived) = (&mut self.client, &mut told.arrived);
+        let taken = if POLLED {
+            // As a transport would bring it.
+            self.input.extend_from_slice(down);
+            client.handle_input_shared(NOW, &mut self.input)
+        } else {
+            client.handle_input_with(NOW, down, |_message| *arrived += 1)
+        };
+        assert_eq!(taken.bytes, down.len(), "nothing holds the client back");
+        down.clear();
+        self.send(told);
+    }
+}
+
+impl Downs {
+    #[inline]
+    fn of(&mut self, id: ConnectionId) -> &mut Vec<u8> {
+        match id == self.publisher.0 {
+            true => &mut self.publisher.1,
+            false => &mut self.subscriber.1,
+        }
     }
 }
 
 impl Told {
+    #[inline]
     fn hear(&mut self, client: &mut Client) {
         while let Some(event) = client.poll_event() {
             match event {

@@ -81,7 +81,7 @@ pub(crate) const SESSION: Bars = Bars {
         bar("F-10k-qos1", "ours", 600.0, Against::Instructions),
         bar("S1*", "ours", 0.0, Against::Allocations),
         bar("F*", "ours", 0.0, Against::Allocations),
-        // The copy of each message, so that none keeps the buffer that sixteen came in.
+        // Polled, the copy of each message, so that none keeps the buffer that sixteen came in.
         bar("B16*", "ours", 1.0, Against::Allocations),
     ],
     peers: &[

@@ -1,5 +1,6 @@
 //! A broker at work. S1: one message after the other from a publisher through a broker to a
-//! subscriber, all of them machines that see only bytes, everything acknowledged; without aliases, which
+//! subscriber, all of them machines that see only bytes, everything acknowledged; with what can go at once handed out
+//! so, and with a driver that polls everything; without aliases, which
 //! the peer does not set by itself, and as the defaults make it. B16: the same with sixteen messages at once.
 //! F: one message to many subscribers of both versions, each drained and acknowledged at once. Beside S1 and F what
 //! packets and index alone take. And up to a million connected sessions.
@@ -72,6 +73,8 @@ pub(crate) fn cases() -> Vec<Case> {
         floor::add_s1(&mut all, workload, (version, qos, len));
         let ours = Line::new(version, qos, len);
         add(&mut all, workload, ("ours", Kind::Ours), 1, ours);
+        let polled = Line::polled(version, qos, len);
+        add(&mut all, workload, ("ours, polled", Kind::Ours), 1, polled);
         if version == ProtocolVersion::V5_0 {
             let ours = Line::with_aliases(version, qos, len);
             add(&mut all, workload, ("ours, aliases", Kind::Ours), 1, ours);
@@ -91,6 +94,9 @@ pub(crate) fn cases() -> Vec<Case> {
     for (workload, version, qos) in BURSTS {
         let ours = Line::new(version, qos, 64);
         add(&mut all, workload, ("ours", Kind::Ours), AT_ONCE, ours);
+        let polled = Line::polled(version, qos, 64);
+        let subject = ("ours, polled", Kind::Ours);
+        add(&mut all, workload, subject, AT_ONCE, polled);
         #[cfg(feature = "peers")]
         {
             let core = peers::Core::new(version, qos, &[0x55; 64]);
