@@ -161,6 +161,8 @@ impl Client {
             && !message.has_properties()
             && !self.events.is_full(&self.config)
             && !self.events.journal.is_on()
+            // If there is quota again, that is told when it is asked what there is to send.
+            && !self.quota_exhausted
             && outbound.is_idle()
             // What could never wait is not taken either way.
             && outbound.has_room(bytes, queue_limits(&self.config))
