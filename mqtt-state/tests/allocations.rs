@@ -21,6 +21,14 @@ const MESSAGES: usize = if cfg!(debug_assertions) {
     100_000
 };
 const VERSIONS: [ProtocolVersion; 2] = [ProtocolVersion::V3_1_1, ProtocolVersion::V5_0];
+fn first_delivery(qos: QoS, id: PacketId) -> Delivery {
+    match qos {
+        QoS::AtMostOnce => Delivery::AtMostOnce,
+        QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup: false },
+        QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup: false },
+    }
+}
+
 const ALL_QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
 /// A connected client, and a peer that answers from the bytes it gets.
@@ -211,11 +219,7 @@ fn receiving_allocates_the_message_and_nothing_else() {
                 let allocated = steady(|| {
                     next = next % 60_000 + 1;
                     let id = PacketId::new(next).unwrap();
-                    let delivery = match qos {
-                        QoS::AtMostOnce => Delivery::AtMostOnce,
-                        QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup: false },
-                        QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup: false },
-                    };
+                    let delivery = first_delivery(qos, id);
                     let publish = Publish {
                         delivery,
                         ..Publish::new(topic, &[0x55; 1024])
@@ -271,11 +275,7 @@ fn showing_a_message_allocates_nothing() {
             let mut publish = |topic, line: &mut Line| {
                 next = next % 60_000 + 1;
                 let id = PacketId::new(next).unwrap();
-                let delivery = match qos {
-                    QoS::AtMostOnce => Delivery::AtMostOnce,
-                    QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup: false },
-                    QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup: false },
-                };
+                let delivery = first_delivery(qos, id);
                 let publish = Publish {
                     delivery,
                     topic,

@@ -10,7 +10,7 @@ use mqtt_topic::{MergeScratch, SubscriptionIndex};
 use super::Broker;
 use super::at_hand::BYTES_MAX;
 use super::at_once::AtOnce;
-use super::outlet::Outlet;
+use super::outlet::{Outlet, outlet};
 use super::routing::{Subscription, Summary};
 use super::serving::Wish;
 use super::sessions::SessionKey;
@@ -158,17 +158,7 @@ impl Broker {
         // As many as before: those who were served then count from here on.
         let (scratch, most) = (&mut self.router.scratch, FEW.min(self.work.left()));
         let few = few_receivers(&self.subscriptions, summary.name, scratch, most)?;
-        let mut outlet = Outlet {
-            sessions: &mut self.sessions,
-            connections: &mut self.connections,
-            store: &mut self.store,
-            events: &mut self.events,
-            timers: &mut self.timers,
-            config: &self.config,
-            now: self.clock.latest(),
-            elsewhere,
-            uncounted: 0,
-        };
+        let mut outlet = outlet!(self, elsewhere);
         let (copied, steps) = (direct.copied, few.len());
         let mut receivers = copied;
         if let Some(others @ [_, ..]) = few.get(copied..) {

@@ -5,7 +5,7 @@ use mqtt_codec::{Message, QoS};
 use mqtt_topic::{Position, Receiver};
 
 use super::join::{NoteName, Part};
-use super::outlet::Outlet;
+use super::outlet::outlet;
 use super::routing::{Router, Summary, reason_for};
 use super::serving::{Audience, Making, Serving};
 use super::sessions::SessionKey;
@@ -67,17 +67,7 @@ impl Broker {
         let elsewhere = self.kept_elsewhere();
         let Router { scratch, turns, .. } = &mut self.router;
         let mut serving = Serving {
-            outlet: Outlet {
-                sessions: &mut self.sessions,
-                connections: &mut self.connections,
-                store: &mut self.store,
-                events: &mut self.events,
-                timers: &mut self.timers,
-                config: &self.config,
-                now: self.clock.latest(),
-                elsewhere,
-                uncounted: 0,
-            },
+            outlet: outlet!(self, elsewhere),
             making,
             summary,
             audience: Audience {

@@ -181,20 +181,29 @@ fn enqueue_recorded(
     outbound.enqueue(delivery.qos, delivery, number, bytes, position);
 }
 
+/// Everything but who wants a message, of a broker whose subscriptions are looked at meanwhile: a method would borrow
+/// these as well.
+macro_rules! outlet {
+    ($broker:ident, $elsewhere:ident) => {
+        $crate::broker::outlet::Outlet {
+            elsewhere: $elsewhere,
+            sessions: &mut $broker.sessions,
+            connections: &mut $broker.connections,
+            store: &mut $broker.store,
+            events: &mut $broker.events,
+            timers: &mut $broker.timers,
+            config: &$broker.config,
+            now: $broker.clock.latest(),
+            uncounted: 0,
+        }
+    };
+}
+pub(super) use outlet;
+
 impl Broker {
     /// Everything but who wants a message.
     pub(super) fn outlet(&mut self) -> Outlet<'_> {
         let elsewhere = self.kept_elsewhere();
-        Outlet {
-            elsewhere,
-            sessions: &mut self.sessions,
-            connections: &mut self.connections,
-            store: &mut self.store,
-            events: &mut self.events,
-            timers: &mut self.timers,
-            config: &self.config,
-            now: self.clock.latest(),
-            uncounted: 0,
-        }
+        outlet!(self, elsewhere)
     }
 }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use mqtt_codec::{Delivery, Message, Publish, PublishProperties, PublishTopic, QoS, TopicName};
 
-use super::Client;
+use super::{Client, Event};
 use crate::{Consumed, Timestamp};
 
 /// A message that has come, in the bytes that it came in, from
@@ -64,7 +64,7 @@ impl<'a> Incoming<'a> {
         self.properties.copied().unwrap_or_default()
     }
 
-    /// The same message with memory of its own, to be kept: as in [`Event::Message`](super::Event::Message).
+    /// The same message with memory of its own, to be kept: as in [`Event::Message`].
     #[must_use]
     pub fn to_message(&self) -> Message {
         let publish = Publish {
@@ -75,6 +75,17 @@ impl<'a> Incoming<'a> {
             payload: self.payload,
         };
         Message::from_publish(&publish, self.topic)
+    }
+}
+
+/// What it would have been if it had not been shown: for those who treat both alike, and keep them.
+impl From<Incoming<'_>> for Event {
+    fn from(message: Incoming<'_>) -> Self {
+        Self::Message {
+            message: message.to_message(),
+            dup: message.dup(),
+            receipt: None,
+        }
     }
 }
 
@@ -97,7 +108,7 @@ pub(super) type Show<'s> = Option<&'s mut dyn FnMut(Incoming<'_>)>;
 impl Client {
     /// Like [`handle_input`](Self::handle_input), but messages are shown where they are, in `input`: they are
     /// neither copied nor queued, and nothing is allocated for them. Each is answered as its QoS asks, and is
-    /// told once: either it is shown, or it is an [`Event::Message`](super::Event::Message).
+    /// told once: either it is shown, or it is an [`Event::Message`].
     ///
     /// ```
     /// use mqtt_codec::{Connect, ProtocolVersion, Str};
@@ -129,10 +140,10 @@ impl Client {
     /// ```
     ///
     /// A message is shown only where that changes nothing of the order in which things happened: when no other event
-    /// waits than [`Event::Published`](super::Event::Published) with nothing but a reason. Whoever fetches all events
+    /// waits than [`Event::Published`] with nothing but a reason. Whoever fetches all events
     /// before each call is shown all messages, except those behind something else in the same input: behind
     /// CONNACK, SUBACK or a message that could not be shown, for instance. So `Event::Message` still has to be handled, and
-    /// [`to_message`](Incoming::to_message) makes the same of both. With
+    /// `Event::from` makes the same of what is shown. With
     /// [`Acknowledge::Manual`](super::Acknowledge::Manual) every message is an event.
     ///
     /// Messages that are shown count neither for [`Config::events_max`](super::Config::events_max) nor for

@@ -145,11 +145,7 @@ impl Recorder<Client> {
         let mut shown = Vec::new();
         let consumed = self.machine.handle_input_with(now, input, |message| {
             if is_written {
-                shown.push(Event::Message {
-                    message: message.to_message(),
-                    dup: message.dup(),
-                    receipt: None,
-                });
+                shown.push(Event::from(message));
             }
             on_message(message);
         });

@@ -47,8 +47,9 @@
 //! that the last one is there if it never comes back; and a line `<` with what came of it: a digest of
 //! the answer, of bytes and events that were handed out, of messages that were shown, and of the next deadline, then
 //! the same in words, cut after some hundred bytes. Packets and input are in hexadecimal digits; of input, what was offered
-//! before and is offered again is only counted (`kept`). Of packets that a broker handed out at once those that the driver
-//! did not take are numbered (`refused`), which is written in place of the call when that has come back. A line `!` says why a log ends early.
+//! before and is offered again is only counted (`kept`). Of packets that a broker handed out at once those that the
+//! driver did not take are numbered (`refused`), which is written in place of the call when that has come back. A line `!`
+//! says why a log ends early.
 //!
 //! A log is meant for the version that wrote it. Another one reads it as long as the number of the form is
 //! the same; that the answers are then the same is just what a replay finds out.

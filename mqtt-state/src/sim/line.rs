@@ -16,7 +16,7 @@ use super::store_failure::Told;
 use super::watch::Way;
 use super::world::World;
 use crate::broker::{self, ConnectionId};
-use crate::client::{Event, Incoming, State};
+use crate::client::{Incoming, State};
 use crate::{Timestamp, Transmit};
 
 /// A direction of a connection.
@@ -335,13 +335,7 @@ impl World<'_> {
         let bytes = if offered == 0 {
             0
         } else if self.plan.at_once {
-            let show = |message: Incoming<'_>| {
-                shown.push(Event::Message {
-                    message: message.to_message(),
-                    dup: message.dup(),
-                    receipt: None,
-                });
-            };
+            let show = |message: Incoming<'_>| shown.push(message.into());
             machine
                 .handle_input_with(now, &line.down.arrived, show)
                 .bytes

@@ -67,6 +67,13 @@ impl Room {
         id
     }
 
+    /// A reader of `t` has one message on the long way: from here on there is a place in his session.
+    fn make_place(&mut self, reader: ConnectionId) {
+        self.hall.publish("t", "0", ONE);
+        self.poll();
+        self.say(reader, puback(1));
+    }
+
     /// Says something, and answers who gets what at once.
     fn say<'p>(&mut self, id: ConnectionId, packet: impl Into<Packet<'p>>) -> Heard {
         self.say_to(id, packet, |_, _| true)
@@ -227,9 +234,7 @@ fn it_goes_at_the_lower_of_published_and_granted_qos() {
         let mut room = Room::new(Config::default());
         let reader = room.reader(V5_0, "reader", granted);
         let writer = room.client(V5_0, "writer");
-        room.hall.publish("t", "0", ONE);
-        room.poll();
-        room.say(reader, puback(1));
+        room.make_place(reader);
         let at_once = room.say(writer, publish("t", "x", published, 7));
         let line = match granted.min(published) {
             QoS::AtMostOnce => "PUBLISH t=x q0",
@@ -324,9 +329,7 @@ fn it_goes_at_once_to_those_only_who_get_it_as_it_is_and_have_nothing_else() {
         let mut room = Room::new(Config::default());
         let reader = room.reader(V5_0, "reader", ONE);
         let writer = room.client(V5_0, "writer");
-        room.hall.publish("t", "0", ONE);
-        room.poll();
-        room.say(reader, puback(1));
+        room.make_place(reader);
         change(&mut room, reader);
         let at_once = room.say(writer, publish("t", "x", qos, 7));
         let is_there = at_once.iter().any(|(id, _)| *id == reader);
@@ -568,9 +571,7 @@ fn who_takes_packets_of_some_size_gets_no_larger_one() {
             let reader = room.enter(packet);
             room.subscribe(reader, "t", ONE);
             let writer = room.client(V5_0, "writer");
-            room.hall.publish("t", "0", ONE);
-            room.poll();
-            room.say(reader, puback(1));
+            room.make_place(reader);
             let at_once = room.say(writer, publish("t", &payload, qos, 7));
             let all = at_once.into_iter().chain(room.poll());
             let to_reader = all
@@ -621,9 +622,7 @@ fn it_goes_within_the_quota() {
     let reader = room.enter(packet);
     room.subscribe(reader, "t", TWO);
     let writer = room.client(V5_0, "writer");
-    room.hall.publish("t", "0", ONE);
-    room.poll();
-    room.say(reader, puback(1));
+    room.make_place(reader);
     let to_reader = |heard: Heard| -> Vec<String> {
         { heard.into_iter() }
             .filter(|(id, _)| *id == reader)
@@ -700,9 +699,7 @@ fn what_went_at_once_comes_again_after_the_connection() {
         let reader = room.enter(lasting());
         room.subscribe(reader, "t", TWO);
         let writer = room.client(version, "writer");
-        room.hall.publish("t", "0", ONE);
-        room.poll();
-        room.say(reader, puback(1));
+        room.make_place(reader);
         room.say(writer, publish("t", "x", qos, 7));
         let now: Timestamp = room.hall.peer.now;
         room.hall.broker.handle_close(now, reader);

@@ -306,11 +306,7 @@ impl End {
             }
             Door::Shown => client.handle_input_with(*now, left, |message| {
                 self.shown += 1;
-                told.others.push(Event::Message {
-                    message: message.to_message(),
-                    dup: message.dup(),
-                    receipt: None,
-                });
+                told.others.push(Event::from(message));
             }),
         };
         left.drain(..consumed.bytes);
